@@ -1,0 +1,49 @@
+// A Hugging Face checkpoint directory, opened for reading: config.json, one or more safetensors files, other files.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "spinor/base/json.h"
+#include "spinor/io/file.h"
+#include "spinor/io/safetensors.h"
+
+namespace spinor {
+
+struct CheckpointTensor {
+  TensorInfo info;
+  int file = 0;  // index into Checkpoint::shards()
+};
+
+class Checkpoint {
+ public:
+  // Opens model.safetensors.index.json or model.safetensors, checks every header against the file and the index (each name in
+  // exactly one shard, the shard the index says; no shard outside the directory; no tensor missing), reads config.json.
+  static Checkpoint open(const std::filesystem::path& directory);
+
+  const std::filesystem::path& directory() const;
+  const Json& config() const;                              // config.json
+  std::span<const CheckpointTensor> tensors() const;       // in file order, shard after shard
+  const CheckpointTensor* find(std::string_view name) const;
+  const CheckpointTensor& at(std::string_view name) const;  // Error naming the tensor if absent
+  const std::vector<File>& shards() const;
+  // Everything else to carry along (tokenizer, generation_config.json, remote code, README ...), relative paths, sorted;
+  // not config.json, weights in any format, indexes, spinor.json, recipe.yaml, hidden files and directories.
+  std::vector<std::filesystem::path> other_files() const;
+
+  // Reads bytes [offset, offset + out.size()) of the tensor.
+  void read(const CheckpointTensor& tensor, int64_t offset, std::span<std::byte> out) const;
+  // All bytes of the tensor; for norms, biases and tests.
+  std::vector<std::byte> read(const CheckpointTensor& tensor) const;
+
+ private:
+  struct Data;
+  std::shared_ptr<const Data> data_;
+};
+
+}  // namespace spinor

@@ -1,0 +1,41 @@
+// A square matrix R (n, n) that acts on weights, block-diagonally when n divides the side: a value, cheap to copy.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "spinor/base/view.h"
+#include "spinor/linalg/hadamard.h"
+
+namespace spinor {
+
+class Rotation {
+ public:
+  // R = M / sqrt(n), M[i][j] = signs[i] * H[j][i]; with a permutation p, M[p[i]][p[j]] instead. Empty signs: all +1.
+  static Rotation hadamard(Hadamard h, std::vector<int8_t> signs = {}, std::vector<int64_t> permutation = {});
+  // R = m as it is (n, n), no 1/sqrt(n). `orthogonal` says whether m^T is its inverse; else inverse() solves for it.
+  static Rotation dense(Matrix<double> m, bool orthogonal);
+
+  int64_t size() const;
+  bool orthogonal() const;
+  bool is_dense() const;
+  int64_t bytes() const;                 // memory the shared matrix holds
+  Rotation transposed() const;           // O(1)
+  Rotation inverse() const;              // R^T when orthogonal; else LU (cached in the shared matrix)
+  Matrix<double> matrix() const;         // R written out; for tests, reports and small sizes
+
+  // In place: x (rows, m n) <- x blockdiag(R, ..., R). scratch grows as needed and may be reused.
+  template <typename T>
+  void multiply_right(MatrixView<T> x, std::vector<T>& scratch) const;
+  // In place: x (m n, cols) <- blockdiag(R, ..., R) x.
+  template <typename T>
+  void multiply_left(MatrixView<T> x, std::vector<T>& scratch) const;
+
+ private:
+  struct Data;
+  std::shared_ptr<const Data> data_;
+  bool transposed_ = false;
+};
+
+}  // namespace spinor

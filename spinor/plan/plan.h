@@ -1,0 +1,58 @@
+// What shall become of each tensor: a value that can be printed, compared and tested, not yet executed.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "spinor/model/model.h"
+#include "spinor/plan/edit.h"
+
+namespace spinor {
+
+enum class Precision { float32, float64 };
+
+struct TensorPlan {
+  std::string name;             // in the output
+  const CheckpointTensor* source = nullptr;
+  std::vector<Edit> edits;      // in the order they happen; none: the bytes are copied
+};
+
+// A transform that must be applied when the model runs. Recorded here, written and run by later parts of spinor.
+struct OnlineTransform {
+  std::string module, group, location;
+};
+
+class RewritePlan {
+ public:
+  explicit RewritePlan(const Model& model);  // nothing changes yet: every tensor of the checkpoint, unedited
+
+  const Model& model() const { return model_; }
+  Precision precision = Precision::float64;  // arithmetic of all edits; one rounding at the end
+
+  const std::vector<TensorPlan>& tensors() const { return tensors_; }
+  const std::vector<OnlineTransform>& online() const { return online_; }
+  bool untied() const { return untied_; }
+
+  // Appends an edit to the tensor of a module: its weight, or its bias. An edit of the weight of a tied head or of a tied
+  // embedding before untie() is an Error.
+  void edit_weight(const Module& module, Edit edit);
+  void edit_bias(const Module& module, Edit edit);
+  void add_online(OnlineTransform transform);
+  // Gives a tied head its own tensor, a copy of the embedding with no edits. Nothing to do when not tied.
+  void untie();
+
+  // config.json of the output: the source's with only what changed changed.
+  Json config() const;
+  // One line a tensor: name, shape, dtype, edits. Layers whose lines are alike are printed once unless `full`.
+  std::string describe(bool full = false) const;
+
+ private:
+  TensorPlan& at(std::string_view tensor);
+  Model model_;
+  std::vector<TensorPlan> tensors_;
+  std::vector<OnlineTransform> online_;
+  bool untied_ = false;
+};
+
+}  // namespace spinor

@@ -1,0 +1,33 @@
+// Transform types: a table name -> maker. A program can add its own.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "spinor/linalg/random.h"
+#include "spinor/linalg/rotation.h"
+
+namespace spinor {
+
+struct TransformRequest {
+  int64_t size = 0;
+  bool randomize = false;      // the hadamard types draw a permutation after their signs
+  bool single_precision = false;  // random-matrix: draws are float32 draws
+};
+using TransformMaker = std::function<Rotation(const TransformRequest&, Random&)>;
+
+struct TransformType {
+  std::string name;            // "random-hadamard"
+  bool orthogonal = true;      // legal as R1
+  TransformMaker make;
+};
+
+// hadamard, random-hadamard, random-matrix (as compressed-tensors), random-orthogonal (ours), then those added.
+const std::vector<TransformType>& transform_types();
+// For a program, before it applies anything; replacing a name is an Error. Not thread-safe.
+void add_transform_type(TransformType type);
+// Lookup as the peer: case, "_" and " " do not matter. Error listing the types, with the nearest name.
+const TransformType& find_transform_type(std::string_view name);
+
+}  // namespace spinor

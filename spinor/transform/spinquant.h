@@ -1,0 +1,41 @@
+// SpinQuant (arXiv 2405.16406): facts about a model -> TransformConfig. Pure functions.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "spinor/model/model.h"
+#include "spinor/transform/config.h"
+#include "spinor/transform/fold.h"
+
+namespace spinor {
+
+enum class Spin { R1, R2, R3, R4 };
+
+// Names or regexes of the modules each rotation touches; mlp_in and mlp_out may be given as one string.
+struct SpinQuantMapping {
+  std::string embedding, attn_q, attn_k, attn_v, attn_o;
+  std::optional<int64_t> attn_head_dim;  // replaces config.json's head_dim for R2 and R3
+  std::vector<std::string> mlp_in, mlp_out;
+  std::string lm_head;
+  std::string attn = "re:.*self_attn$";  // for R3
+};
+
+struct SpinQuantOptions {
+  std::vector<Spin> rotations = {Spin::R1, Spin::R2};  // order and repetition do not matter
+  std::string transform_type = "hadamard";
+  bool randomize = false;
+  Precision precision = Precision::float64;
+  std::optional<int64_t> transform_block_size;  // R1 and R4
+  std::optional<SpinQuantMapping> mappings;     // null: from the architecture
+  std::optional<uint64_t> seed;                 // null: the peer's
+  bool llm_compressor_compat = false;           // allow what llm-compressor allows: random-matrix as R1
+};
+
+SpinQuantMapping infer_mapping(const Model& model);
+std::vector<NormMapping> infer_norm_mappings(const Model& model);
+// Groups R1, R2, R3, R4, those asked for. Error: a matrix type that is not orthogonal as R1, unless compat.
+TransformConfig spinquant(const Model& model, const SpinQuantOptions& options);
+
+}  // namespace spinor
