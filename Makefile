@@ -1,0 +1,56 @@
+# Thin: every target calls CMake presets and scripts, may be run again at any time, and fetches nothing when nothing is missing.
+.PHONY: help build test demo bench bench-peer fuzz asan tsan format
+.DEFAULT_GOAL := help
+
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
+PYTHON := .venv/bin/python
+
+help:
+	@echo 'make build       build/spinor, optimized; installs what apt.txt lists if it is missing'
+	@echo 'make test        all tests: unit, invariance, golden, slow'
+	@echo 'make demo        rotate, verify and compare SmolLM2-135M-Instruct'
+	@echo 'make bench       kernels against memcpy, whole checkpoints against cp, as markdown'
+	@echo 'make bench-peer  whole checkpoints against llm-compressor (installs it into .venv-peer)'
+	@echo 'make fuzz        every libFuzzer target for FUZZ_SECONDS=$(FUZZ_SECONDS) (clang-19)'
+	@echo 'make asan tsan   unit tests under sanitizers'
+	@echo 'make format      clang-format every source file'
+
+build: packages
+	@tools/build.sh release spinor
+	@ln -sfn release/cli/spinor build/spinor && echo 'built build/spinor'
+
+test: build client
+	@tools/build.sh release all
+	@ctest --preset release --parallel $(JOBS)
+
+demo: build client
+	@$(PYTHON) demo/demo.py build/spinor
+
+bench: build client
+	@tools/build.sh release all
+	@$(PYTHON) benchmarks/kernel_bench.py build/release
+	@$(PYTHON) benchmarks/rotate_bench.py build/spinor
+
+bench-peer: build client
+	@tools/venv.sh .venv-peer requirements-peer.txt
+	@$(PYTHON) benchmarks/rotate_bench.py build/spinor --shapes llama-1b --peer .venv-peer/bin/python
+
+fuzz: packages
+	@tools/packages.sh clang-19 libclang-rt-19-dev
+	@tools/build.sh fuzz all
+	@tools/fuzz.sh build/fuzz $(FUZZ_SECONDS)
+
+asan tsan: packages
+	@tools/build.sh $@ all
+	@ctest --preset $@ --parallel $(JOBS)
+
+format:
+	@git ls-files '*.h' '*.cpp' | xargs $$(command -v clang-format-19 || echo clang-format) -i
+
+.PHONY: packages client
+packages:
+	@tools/packages.sh $$(sed 's/#.*//' apt.txt)
+
+client:
+	@tools/venv.sh .venv requirements-client.txt

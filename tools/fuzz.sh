@@ -1,0 +1,15 @@
+#!/bin/sh
+# fuzz.sh BUILD SECONDS: runs every fuzzer of the build for that long. The corpus grows in .cache/fuzz; a crash ends with status 1.
+set -eu
+
+for fuzzer in "$1"/*_fuzz; do
+  name=$(basename "$fuzzer")
+  corpus=.cache/fuzz/$name
+  mkdir -p "$corpus"
+  echo "fuzzing $name for $2 s"
+  "$fuzzer" -max_total_time="$2" -print_final_stats=1 -artifact_prefix="$corpus/" "$corpus" >"$corpus.log" 2>&1 || {
+    tail -n 40 "$corpus.log" >&2
+    exit 1
+  }
+  grep -E 'number_of_executed_units|peak_rss_mb' "$corpus.log"
+done
