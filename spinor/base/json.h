@@ -8,8 +8,8 @@ namespace spinor {
 
 using Json = nlohmann::ordered_json;
 
-// Parses text. Throws Error(subject, ...) with line and column for malformed text, duplicate keys (named), nesting deeper
-// than 64, or NaN / Infinity.
+// Parses text. Throws Error(subject, ...) with line and column for malformed text, duplicate keys (named), nesting
+// deeper than 64, or NaN / Infinity.
 Json parse_json(std::string_view text, std::string_view subject);
 
 }  // namespace spinor
