@@ -1,0 +1,229 @@
+#include "spinor/model/model.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
+
+#include "spinor/base/error.h"
+#include "spinor/model/model_config.h"
+#include "spinor/model/modules.h"
+
+namespace spinor {
+
+struct ModelData {
+  Checkpoint checkpoint;
+  std::string subject;  // the path of config.json
+  std::string name = {};
+  const Architecture* architecture = nullptr;
+  ModelConfig config = {};
+  std::vector<Module> modules = {};
+  std::map<std::string, const Module*, std::less<>> by_name = {}, by_tensor = {};
+  const Module *embedding = nullptr, *head = nullptr;
+};
+
+namespace {
+
+const Architecture* choose_architecture(const std::string& name, const std::string& subject, bool accept_unknown) {
+  if (const Architecture* row = find_architecture(name)) return row;
+  if (const RefusedArchitecture* row = find_refused_architecture(name))
+    throw Error(name, "is not supported: " + row->reason, row->instead);
+  if (accept_unknown) return nullptr;
+  std::vector<std::string> names;
+  for (const Architecture& row : architectures()) names.insert(names.end(), row.names.begin(), row.names.end());
+  const std::string supported =
+      fmt::format("supported are {}; for another one give mappings and norm_mappings", fmt::join(names, ", "));
+  if (name.empty()) throw Error(subject, "has no architectures", supported);
+  throw Error(name, "is not an architecture spinor knows", supported);
+}
+
+bool same_bytes(const Checkpoint& checkpoint, const CheckpointTensor& a, const CheckpointTensor& b) {
+  if (a.info.dtype != b.info.dtype || a.info.shape != b.info.shape) return false;
+  constexpr int64_t kChunk = 1 << 20;
+  std::vector<std::byte> x(kChunk), y(kChunk);
+  for (int64_t offset = 0; offset < a.info.bytes(); offset += kChunk) {
+    const auto n = static_cast<size_t>(std::min(kChunk, a.info.bytes() - offset));
+    checkpoint.read(a, offset, std::span(x).first(n));
+    checkpoint.read(b, offset, std::span(y).first(n));
+    if (!std::equal(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(n), y.begin())) return false;
+  }
+  return true;
+}
+
+// transformers ties the two only if they are equal; what an unequal pair means depends on who loads it.
+void check_tied(const ModelData& data) {
+  if (data.head->weight == data.embedding->weight) return;
+  if (same_bytes(data.checkpoint, *data.head->weight, *data.embedding->weight)) return;
+  throw Error(data.head->weight->info.name,
+              "differs from " + data.embedding->weight->info.name + " although tie_word_embeddings is true",
+              "set it to false in config.json if the head is one of its own, or remove the tensor");
+}
+
+// The head of an unknown architecture that is tied: lm_head, as in nearly all of transformers.
+void add_tied_head(ModelData& data) {
+  const Module* embedding = find_token_embedding(data.modules);
+  if (!embedding)
+    throw Error(data.subject,
+                "tie_word_embeddings is true, but no single tensor of the checkpoint is named as the embedding",
+                "untie the model first");
+  const auto head =
+      std::find_if(data.modules.begin(), data.modules.end(), [](const Module& m) { return m.name == "lm_head"; });
+  const auto index = embedding - data.modules.data();
+  const Module tied{"lm_head", {"Linear", "Module"}, ModuleKind::linear, Role::unknown, -1, embedding->weight, nullptr};
+  if (head == data.modules.end())
+    data.modules.push_back(tied);
+  else if (!head->weight)
+    *head = tied;
+  data.embedding = &data.modules[static_cast<size_t>(index)];
+}
+
+void index_modules(ModelData& data) {
+  for (const Module& module : data.modules) {
+    data.by_name[module.name] = &module;
+    if (module.weight) data.by_tensor[module.name + ".weight"] = &module;
+    if (module.bias) data.by_tensor[module.bias->info.name] = &module;
+  }
+}
+
+void find_ends(ModelData& data) {
+  if (!data.architecture && !data.config.tie_word_embeddings) return;
+  if (data.architecture) data.embedding = data.by_name.at(data.architecture->embedding);
+  data.head = data.by_name.at(data.architecture ? data.architecture->head : "lm_head");
+  if (data.config.tie_word_embeddings) check_tied(data);
+}
+
+std::string leftover_hint(std::string_view tensor, const ModelData& data) {
+  if (tensor.find("lora_") != std::string_view::npos) return "merge the adapter into the model first";
+  if (tensor.ends_with(".bias") &&
+      data.by_tensor.contains(std::string(tensor.substr(0, tensor.size() - 5)) + ".weight"))
+    return "config.json and " + data.name + " say that there is no such bias";
+  return fmt::format(
+      "{} has no such tensor (num_hidden_layers {}); rotating the others would change the model if it is used",
+      data.name, *data.config.num_layers);
+}
+
+void check_no_leftover(const ModelData& data) {
+  for (const CheckpointTensor& tensor : data.checkpoint.tensors()) {
+    const std::string& name = tensor.info.name;
+    if (data.by_tensor.contains(name) || name.ends_with("rotary_emb.inv_freq")) continue;
+    throw Error(name, "is a tensor without a role", leftover_hint(name, data));
+  }
+}
+
+int64_t require(const std::optional<int64_t>& size, const char* key, const ModelData& data) {
+  if (size) return *size;
+  throw Error(data.subject, fmt::format("has no {}", key));
+}
+
+}  // namespace
+
+std::string_view name_of(Role role) {
+  static constexpr std::array<std::string_view, 11> kNames = {"embedding",   "head",    "attn_q", "attn_k",
+                                                              "attn_v",      "attn_o",  "mlp_in", "mlp_out",
+                                                              "stream_norm", "qk_norm", "unknown"};
+  return kNames[static_cast<size_t>(role)];
+}
+
+Model::Model(std::shared_ptr<const ModelData> data) : data_(std::move(data)) {}
+
+Model Model::describe(const Checkpoint& checkpoint, ModelOptions options) {
+  const Json& config = checkpoint.config();
+  const std::string subject = (checkpoint.directory() / "config.json").string();
+  check_not_quantized(config, subject);
+  const auto data = std::make_shared<ModelData>(ModelData{.checkpoint = checkpoint, .subject = subject});
+  data->name = read_architecture_name(config, subject);
+  data->architecture = choose_architecture(data->name, subject, options.accept_unknown);
+  data->config = read_model_config(config, data->architecture, subject);
+  data->modules = data->architecture ? modules_of(*data->architecture, data->config, checkpoint)
+                                     : modules_by_name(checkpoint, data->name);
+  if (!data->architecture && data->config.tie_word_embeddings) add_tied_head(*data);
+  index_modules(*data);
+  find_ends(*data);
+  if (data->architecture) check_no_leftover(*data);
+  return Model(data);
+}
+
+const Checkpoint& Model::checkpoint() const {
+  return data_->checkpoint;
+}
+const Architecture* Model::architecture() const {
+  return data_->architecture;
+}
+std::string_view Model::architecture_name() const {
+  return data_->name;
+}
+
+int64_t Model::hidden_size() const {
+  return require(data_->config.hidden_size, "hidden_size", *data_);
+}
+int64_t Model::num_layers() const {
+  return require(data_->config.num_layers, "num_hidden_layers", *data_);
+}
+int64_t Model::num_heads() const {
+  return require(data_->config.num_heads, "num_attention_heads", *data_);
+}
+int64_t Model::num_key_value_heads() const {
+  return require(data_->config.num_key_value_heads, "num_key_value_heads", *data_);
+}
+int64_t Model::intermediate_size() const {
+  return require(data_->config.intermediate_size, "intermediate_size", *data_);
+}
+int64_t Model::vocabulary_size() const {
+  return require(data_->config.vocabulary_size, "vocab_size", *data_);
+}
+int64_t Model::head_dim() const {
+  return require(data_->config.head_dim, "head_dim, nor hidden_size and num_attention_heads to compute it", *data_);
+}
+
+bool Model::tied_head() const {
+  return data_->config.tie_word_embeddings;
+}
+const Module* Model::embedding() const {
+  return data_->embedding;
+}
+const Module* Model::head() const {
+  return data_->head;
+}
+const std::vector<Module>& Model::modules() const {
+  return data_->modules;
+}
+
+const Module* Model::find(std::string_view module) const {
+  const auto found = data_->by_name.find(module);
+  return found == data_->by_name.end() ? nullptr : found->second;
+}
+
+const Module* Model::owner(std::string_view tensor) const {
+  const auto found = data_->by_tensor.find(tensor);
+  return found == data_->by_tensor.end() ? nullptr : found->second;
+}
+
+Role Model::role(std::string_view tensor) const {
+  const Module* module = owner(tensor);
+  return module ? module->role : Role::unknown;
+}
+
+std::vector<NormReads> Model::norm_reads() const {
+  std::vector<NormReads> all;
+  const Architecture* row = data_->architecture;
+  if (!row) return all;
+  const auto below = [&](int64_t layer, const std::string& name) {
+    std::string prefix = row->layer;
+    prefix.replace(prefix.find("{L}"), 3, std::to_string(layer));
+    return find(prefix + name);
+  };
+  for (int64_t layer = 0; layer < num_layers(); ++layer)
+    for (const NormRow& norm : row->norms) {
+      if (norm.reads.empty()) continue;
+      NormReads reads{below(layer, norm.name), {}};
+      for (const std::string& linear : norm.reads) reads.linears.push_back(below(layer, linear));
+      all.push_back(std::move(reads));
+    }
+  all.push_back({find(row->final_norm), {head()}});
+  return all;
+}
+
+}  // namespace spinor

@@ -1,0 +1,21 @@
+// The modules of a checkpoint: from a row of the architecture table, or from nothing but the names of its tensors.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "spinor/model/model.h"
+#include "spinor/model/model_config.h"
+
+namespace spinor {
+
+// In the order and with the classes of torch's named_modules(). Error naming the tensor for one that is missing or has
+// another shape than config.json says.
+std::vector<Module> modules_of(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint);
+
+// See ModelOptions::accept_unknown. Tensors that are no 1-D or 2-D weight, and biases without one, have no module.
+std::vector<Module> modules_by_name(const Checkpoint& checkpoint, std::string_view architecture);
+// The one embedding of tokens among them; null if there is none or more than one.
+const Module* find_token_embedding(const std::vector<Module>& modules);
+
+}  // namespace spinor

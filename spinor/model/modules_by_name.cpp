@@ -1,0 +1,110 @@
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "spinor/model/modules.h"
+
+namespace spinor {
+namespace {
+
+struct Weights {
+  const CheckpointTensor *weight = nullptr, *bias = nullptr;
+};
+
+bool is_number(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
+}
+
+std::string_view next_component(std::string_view& name) {
+  const std::string_view component = name.substr(0, name.find('.'));
+  name.remove_prefix(std::min(component.size() + 1, name.size()));
+  return component;
+}
+
+// Component by component: numbers first, by value (their length, then their text), then words.
+struct NaturalLess {
+  bool operator()(std::string_view a, std::string_view b) const {
+    while (!a.empty() && !b.empty()) {
+      const std::string_view x = next_component(a), y = next_component(b);
+      if (x == y) continue;
+      if (is_number(x) != is_number(y)) return is_number(x);
+      return is_number(x) && x.size() != y.size() ? x.size() < y.size() : x < y;
+    }
+    return a.empty() && !b.empty();
+  }
+};
+
+std::string_view last_component(std::string_view name) {
+  return name.substr(name.rfind('.') + 1);
+}
+std::string_view parent(std::string_view name) {
+  const size_t dot = name.rfind('.');
+  return dot == std::string_view::npos ? "" : name.substr(0, dot);
+}
+
+// embed_tokens, tok_embeddings, embed_positions, wte, wpe; but embed_out and embed_proj are linears.
+bool names_embedding(std::string_view name) {
+  const std::string_view last = last_component(name);
+  if (last == "wte" || last == "wpe") return true;
+  const auto has = [&](std::string_view part) { return last.find(part) != std::string_view::npos; };
+  return has("embed") && !has("embed_out") && !has("proj") && !has("norm");
+}
+
+int layer_of(std::string_view name) {
+  while (!name.empty()) {
+    const std::string_view component = next_component(name);
+    if (is_number(component) && component.size() < 9) return std::stoi(std::string(component));
+  }
+  return -1;
+}
+
+Module make_module(std::string_view name, const Weights& tensors) {
+  Module module{std::string(name), {"Module"}, ModuleKind::container, Role::unknown, layer_of(name), nullptr, nullptr};
+  if (!tensors.weight) return module;
+  module.weight = tensors.weight;
+  module.bias = tensors.bias;
+  if (tensors.weight->info.shape.size() == 1) {
+    module.kind = ModuleKind::norm;
+  } else {
+    module.kind = names_embedding(name) ? ModuleKind::embedding : ModuleKind::linear;
+    module.classes.insert(module.classes.begin(), module.kind == ModuleKind::embedding ? "Embedding" : "Linear");
+  }
+  return module;
+}
+
+}  // namespace
+
+std::vector<Module> modules_by_name(const Checkpoint& checkpoint, std::string_view architecture) {
+  std::map<std::string_view, Weights> owned;
+  std::set<std::string_view, NaturalLess> names = {""};
+  for (const CheckpointTensor& tensor : checkpoint.tensors()) {
+    const std::string_view name = tensor.info.name, owner = parent(name), what = last_component(name);
+    for (std::string_view module = owner; !module.empty(); module = parent(module)) names.insert(module);
+    if (owner.empty()) continue;
+    const size_t dimensions = tensor.info.shape.size();
+    if (what == "weight" && (dimensions == 1 || dimensions == 2)) owned[owner].weight = &tensor;
+    if (what == "bias" && dimensions == 1) owned[owner].bias = &tensor;
+  }
+  std::vector<Module> modules;
+  for (const std::string_view name : names) modules.push_back(make_module(name, owned[name]));
+  if (!architecture.empty()) modules.front().classes.insert(modules.front().classes.begin(), std::string(architecture));
+  return modules;
+}
+
+const Module* find_token_embedding(const std::vector<Module>& modules) {
+  const Module* found = nullptr;
+  for (const Module& module : modules) {
+    const std::string_view last = last_component(module.name);
+    const bool other =
+        last == "wpe" || last.find("pos") != std::string_view::npos || last.find("type") != std::string_view::npos;
+    if (module.kind != ModuleKind::embedding || other) continue;
+    if (found) return nullptr;
+    found = &module;
+  }
+  return found;
+}
+
+}  // namespace spinor
