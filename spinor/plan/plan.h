@@ -13,9 +13,9 @@ namespace spinor {
 enum class Precision { float32, float64 };
 
 struct TensorPlan {
-  std::string name;             // in the output
+  std::string name;  // in the output
   const CheckpointTensor* source = nullptr;
-  std::vector<Edit> edits;      // in the order they happen; none: the bytes are copied
+  std::vector<Edit> edits;  // in the order they happen; none: the bytes are copied
 };
 
 // A transform that must be applied when the model runs. Recorded here, written and run by later parts of spinor.
@@ -25,7 +25,8 @@ struct OnlineTransform {
 
 class RewritePlan {
  public:
-  explicit RewritePlan(const Model& model);  // nothing changes yet: every tensor of the checkpoint, unedited
+  // Nothing changes yet: every tensor of the checkpoint, unedited, in the order of the modules (the rest comes last).
+  explicit RewritePlan(const Model& model);
 
   const Model& model() const { return model_; }
   Precision precision = Precision::float64;  // arithmetic of all edits; one rounding at the end
@@ -34,8 +35,8 @@ class RewritePlan {
   const std::vector<OnlineTransform>& online() const { return online_; }
   bool untied() const { return untied_; }
 
-  // Appends an edit to the tensor of a module: its weight, or its bias. An edit of the weight of a tied head or of a tied
-  // embedding before untie() is an Error.
+  // Appends an edit to the tensor of a module: its weight, or its bias. An edit of the weight of a tied head or of a
+  // tied embedding before untie() is an Error.
   void edit_weight(const Module& module, Edit edit);
   void edit_bias(const Module& module, Edit edit);
   void add_online(OnlineTransform transform);
@@ -44,7 +45,8 @@ class RewritePlan {
 
   // config.json of the output: the source's with only what changed changed.
   Json config() const;
-  // One line a tensor: name, shape, dtype, edits. Layers whose lines are alike are printed once unless `full`.
+  // One line a tensor: name, shape, dtype, edits. Consecutive layers whose lines are alike are printed once, as
+  // "model.layers.{0-15}. ...", unless `full`. Then the online transforms, and what changes in config.json.
   std::string describe(bool full = false) const;
 
  private:

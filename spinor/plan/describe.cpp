@@ -1,0 +1,114 @@
+// RewritePlan::describe(): the text of `spinor plan`, compared with goldens.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <string_view>
+#include <vector>
+
+#include "spinor/plan/plan.h"
+
+namespace spinor {
+namespace {
+
+// "model.layers.3.mlp.up_proj.weight": prefix "model.layers.", layer 3, suffix ".mlp.up_proj.weight". A name without a
+// number among its components is all prefix, layer -1.
+struct Line {
+  int64_t layer = -1;
+  std::string prefix, suffix;
+  std::string type, edits;
+};
+
+// The layers first to last, whose lines differ in nothing but the layer; or one line outside the layers.
+struct Block {
+  int64_t first, last;
+  std::vector<Line> lines;
+};
+
+Line split(std::string_view name) {
+  for (size_t begin = 0; begin < name.size();) {
+    const size_t end = std::min(name.find('.', begin), name.size());
+    int64_t layer = -1;
+    const auto [stop, error] = std::from_chars(name.data() + begin, name.data() + end, layer);
+    if (error == std::errc() && stop == name.data() + end && layer >= 0)
+      return {layer, std::string(name.substr(0, begin)), std::string(name.substr(end)), "", ""};
+    begin = end + 1;
+  }
+  return {-1, std::string(name), "", "", ""};
+}
+
+std::string type_of(const TensorInfo& tensor) {
+  std::string dtype(info(tensor.dtype).name);
+  std::transform(dtype.begin(), dtype.end(), dtype.begin(), [](unsigned char c) { return std::tolower(c); });
+  return fmt::format("({}) {}", fmt::join(tensor.shape, ", "), dtype);
+}
+
+std::string edits_of(const TensorPlan& tensor) {
+  const TensorInfo& source = tensor.source->info;
+  std::vector<std::string> phrases;
+  if (tensor.name != source.name) phrases.push_back("from " + source.name);
+  for (const Edit& edit : tensor.edits) phrases.push_back(describe(edit, source.rows(), source.cols()));
+  return phrases.empty() ? "copied" : fmt::format("{}", fmt::join(phrases, " | "));
+}
+
+bool alike(const Line& a, const Line& b) {
+  return a.prefix == b.prefix && a.suffix == b.suffix && a.type == b.type && a.edits == b.edits;
+}
+
+std::vector<Block> blocks_of(const std::vector<TensorPlan>& tensors) {
+  std::vector<Block> blocks;
+  for (const TensorPlan& tensor : tensors) {
+    Line line = split(tensor.name);
+    line.type = type_of(tensor.source->info);
+    line.edits = edits_of(tensor);
+    if (blocks.empty() || line.layer < 0 || blocks.back().first != line.layer)
+      blocks.push_back({line.layer, line.layer, {}});
+    blocks.back().lines.push_back(std::move(line));
+  }
+  return blocks;
+}
+
+std::vector<Block> merge_alike(const std::vector<Block>& blocks) {
+  std::vector<Block> merged;
+  for (const Block& block : blocks) {
+    const auto same = [&](const Block& other) {
+      return block.first >= 0 && block.first == other.last + 1 &&
+             std::equal(block.lines.begin(), block.lines.end(), other.lines.begin(), other.lines.end(), alike);
+    };
+    if (!merged.empty() && same(merged.back()))
+      merged.back().last = block.last;
+    else
+      merged.push_back(block);
+  }
+  return merged;
+}
+
+std::string name_of(const Block& block, const Line& line) {
+  if (block.first < 0) return line.prefix;
+  if (block.first == block.last) return fmt::format("{}{}{}", line.prefix, block.first, line.suffix);
+  return fmt::format("{}{{{}-{}}}{}", line.prefix, block.first, block.last, line.suffix);
+}
+
+}  // namespace
+
+std::string RewritePlan::describe(bool full) const {
+  const std::vector<Block> blocks = full ? blocks_of(tensors_) : merge_alike(blocks_of(tensors_));
+  size_t name_width = 0, type_width = 0;
+  for (const Block& block : blocks)
+    for (const Line& line : block.lines) {
+      name_width = std::max(name_width, name_of(block, line).size());
+      type_width = std::max(type_width, line.type.size());
+    }
+  std::string text;
+  for (const Block& block : blocks)
+    for (const Line& line : block.lines)
+      text += fmt::format("{:<{}}  {:<{}}  {}\n", name_of(block, line), name_width, line.type, type_width, line.edits);
+  for (const OnlineTransform& transform : online_)
+    text += fmt::format("{}  online {} {}\n", transform.module, transform.group, transform.location);
+  if (untied_) text += "config.json  tie_word_embeddings false\n";
+  return text;
+}
+
+}  // namespace spinor
