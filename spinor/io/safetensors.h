@@ -13,10 +13,12 @@
 
 namespace spinor {
 
+class File;
+
 struct TensorInfo {
-  std::string name;
+  std::string name = {};
   DType dtype{};
-  std::vector<int64_t> shape;
+  std::vector<int64_t> shape = {};
   int64_t begin = 0, end = 0;  // bytes, from the start of the file
 
   int64_t bytes() const { return end - begin; }
@@ -34,13 +36,23 @@ struct SafetensorsHeader {
 
 inline constexpr int64_t kMaxHeaderBytes = 100'000'000;  // the limit of the safetensors library
 
-// Parses and validates everything before any tensor is touched: header length, JSON, known dtypes, shape * dtype = size with
-// checked arithmetic, offsets contiguous from 0 and ending at file_bytes, no duplicate names. `header` is the first
-// 8 + length bytes of the file (more is ignored). Throws Error(subject, ...), naming the tensor.
-SafetensorsHeader parse_safetensors_header(std::span<const std::byte> header, int64_t file_bytes, std::string_view subject);
+// Bytes of dtype and shape. Throws Error(subject, ...) for a negative dimension, an overflow, or elements of less than
+// a byte that do not fill their last byte.
+int64_t checked_bytes(DType dtype, const std::vector<int64_t>& shape, std::string_view subject);
 
-// Lays tensors out as the safetensors library does (dtype alignment descending, then name), sets begin / end, and returns
-// the bytes before the first tensor: length, JSON, padding spaces to a multiple of 8.
-std::string make_safetensors_header(std::vector<TensorInfo>& tensors, const std::map<std::string, std::string>& metadata);
+// Parses and validates everything before any tensor is touched: header length, JSON, known dtypes, shape * dtype = size
+// with checked arithmetic, offsets contiguous from 0 and ending at file_bytes, no duplicate names. `header` is the
+// first 8 + length bytes of the file (more is ignored). Throws Error(subject, ...), naming the tensor.
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> header, int64_t file_bytes,
+                                           std::string_view subject);
+
+// The same for a file; the subject is its path.
+SafetensorsHeader read_safetensors_header(const File& file);
+
+// Lays tensors out as the safetensors library does (its order of dtypes descending, then name), sets begin / end, and
+// returns the bytes before the first tensor: length, JSON, padding spaces to a multiple of 8. Throws on duplicate names
+// and on what checked_bytes refuses.
+std::string make_safetensors_header(std::vector<TensorInfo>& tensors,
+                                    const std::map<std::string, std::string>& metadata);
 
 }  // namespace spinor
