@@ -22,18 +22,19 @@ struct CheckpointTensor {
 
 class Checkpoint {
  public:
-  // Opens model.safetensors.index.json or model.safetensors, checks every header against the file and the index (each name in
-  // exactly one shard, the shard the index says; no shard outside the directory; no tensor missing), reads config.json.
+  // Opens model.safetensors.index.json or model.safetensors, checks every header against the file and the index (each
+  // name in exactly one shard, the shard the index says; no shard outside the directory; no tensor missing), reads
+  // config.json.
   static Checkpoint open(const std::filesystem::path& directory);
 
   const std::filesystem::path& directory() const;
-  const Json& config() const;                              // config.json
-  std::span<const CheckpointTensor> tensors() const;       // in file order, shard after shard
+  const Json& config() const;                         // config.json
+  std::span<const CheckpointTensor> tensors() const;  // in file order, shard after shard
   const CheckpointTensor* find(std::string_view name) const;
   const CheckpointTensor& at(std::string_view name) const;  // Error naming the tensor if absent
   const std::vector<File>& shards() const;
-  // Everything else to carry along (tokenizer, generation_config.json, remote code, README ...), relative paths, sorted;
-  // not config.json, weights in any format, indexes, spinor.json, recipe.yaml, hidden files and directories.
+  // Everything else to carry along (tokenizer, generation_config.json, remote code, README ...), relative paths,
+  // sorted; not config.json, weights in any format, indexes, spinor.json, recipe.yaml, hidden files and directories.
   std::vector<std::filesystem::path> other_files() const;
 
   // Reads bytes [offset, offset + out.size()) of the tensor.
