@@ -9,40 +9,27 @@
 #include <vector>
 
 #include "spinor/base/json.h"
-#include "spinor/io/safetensors.h"
+#include "spinor/io/shard_layout.h"
 
 namespace spinor {
 
-struct OutputLayout {
-  struct Shard {
-    std::string file;                  // "model.safetensors" or "model-00001-of-00002.safetensors"
-    std::string header;                // bytes before the first tensor
-    std::vector<TensorInfo> tensors;   // with begin / end
-    int64_t bytes = 0;                 // of the whole file
-  };
-  std::vector<Shard> shards;
-  int64_t bytes = 0;                   // of all tensors
-};
-
-// Splits tensors, in the given order, into shards of at most max_shard_bytes of tensor bytes (a larger tensor gets its own), named and
-// laid out as transformers' save_pretrained does. One shard: model.safetensors and no index.
-OutputLayout layout_shards(const std::vector<TensorInfo>& tensors, int64_t max_shard_bytes);
-
 struct WriterOptions {
-  bool force = false;        // replace an existing OUT, kept until the new one is complete
-  bool discard = false;      // delete an OUT.partial left by another job instead of refusing it
+  bool force = false;    // replace an existing OUT, kept until the new one is complete
+  bool discard = false;  // delete an OUT.partial left by another job instead of refusing it
 };
 
 class CheckpointWriter {
  public:
-  // Creates or resumes OUT.partial. `job` is what the output depends on (inputs, recipe, options, version): a journal with
-  // another job is refused, with the keys that differ and how to discard it. Locks OUT.partial against a second run. Refuses an existing
-  // OUT without force, and an OUT inside or equal to `source`. Reserves the disk space of every shard first.
+  // Creates or resumes OUT.partial. `job` is what the output depends on (inputs, recipe, options, version): a journal
+  // with another job is refused, with the keys that differ and how to discard it. Locks OUT.partial against a second
+  // run. Refuses an existing OUT without force, and an OUT inside or equal to `source`. Reserves the disk space of
+  // every shard first.
   CheckpointWriter(const std::filesystem::path& out, const std::filesystem::path& source, OutputLayout layout,
                    const Json& job, WriterOptions options);
   ~CheckpointWriter();  // without finish(): OUT.partial stays, for a resume
 
-  // The journal's entry of a tensor that an earlier run finished and whose bytes still have the digest it noted; else null.
+  // The journal's entry of a tensor that an earlier run finished and whose bytes still have the digest it noted; else
+  // null.
   const Json* finished(const std::string& tensor) const;
   // Writes bytes [offset, ...) of the tensor. From any thread.
   void write(const std::string& tensor, int64_t offset, std::span<const std::byte> bytes);
