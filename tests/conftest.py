@@ -3,9 +3,12 @@
 import functools
 
 import pytest
+import torch
 
 import logits
 import tiny_models
+
+torch.set_num_threads(1)  # ctest runs tests side by side
 
 
 @pytest.fixture(scope="session")

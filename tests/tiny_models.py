@@ -3,6 +3,8 @@
 import torch
 import transformers
 
+COMMON = {"vocab_size": 72, "num_hidden_layers": 2, "max_position_embeddings": 64, "bos_token_id": 1, "eos_token_id": 2}
+
 # What the class itself adds to the shape: biases where it can have them, multipliers other than one.
 FAMILIES = {
     "llama": ("Llama", {"attention_bias": True, "mlp_bias": True}),
@@ -29,8 +31,7 @@ SHAPES = {
 def make(family, shape, dtype=torch.float64, seed=0, **overrides):
     name, extra = FAMILIES[family]
     config = getattr(transformers, f"{name}Config")(
-        vocab_size=72, num_hidden_layers=2, max_position_embeddings=64, bos_token_id=1, eos_token_id=2,
-        **{**extra, **SHAPES[shape], **overrides})
+        **{**COMMON, **extra, **SHAPES[shape], **overrides})
     config._attn_implementation = "eager"
     model = getattr(transformers, f"{name}ForCausalLM")(config).to(torch.float64).eval()
     randomize(model, torch.Generator().manual_seed(seed))

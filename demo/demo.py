@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Rotates SmolLM2-135M-Instruct with R1 and R2, verifies the result, and shows in transformers that it is the same model.
+
+    demo.py build/spinor
+
+Rotations in float32 and in bfloat16 are compared with the float32 source, and with what rounding that source to bfloat16 costs.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+os.environ["TQDM_DISABLE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import smollm2
+
+OPTIONS = ["--rotations", "R1,R2", "--transform-type", "random-hadamard"]
+PROMPT = "Explain in one sentence why the sky is blue."
+TEXT = """\
+The lighthouse keeper climbed the stairs every evening at the same hour, carrying a lamp in one hand and a notebook in the
+other. In the notebook he wrote down the direction of the wind, the height of the waves and the names of the ships that passed.
+On quiet nights there was little to write, and so he began to add other things: the colour of the sky before sunset, the birds
+that rested on the railing, the sound that the old building made when the temperature fell. After twenty years the notebooks
+filled three shelves. When a storm destroyed the harbour records, the town discovered that the keeper had written down
+everything they needed to know. The insurance company asked for copies, the school asked for stories, and the museum asked
+whether it might keep the originals. The keeper agreed to all of it, on one condition: that somebody else would climb the
+stairs and keep writing. A young woman from the village, who had studied physics and liked to be alone, took the post. She
+replaced the lamp with an electric one, and the notebook with a computer, but at the end of every entry she still wrote one
+sentence about the birds.
+"""
+
+
+def rotate(spinor, source, out):
+    """Runs spinor; (seconds, peak MB)."""
+    command = [spinor, "rotate", source, out, *OPTIONS, "--force", "--quiet"]
+    start = time.perf_counter()
+    done = subprocess.run(["/usr/bin/time", "-v", *map(str, command)], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    seconds = time.perf_counter() - start
+    peak = int(re.search(r"Maximum resident set size \(kbytes\): (\d+)", done.stderr).group(1))
+    return seconds, peak * 1024 / 1e6
+
+
+def report(spinor, command, *arguments):
+    """The JSON a command prints. It ends the demo if the command fails."""
+    done = subprocess.run([spinor, command, *map(str, arguments), "--json"], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"spinor {command}: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+class Run:
+    """What one checkpoint answers: logits on the text, perplexity, a sentence."""
+
+    def __init__(self, directory):
+        import torch
+        import transformers
+
+        tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+        model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype="auto").eval()
+        tokens = tokenizer(TEXT, return_tensors="pt")["input_ids"]
+        chat = tokenizer.apply_chat_template([{"role": "user", "content": PROMPT}], add_generation_prompt=True,
+                                             return_tensors="pt", return_dict=True)
+        with torch.no_grad():
+            self.logits = model(tokens).logits[0].double()
+            answer = model.generate(**chat, max_new_tokens=28, do_sample=False)
+        losses = torch.nn.functional.cross_entropy(self.logits[:-1], tokens[0, 1:])
+        self.perplexity = losses.exp().item()
+        self.tokens = tokens.shape[1]
+        self.sentence = tokenizer.decode(answer[0, chat["input_ids"].shape[1]:], skip_special_tokens=True)
+
+    def difference(self, source):
+        """(largest, rms) logit difference in standard deviations of the source's logits, KL divergence in nats a token."""
+        delta = (self.logits - source.logits) / source.logits.std()
+        expected, given = source.logits.log_softmax(-1), self.logits.log_softmax(-1)
+        kl = (expected.exp() * (expected - given)).sum(-1).mean()
+        return delta.abs().max().item(), delta.square().mean().sqrt().item(), kl.item()
+
+
+def print_table(head, rows):
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    line = lambda row: "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
+    print(line(head), "  ".join("-" * width for width in widths), *map(line, rows), sep="\n")
+    print()
+
+
+def show_function(runs):
+    source = runs["float32 source"]
+    print(f"Same function? {source.tokens} tokens, against the float32 source; logits in units of their standard deviation\n")
+    rows = []
+    for name, run in runs.items():
+        largest, rms, kl = run.difference(source)
+        figures = ["", "", ""] if run is source else [f"{largest:.1e}", f"{rms:.1e}", f"{kl:.1e}"]
+        rows.append([name, *figures, f"{run.perplexity:.4f}"])
+    print_table(["", "logits max", "logits rms", "KL nats/token", "perplexity"], rows)
+    print(f"Asked: {PROMPT}\n")
+    for name, run in runs.items():
+        print(textwrap.fill(f"{name + ':':<18} {' '.join(run.sentence.split())}", 110, subsequent_indent=" " * 19))
+    print()
+
+
+def show_cost(costs):
+    rows = [[name, f"{size / 1e6:.0f} MB", f"{seconds:.2f} s", f"{size / seconds / 1e9:.2f} GB/s", f"{peak:.0f} MB"]
+            for name, size, seconds, peak in costs]
+    print_table(["spinor rotate", "written", "time", "throughput", "peak memory"], rows)
+
+
+def main():
+    spinor = Path(sys.argv[1]).resolve()
+    runs, costs = {}, []
+    for dtype in ("float32", "bfloat16"):
+        source = smollm2.checkpoint(dtype)
+        out = source.with_name(f"{dtype}-rotated")
+        print(f"rotating and verifying {dtype}", flush=True)
+        costs.append((dtype, *rotate(spinor, source, out)))
+        report(spinor, "verify", source, out)
+        runs[f"{dtype} source"], runs[f"{dtype} rotated"] = Run(source), Run(out)
+    print()
+    show_function(runs)
+    show_cost(costs)
+
+
+if __name__ == "__main__":
+    main()

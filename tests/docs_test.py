@@ -1,0 +1,59 @@
+"""Every command that README.md and docs/ show in an sh block works.
+
+A block is run line by line in one scratch directory a page. `spinor` runs the binary under test, on a tiny model wherever the page names one
+that is not there; `make` is checked to have the target; a yaml block becomes recipe.yaml.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+
+import pytest
+import torch
+
+import tiny_models
+from command import BINARY, ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(sh|yaml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NOT_RUN = {"git", "cd", "cmake", "ctest", "pip", "sudo", "apt-get"}  # other tests build, install and test
+
+
+def steps(text):
+    """("yaml", file) or ("sh", command), in the order of the page."""
+    for language, block in BLOCK.findall(text):
+        if language == "yaml":
+            yield language, block
+            continue
+        for line in block.replace("\\\n", " ").splitlines():
+            line = line.removeprefix("$ ").split(" #")[0].strip()
+            if line and not line.startswith("#"):
+                yield language, line
+
+
+def run_spinor(command, words, scratch):
+    model = scratch / words[2] if len(words) > 2 and not words[2].startswith("-") else None
+    if model and not model.exists():
+        tiny_models.save(model, "llama", "power_of_two", torch.bfloat16)
+    environment = {**os.environ, "PATH": f"{scratch / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(command.replace("build/spinor", "spinor"), shell=True, cwd=scratch, env=environment,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda page: page.name)
+def test_commands_work(page, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "spinor").symlink_to(BINARY)
+    for language, text in steps(page.read_text()):
+        if language == "yaml":
+            (tmp_path / "recipe.yaml").write_text(text)
+            continue
+        words = shlex.split(text)
+        if words[0] in ("spinor", "build/spinor"):
+            run_spinor(text, words, tmp_path)
+        elif words[0] == "make":
+            subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+        else:
+            assert words[0] in NOT_RUN, f"{page.name}: no test can run {text!r}"

@@ -1,0 +1,253 @@
+"""What can happen to a running `rotate`: killed, started twice, another job's leftovers, a full or read-only disk. Never half an OUT."""
+
+import hashlib
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from command import BINARY, ROOT, refused, run, spinor
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import make_checkpoint  # noqa: E402
+
+OPTIONS = ["--transform-type", "random-hadamard", "--max-shard-size", "40MB", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Large enough that a rotation can be caught in the middle: 240 MB in several shards."""
+    directory = tmp_path_factory.mktemp("medium") / "model"
+    return make_checkpoint.make("llama-1b", directory, layers=1, vocabulary=4096 * 7, max_shard_bytes=10**8)
+
+
+def digests(directory):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(model, tmp_path_factory):
+    """Digests of the output, and the seconds it takes."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    start = time.perf_counter()
+    spinor("rotate", model, out, *OPTIONS)
+    seconds = time.perf_counter() - start
+    found = digests(out)
+    shutil.rmtree(out)
+    return found, seconds
+
+
+def start(model, out, *more):
+    return subprocess.Popen([BINARY, "rotate", model, out, *OPTIONS, *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def partial(out):
+    return out.with_name(out.name + ".partial")
+
+
+def wait_for(path, process):
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.001)
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def interrupted(model, out, seconds):
+    """Leaves OUT.partial of a run that was killed after some seconds of work. False if it was faster."""
+    process = start(model, out)
+    wait_for(partial(out), process)
+    time.sleep(seconds)
+    kill(process)
+    return partial(out).exists()
+
+
+def test_a_killed_run_leaves_nothing_and_resumes_to_the_same_bytes(model, undisturbed, tmp_path):
+    expected, seconds = undisturbed
+    draw = random.Random(20240527)
+    out = tmp_path / "out"
+    moments = 0
+    while moments < 8:
+        if interrupted(model, out, draw.uniform(0, seconds)):
+            assert not out.exists()
+            moments += 1
+        else:
+            shutil.rmtree(out)
+    spinor("rotate", model, out, *OPTIONS)
+    assert digests(out) == expected
+    assert not partial(out).exists()
+
+
+def test_every_interruption_alone_resumes_to_the_same_bytes(model, undisturbed, tmp_path):
+    expected, seconds = undisturbed
+    for part in (0.05, 0.3, 0.6):
+        out = tmp_path / f"out-{part}"
+        interrupted(model, out, part * seconds)
+        if not out.exists():
+            spinor("rotate", model, out, *OPTIONS)
+        assert digests(out) == expected
+        shutil.rmtree(out)
+
+
+def test_a_corrupted_leftover_is_not_trusted(model, undisturbed, tmp_path):
+    expected, seconds = undisturbed
+    out = tmp_path / "out"
+    assert interrupted(model, out, 0.5 * seconds)
+    for shard in partial(out).glob("*.safetensors"):
+        with open(shard, "r+b") as file:
+            file.seek(os.path.getsize(shard) // 2)
+            file.write(b"\x12\x34" * 2048)
+    spinor("rotate", model, out, *OPTIONS)
+    assert digests(out) == expected
+
+
+def test_other_options_refuse_the_leftover_and_say_how_to_discard_it(model, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    assert interrupted(model, out, 0.2 * undisturbed[1])
+    message = refused("rotate", model, out, *OPTIONS, "--seed", "3")
+    assert "out.partial" in message and "seed" in message and "--discard-partial" in message
+    assert partial(out).exists() and not out.exists()
+    spinor("rotate", model, out, *OPTIONS, "--seed", "3", "--discard-partial")
+    assert digests(out) != undisturbed[0] and not partial(out).exists()
+
+
+def test_a_changed_source_refuses_the_leftover(model, undisturbed, tmp_path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    shutil.copytree(model, source)
+    assert interrupted(source, out, 0.2 * undisturbed[1])
+    with open(sorted(source.glob("*.safetensors"))[0], "r+b") as file:
+        file.seek(-2, os.SEEK_END)
+        file.write(b"\x00\x00")
+    message = refused("rotate", source, out, *OPTIONS)
+    assert "out.partial" in message and "--discard-partial" in message
+    assert not out.exists()
+
+
+def test_two_runs_lock_each_other_out(model, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    first = start(model, out)
+    wait_for(partial(out), first)
+    time.sleep(0.05)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        assert "out.partial" in refused("rotate", model, out, *OPTIONS)
+        assert "out.partial" in refused("rotate", model, out, *OPTIONS, "--discard-partial")
+    finally:
+        first.send_signal(signal.SIGCONT)
+    assert first.wait() == 0, first.stderr.read()
+    assert digests(out) == undisturbed[0]
+
+
+def test_out_must_not_be_the_model_or_inside_it(model, tmp_path):
+    before = digests(model)
+    link = tmp_path / "link"
+    link.symlink_to(model)
+    for out in (model, model / "sub" / "..", model / "out", link):
+        refused("rotate", model, out, *OPTIONS)
+        refused("rotate", model, out, *OPTIONS, "--force")
+    assert digests(model) == before
+
+
+def test_an_existing_out_is_kept_until_its_replacement_is_complete(model, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "precious").write_text("old")
+    assert "--force" in refused("rotate", model, out, *OPTIONS)
+    assert interrupted_with_force(model, out, 0.3 * undisturbed[1])
+    assert (out / "precious").read_text() == "old"
+    spinor("rotate", model, out, *OPTIONS, "--force")
+    assert digests(out) == undisturbed[0]
+
+
+def interrupted_with_force(model, out, seconds):
+    process = start(model, out, "--force")
+    wait_for(partial(out), process)
+    time.sleep(seconds)
+    kill(process)
+    return partial(out).exists()
+
+
+def test_a_file_size_limit_is_an_error_not_a_crash(model, tmp_path):
+    out = tmp_path / "out"
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10**7, 10**7))
+    message = refused("rotate", model, out, *OPTIONS, preexec_fn=limit)
+    assert "model-00001-of-" in message
+    assert not out.exists()
+
+
+@pytest.fixture
+def mount(tmp_path):
+    """Mounts a small tmpfs with the options given; skips where that is not allowed."""
+    mounted = []
+
+    def mounter(options):
+        directory = tmp_path / "mounted"
+        directory.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "spinor-test", directory], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"mounting needs root: {done.stderr.strip()}")
+        mounted.append(directory)
+        return directory
+
+    yield mounter
+    for directory in mounted:
+        subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+def test_a_full_disk_is_an_error_and_leaves_no_out(model, mount):
+    directory = mount("size=64m")
+    message = refused("rotate", model, directory / "out", *OPTIONS)
+    assert "space" in message.lower(), message
+    assert not (directory / "out").exists()
+
+
+def test_a_read_only_disk_is_an_error(model, mount):
+    directory = mount("size=64m,ro")
+    message = refused("rotate", model, directory / "out", *OPTIONS)
+    assert "read-only" in message.lower(), message
+
+
+def test_the_number_of_threads_does_not_change_a_byte(model, undisturbed, tmp_path):
+    for threads in (1, 2, 3):
+        out = tmp_path / "out"
+        spinor("rotate", model, out, *OPTIONS, "--threads", threads)
+        assert digests(out) == undisturbed[0], f"{threads} threads"
+        shutil.rmtree(out)
+
+
+def test_the_number_of_threads_does_not_change_dense_products(tiny, tmp_path):
+    source, _ = tiny("qwen2", "wide_heads", torch.float32)
+    found = set()
+    for threads in (1, 2, 3):
+        out = tmp_path / f"out-{threads}"
+        spinor("rotate", source, out, "--transform-type", "random-orthogonal", "--threads", threads)
+        found.add(tuple(digests(out).items()))
+    assert len(found) == 1
+
+
+def test_cpu_levels_agree_to_rounding(tiny, tmp_path):
+    source, _ = tiny("llama", "power_of_two", torch.float32)
+    outputs = {}
+    for level in ("baseline", "avx2", "avx512", "neon"):
+        out = tmp_path / level
+        done = run("rotate", source, out, *OPTIONS, env={**os.environ, "SPINOR_CPU": level})
+        if done.returncode == 0:
+            outputs[level] = {name: tensor for shard in out.glob("*.safetensors") for name, tensor in load_file(shard).items()}
+        else:
+            assert "SPINOR_CPU" in done.stderr and level in done.stderr, done.stderr
+    assert "baseline" in outputs
+    for tensors in outputs.values():
+        for name, tensor in outputs["baseline"].items():
+            # Computed in float64 and rounded once: another order of sums can flip the last bit.
+            torch.testing.assert_close(tensors[name], tensor, rtol=2**-23, atol=2**-126)

@@ -1,0 +1,141 @@
+"""`verify` accepts every sound output and names tensor and role of every damaged one."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import tiny_models
+from command import run, spinor
+
+RANDOM = ["--rotations", "R1,R2", "--transform-type", "random-hadamard"]
+DTYPES = ["bfloat16", "float16", "float32", "float64"]
+LAYER = "model.layers.1."
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+def test_sound_outputs_pass(tmp_path, family, dtype):
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, family, "wide_heads", getattr(torch, dtype))
+    spinor("rotate", source, out, *RANDOM, "--quiet")
+    spinor("verify", source, out)
+
+
+@pytest.mark.parametrize("options", [
+    ["--transform-type", "hadamard"], ["--rotations", "R1"], ["--rotations", "R2"], ["--block-size", "8", "--randomize"],
+    ["--transform-type", "random-orthogonal"], ["--rotations", "R2", "--transform-type", "random-matrix"],
+    ["--dtype", "bfloat16"], ["--dtype", "float16"], ["--precision", "float32"]], ids=" ".join)
+def test_sound_outputs_of_every_kind_pass(tiny, tmp_path, options):
+    source, _ = tiny("qwen2", "power_of_two", torch.float32)
+    spinor("rotate", source, tmp_path / "out", *options, "--quiet")
+    spinor("verify", source, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def rotated(tmp_path_factory):
+    """A source with every bias there is, its rotation, and that rotation rotated again (norms are one by then)."""
+    directory = tmp_path_factory.mktemp("verify")
+    source, once, twice = directory / "source", directory / "once", directory / "twice"
+    tiny_models.save(source, "llama", "three_heads", torch.bfloat16)
+    spinor("rotate", source, once, *RANDOM, "--quiet")
+    spinor("rotate", once, twice, *RANDOM, "--quiet")
+    return source, once, twice
+
+
+ROLES = {
+    "model.embed_tokens.weight": "embedding",
+    "lm_head.weight": "head",
+    f"{LAYER}self_attn.q_proj.weight": "attn_q",
+    f"{LAYER}self_attn.k_proj.weight": "attn_k",
+    f"{LAYER}self_attn.v_proj.weight": "attn_v",
+    f"{LAYER}self_attn.o_proj.weight": "attn_o",
+    f"{LAYER}mlp.gate_proj.weight": "mlp_in",
+    f"{LAYER}mlp.up_proj.weight": "mlp_in",
+    f"{LAYER}mlp.down_proj.weight": "mlp_out",
+    f"{LAYER}self_attn.v_proj.bias": "attn_v",
+    f"{LAYER}self_attn.o_proj.bias": "attn_o",
+    f"{LAYER}mlp.down_proj.bias": "mlp_out",
+    f"{LAYER}input_layernorm.weight": "stream_norm",
+    f"{LAYER}post_attention_layernorm.weight": "stream_norm",
+    "model.norm.weight": "stream_norm",
+}
+UNROTATED_BIASES = {
+    f"{LAYER}self_attn.q_proj.bias": "attn_q",
+    f"{LAYER}self_attn.k_proj.bias": "attn_k",
+    f"{LAYER}mlp.gate_proj.bias": "mlp_in",
+    f"{LAYER}mlp.up_proj.bias": "mlp_in",
+}
+
+
+def damaged(tmp_path, once, name, tensor):
+    """A copy of the checkpoint `once` with one tensor replaced."""
+    out = tmp_path / "damaged"
+    out.mkdir()
+    tensors = load_file(once / "model.safetensors")
+    assert not torch.equal(tensors[name], tensor)
+    for path in once.iterdir():
+        if path.name != "model.safetensors":
+            (out / path.name).write_bytes(path.read_bytes())
+    save_file({**tensors, name: tensor.contiguous()}, out / "model.safetensors", metadata={"format": "pt"})
+    return out
+
+
+def assert_named(source, out, name, role):
+    done = run("verify", source, out)
+    assert done.returncode == 1, done.stdout
+    error = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(error) == 1 and name in error[0] and role in error[0], done.stderr
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_a_tensor_as_in_the_source_is_found(rotated, tmp_path, name):
+    source, once, _ = rotated
+    tensor = load_file(source / "model.safetensors")[name]
+    assert_named(source, damaged(tmp_path, once, name, tensor), name, ROLES[name])
+
+
+@pytest.mark.parametrize("name", [name for name in ROLES if "norm" not in name])
+def test_a_tensor_rotated_twice_is_found(rotated, tmp_path, name):
+    source, once, twice = rotated
+    tensor = load_file(twice / "model.safetensors")[name]
+    assert_named(source, damaged(tmp_path, once, name, tensor), name, ROLES[name])
+
+
+@pytest.mark.parametrize("name", [name for name in ROLES if name.endswith("bias")] + list(UNROTATED_BIASES))
+def test_a_bias_forgotten_is_found(rotated, tmp_path, name):
+    source, once, _ = rotated
+    tensor = torch.zeros_like(load_file(once / "model.safetensors")[name])
+    assert_named(source, damaged(tmp_path, once, name, tensor), name, (ROLES | UNROTATED_BIASES)[name])
+
+
+@pytest.mark.parametrize("name, axis", [(f"{LAYER}self_attn.v_proj.weight", 0), (f"{LAYER}self_attn.o_proj.weight", 1)])
+def test_a_swapped_head_is_found(tmp_path, name, axis):
+    source, once = tmp_path / "source", tmp_path / "once"
+    tiny_models.save(source, "mistral", "wide_heads", torch.bfloat16)
+    spinor("rotate", source, once, *RANDOM, "--quiet")
+    heads = list(load_file(once / "model.safetensors")[name].split(24, axis))
+    heads[0], heads[1] = heads[1], heads[0]
+    out = damaged(tmp_path, once, name, torch.cat(heads, axis))
+    assert_named(source, out, name, "attn_v" if axis == 0 else "attn_o")
+
+
+def test_a_centred_embedding_is_found(rotated, tmp_path):
+    source, once, _ = rotated
+    out = tmp_path / "centred"
+    spinor("rotate", source, out, *RANDOM, "--center-embeddings", "--quiet")
+    assert_named(source, out, "model.embed_tokens.weight", "embedding")
+
+
+def test_a_matrix_that_is_not_orthogonal_as_r1_is_found(rotated, tmp_path):
+    source, _, _ = rotated
+    out = tmp_path / "out"
+    spinor("rotate", source, out, "--rotations", "R1", "--transform-type", "random-matrix", "--compat", "llm-compressor", "--quiet")
+    assert run("verify", source, out).returncode == 1
+
+
+def test_one_wrong_element_is_found(rotated, tmp_path):
+    source, once, _ = rotated
+    name = f"{LAYER}mlp.up_proj.weight"
+    tensor = load_file(once / "model.safetensors")[name].clone()
+    tensor[3, 5] += 1
+    assert_named(source, damaged(tmp_path, once, name, tensor), name, "mlp_in")
