@@ -4,12 +4,11 @@
     rotate_bench.py build/spinor [--shapes llama-1b ...] [--rounds 5] [--directory DIR] [--peer PYTHON]
 
 "cold" evicts the input of either from the page cache before each run, "warm" reads it first. The ratio is the median of the
-ratios of neighbours, so a slow minute of the disk hits both sides. Peak memory is what /usr/bin/time -v says.
+ratios of neighbours, so a slow minute of the disk hits both sides. Peak memory is what /usr/bin/time says.
 """
 
 import argparse
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -51,12 +50,11 @@ def prepare_cache(directory, state):
 def timed(*command):
     """(seconds, peak MB) of a command."""
     start = time.perf_counter()
-    done = subprocess.run(["/usr/bin/time", "-v", *map(str, command)], capture_output=True, text=True)
+    done = subprocess.run(["/usr/bin/time", "-q", "-f", "%M", *map(str, command)], capture_output=True, text=True)
     seconds = time.perf_counter() - start
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))}\n{done.stderr}")
-    peak = int(re.search(r"Maximum resident set size \(kbytes\): (\d+)", done.stderr).group(1))
-    return seconds, peak * 1024 / 1e6
+    return seconds, int(done.stderr.splitlines()[-1]) * 1024 / 1e6
 
 
 def copy(source, out):

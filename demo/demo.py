@@ -8,7 +8,6 @@ Rotations in float32 and in bfloat16 are compared with the float32 source, and w
 
 import json
 import os
-import re
 import subprocess
 import sys
 import textwrap
@@ -21,6 +20,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import smollm2
 
 OPTIONS = ["--rotations", "R1,R2", "--transform-type", "random-hadamard"]
+ROTATIONS = {  # name: the source it is made from, further options
+    "float32 rotated": ("float32", []),
+    "bfloat16 rotated": ("bfloat16", []),
+    "float32 rotated to bfloat16": ("float32", ["--dtype", "bfloat16"]),
+}
 PROMPT = "Explain in one sentence why the sky is blue."
 TEXT = """\
 The lighthouse keeper climbed the stairs every evening at the same hour, carrying a lamp in one hand and a notebook in the
@@ -36,16 +40,17 @@ sentence about the birds.
 """
 
 
-def rotate(spinor, source, out):
-    """Runs spinor; (seconds, peak MB)."""
-    command = [spinor, "rotate", source, out, *OPTIONS, "--force", "--quiet"]
+def rotate(spinor, source, out, *more):
+    """Runs spinor; (bytes written, seconds, peak MB)."""
+    command = [spinor, "rotate", source, out, *OPTIONS, *more, "--force", "--quiet"]
     start = time.perf_counter()
-    done = subprocess.run(["/usr/bin/time", "-v", *map(str, command)], capture_output=True, text=True)
+    done = subprocess.run(["/usr/bin/time", "-q", "-f", "%M", *map(str, command)], capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
     seconds = time.perf_counter() - start
-    peak = int(re.search(r"Maximum resident set size \(kbytes\): (\d+)", done.stderr).group(1))
-    return seconds, peak * 1024 / 1e6
+    peak = int(done.stderr.splitlines()[-1])
+    written = sum(path.stat().st_size for path in out.iterdir())
+    return written, seconds, peak * 1024 / 1e6
 
 
 def report(spinor, command, *arguments):
@@ -102,7 +107,7 @@ def show_function(runs):
     print_table(["", "logits max", "logits rms", "KL nats/token", "perplexity"], rows)
     print(f"Asked: {PROMPT}\n")
     for name, run in runs.items():
-        print(textwrap.fill(f"{name + ':':<18} {' '.join(run.sentence.split())}", 110, subsequent_indent=" " * 19))
+        print(textwrap.fill(f"{name + ':':<28} {' '.join(run.sentence.split())}", 116, subsequent_indent=" " * 29))
     print()
 
 
@@ -114,14 +119,14 @@ def show_cost(costs):
 
 def main():
     spinor = Path(sys.argv[1]).resolve()
-    runs, costs = {}, []
-    for dtype in ("float32", "bfloat16"):
-        source = smollm2.checkpoint(dtype)
-        out = source.with_name(f"{dtype}-rotated")
-        print(f"rotating and verifying {dtype}", flush=True)
-        costs.append((dtype, *rotate(spinor, source, out)))
-        report(spinor, "verify", source, out)
-        runs[f"{dtype} source"], runs[f"{dtype} rotated"] = Run(source), Run(out)
+    sources = {dtype: smollm2.checkpoint(dtype) for dtype in ("float32", "bfloat16")}
+    runs, costs = {f"{dtype} source": Run(source) for dtype, source in sources.items()}, []
+    for name, (dtype, more) in ROTATIONS.items():
+        out = smollm2.CACHE / name.replace(" ", "-")
+        print(f"rotating and verifying: {name}", flush=True)
+        costs.append((name, *rotate(spinor, sources[dtype], out, *more)))
+        report(spinor, "verify", sources[dtype], out)
+        runs[name] = Run(out)
     print()
     show_function(runs)
     show_cost(costs)
