@@ -54,7 +54,7 @@ std::vector<RefusedArchitecture> make_refused_architectures() {
   return {
       {{"GemmaForCausalLM"},
        "its norms multiply by 1 + weight, and spinor does not fold such norms yet",
-       "convert it to a supported architecture, or wait for a later version"},
+       "this is planned; until then only families whose norms multiply by their weight are supported"},
       {{"Gemma2ForCausalLM", "Gemma3ForCausalLM", "Gemma3ForConditionalGeneration", "Olmo2ForCausalLM",
         "Olmo3ForCausalLM", "Exaone4ForCausalLM", "Glm4ForCausalLM"},
        "R1 is impossible: a norm with weights scales each block's output before it is added to the residual stream",

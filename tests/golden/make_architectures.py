@@ -1,7 +1,8 @@
 """Writes tests/architectures/<family>.txt: what transformers makes of each family, for spinor's model tests.
 
 A case is a tiny random model, saved with save_pretrained: the config.json it wrote, the tensors in its safetensors file, and
-named_modules() with each module's class and those of its parents that are torch modules.
+named_modules() with each module's class and those of its parents that are torch modules. "defaults" is what the family's
+config class makes of a config.json with nothing but a hidden size and a number of heads.
 
     python tests/golden/make_architectures.py        (transformers 5.23.0, torch 2.13.0)
 """
@@ -37,6 +38,12 @@ def module_classes(module):
     return [c.__name__ for c in type(module).__mro__ if issubclass(c, torch.nn.Module)]
 
 
+def defaults(config_class):
+    config = config_class(hidden_size=4096, num_attention_heads=64)
+    keys = ["num_key_value_heads", "head_dim", "tie_word_embeddings", "attention_bias", "mlp_bias"]
+    return "defaults " + json.dumps({key: getattr(config, key) for key in keys if hasattr(config, key)})
+
+
 def describe(model):
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
@@ -54,7 +61,8 @@ def main():
     folder = Path(__file__).parent.parent / "architectures"
     for family, cases in FAMILIES.items():
         model_class = getattr(transformers, family + "ForCausalLM")
-        lines = [f"# Made by tests/golden/make_architectures.py with transformers {transformers.__version__}."]
+        lines = [f"# Made by tests/golden/make_architectures.py with transformers {transformers.__version__}.",
+                 defaults(model_class.config_class)]
         for case, options in cases.items():
             model = model_class(model_class.config_class(**SIZES, **options)).to(torch.bfloat16)
             lines += ["", "case " + case, *describe(model)]

@@ -1,0 +1,41 @@
+#include "spinor/model/model_config.h"
+
+#include <gtest/gtest.h>
+
+#include "spinor/model/testing.h"
+
+namespace spinor {
+namespace {
+
+TEST(ModelConfig, DefaultsOfKeysLeftOutAreTransformers) {
+  for (const char* family : testing::kFamilies) {
+    SCOPED_TRACE(family);
+    Json config = testing::read_architecture_cases(family).front().config;
+    for (const char* key : {"num_key_value_heads", "head_dim", "tie_word_embeddings", "attention_bias", "mlp_bias"})
+      config.erase(key);
+    config["hidden_size"] = 4096;
+    config["num_attention_heads"] = 64;
+    const std::string name = read_architecture_name(config, "config.json");
+    const ModelConfig read = read_model_config(config, find_architecture(name), "config.json");
+    const Json defaults = testing::read_architecture_defaults(family);
+    EXPECT_EQ(read.num_key_value_heads, defaults.at("num_key_value_heads").get<int64_t>());
+    EXPECT_EQ(read.head_dim, defaults.value("head_dim", int64_t{4096 / 64}));
+    EXPECT_EQ(read.tie_word_embeddings, defaults.at("tie_word_embeddings").get<bool>());
+    EXPECT_EQ(read.attention_bias, defaults.value("attention_bias", false));
+    EXPECT_EQ(read.mlp_bias, defaults.value("mlp_bias", false));
+  }
+}
+
+TEST(ModelConfig, WithoutARowOnlyWhatTheFileHasIsSet) {
+  const ModelConfig empty = read_model_config(Json::object(), nullptr, "config.json");
+  EXPECT_EQ(empty.hidden_size, std::nullopt);
+  EXPECT_EQ(empty.head_dim, std::nullopt);
+  EXPECT_FALSE(empty.tie_word_embeddings);
+  const ModelConfig some = read_model_config({{"hidden_size", 24}, {"num_attention_heads", 6}}, nullptr, "config.json");
+  EXPECT_EQ(some.head_dim, 4);
+  EXPECT_EQ(some.num_key_value_heads, 6);
+  EXPECT_EQ(read_architecture_name(Json::object(), "config.json"), "");
+}
+
+}  // namespace
+}  // namespace spinor
