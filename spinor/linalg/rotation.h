@@ -10,9 +10,11 @@
 
 namespace spinor {
 
+// Copies, transposes and inverses share one immutable matrix; concurrent use of const members is safe.
 class Rotation {
  public:
   // R = M / sqrt(n), M[i][j] = signs[i] * H[j][i]; with a permutation p, M[p[i]][p[j]] instead. Empty signs: all +1.
+  // Throws unless there are n signs (or none) and p is a permutation of 0 ... n-1 (or empty).
   static Rotation hadamard(Hadamard h, std::vector<int8_t> signs = {}, std::vector<int64_t> permutation = {});
   // R = m as it is (n, n), no 1/sqrt(n). `orthogonal` says whether m^T is its inverse; else inverse() solves for it.
   static Rotation dense(Matrix<double> m, bool orthogonal);
@@ -20,10 +22,12 @@ class Rotation {
   int64_t size() const;
   bool orthogonal() const;
   bool is_dense() const;
-  int64_t bytes() const;                 // memory the shared matrix holds
-  Rotation transposed() const;           // O(1)
-  Rotation inverse() const;              // R^T when orthogonal; else LU (cached in the shared matrix)
-  Matrix<double> matrix() const;         // R written out; for tests, reports and small sizes
+  // Memory the shared matrix holds, with the inverse where it is not the transpose. Once a float view is multiplied by
+  // a dense R, a float copy adds half.
+  int64_t bytes() const;
+  Rotation transposed() const;    // O(1)
+  Rotation inverse() const;       // R^T when orthogonal; else LU, once, kept in the shared matrix. Throws if singular.
+  Matrix<double> matrix() const;  // R written out; for tests, reports and small sizes
 
   // In place: x (rows, m n) <- x blockdiag(R, ..., R). scratch grows as needed and may be reused.
   template <typename T>
@@ -34,8 +38,11 @@ class Rotation {
 
  private:
   struct Data;
+  explicit Rotation(std::shared_ptr<const Data> data);
+
   std::shared_ptr<const Data> data_;
   bool transposed_ = false;
+  bool inverted_ = false;  // only where the inverse is not the transpose
 };
 
 }  // namespace spinor

@@ -1,0 +1,251 @@
+#include "spinor/linalg/rotation.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <variant>
+
+#include "spinor/base/error.h"
+#include "spinor/linalg/gemm.h"
+
+namespace spinor {
+namespace {
+
+constexpr int64_t kCacheBytes = 1 << 19;  // of x taken through all passes at a time: well inside any L2 cache
+constexpr int64_t kDenseTile = 256;       // rows, or columns, of one dense product: fixed, so that it rounds in one way
+
+// R = P D H^T P^T / sqrt(n), P[i][permutation[i]] = 1, D the signs.
+struct SignedHadamard {
+  Hadamard h;
+  std::vector<float> signs;
+  std::vector<int64_t> permutation;
+  double scale = 1 / std::sqrt(static_cast<double>(h.order()));
+};
+
+// A matrix in both precisions, the second made when it is asked for.
+class Dense {
+ public:
+  explicit Dense(Matrix<double> m) : wide_(std::move(m)) {}
+  template <typename T>
+  const Matrix<T>& as() const {
+    if constexpr (std::is_same_v<T, double>) {
+      return wide_;
+    } else {
+      std::call_once(narrowed_, [this] {
+        narrow_ = Matrix<float>(wide_.rows, wide_.cols);
+        std::ranges::transform(wide_.data, narrow_.data.begin(), [](double v) { return static_cast<float>(v); });
+      });
+      return narrow_;
+    }
+  }
+
+ private:
+  Matrix<double> wide_;
+  mutable std::once_flag narrowed_;
+  mutable Matrix<float> narrow_;
+};
+
+struct DenseRotation {
+  DenseRotation(Matrix<double> matrix, bool transpose_inverts) : m(std::move(matrix)), orthogonal(transpose_inverts) {}
+  const Dense& inverse() const {
+    std::call_once(inverted,
+                   [this] { inverse_matrix = std::make_unique<const Dense>(spinor::inverse(m.as<double>())); });
+    return *inverse_matrix;
+  }
+
+  Dense m;
+  bool orthogonal;
+  mutable std::once_flag inverted;
+  mutable std::unique_ptr<const Dense> inverse_matrix;
+};
+
+template <typename T>
+MatrixView<T> grown(std::vector<T>& scratch, int64_t rows, int64_t cols) {
+  if (static_cast<int64_t>(scratch.size()) < rows * cols) scratch.resize(static_cast<size_t>(rows * cols));
+  return {scratch.data(), rows, cols};
+}
+
+template <typename T>
+void copy(MatrixView<const T> from, MatrixView<T> to) {
+  for (int64_t i = 0; i < from.rows; ++i)
+    std::memcpy(to.row(i), from.row(i), sizeof(T) * static_cast<size_t>(from.cols));
+}
+
+template <typename T>
+void multiply_columns(MatrixView<T> x, const std::vector<float>& signs) {
+  if (signs.empty()) return;
+  for (int64_t i = 0; i < x.rows; ++i) {
+    T* row = x.row(i);
+    for (int64_t j = 0; j < x.cols; ++j) row[j] *= static_cast<T>(signs[static_cast<size_t>(j)]);
+  }
+}
+
+template <typename T>
+void multiply_rows(MatrixView<T> x, const std::vector<float>& signs) {
+  for (size_t i = 0; i < signs.size(); ++i) {
+    T* row = x.row(static_cast<int64_t>(i));
+    for (int64_t j = 0; signs[i] < 0 && j < x.cols; ++j) row[j] = -row[j];
+  }
+}
+
+// x (rows, n) <- x R. With a permutation: x P goes to scratch, and back as z P^T.
+template <typename T>
+void hadamard_right(const SignedHadamard& r, MatrixView<T> x, bool transposed, std::vector<T>& scratch) {
+  const std::vector<int64_t>& p = r.permutation;
+  const MatrixView<T> z = p.empty() ? x : grown(scratch, x.rows, x.cols);
+  for (int64_t i = 0; i < x.rows; ++i)
+    for (size_t j = 0; j < p.size(); ++j) z(i, p[j]) = x(i, static_cast<int64_t>(j));
+  if (!transposed) multiply_columns(z, r.signs);
+  r.h.rows(z, static_cast<T>(r.scale), !transposed);
+  if (transposed) multiply_columns(z, r.signs);
+  for (int64_t i = 0; i < x.rows; ++i)
+    for (size_t j = 0; j < p.size(); ++j) x(i, static_cast<int64_t>(j)) = z(i, p[j]);
+}
+
+// x (n, cols) <- R x. With a permutation: P^T x goes to scratch, and back as P z.
+template <typename T>
+void hadamard_left(const SignedHadamard& r, MatrixView<T> x, bool transposed, std::vector<T>& scratch) {
+  const std::vector<int64_t>& p = r.permutation;
+  const MatrixView<T> z = p.empty() ? x : grown(scratch, x.rows, x.cols);
+  for (size_t i = 0; i < p.size(); ++i) std::copy_n(x.row(static_cast<int64_t>(i)), x.cols, z.row(p[i]));
+  if (transposed) multiply_rows(z, r.signs);
+  r.h.columns(z, static_cast<T>(r.scale), !transposed);
+  if (!transposed) multiply_rows(z, r.signs);
+  for (size_t i = 0; i < p.size(); ++i) std::copy_n(z.row(p[i]), x.cols, x.row(static_cast<int64_t>(i)));
+}
+
+}  // namespace
+
+struct Rotation::Data {
+  template <typename Kind, typename... Args>
+  explicit Data(std::in_place_type_t<Kind> type, Args&&... args) : kind(type, std::forward<Args>(args)...) {}
+
+  std::variant<SignedHadamard, DenseRotation> kind;
+
+  const SignedHadamard* hadamard() const { return std::get_if<SignedHadamard>(&kind); }
+  const DenseRotation& dense() const { return std::get<DenseRotation>(kind); }
+  const Dense& factor(bool inverted) const { return inverted ? dense().inverse() : dense().m; }
+};
+
+Rotation::Rotation(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
+
+Rotation Rotation::hadamard(Hadamard h, std::vector<int8_t> signs, std::vector<int64_t> permutation) {
+  const int64_t n = h.order();
+  if (!signs.empty() && std::ssize(signs) != n)
+    throw Error("rotation", std::to_string(signs.size()) + " signs for size " + std::to_string(n));
+  std::vector<int64_t> sorted = permutation;
+  std::ranges::sort(sorted);
+  bool valid = sorted.empty() || std::ssize(sorted) == n;
+  for (size_t i = 0; valid && i < sorted.size(); ++i) valid = sorted[i] == static_cast<int64_t>(i);
+  if (!valid) throw Error("rotation", "not a permutation of 0 ... " + std::to_string(n - 1));
+  SignedHadamard kind{.h = std::move(h), .signs = {signs.begin(), signs.end()}, .permutation = std::move(permutation)};
+  return Rotation(std::make_shared<const Data>(std::in_place_type<SignedHadamard>, std::move(kind)));
+}
+
+Rotation Rotation::dense(Matrix<double> m, bool orthogonal) {
+  if (m.rows != m.cols)
+    throw Error("rotation", "not square: " + std::to_string(m.rows) + " x " + std::to_string(m.cols));
+  return Rotation(std::make_shared<const Data>(std::in_place_type<DenseRotation>, std::move(m), orthogonal));
+}
+
+int64_t Rotation::size() const {
+  return is_dense() ? data_->dense().m.as<double>().rows : data_->hadamard()->h.order();
+}
+bool Rotation::is_dense() const {
+  return !data_->hadamard();
+}
+bool Rotation::orthogonal() const {
+  return !is_dense() || data_->dense().orthogonal;
+}
+
+int64_t Rotation::bytes() const {
+  if (is_dense()) return size() * size() * static_cast<int64_t>(sizeof(double)) * (orthogonal() ? 1 : 2);
+  const SignedHadamard& r = *data_->hadamard();
+  return 2 * r.h.base() * r.h.base() + std::ssize(r.signs) * 4 + std::ssize(r.permutation) * 8;
+}
+
+Rotation Rotation::transposed() const {
+  Rotation r = *this;
+  r.transposed_ = !transposed_;
+  return r;
+}
+
+Rotation Rotation::inverse() const {
+  if (orthogonal()) return transposed();
+  data_->dense().inverse();
+  Rotation r = *this;
+  r.inverted_ = !inverted_;
+  return r;
+}
+
+Matrix<double> Rotation::matrix() const {
+  const int64_t n = size();
+  Matrix<double> m(n, n);
+  const SignedHadamard* r = data_->hadamard();
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      double& to = transposed_ ? m(j, i) : m(i, j);
+      if (!r) {
+        to = data_->factor(inverted_).as<double>()(i, j);
+        continue;
+      }
+      const int64_t pi = r->permutation.empty() ? i : r->permutation[static_cast<size_t>(i)];
+      const int64_t pj = r->permutation.empty() ? j : r->permutation[static_cast<size_t>(j)];
+      to = (r->signs.empty() ? 1.0 : r->signs[static_cast<size_t>(pi)]) * r->h.sign(pj, pi) * r->scale;
+    }
+  }
+  return m;
+}
+
+template <typename T>
+void Rotation::multiply_right(MatrixView<T> x, std::vector<T>& scratch) const {
+  const int64_t n = size();
+  assert(x.cols % n == 0);
+  if (x.stride == x.cols) x = MatrixView<T>(x.data, x.rows * (x.cols / n), n);  // all blocks of all rows are rows
+  const SignedHadamard* r = data_->hadamard();
+  const int64_t fitting = std::max<int64_t>(32, kCacheBytes / (x.cols * static_cast<int64_t>(sizeof(T))));
+  const int64_t tile = r ? fitting : kDenseTile;
+  for (int64_t row = 0; row < x.rows; row += tile) {
+    for (int64_t col = 0; col < x.cols; col += n) {
+      const MatrixView<T> block = x.block(row, col, std::min(tile, x.rows - row), n);
+      if (r) {
+        hadamard_right(*r, block, transposed_, scratch);
+      } else {
+        const MatrixView<T> copied = grown(scratch, block.rows, n);
+        copy<T>(block, copied);
+        gemm<T>(copied, data_->factor(inverted_).as<T>().view(), block, false, transposed_);
+      }
+    }
+  }
+}
+
+template <typename T>
+void Rotation::multiply_left(MatrixView<T> x, std::vector<T>& scratch) const {
+  const int64_t n = size();
+  assert(x.rows % n == 0);
+  const SignedHadamard* r = data_->hadamard();
+  const int64_t fitting = std::max<int64_t>(32, kCacheBytes / (n * static_cast<int64_t>(sizeof(T))) / 32 * 32);
+  const int64_t tile = r ? fitting : kDenseTile;
+  for (int64_t row = 0; row < x.rows; row += n) {
+    for (int64_t col = 0; col < x.cols; col += tile) {
+      const MatrixView<T> block = x.block(row, col, n, std::min(tile, x.cols - col));
+      if (r) {
+        hadamard_left(*r, block, transposed_, scratch);
+      } else {
+        const MatrixView<T> copied = grown(scratch, n, block.cols);
+        copy<T>(block, copied);
+        gemm<T>(data_->factor(inverted_).as<T>().view(), copied, block, transposed_, false);
+      }
+    }
+  }
+}
+
+template void Rotation::multiply_right(MatrixView<float>, std::vector<float>&) const;
+template void Rotation::multiply_right(MatrixView<double>, std::vector<double>&) const;
+template void Rotation::multiply_left(MatrixView<float>, std::vector<float>&) const;
+template void Rotation::multiply_left(MatrixView<double>, std::vector<double>&) const;
+
+}  // namespace spinor
