@@ -81,7 +81,7 @@ File File::open(const std::filesystem::path& path) {
 
 File File::create(const std::filesystem::path& path, int64_t bytes) {
   const bool existed = std::filesystem::exists(std::filesystem::symlink_status(path));
-  const int descriptor = retry([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666); });
+  const int descriptor = retry([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666); });
   if (descriptor < 0) throw system_error(path, "cannot create", errno);
   File file(path, descriptor);
   try {

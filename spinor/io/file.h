@@ -32,7 +32,8 @@ class File {
  public:
   static File open(const std::filesystem::path& path);  // read only
   // Read-write, of exactly this size, its bytes kept as far as there are any and the disk space of all of it reserved
-  // where the file system can do that: a disk that is too full shows here, and the file is left as it was.
+  // where the file system can do that: a disk that is too full shows here, and the file is left as it was. A symbolic
+  // link is not followed.
   static File create(const std::filesystem::path& path, int64_t bytes);
   File(File&&) noexcept;
   File& operator=(File&&) noexcept;

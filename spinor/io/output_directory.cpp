@@ -1,0 +1,187 @@
+#include "spinor/io/output_directory.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "spinor/base/error.h"
+#include "spinor/io/file.h"
+#include "spinor/io/journal.h"
+
+namespace spinor {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kReplaced = "replaced";  // in OUT.partial: the older OUT, between two renames
+
+bool present(const fs::path& path) {
+  return fs::exists(fs::symlink_status(path));
+}
+
+// Absolute, with the symbolic links of its parent resolved: what "inside" means does not depend on the spelling.
+fs::path resolve(fs::path out) {
+  if (!out.empty() && !out.has_filename()) out = out.parent_path();  // "out/"
+  if (out.filename() == "." || out.filename() == "..") out = fs::canonical(out);
+  if (!out.has_filename()) throw Error(fmt::format("'{}'", out.string()), "cannot be an output directory");
+  const fs::path parent = out.has_parent_path() ? out.parent_path() : ".";
+  if (!fs::is_directory(parent)) throw Error(parent.string(), "no such directory", "create it first");
+  return fs::canonical(parent) / out.filename();
+}
+
+// Is one of path's ancestors, or path itself, this directory, under whatever name?
+bool within(const fs::path& path, const fs::path& directory) {
+  if (!fs::exists(directory)) return false;
+  for (fs::path ancestor = path;; ancestor = ancestor.parent_path()) {
+    if (fs::exists(ancestor) && fs::equivalent(ancestor, directory)) return true;
+    if (ancestor == ancestor.root_path()) return false;
+  }
+}
+
+void check_apart(const fs::path& out, const fs::path& source) {
+  const fs::path model = fs::canonical(source);
+  const bool inside = within(out, model), around = within(model, out);
+  if (!inside && !around) return;
+  const std::string problem = inside && around ? "is the model itself"
+                              : inside         ? fmt::format("lies inside the model {}", model.string())
+                                               : fmt::format("the model {} lies inside it", model.string());
+  throw Error(out.string(), problem, "choose another output directory");
+}
+
+bool same_file(int descriptor, const fs::path& path) {
+  struct stat opened, named;
+  return fstat(descriptor, &opened) == 0 && stat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
+         opened.st_ino == named.st_ino;
+}
+
+bool is_mount_point(const fs::path& path) {
+  struct stat status, parent;
+  return stat(path.c_str(), &status) == 0 && stat(path.parent_path().c_str(), &parent) == 0 &&
+         status.st_dev != parent.st_dev;
+}
+
+Error locked(const fs::path& partial, const fs::path& journal) {
+  std::string process;
+  try {
+    process = fmt::format(" (process {})", read_journal(journal).process);
+  } catch (const Error&) {  // it has not written its journal yet
+  }
+  return Error(partial.string(), fmt::format("another run{} is writing it", process), "wait for it or stop it first");
+}
+
+}  // namespace
+
+OutputDirectory::OutputDirectory(const fs::path& out, const fs::path& source, bool replace)
+    : out_(resolve(out)), partial_(out_.string() + ".partial"), replace_(replace) {
+  check_apart(out_, source);
+  check_apart(partial_, source);
+  check_replaceable();
+  lock();
+  try {
+    recover();
+    check_replaceable();  // again: a run that had the lock before us may have published
+  } catch (...) {
+    if (created_) fs::remove(partial_);
+    ::close(lock_);
+    throw;
+  }
+}
+
+OutputDirectory::~OutputDirectory() {
+  ::close(lock_);
+}
+
+void OutputDirectory::check_replaceable() const {
+  if (!present(out_)) return;
+  if (!replace_) throw Error(out_.string(), "exists", "choose another output directory, or pass --force to replace it");
+  const std::string hint = "choose another output directory, or delete it yourself";
+  if (fs::is_symlink(out_)) throw Error(out_.string(), "is a symbolic link, which --force does not replace", hint);
+  if (is_mount_point(out_))
+    throw Error(out_.string(), "is a mount point, which --force does not replace", "choose a directory inside it");
+  if (!fs::is_directory(out_) || (!fs::is_empty(out_) && !fs::exists(out_ / "config.json")))
+    throw Error(out_.string(), "is not a checkpoint (no config.json), which --force does not replace", hint);
+}
+
+void OutputDirectory::lock() {
+  for (;;) {
+    if (::mkdir(partial_.c_str(), 0777) == 0)
+      created_ = true;
+    else if (errno != EEXIST)
+      throw system_error(partial_, "cannot create", errno);
+    lock_ = ::open(partial_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (lock_ < 0 && errno == ENOENT) continue;  // the other run has just finished
+    if (lock_ < 0) throw system_error(partial_, "cannot open", errno);
+    if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+      const int error_number = errno;
+      ::close(lock_);
+      if (error_number == EWOULDBLOCK) throw locked(partial_, journal());
+      throw system_error(partial_, "cannot lock", error_number);
+    }
+    if (same_file(lock_, partial_)) return;
+    ::close(lock_);
+    created_ = false;
+  }
+}
+
+// An earlier run may have been killed between the two renames, or before it deleted what it had replaced.
+void OutputDirectory::recover() {
+  const fs::path replaced = partial_ / kReplaced;
+  if (!present(replaced)) return;
+  if (present(out_))
+    fs::remove_all(replaced);
+  else
+    fs::rename(replaced, out_);
+}
+
+void OutputDirectory::clear() {
+  for (const auto& entry : fs::directory_iterator(partial_)) fs::remove_all(entry.path());
+}
+
+// The journal goes last: until then the directory is recognizable as ours.
+void OutputDirectory::remove() {
+  fs::remove_all(files());
+  fs::remove_all(partial_ / kReplaced);
+  clear();
+  fs::remove(partial_);
+}
+
+void OutputDirectory::publish() {
+  sync_directory(partial_);
+  check_replaceable();
+  if (!present(out_)) {
+    if (::renameat2(AT_FDCWD, files().c_str(), AT_FDCWD, out_.c_str(), RENAME_NOREPLACE) != 0 &&
+        ::rename(files().c_str(), out_.c_str()) != 0)
+      throw system_error(out_, fmt::format("cannot rename {} to it", files().string()), errno);
+  } else if (exchange(files(), out_)) {
+    fs::rename(files(), partial_ / kReplaced);
+  } else {
+    rename_twice(files(), out_, partial_ / kReplaced);
+  }
+  sync_directory(out_.parent_path());
+  try {
+    remove();
+  } catch (const fs::filesystem_error& error) {
+    throw Error(partial_.string(), fmt::format("cannot be deleted: {}", error.code().message()),
+                fmt::format("{} is complete; delete this yourself", out_.string()));
+  }
+}
+
+bool exchange(const fs::path& files, const fs::path& out) {
+  return ::renameat2(AT_FDCWD, files.c_str(), AT_FDCWD, out.c_str(), RENAME_EXCHANGE) == 0;
+}
+
+void rename_twice(const fs::path& files, const fs::path& out, const fs::path& aside) {
+  if (::rename(out.c_str(), aside.c_str()) != 0)
+    throw system_error(out, fmt::format("cannot rename it to {}", aside.string()), errno);
+  if (::rename(files.c_str(), out.c_str()) == 0) return;
+  const int error_number = errno;
+  fs::rename(aside, out);
+  throw system_error(out, fmt::format("cannot rename {} to it", files.string()), error_number);
+}
+
+}  // namespace spinor

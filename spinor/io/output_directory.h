@@ -1,0 +1,50 @@
+// OUT and OUT.partial: who may write where, and how a complete directory takes the place of nothing or of an older one.
+#pragma once
+
+#include <filesystem>
+
+namespace spinor {
+
+// OUT.partial, locked. It holds the journal and, in files/, what will be OUT: OUT never has a file that is not its own,
+// and until it is there OUT.partial has all that a resume needs.
+class OutputDirectory {
+ public:
+  // Creates OUT.partial or opens the one that is there. Throws an Error if OUT exists and `replace` is not set (or is
+  // not a checkpoint, which nobody would want replaced), if OUT is, contains or lies in `source`, if its parent does
+  // not exist, or if another run (on this machine) has OUT.partial.
+  OutputDirectory(const std::filesystem::path& out, const std::filesystem::path& source, bool replace);
+  ~OutputDirectory();  // gives the lock back; OUT.partial stays
+  OutputDirectory(const OutputDirectory&) = delete;
+  OutputDirectory& operator=(const OutputDirectory&) = delete;
+
+  const std::filesystem::path& partial() const { return partial_; }
+  std::filesystem::path files() const { return partial_ / "files"; }
+  std::filesystem::path journal() const { return partial_ / "journal.jsonl"; }
+  bool created() const { return created_; }  // by us: nothing was there
+
+  // Deletes all that is in OUT.partial.
+  void clear();
+  // Deletes OUT.partial.
+  void remove();
+  // files/ becomes OUT, in one step where the file system has one for two existing directories, and then the older OUT
+  // and OUT.partial are deleted.
+  void publish();
+
+ private:
+  void lock();
+  void recover();
+  void check_replaceable() const;
+
+  std::filesystem::path out_, partial_;
+  bool replace_;
+  bool created_ = false;
+  int lock_ = -1;
+};
+
+// The two ways of publish() to put `files` at `out`, which exists, and the older one at `aside`. The first returns
+// false, having done nothing, if the file system cannot do it.
+bool exchange(const std::filesystem::path& files, const std::filesystem::path& out);
+void rename_twice(const std::filesystem::path& files, const std::filesystem::path& out,
+                  const std::filesystem::path& aside);
+
+}  // namespace spinor

@@ -1,0 +1,50 @@
+#include "spinor/io/output_directory.h"
+
+#include <gtest/gtest.h>
+
+#include "spinor/io/testing.h"
+
+namespace spinor {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::message_of;
+
+// The rest of it is tested with CheckpointWriter; these are the two ways to replace a directory by another.
+class ReplaceTest : public ::testing::Test {
+ protected:
+  ReplaceTest() {
+    for (const char* name : {"new", "out"}) {
+      fs::create_directories(directory_ / name);
+      write_text(directory_ / name / "name", name);
+    }
+  }
+  std::string text(const char* name) { return read_text(directory_ / name / "name"); }
+  testing::TemporaryDirectory directory_;
+};
+
+TEST_F(ReplaceTest, ExchangeSwapsTwoDirectories) {
+  if (!exchange(directory_ / "new", directory_ / "out")) GTEST_SKIP() << "this file system cannot exchange";
+  EXPECT_EQ(text("out"), "new");
+  EXPECT_EQ(text("new"), "out");
+  EXPECT_FALSE(exchange(directory_ / "new", directory_ / "none"));
+}
+
+TEST_F(ReplaceTest, TwoRenamesMoveTheOldOneAside) {
+  rename_twice(directory_ / "new", directory_ / "out", directory_ / "aside");
+  EXPECT_EQ(text("out"), "new");
+  EXPECT_EQ(text("aside"), "out");
+  EXPECT_FALSE(fs::exists(directory_ / "new"));
+}
+
+TEST_F(ReplaceTest, AFailedSecondRenameTakesTheFirstBack) {
+  fs::remove_all(directory_ / "new");
+  EXPECT_EQ(message_of([&] { rename_twice(directory_ / "new", directory_ / "out", directory_ / "aside"); },
+                       directory_.path()),
+            "out: cannot rename new to it: No such file or directory");
+  EXPECT_EQ(text("out"), "out");
+  EXPECT_FALSE(fs::exists(directory_ / "aside"));
+}
+
+}  // namespace
+}  // namespace spinor
