@@ -3,10 +3,10 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <memory>
+#include <span>
 #include <string>
-#include <vector>
+#include <string_view>
 
 #include "spinor/base/json.h"
 #include "spinor/io/shard_layout.h"
@@ -15,30 +15,34 @@ namespace spinor {
 
 struct WriterOptions {
   bool force = false;    // replace an existing OUT, kept until the new one is complete
-  bool discard = false;  // delete an OUT.partial left by another job instead of refusing it
+  bool discard = false;  // delete what an earlier run left in OUT.partial and start again
 };
 
+// Nothing is at OUT until finish() has succeeded. A run that ends before (an exception, kill -9, a power failure)
+// leaves OUT.partial; the next one with the same job goes on from there and ends with the same bytes.
 class CheckpointWriter {
  public:
-  // Creates or resumes OUT.partial. `job` is what the output depends on (inputs, recipe, options, version): a journal
-  // with another job is refused, with the keys that differ and how to discard it. Locks OUT.partial against a second
-  // run. Refuses an existing OUT without force, and an OUT inside or equal to `source`. Reserves the disk space of
-  // every shard first.
+  // Creates or resumes OUT.partial. `job` is an object of all that the output depends on (inputs, recipe, options,
+  // version): a journal with another job is refused, with the keys that differ and how to discard it. Locks OUT.partial
+  // against a second run. Refuses an existing OUT without force, and an OUT that is, contains or lies in `source`.
+  // Reserves the disk space of every shard first.
   CheckpointWriter(const std::filesystem::path& out, const std::filesystem::path& source, OutputLayout layout,
                    const Json& job, WriterOptions options);
   ~CheckpointWriter();  // without finish(): OUT.partial stays, for a resume
 
   // The journal's entry of a tensor that an earlier run finished and whose bytes still have the digest it noted; else
-  // null.
+  // null. Reads the tensor's bytes the first time. From any thread.
   const Json* finished(const std::string& tensor) const;
   // Writes bytes [offset, ...) of the tensor. From any thread.
   void write(const std::string& tensor, int64_t offset, std::span<const std::byte> bytes);
-  // All bytes of the tensor are written: notes its digest and `entry` in the journal. From any thread.
+  // All bytes of the tensor are written (Error if they are not): notes their digest, read back, and `entry` in the
+  // journal. From any thread.
   void finish_tensor(const std::string& tensor, const Json& entry);
   // A small file of the output directory (config.json, spinor.json, recipe.yaml).
-  void add_text(const std::string& file, std::string_view text);
+  void add_text(const std::filesystem::path& relative, std::string_view text);
   void copy(const std::filesystem::path& from, const std::filesystem::path& relative);
-  // Index, fsync of every file and of the directory, journal removed, rename to OUT.
+  // Error unless every tensor is finished. Index, files of earlier runs that are not part of the output deleted, fsync
+  // of every file and directory, rename to OUT, OUT.partial deleted. The writer is of no use afterwards.
   void finish();
 
  private:

@@ -8,7 +8,7 @@
 
 namespace spinor {
 
-// Digests bytes as they come. About 20 GB/s on one core; memory speed in practice.
+// Digests bytes as they come, several GB/s on one core.
 class Digest {
  public:
   Digest();
