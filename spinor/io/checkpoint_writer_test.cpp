@@ -214,6 +214,20 @@ TEST_F(CheckpointWriterTest, AnExistingOutIsRefusedWithoutForce) {
   EXPECT_FALSE(fs::exists(partial_));
 }
 
+TEST_F(CheckpointWriterTest, AnOutThatAppearsMeanwhileIsNotReplaced) {
+  EXPECT_EQ(message_of(
+                [&] {
+                  CheckpointWriter writer = open();
+                  fs::create_directories(out_);
+                  write_all(writer);
+                },
+                root_),
+            "out: exists; choose another output directory, or pass --force to replace it");
+  EXPECT_TRUE(fs::is_empty(out_));
+  CheckpointWriter writer = open({.force = true});
+  EXPECT_EQ(write_all(writer), 0);
+}
+
 TEST_F(CheckpointWriterTest, ForceKeepsTheOldOneUntilTheNewOneIsComplete) {
   const auto expected = undisturbed();
   fs::create_directories(out_);

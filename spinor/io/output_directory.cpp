@@ -65,6 +65,13 @@ bool is_mount_point(const fs::path& path) {
          status.st_dev != parent.st_dev;
 }
 
+void rename_to_nothing(const fs::path& files, const fs::path& out) {
+  if (::renameat2(AT_FDCWD, files.c_str(), AT_FDCWD, out.c_str(), RENAME_NOREPLACE) == 0) return;
+  const bool unsupported = errno == EINVAL || errno == ENOSYS;
+  if (!unsupported || ::rename(files.c_str(), out.c_str()) != 0)
+    throw system_error(out, fmt::format("cannot rename {} to it", files.string()), errno);
+}
+
 Error locked(const fs::path& partial, const fs::path& journal) {
   std::string process;
   try {
@@ -154,9 +161,7 @@ void OutputDirectory::publish() {
   sync_directory(partial_);
   check_replaceable();
   if (!present(out_)) {
-    if (::renameat2(AT_FDCWD, files().c_str(), AT_FDCWD, out_.c_str(), RENAME_NOREPLACE) != 0 &&
-        ::rename(files().c_str(), out_.c_str()) != 0)
-      throw system_error(out_, fmt::format("cannot rename {} to it", files().string()), errno);
+    rename_to_nothing(files(), out_);
   } else if (exchange(files(), out_)) {
     fs::rename(files(), partial_ / kReplaced);
   } else {
