@@ -21,6 +21,7 @@ struct TensorPlan {
 // A transform that must be applied when the model runs. Recorded here, written and run by later parts of spinor.
 struct OnlineTransform {
   std::string module, group, location;
+  Rotation r;  // x <- x blockdiag(r), x the activations in rows
 };
 
 class RewritePlan {
