@@ -12,14 +12,15 @@ namespace spinor {
 
 struct TransformRequest {
   int64_t size = 0;
-  bool randomize = false;      // the hadamard types draw a permutation after their signs
-  bool single_precision = false;  // random-matrix: draws are float32 draws
+  bool randomize = false;  // the hadamard types draw a permutation after their signs
+  bool single_precision =
+      false;  // random-matrix: draws are float32 draws (the first use is online, its precision float32)
 };
 using TransformMaker = std::function<Rotation(const TransformRequest&, Random&)>;
 
 struct TransformType {
-  std::string name;            // "random-hadamard"
-  bool orthogonal = true;      // legal as R1
+  std::string name;        // "random-hadamard"
+  bool orthogonal = true;  // legal as R1
   TransformMaker make;
 };
 

@@ -1,0 +1,88 @@
+#include "spinor/transform/factory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "spinor/base/error.h"
+#include "spinor/base/nearest.h"
+#include "spinor/linalg/orthogonal.h"
+
+namespace spinor {
+namespace {
+
+// Signs first, then the permutation: the order of compressed-tensors' draws.
+Rotation make_hadamard(const TransformRequest& request, Random& random) {
+  const int64_t n = request.size, block = n & -n;  // the largest power of two that divides n
+  if (n <= 0 || n != block)
+    throw Error("hadamard", fmt::format("has no matrix of size {}, which is not a power of two", n),
+                block < 2
+                    ? "use random-hadamard"
+                    : fmt::format("use random-hadamard, or blocks of {} (transform_block_size, head_dim)", block));
+  return Rotation::hadamard(Hadamard::sylvester(n), {},
+                            request.randomize ? random.permutation(n) : std::vector<int64_t>{});
+}
+
+Rotation make_random_hadamard(const TransformRequest& request, Random& random) {
+  Hadamard matrix = Hadamard::of_order(request.size);
+  std::vector<int8_t> signs = random.signs(request.size);
+  return Rotation::hadamard(std::move(matrix), std::move(signs),
+                            request.randomize ? random.permutation(request.size) : std::vector<int64_t>{});
+}
+
+// Not orthogonal; `randomize` means nothing here, as in compressed-tensors.
+Rotation make_random_matrix(const TransformRequest& request, Random& random) {
+  Matrix<double> m(request.size, request.size);
+  for (double& entry : m.data) entry = request.single_precision ? random.uniform_float() : random.uniform_double();
+  return Rotation::dense(std::move(m), false);
+}
+
+Rotation make_random_orthogonal(const TransformRequest& request, Random& random) {
+  if (request.randomize)
+    throw Error("random-orthogonal", "randomize has no meaning for a matrix that is random in every direction",
+                "leave randomize out");
+  return Rotation::dense(random_orthogonal(request.size, random), true);
+}
+
+std::vector<TransformType>& table() {
+  static std::vector<TransformType> types = {
+      {"hadamard", true, make_hadamard},
+      {"random-hadamard", true, make_random_hadamard},
+      {"random-matrix", false, make_random_matrix},
+      {"random-orthogonal", true, make_random_orthogonal},
+  };
+  return types;
+}
+
+std::string normalized(std::string_view name) {
+  std::string text(name);
+  for (char& c : text) c = c == '_' || c == ' ' ? '-' : static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  return text;
+}
+
+const TransformType* lookup(std::string_view name) {
+  const auto found = std::ranges::find(table(), normalized(name), &TransformType::name);
+  return found == table().end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+const std::vector<TransformType>& transform_types() {
+  return table();
+}
+
+void add_transform_type(TransformType type) {
+  type.name = normalized(type.name);
+  if (type.name.empty() || !type.make) throw Error("transform type", "needs a name and a maker");
+  if (lookup(type.name)) throw Error(type.name, "is already a transform type", "give yours another name");
+  table().push_back(std::move(type));
+}
+
+const TransformType& find_transform_type(std::string_view name) {
+  if (const TransformType* type = lookup(name)) return *type;
+  std::vector<std::string_view> names;
+  for (const TransformType& type : table()) names.push_back(type.name);
+  throw Error(std::string(name), "is not a transform type", suggest_name(name, names));
+}
+
+}  // namespace spinor
