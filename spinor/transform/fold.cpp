@@ -1,0 +1,90 @@
+#include "spinor/transform/fold.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "spinor/base/error.h"
+#include "spinor/transform/match.h"
+
+namespace spinor {
+namespace {
+
+const std::vector<Edit>& edits_of(const RewritePlan& plan, const Module& module) {
+  const std::string tensor = module.name + ".weight";
+  const auto found = std::ranges::find(plan.tensors(), tensor, &TensorPlan::name);
+  // A tied head has no tensor of its own before untie(); edit_weight says so better than we could here.
+  static const std::vector<Edit> none;
+  return found == plan.tensors().end() ? none : found->edits;
+}
+
+bool is_rotated(const RewritePlan& plan, const Module& module) {
+  return std::ranges::any_of(edits_of(plan, module), [](const Edit& edit) {
+    return std::holds_alternative<MultiplyRight>(edit) || std::holds_alternative<MultiplyLeft>(edit);
+  });
+}
+
+void check_norm(const RewritePlan& plan, const Module& norm) {
+  if (!norm.weight || norm.weight->info.rows() != 1)
+    throw Error(norm.name, "has no weight that could be folded into linears");
+  if (norm.bias) throw Error(norm.name, "has a bias, which cannot be folded into linears");
+  if (!edits_of(plan, norm).empty()) throw Error(norm.name, "is folded already", "name each norm in one mapping only");
+}
+
+void fold(RewritePlan& plan, const Module& norm, const std::vector<const Module*>& linears, double offset) {
+  check_norm(plan, norm);
+  const TensorInfo& g = norm.weight->info;
+  for (const Module* linear : linears) {
+    if (linear->kind != ModuleKind::linear)
+      throw Error(linear->name, fmt::format("is not a linear, so {} cannot be folded into it", norm.name));
+    if (linear->weight->info.cols() != g.cols())
+      throw Error(linear->name + ".weight",
+                  fmt::format("has {} columns, but {} has {} elements: it does not read through it",
+                              linear->weight->info.cols(), norm.name, g.cols()));
+    if (is_rotated(plan, *linear))
+      throw Error(linear->name + ".weight", "is rotated already", "fold norms before rotating");
+    plan.edit_weight(*linear, FoldNorm{g.name, offset});
+  }
+  plan.edit_weight(norm, Fill{1 - offset});
+}
+
+void fold(const Model& model, RewritePlan& plan, const NormMapping& mapping) {
+  std::vector<std::string> targets = {mapping.norm};
+  targets.insert(targets.end(), mapping.linears.begin(), mapping.linears.end());
+  const auto sets = match_module_sets(model, targets);
+  if (sets.empty()) throw Error(mapping.norm, "no module of the model matches this norm mapping");
+  for (const auto& set : sets) {
+    const auto& norms = set.front();
+    if (norms.size() != 1)
+      throw Error(norms[1]->name, fmt::format("is a second norm beside {} for the same linears", norms[0]->name),
+                  "write the targets so that one norm matches in each layer");
+    std::vector<const Module*> linears;
+    for (size_t i = 1; i < set.size(); ++i) linears.insert(linears.end(), set[i].begin(), set[i].end());
+    fold(plan, *norms[0], linears, model.architecture() ? model.architecture()->norm_offset : 0);
+  }
+}
+
+}  // namespace
+
+void fold_norms(const Model& model, RewritePlan& plan, const std::vector<NormMapping>& mappings) {
+  for (const NormMapping& mapping : mappings) fold(model, plan, mapping);
+  if (!mappings.empty()) return;
+  const Architecture* row = model.architecture();
+  if (!row)
+    throw Error(std::string(model.architecture_name()),
+                "an unknown architecture: which linears read through which norm?", "give norm_mappings");
+  for (const NormReads& reads : model.norm_reads()) fold(plan, *reads.norm, reads.linears, row->norm_offset);
+}
+
+void center_embeddings(const Model& model, RewritePlan& plan, std::string_view embedding_target) {
+  const std::string target(embedding_target);
+  const std::vector<const Module*> found = match_modules(model, {&target, 1});
+  if (found.empty()) throw Error(target, "no module of the model matches this embedding");
+  for (const Module* module : found) {
+    if (module->kind != ModuleKind::embedding)
+      throw Error(module->name, "is not an embedding, so it cannot be centred");
+    plan.edit_weight(*module, CenterRows{});
+  }
+}
+
+}  // namespace spinor
