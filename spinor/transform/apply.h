@@ -6,10 +6,17 @@
 
 namespace spinor {
 
-// Per scheme one stream of draws from its seed and one matrix per size, made in the order of spec 2.5 / 2.6 (for each args, for each
-// matched module, the first time a size is seen). Errors: a target that is neither linear nor embedding at a weight location; a block size
-// that does not divide the side (tensor named); requires_grad ("learnable is not supported right now"); a target that matches
-// nothing; an unknown type; a size the type cannot make (tensor, size and alternative named).
+// Per scheme one stream of draws from its seed and one matrix per size, made when the size is first seen: for each
+// args, for each matched module in the order of named_modules(). All modules of that size share it. With T = R, or R^-1
+// if inverse:
+//   linear     weight_input W <- W T^T    weight_output W <- T^T W, b <- b T
+//   embedding  weight_input E <- T E      weight_output E <- E T
+//   anything   online: x <- x T
+// Weights are edited in plan.precision, which becomes float64 when a scheme with weight locations asks for it; never
+// less. Errors: a target that is neither linear nor embedding at a weight location; a block size that does not divide
+// the side (tensor named); requires_grad ("learnable is not supported right now"); a target that matches nothing; an
+// unknown type; a size the type cannot make (tensor, size and alternative named); a precision that weights cannot be
+// edited in. After an Error the plan may hold the edits made so far: throw it away.
 void apply(const TransformConfig& config, const Model& model, RewritePlan& plan);
 
 }  // namespace spinor

@@ -1,0 +1,148 @@
+#include "spinor/transform/apply.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "spinor/base/error.h"
+#include "spinor/transform/factory.h"
+#include "spinor/transform/match.h"
+
+namespace spinor {
+namespace {
+
+using enum TransformLocation;
+
+// One group while it is applied. Its matrices are drawn from one stream, one a size, when a size is first seen: the
+// order of the draws is part of what a seed means.
+struct Group {
+  std::string_view name;
+  const TransformScheme& scheme;
+  const TransformType& type;
+  Random random;
+  std::map<int64_t, Rotation> by_size = {};
+};
+
+// T of a weight location, and what the labels of its edits say: "R1", "R1'" transposed, "R1^-1" inverted.
+struct Factor {
+  Rotation t;
+  std::string label, transposed_label;
+};
+
+bool has_weight_location(const TransformScheme& scheme) {
+  return std::ranges::any_of(scheme.apply, [](const TransformArgs& args) { return !is_online(args.location); });
+}
+
+// An online transform may run in any floating type; a weight is edited in float32 or float64.
+void check_precision(std::string_view group, const TransformScheme& scheme) {
+  const std::string& name = scheme.precision;
+  if (name == "torch.float64" || name == "torch.float32") return;
+  const bool online =
+      std::ranges::any_of(scheme.apply, [](const TransformArgs& args) { return is_online(args.location); });
+  if (online && (name == "torch.bfloat16" || name == "torch.float16")) return;
+  throw Error(std::string(group), fmt::format("weights cannot be transformed in precision {}", name),
+              "use float64 or float32");
+}
+
+bool is_attention(const Module& module) {
+  return std::ranges::any_of(module.classes, [](const std::string& name) { return name.ends_with("Attention"); });
+}
+
+// The length of the rows that a location transforms; 0 if the module does not tell.
+int64_t side_of(const Model& model, const Module& module, TransformLocation location) {
+  if (location == q_attn || location == k_cache) {
+    if (!is_attention(module))
+      throw Error(module.name, fmt::format("is not an attention: it has no {}", name_of(location)));
+    return model.head_dim();
+  }
+  if (module.kind != ModuleKind::linear && module.kind != ModuleKind::embedding) {
+    if (is_online(location)) return 0;
+    throw Error(module.name, fmt::format("is neither a linear nor an embedding, so it has no {}", name_of(location)),
+                "narrow the targets, or name it in ignore");
+  }
+  const TensorInfo& weight = module.weight->info;
+  const bool input_side = location == input || location == weight_input;
+  return input_side == (module.kind == ModuleKind::linear) ? weight.cols() : weight.rows();
+}
+
+int64_t size_of(const Model& model, const Module& module, const Group& group, TransformLocation location) {
+  const int64_t side = side_of(model, module, location);
+  const bool weighted = module.kind == ModuleKind::linear || module.kind == ModuleKind::embedding;
+  const auto block = group.scheme.head_dim;
+  if (!block && !weighted)
+    throw Error(module.name, fmt::format("{}: the size of a transform here is not known", group.name), "give head_dim");
+  if (!block) return side;
+  if (*block < 1 || side % *block != 0)
+    throw Error(weighted ? module.name + ".weight" : module.name,
+                fmt::format("{}: blocks of {} do not divide its {} of {}", group.name, *block, name_of(location), side),
+                "choose another block size (transform_block_size, head_dim)");
+  return *block;
+}
+
+const Rotation& rotation_for(Group& group, int64_t size, const Module& module, TransformLocation location) {
+  if (const auto found = group.by_size.find(size); found != group.by_size.end()) return found->second;
+  const bool float32 = is_online(location) && group.scheme.precision != "torch.float64";
+  if (!group.type.orthogonal && float32 && group.scheme.precision != "torch.float32")
+    throw Error(std::string(group.name),
+                fmt::format("{} cannot be drawn in {}", group.type.name, group.scheme.precision),
+                "use float32 or float64");
+  try {
+    Rotation r = group.type.make({size, group.scheme.randomize, float32}, group.random);
+    return group.by_size.emplace(size, std::move(r)).first->second;
+  } catch (const Error& error) {
+    throw Error(module.weight ? module.name + ".weight" : module.name,
+                fmt::format("{}: {} {}", group.name, error.subject(), error.problem()), error.hint());
+  }
+}
+
+Factor make_factor(const Group& group, const Rotation& r, bool inverse) {
+  std::string plain(group.name), transposed = plain + "'";
+  if (!inverse) return {r, std::move(plain), std::move(transposed)};
+  if (r.orthogonal()) return {r.transposed(), std::move(transposed), std::move(plain)};
+  return {r.inverse(), plain + "^-1", plain + "^-1'"};
+}
+
+// y = x W^T + b, an embedding's y is a row of E:
+//   linear     weight_input W <- W T^T    weight_output W <- T^T W, b <- b T
+//   embedding  weight_input E <- T E      weight_output E <- E T
+void edit(RewritePlan& plan, const Module& module, TransformLocation location, const Factor& f) {
+  const bool linear = module.kind == ModuleKind::linear;
+  if (linear && location == weight_input)
+    return plan.edit_weight(module, MultiplyRight{f.t.transposed(), f.transposed_label});
+  if (linear) {
+    plan.edit_weight(module, MultiplyLeft{f.t.transposed(), f.transposed_label});
+    if (module.bias) plan.edit_bias(module, MultiplyRight{f.t, f.label});
+    return;
+  }
+  if (location == weight_input) return plan.edit_weight(module, MultiplyLeft{f.t, f.label});
+  plan.edit_weight(module, MultiplyRight{f.t, f.label});
+}
+
+void apply(const TransformArgs& args, Group& group, const Model& model, RewritePlan& plan) {
+  for (const std::string& target : args.targets)
+    if (match_modules(model, {&target, 1}).empty())
+      throw Error(target, fmt::format("{}: no module of the model matches this target", group.name));
+  for (const Module* module : match_modules(model, args.targets, args.ignore)) {
+    const int64_t size = size_of(model, *module, group, args.location);
+    const Factor factor = make_factor(group, rotation_for(group, size, *module, args.location), args.inverse);
+    if (is_online(args.location))
+      plan.add_online({module->name, std::string(group.name), std::string(name_of(args.location)), factor.t});
+    else
+      edit(plan, *module, args.location, factor);
+  }
+}
+
+}  // namespace
+
+void apply(const TransformConfig& config, const Model& model, RewritePlan& plan) {
+  for (const auto& [name, scheme] : config.config_groups) {
+    if (scheme.requires_grad) throw Error(name, "learnable is not supported right now", "set requires_grad: false");
+    check_precision(name, scheme);
+    if (has_weight_location(scheme) && scheme.precision == "torch.float64") plan.precision = Precision::float64;
+    Group group{name, scheme, find_transform_type(scheme.type), Random(scheme.seed.value_or(kPeerSeed))};
+    for (const TransformArgs& args : scheme.apply) apply(args, group, model, plan);
+  }
+}
+
+}  // namespace spinor
