@@ -13,6 +13,8 @@ pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 # loads libtorch, which exports its own dgemm_, keeps calling this one.
 find_library(SPINOR_BLAS NAMES libopenblas.a PATH_SUFFIXES openblas-serial
              PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE} REQUIRED)
+add_library(spinor_blas STATIC IMPORTED)
+set_target_properties(spinor_blas PROPERTIES IMPORTED_LOCATION ${SPINOR_BLAS})
 
 if(SPINOR_DEVELOPER)
   find_package(GTest REQUIRED)

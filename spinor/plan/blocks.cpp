@@ -1,0 +1,89 @@
+#include "spinor/plan/blocks.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace spinor {
+namespace {
+
+// A block of rows is contiguous in the file: a few megabytes keep system calls rare. A panel of columns is read row by
+// row, so it is made wide: 32 MiB hold 4096 columns of an 8B model's down_proj, 8 KiB a read.
+constexpr int64_t kRowBlockBytes = 2 << 20;
+constexpr int64_t kPanelBytes = 32 << 20;
+// Fast transforms want a tile in the L2 cache (1 MiB of double); dense products want one large enough to pay for
+// packing.
+constexpr int64_t kTileElements = 1 << 17;
+constexpr int64_t kDenseTileElements = 1 << 20;
+
+struct Granularity {
+  int64_t rows = 1, cols = 1;
+  bool dense = false;
+};
+
+Granularity granularity(int64_t cols, std::span<const Edit> edits) {
+  Granularity g;
+  for (const Edit& edit : edits) {
+    if (const auto* right = std::get_if<MultiplyRight>(&edit)) {
+      g.cols = std::lcm(g.cols, right->r.size());
+      g.dense |= right->r.is_dense();
+    } else if (const auto* left = std::get_if<MultiplyLeft>(&edit)) {
+      g.rows = std::lcm(g.rows, left->r.size());
+      g.dense |= left->r.is_dense();
+    } else if (std::holds_alternative<CenterRows>(edit)) {
+      g.cols = cols;
+    }
+  }
+  return g;
+}
+
+// The largest multiple of `step` that is at most `want`, but at least one step and at most `limit`.
+int64_t multiple(int64_t step, int64_t want, int64_t limit) {
+  return std::min(limit, std::max<int64_t>(1, want / step) * step);
+}
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+}  // namespace
+
+int64_t Cut::blocks() const {
+  if (rows == 0 || cols == 0) return 0;
+  return ceil_div(rows, block_rows) * ceil_div(cols, block_cols);
+}
+
+Block Cut::block(int64_t index) const {
+  const int64_t across = ceil_div(cols, block_cols);
+  const int64_t row = index / across * block_rows, col = index % across * block_cols;
+  return {row, col, std::min(block_rows, rows - row), std::min(block_cols, cols - col)};
+}
+
+std::vector<Block> Cut::tiles(const Block& block) const {
+  std::vector<Block> tiles;
+  for (int64_t row = 0; row < block.rows; row += tile_rows)
+    for (int64_t col = 0; col < block.cols; col += tile_cols)
+      tiles.push_back({block.row + row, block.col + col, std::min(tile_rows, block.rows - row),
+                       std::min(tile_cols, block.cols - col)});
+  return tiles;
+}
+
+Cut cut(int64_t rows, int64_t cols, int64_t element_bytes, std::span<const Edit> edits) {
+  const Granularity g = granularity(cols, edits);
+  const int64_t tile_elements = g.dense ? kDenseTileElements : kTileElements;
+  Cut c{.rows = rows, .cols = cols};
+  if (rows == 0 || cols == 0) return c;
+  if (g.rows < rows || g.cols == cols) {  // rows can be taken apart, or nothing can
+    c.tile_rows = multiple(g.rows, tile_elements / cols, rows);
+    c.tile_cols = cols;
+    c.block_rows = multiple(c.tile_rows, kRowBlockBytes / (cols * element_bytes), rows);
+    c.block_cols = cols;
+  } else {
+    c.tile_rows = rows;
+    c.tile_cols = multiple(g.cols, tile_elements / rows, cols);
+    c.block_rows = rows;
+    c.block_cols = multiple(c.tile_cols, kPanelBytes / (rows * element_bytes), cols);
+  }
+  return c;
+}
+
+}  // namespace spinor
