@@ -1,0 +1,45 @@
+// A plan carried out: streamed from the source's files into OUT.partial, every tensor rounded once, one rename at the
+// end.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "spinor/base/json.h"
+#include "spinor/plan/plan.h"
+
+namespace spinor {
+
+struct SaveProgress {
+  int64_t bytes_done = 0, bytes_total = 0;  // of the output's tensors; what an earlier run finished counts as done
+};
+
+struct SaveOptions {
+  std::optional<DType> dtype;  // of every edited type in the output; null: as the source
+  int64_t max_shard_bytes = 5'000'000'000;
+  int threads = 0;                              // 0: all
+  bool force = false, discard_partial = false;  // see CheckpointWriter
+  Json record = Json::object();                 // how the plan came to be (recipe, options, seed): goes to spinor.json
+  std::map<std::string, std::string> texts;     // further small files, e.g. recipe.yaml
+  std::function<void(const SaveProgress&)> progress;  // called from one thread at a time
+};
+
+struct SaveReport {
+  int64_t bytes_written = 0, bytes_resumed = 0, tensors = 0;
+};
+
+// Writes the checkpoint `plan` describes to the directory `out`. The bytes do not depend on the number of threads.
+// Memory: save_memory(). Errors leave OUT.partial for a resume and nothing at `out`. Refuses a plan with online
+// transforms.
+SaveReport save(const RewritePlan& plan, const std::filesystem::path& out, const SaveOptions& options = {});
+
+// What the output will take on disk (tensors only), and the most memory save() will use beside a few megabytes.
+struct SaveSize {
+  int64_t bytes = 0, memory = 0;
+};
+SaveSize save_size(const RewritePlan& plan, const SaveOptions& options = {});
+
+}  // namespace spinor
