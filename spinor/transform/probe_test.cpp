@@ -1,0 +1,103 @@
+#include "spinor/transform/probe.h"
+
+#include <gtest/gtest.h>
+
+#include "spinor/linalg/convert.h"
+#include "spinor/plan/testing.h"
+#include "spinor/plan/save.h"
+#include "spinor/transform/apply.h"
+#include "spinor/transform/fold.h"
+#include "spinor/transform/spinquant.h"
+
+namespace spinor {
+namespace {
+
+class Probe : public ::testing::Test {
+ protected:
+  testing::TemporaryDirectory directory_;
+  std::filesystem::path source_ =
+      testing::write_model(directory_ / "model", {.hidden = 64, .layers = 3, .tied = true, .biases = true});
+  std::filesystem::path out_ = directory_ / "out";
+
+  static Model open(const std::filesystem::path& path) { return Model::describe(Checkpoint::open(path)); }
+
+  void rotate(SpinQuantOptions options, std::optional<DType> dtype = {}) {
+    const Model model = open(source_);
+    RewritePlan plan(model);
+    plan.untie();
+    fold_norms(model, plan);
+    apply(spinquant(model, options), model, plan);
+    save(plan, out_, {.dtype = dtype, .force = true});
+  }
+
+  ProbeReport report() const { return probe(open(source_), open(out_), {.threads = 2}); }
+
+  // The tensors named by failed checks.
+  std::vector<std::string> blamed() const {
+    std::vector<std::string> names;
+    const ProbeReport result = report();
+    for (const ProbeCheck* check : result.failures())
+      names.insert(names.end(), check->tensors.begin(), check->tensors.end());
+    return names;
+  }
+
+  // Replaces a tensor of OUT by the source's: a rotation forgotten.
+  void forget(const std::string& name) const {
+    const Checkpoint source = Checkpoint::open(source_), out = Checkpoint::open(out_);
+    const CheckpointTensor& tensor = out.at(name);
+    const std::vector<std::byte> bytes = source.read(source.at(name));
+    File::create(out_ / "model.safetensors", out.shards()[0].bytes()).write(tensor.info.begin, bytes);
+  }
+};
+
+TEST_F(Probe, ASoundRotationPassesInEveryDtype) {
+  for (const DType dtype : {DType::F64, DType::F32, DType::F16, DType::BF16}) {
+    rotate({.transform_type = "random-hadamard"}, dtype);
+    const ProbeReport result = report();
+    EXPECT_TRUE(result.passed()) << info(dtype).name << ": " << result.failures().front()->tensors.front();
+  }
+}
+
+TEST_F(Probe, EveryTensorThatWasNotRotatedIsNamed) {
+  for (const char* name :
+       {"model.embed_tokens.weight", "model.layers.1.mlp.down_proj.weight", "model.layers.1.mlp.down_proj.bias",
+        "model.layers.2.self_attn.q_proj.weight", "model.layers.0.mlp.gate_proj.weight",
+        "model.layers.1.self_attn.o_proj.weight", "model.layers.1.self_attn.o_proj.bias",
+        "model.layers.0.self_attn.v_proj.weight", "model.layers.2.self_attn.v_proj.bias"}) {
+    rotate({.transform_type = "random-hadamard"});
+    forget(name);
+    const std::vector<std::string> names = blamed();
+    EXPECT_NE(std::find(names.begin(), names.end(), name), names.end()) << name;
+    EXPECT_LE(names.size(), 3U) << name;  // a value and its output projection are named together
+  }
+}
+
+TEST_F(Probe, ANormThatWasFoldedButStillScalesIsNamed) {
+  rotate({});
+  forget("model.layers.1.post_attention_layernorm.weight");
+  EXPECT_EQ(blamed(), std::vector<std::string>{"model.layers.1.post_attention_layernorm.weight"});
+}
+
+TEST_F(Probe, ABiasThatARotationLeavesAloneMustBeLeftAlone) {
+  rotate({});
+  const Checkpoint out = Checkpoint::open(out_);
+  const std::vector<float> zeros(32);
+  File::create(out_ / "model.safetensors", out.shards()[0].bytes())
+      .write(out.at("model.layers.1.self_attn.q_proj.bias").info.begin, std::as_bytes(std::span(zeros)));
+  EXPECT_EQ(blamed(), std::vector<std::string>{"model.layers.1.self_attn.q_proj.bias"});
+}
+
+TEST_F(Probe, AMatrixThatIsNotOrthogonalFailsForEveryWriter) {
+  rotate({.rotations = {Spin::R1}, .transform_type = "random-matrix", .llm_compressor_compat = true}, DType::F64);
+  const std::vector<std::string> names = blamed();
+  EXPECT_NE(std::find(names.begin(), names.end(), "model.embed_tokens.weight"), names.end());
+}
+
+TEST_F(Probe, AnotherModelIsNotTheSameFunction) {
+  rotate({});
+  testing::write_model(directory_ / "model", {.hidden = 64, .layers = 3, .tied = true, .biases = true, .seed = 2});
+  EXPECT_FALSE(report().passed());
+}
+
+}  // namespace
+}  // namespace spinor
