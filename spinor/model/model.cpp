@@ -27,11 +27,11 @@ struct ModelData {
 
 namespace {
 
-const Architecture* choose_architecture(const std::string& name, const std::string& subject, bool accept_unknown) {
+const Architecture* choose_architecture(const std::string& name, const std::string& subject, ModelOptions options) {
   if (const Architecture* row = find_architecture(name)) return row;
-  if (const RefusedArchitecture* row = find_refused_architecture(name))
+  if (const RefusedArchitecture* row = find_refused_architecture(name); row && !options.accept_refused)
     throw Error(name, "is not supported: " + row->reason, row->instead);
-  if (accept_unknown) return nullptr;
+  if (options.accept_unknown) return nullptr;
   std::vector<std::string> names;
   for (const Architecture& row : architectures()) names.insert(names.end(), row.names.begin(), row.names.end());
   const std::string supported =
@@ -135,7 +135,7 @@ Model Model::describe(const Checkpoint& checkpoint, ModelOptions options) {
   check_not_quantized(config, subject);
   const auto data = std::make_shared<ModelData>(ModelData{.checkpoint = checkpoint, .subject = subject});
   data->name = read_architecture_name(config, subject);
-  data->architecture = choose_architecture(data->name, subject, options.accept_unknown);
+  data->architecture = choose_architecture(data->name, subject, options);
   data->config = read_model_config(config, data->architecture, subject);
   data->modules = data->architecture ? modules_of(*data->architecture, data->config, checkpoint)
                                      : modules_by_name(checkpoint, data->name);

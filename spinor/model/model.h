@@ -51,6 +51,7 @@ struct ModelOptions {
   // it is called one; a 1-D weight is a norm), in the order of their names with numbers compared as numbers; roles are
   // unknown. Families that are known and refused stay refused.
   bool accept_unknown = false;
+  bool accept_refused = false;  // the same for a family spinor knows and refuses: to look at, not to rotate
 };
 
 struct ModelData;
