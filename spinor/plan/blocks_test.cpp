@@ -60,7 +60,9 @@ TEST(Blocks, TilesHoldEveryGroupOfRowsAndColumnsThatAnEditMixes) {
             EXPECT_EQ(tile.col % right->r.size(), 0);
             EXPECT_EQ(tile.cols % right->r.size(), 0);
           }
-          if (std::holds_alternative<CenterRows>(edit)) EXPECT_EQ(tile.cols, c.cols);
+          if (std::holds_alternative<CenterRows>(edit)) {
+            EXPECT_EQ(tile.cols, c.cols);
+          }
         }
   }
 }

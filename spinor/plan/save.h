@@ -18,13 +18,13 @@ struct SaveProgress {
 };
 
 struct SaveOptions {
-  std::optional<DType> dtype;  // of every edited type in the output; null: as the source
+  std::optional<DType> dtype = {};  // of every edited type in the output; null: as the source
   int64_t max_shard_bytes = 5'000'000'000;
   int threads = 0;                              // 0: all
   bool force = false, discard_partial = false;  // see CheckpointWriter
   Json record = Json::object();                 // how the plan came to be (recipe, options, seed): goes to spinor.json
-  std::map<std::string, std::string> texts;     // further small files, e.g. recipe.yaml
-  std::function<void(const SaveProgress&)> progress;  // called from one thread at a time
+  std::map<std::string, std::string> texts = {};           // further small files, e.g. recipe.yaml
+  std::function<void(const SaveProgress&)> progress = {};  // called from one thread at a time
 };
 
 struct SaveReport {

@@ -90,7 +90,7 @@ TEST_F(Save, TheRecordHoldsVersionRecipeAndDigestsOfTheInputs) {
   EXPECT_EQ(record.at("command"), "rotate");
   EXPECT_EQ(record.at("spinor_version"), SPINOR_VERSION);
   EXPECT_EQ(record.at("source").at("model.safetensors").get<std::string>().size(), 32U);
-  write_model(directory_ / "other", {.tied = true, .seed = 2});
+  testing::write_model(directory_ / "other", {.tied = true, .seed = 2});
   source_ = directory_ / "other";
   save(plan(), directory_ / "out2");
   EXPECT_NE(parse_json(read_text(directory_ / "out2" / "spinor.json"), "").at("source"), record.at("source"));
@@ -111,7 +111,7 @@ TEST_F(Save, AnInterruptedSaveGoesOnAndEndsWithTheSameBytes) {
 
 TEST_F(Save, AnOnlineTransformIsRefused) {
   RewritePlan online = plan();
-  online.add_online({"model.layers.0.mlp.down_proj", "R4", "input"});
+  online.add_online({"model.layers.0.mlp.down_proj", "R4", "input", Rotation::hadamard(Hadamard::sylvester(16))});
   EXPECT_EQ(message_of([&] { save(online, out_); }),
             "model.layers.0.mlp.down_proj: transform R4 at location input runs online, and online transforms cannot be "
             "written yet; leave out R3, R4 and every input, output, q_attn or k_cache location");
