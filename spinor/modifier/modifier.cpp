@@ -4,36 +4,36 @@
 
 namespace spinor {
 
-void Modifier::initialize(State& state, const Arguments& arguments) {
+void Modifier::initialize(State& state, const ExtraArguments& extra) {
   if (initialized_) throw Error(name(), "Cannot initialize a modifier that has already been initialized");
-  initialized_ = on_initialize(state, arguments);
+  initialized_ = on_initialize(state, extra);
   const Event first{.type = EventType::batch_start};
   if (!should_start(first)) return;
-  on_start(state, &first, arguments);
+  on_start(state, &first, extra);
   started_ = true;
 }
 
-void Modifier::update_event(State& state, const Event& event, const Arguments& arguments) {
+void Modifier::update_event(State& state, const Event& event, const ExtraArguments& extra) {
   if (!initialized_) throw Error(name(), "Cannot update an uninitialized modifier");
   if (finalized_) throw Error(name(), "Cannot update a finalized modifier");
-  on_event(state, event, arguments);
+  on_event(state, event, extra);
   if (event.type == EventType::batch_start && !started_ && should_start(event)) {
-    on_start(state, &event, arguments);
+    on_start(state, &event, extra);
     started_ = true;
-    on_update(state, event, arguments);
+    on_update(state, event, extra);
   } else if (event.type == EventType::batch_end && !ended_ && should_end(event)) {
-    on_end(state, &event, arguments);
+    on_end(state, &event, extra);
     ended_ = true;
-    on_update(state, event, arguments);
+    on_update(state, event, extra);
   } else if (started_ && !ended_) {
-    on_update(state, event, arguments);
+    on_update(state, event, extra);
   }
 }
 
-void Modifier::finalize(State& state, const Arguments& arguments) {
+void Modifier::finalize(State& state, const ExtraArguments& extra) {
   if (finalized_) throw Error(name(), "cannot finalize a modifier twice");
   if (!initialized_) throw Error(name(), "cannot finalize an uninitialized modifier");
-  finalized_ = on_finalize(state, arguments);
+  finalized_ = on_finalize(state, extra);
 }
 
 bool Modifier::should_start(const Event& event) const {

@@ -2,7 +2,7 @@
 // a recipe learns its name).
 #pragma once
 
-#include "spinor/base/json.h"
+#include "spinor/base/fields.h"
 #include "spinor/modifier/event.h"
 #include "spinor/modifier/state.h"
 
@@ -16,6 +16,16 @@ struct ModifierFields {
   std::optional<double> end;         // first index at which it is not any more
   std::optional<double> update;      // interval; for the hooks' own use
   bool requires_calibration_data = false;
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("requires_calibration_data", requires_calibration_data);
+    v("index", index);
+    v("group", group);
+    v("start", start);
+    v("end", end);
+    v("update", update);
+  }
 };
 
 class Modifier {
@@ -33,13 +43,13 @@ class Modifier {
   // Calls on_initialize; then, when the modifier is active at step 0, on_start with a batch_start event. When
   // on_initialize returns false the modifier stays uninitialized and initialize may be called again. Error if
   // initialized before.
-  void initialize(State& state, const Arguments& arguments = {});
+  void initialize(State& state, const ExtraArguments& extra = {});
   // on_event first. Then, at a batch_start that should_start: on_start and on_update; at a batch_end that should_end
   // (even if it never started): on_end and on_update; at any other event while started and not ended: on_update. Error
   // before initialize and after finalize.
-  void update_event(State& state, const Event& event, const Arguments& arguments = {});
+  void update_event(State& state, const Event& event, const ExtraArguments& extra = {});
   // Calls on_finalize; when it returns false, finalize may be called again. Error before initialize, and twice.
-  void finalize(State& state, const Arguments& arguments = {});
+  void finalize(State& state, const ExtraArguments& extra = {});
 
   bool should_start(const Event& event) const;  // start <= index < end; false when start is unset
   bool should_end(const Event& event) const;    // end <= index; false when end is unset
@@ -54,14 +64,14 @@ class Modifier {
  protected:
   Modifier() = default;
 
-  virtual bool on_initialize(State& state, const Arguments& arguments) = 0;
-  virtual bool on_finalize(State&, const Arguments&) { return true; }
+  virtual bool on_initialize(State& state, const ExtraArguments& extra) = 0;
+  virtual bool on_finalize(State&, const ExtraArguments&) { return true; }
   // The event is null when none caused the call. started() / ended() becomes true after the hook returns when the
   // lifecycle calls it; a hook that is called from on_event says so itself with set_started() / set_ended().
-  virtual void on_start(State&, const Event*, const Arguments&) {}
-  virtual void on_end(State&, const Event*, const Arguments&) {}
-  virtual void on_update(State&, const Event&, const Arguments&) {}
-  virtual void on_event(State&, const Event&, const Arguments&) {}
+  virtual void on_start(State&, const Event*, const ExtraArguments&) {}
+  virtual void on_end(State&, const Event*, const ExtraArguments&) {}
+  virtual void on_update(State&, const Event&, const ExtraArguments&) {}
+  virtual void on_event(State&, const Event&, const ExtraArguments&) {}
 
   void set_started() { started_ = true; }
   void set_ended() { ended_ = true; }

@@ -29,34 +29,34 @@ class Recorder : public Modifier {
   bool initializes = true, finalizes = true, log_events = true, starts_itself = false;
 
  protected:
-  bool on_initialize(State&, const Arguments& arguments) override {
-    log.push_back("init" + keys(arguments));
+  bool on_initialize(State&, const ExtraArguments& extra) override {
+    log.push_back("init" + keys(extra));
     return initializes;
   }
-  bool on_finalize(State&, const Arguments& arguments) override {
-    log.push_back("fin" + keys(arguments));
+  bool on_finalize(State&, const ExtraArguments& extra) override {
+    log.push_back("fin" + keys(extra));
     return finalizes;
   }
-  void on_start(State&, const Event* event, const Arguments& arguments) override {
-    log.push_back("start " + text(*event) + " " + std::to_string(event->global_step) + keys(arguments) +
+  void on_start(State&, const Event* event, const ExtraArguments& extra) override {
+    log.push_back("start " + text(*event) + " " + std::to_string(event->global_step) + keys(extra) +
                   (started() ? " again" : ""));
   }
-  void on_end(State&, const Event* event, const Arguments& arguments) override {
-    log.push_back("end " + text(*event) + keys(arguments) + (ended() ? " again" : ""));
+  void on_end(State&, const Event* event, const ExtraArguments& extra) override {
+    log.push_back("end " + text(*event) + keys(extra) + (ended() ? " again" : ""));
   }
-  void on_update(State&, const Event& event, const Arguments& arguments) override {
-    log.push_back("update " + text(event) + keys(arguments));
+  void on_update(State&, const Event& event, const ExtraArguments& extra) override {
+    log.push_back("update " + text(event) + keys(extra));
   }
-  void on_event(State&, const Event& event, const Arguments& arguments) override {
-    if (log_events) log.push_back("event " + text(event) + keys(arguments));
+  void on_event(State&, const Event& event, const ExtraArguments& extra) override {
+    if (log_events) log.push_back("event " + text(event) + keys(extra));
     if (starts_itself) set_started();
   }
 
  private:
   static std::string text(const Event& event) { return event.type ? std::string(name_of(*event.type)) : "none"; }
-  static std::string keys(const Arguments& arguments) {
+  static std::string keys(const ExtraArguments& extra) {
     std::string result;
-    for (const auto& [key, value] : arguments) result += " " + key + "=" + std::to_string(std::any_cast<int>(value));
+    for (const auto& [key, value] : extra) result += " " + key + "=" + std::to_string(std::any_cast<int>(value));
     return result;
   }
 };
@@ -230,7 +230,7 @@ TEST(Modifier, CountsEpochsWhenTheEventDoes) {
 
 class Thrower : public Recorder {
  protected:
-  void on_start(State&, const Event*, const Arguments&) override { throw Error("x", "cannot start"); }
+  void on_start(State&, const Event*, const ExtraArguments&) override { throw Error("x", "cannot start"); }
 };
 
 TEST(Modifier, HasNotStartedWhenOnStartFails) {

@@ -24,7 +24,7 @@ std::shared_ptr<LoggerManager> manager_of(const StateUpdate& update) {
 
 }  // namespace
 
-Arguments State::update(const StateUpdate& update, Arguments extra) {
+ExtraArguments State::update(const StateUpdate& update, ExtraArguments extra) {
   if (update.model != nullptr) model = update.model;
   if (update.plan != nullptr) plan = update.plan;
   set_if_given(teacher_model, update.teacher_model);

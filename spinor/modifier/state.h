@@ -15,7 +15,7 @@
 namespace spinor {
 
 // Arguments by name that spinor does not know: a program hands them to the hooks of its own modifiers.
-using Arguments = std::map<std::string, std::any>;
+using ExtraArguments = std::map<std::string, std::any>;
 
 // Data of any type. Shared because the caller may keep it (copy_data = false): then both see one object.
 using SharedData = std::shared_ptr<std::any>;
@@ -59,7 +59,7 @@ struct State {
 
   // What is absent from the update changes nothing, except the loggers: they are replaced at every call, by an empty
   // manager when none is given. extra["device"] is stored as the device, even when empty. Returns extra.
-  Arguments update(const StateUpdate& update, Arguments extra = {});
+  ExtraArguments update(const StateUpdate& update, ExtraArguments extra = {});
   // Adds to warnings, and logs it under the tag "warning".
   void warn(std::string text);
 };

@@ -99,7 +99,7 @@ TEST(State, ReplacesLoggersAtEveryCall) {
 
 TEST(State, StoresAnyDeviceAndReturnsTheExtraArguments) {
   State state;
-  const Arguments extra = state.update({}, {{"device", std::string("cuda:0")}, {"foo", 1}});
+  const ExtraArguments extra = state.update({}, {{"device", std::string("cuda:0")}, {"foo", 1}});
   EXPECT_EQ(std::any_cast<std::string>(state.hardware.device), "cuda:0");
   ASSERT_EQ(extra.size(), 2U);
   EXPECT_EQ(std::any_cast<int>(extra.at("foo")), 1);
