@@ -1,0 +1,71 @@
+// The arguments of a SpinQuantModifier: llm-compressor's, spelled as there, and seed,
+// center_embeddings, compat.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "spinor/base/fields.h"
+#include "spinor/transform/spinquant.h"
+
+namespace spinor {
+
+// Whose behaviour to reproduce where spinor's differs. llm_compressor: embeddings are centred, norms are folded
+// whatever the rotations, and R1 need not be orthogonal. Its results are not the same function as the model they came
+// from.
+enum class Compat { llm_compressor };
+std::span<const EnumName<Compat>> enum_names(Compat);
+
+// Fields of a recipe that are spelled otherwise than they are held: [r1, R2] in any case, and a torch dtype.
+struct SpinList {
+  std::vector<Spin>& list;
+};
+void read_value(const Json& json, SpinList out, const Place& place);
+void to_json(Json& json, const SpinList& spins);
+
+struct PrecisionName {
+  Precision& precision;
+};
+void read_value(const Json& json, PrecisionName out, const Place& place);
+void to_json(Json& json, const PrecisionName& name);
+
+struct SpinQuantArguments {
+  // Order and repetition do not matter; none: norms are folded, no more.
+  std::vector<Spin> rotations = {Spin::R1, Spin::R2};
+  std::string transform_type = "hadamard";  // a name of transform_types(), exactly
+  bool randomize = false;
+  bool learnable = false;                                      // true is refused until rotations can be learned
+  Precision precision = Precision::float64;                    // arithmetic of centring, folding and fusing
+  std::optional<int64_t> transform_block_size = {};            // R1 and R4
+  std::optional<SpinQuantMapping> mappings = {};               // null: from the architecture
+  std::optional<std::vector<NormMapping>> norm_mappings = {};  // null: from the architecture; none: no norm is folded
+  // Replaces rotations, transform_type, randomize, precision, transform_block_size and mappings; never the norms.
+  std::optional<TransformConfig> transform_config = {};
+  std::optional<uint64_t> seed = {};  // of every group; null: the peer's
+  bool center_embeddings = false;     // as llm-compressor does, always: changes the function of an RMSNorm model
+  std::optional<Compat> compat = {};
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("rotations", SpinList{rotations});
+    v("transform_type", transform_type);
+    v("randomize", randomize);
+    v("learnable", learnable);
+    v("precision", PrecisionName{precision});
+    v("transform_block_size", transform_block_size);
+    v("mappings", mappings);
+    v("norm_mappings", norm_mappings);
+    v("transform_config", transform_config);
+    v("seed", seed);
+    v("center_embeddings", center_embeddings);
+    v("compat", compat);
+  }
+};
+
+// Refuses what is refused whatever the model: learnable, R3 and R4, an unknown transform type, an online transform in
+// the transform_config. Errors at `place` or the key of it.
+void check_arguments(const SpinQuantArguments& arguments, const Place& place);
+
+}  // namespace spinor

@@ -1,0 +1,186 @@
+#include "spinor/modifier/spinquant_modifier.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "spinor/base/error.h"
+#include "spinor/transform/apply.h"
+#include "spinor/transform/cancel.h"
+#include "spinor/transform/match.h"
+
+namespace spinor {
+namespace {
+
+bool has(const std::vector<Spin>& rotations, Spin spin) {
+  return std::ranges::find(rotations, spin) != rotations.end();
+}
+
+SpinQuantOptions options_of(const SpinQuantArguments& arguments) {
+  SpinQuantOptions options;
+  options.rotations = arguments.rotations;
+  options.transform_type = arguments.transform_type;
+  options.randomize = arguments.randomize;
+  options.precision = arguments.precision;
+  options.transform_block_size = arguments.transform_block_size;
+  options.mappings = arguments.mappings;
+  options.seed = arguments.seed;
+  options.llm_compressor_compat = arguments.compat == Compat::llm_compressor;
+  return options;
+}
+
+template <typename E>
+bool has_edit(const TensorPlan& tensor) {
+  return std::ranges::any_of(tensor.edits, [](const Edit& edit) { return std::holds_alternative<E>(edit); });
+}
+
+bool has_edits(const RewritePlan& plan) {
+  return std::ranges::any_of(plan.tensors(), [](const TensorPlan& tensor) { return !tensor.edits.empty(); });
+}
+
+// Whether the config edits the embedding or the head, which a tied model has as one tensor.
+bool edits_ends(const TransformConfig& config, const Model& model) {
+  for (const auto& [group, scheme] : config.config_groups) {
+    for (const TransformArgs& args : scheme.apply) {
+      const auto modules = match_modules(model, args.targets, args.ignore);
+      if (std::ranges::any_of(modules, [&](auto* m) { return m == model.embedding() || m == model.head(); }))
+        return true;
+    }
+  }
+  return false;
+}
+
+// By the tensor of a linear, the norm it reads through; only norms that are folded.
+std::map<std::string, std::string> readers_of_folded_norms(const Model& model, const RewritePlan& plan) {
+  std::set<std::string> folded;
+  for (const TensorPlan& tensor : plan.tensors())
+    if (has_edit<Fill>(tensor)) folded.insert(tensor.name);
+  std::map<std::string, std::string> norm_of;
+  for (const NormReads& reads : model.norm_reads()) {
+    const std::string norm = reads.norm->name + ".weight";
+    if (!folded.contains(norm)) continue;
+    for (const Module* linear : reads.linears) norm_of[linear->name + ".weight"] = norm;
+  }
+  return norm_of;
+}
+
+std::vector<std::string> norms_folded_into(const TensorPlan& tensor) {
+  std::vector<std::string> norms;
+  for (const Edit& edit : tensor.edits)
+    if (const auto* fold = std::get_if<FoldNorm>(&edit)) norms.push_back(fold->norm);
+  return norms;
+}
+
+// A norm is to be folded into each linear that reads through it, and into no other. Norm mappings of the user may say
+// otherwise, and without a rotation no product of edits shows it.
+void check_folds(const Model& model, const RewritePlan& plan) {
+  const auto norm_of = readers_of_folded_norms(model, plan);
+  for (const TensorPlan& tensor : plan.tensors()) {
+    const auto found = norm_of.find(tensor.name);
+    const std::vector<std::string> norms = norms_folded_into(tensor);
+    if (found != norm_of.end() && norms.empty())
+      throw Error(tensor.name, "reads through " + found->second + ", which is folded into other linears only",
+                  "name it in the norm mapping");
+    for (const std::string& norm : norms)
+      if (found == norm_of.end() || norm != found->second)
+        throw Error(tensor.name, "does not read through " + norm + ", which a norm mapping folds into it",
+                    "remove it from the norm mapping");
+  }
+}
+
+// A linear that reads or writes a rotated residual stream and is not rotated breaks the model; of an unknown
+// architecture only the user knows whether it does.
+void warn_of_omissions(const Model& model, const SpinQuantMapping& mapping, State& state) {
+  std::vector<std::string> targets = {mapping.embedding, mapping.attn_q, mapping.attn_k,
+                                      mapping.attn_v,    mapping.attn_o, mapping.lm_head};
+  targets.insert(targets.end(), mapping.mlp_in.begin(), mapping.mlp_in.end());
+  targets.insert(targets.end(), mapping.mlp_out.begin(), mapping.mlp_out.end());
+  const std::vector<std::string> linear = {"Linear"};
+  for (const Module* module : match_modules(model, linear, targets)) {
+    state.warn(module->name +
+               ": no mapping names it, so it stays as it is; the result is wrong if it reads or writes the "
+               "residual stream");
+  }
+}
+
+}  // namespace
+
+SpinQuantModifier::SpinQuantModifier(SpinQuantArguments arguments, const Place& place)
+    : arguments_(std::move(arguments)) {
+  check_arguments(arguments_, place);
+}
+
+Json SpinQuantModifier::arguments() const {
+  Json json = write_fields(arguments_);
+  if (!arguments_.center_embeddings) json.erase("center_embeddings");  // llm-compressor does not know the key
+  return json;
+}
+
+SpinQuantMapping SpinQuantModifier::mapping_for(const Model& model) const {
+  return arguments_.mappings ? *arguments_.mappings : infer_mapping(model);
+}
+
+bool SpinQuantModifier::on_initialize(State& state, const ExtraArguments&) {
+  if (state.model == nullptr || state.plan == nullptr) {
+    throw Error(name(), "needs a model and a plan", "call state.update({.model = &model, .plan = &plan}) first");
+  }
+  const Model& model = *state.model;
+  const bool both = arguments_.mappings && arguments_.norm_mappings;
+  // The strict reading says why this architecture is not known and what to do about it.
+  if (model.architecture() == nullptr && !both) Model::describe(model.checkpoint());
+  if (!arguments_.transform_config) {
+    const std::vector<Spin>& rotations = arguments_.rotations;
+    // Recorded as a choice of its own, because the filled in transform_config alone would fold them.
+    if (!rotations.empty() && !has(rotations, Spin::R1) && !centers()) arguments_.norm_mappings.emplace();
+    arguments_.transform_config = spinquant(model, options_of(arguments_));
+  }
+  for (auto& [group, scheme] : arguments_.transform_config->config_groups) {
+    if (!scheme.seed) scheme.seed = arguments_.seed;
+  }
+  return true;
+}
+
+void SpinQuantModifier::on_start(State& state, const Event*, const ExtraArguments&) {
+  set_started();
+  RewritePlan plan = *state.plan;  // a copy, so that an error leaves the state's as it was
+  rewrite(*state.model, plan);
+  if (state.model->architecture() == nullptr) warn_of_omissions(*state.model, mapping_for(*state.model), state);
+  *state.plan = std::move(plan);
+  rewritten_ = true;
+}
+
+void SpinQuantModifier::rewrite(const Model& model, RewritePlan& plan) const {
+  const TransformConfig& config = *arguments_.transform_config;
+  const auto& norms = arguments_.norm_mappings;
+  const bool folds = !norms || !norms->empty();
+  // An earlier modifier may have asked for more; apply() raises it to what the config asks for.
+  if (!has_edits(plan) || arguments_.precision == Precision::float64) plan.precision = arguments_.precision;
+  if (folds || centers() || edits_ends(config, model)) plan.untie();
+  if (centers()) center_embeddings(model, plan, mapping_for(model).embedding);
+  if (folds) fold_norms(model, plan, norms.value_or(std::vector<NormMapping>()));
+  apply(config, model, plan);
+  if (model.architecture() != nullptr) check_folds(model, plan);
+  // Of a known architecture the table knows better than a mapping who reads and writes the residual stream.
+  check_cancels(plan, model.architecture() ? infer_mapping(model) : mapping_for(model),
+                {.any_stream_matrix = arguments_.compat == Compat::llm_compressor});
+}
+
+void SpinQuantModifier::on_event(State& state, const Event& event, const ExtraArguments& extra) {
+  if (event.type == EventType::calibration_epoch_start && !started()) on_start(state, nullptr, extra);
+  if (event.type == EventType::calibration_epoch_end && !ended()) on_end(state, nullptr, extra);
+}
+
+void SpinQuantModifier::on_end(State&, const Event*, const ExtraArguments&) {
+  set_ended();
+}
+
+bool SpinQuantModifier::on_finalize(State& state, const ExtraArguments& extra) {
+  if (!rewritten_) {
+    throw Error(name(), "was finalized but never started, so nothing was rotated",
+                "send it calibration_epoch_start, or set start: 0");
+  }
+  if (!ended()) on_end(state, nullptr, extra);
+  return true;
+}
+
+}  // namespace spinor
