@@ -1,1 +1,67 @@
-int main() { return 2; }
+// spinor: rotates checkpoints. Exit codes: 0, 1 (it failed: one "error:" line), 2 (wrong usage).
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+
+#include "cli/command.h"
+#include "spinor/base/version.h"
+
+namespace spinor::cli {
+namespace {
+
+struct Command {
+  const char* name;
+  const char* about;
+  Runner (*setup)(CLI::App&);
+};
+
+constexpr Command kCommands[] = {
+    {"inspect", "Show a checkpoint: roles of its tensors, what is legal and why not, outliers", inspect_command},
+    {"plan", "Show what rotate would do to every tensor, its memory and its size; writes nothing", plan_command},
+    {"rotate", "Rotate a checkpoint and write it to a new directory", rotate_command},
+    {"verify", "Check that a rotated checkpoint is the same function as its source", verify_command},
+};
+
+int run(int argc, char** argv) {
+  CLI::App app("Rotation-based quantization of language models: any checkpoint, in bounded memory, exact.", "spinor");
+  app.set_version_flag("--version", std::string(kVersion));
+  app.require_subcommand(1);
+  Runner chosen;
+  for (const Command& command : kCommands) {
+    CLI::App* sub = app.add_subcommand(command.name, command.about);
+    const Runner runner = command.setup(*sub);
+    sub->callback([&chosen, runner] { chosen = runner; });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  try {
+    return chosen();
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "error: out of memory; use fewer --threads, or --block-size for a smaller rotation\n");
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+  }
+  return 1;
+}
+
+}  // namespace
+
+void CommonOptions::add_to(CLI::App& app) {
+  app.add_option("--threads", threads, "Threads (0: all); the result does not depend on it")
+      ->check(CLI::Range(0, 1024))
+      ->default_str("0");
+  app.add_flag("--json", json, "One JSON object on stdout instead of text");
+  app.add_flag("--quiet", quiet, "No progress and no summary");
+}
+
+}  // namespace spinor::cli
+
+int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit becomes an error of write(), which says what to do
+  return spinor::cli::run(argc, argv);
+}

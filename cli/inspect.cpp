@@ -1,0 +1,221 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "cli/command.h"
+#include "cli/rotation.h"
+#include "spinor/base/error.h"
+#include "spinor/io/checkpoint.h"
+#include "spinor/io/file.h"
+#include "spinor/linalg/hadamard.h"
+#include "spinor/model/hub.h"
+#include "spinor/plan/statistics.h"
+
+namespace spinor::cli {
+namespace {
+
+// Which rotation a model can take, and with which matrices.
+struct Legality {
+  std::string rotation;
+  int64_t size = 0;
+  std::string verdict;
+};
+
+std::string hadamard_kinds(int64_t n) {
+  const bool power_of_two = n > 0 && (n & (n - 1)) == 0;
+  const std::string plain = power_of_two ? "hadamard yes" : fmt::format("hadamard no ({} is not a power of two)", n);
+  try {
+    const Hadamard h = Hadamard::of_order(n);
+    return fmt::format("{}; random-hadamard yes ({} x {}{}); random-orthogonal yes", plain, h.base(), n / h.base(),
+                       h.from_peer_table() ? "" : ", a base other tools do not have");
+  } catch (const Error& error) {
+    return fmt::format("{}; random-hadamard no ({}); random-orthogonal yes", plain, error.problem());
+  }
+}
+
+std::vector<Legality> legality(const Model& model) {
+  const int64_t head = model.head_dim();
+  return {{"R1", model.hidden_size(), hadamard_kinds(model.hidden_size())},
+          {"R2", head, hadamard_kinds(head)},
+          {"R3", head, "no: it runs online, and online transforms cannot be written yet"},
+          {"R4", model.intermediate_size(), "no: it runs online, and online transforms cannot be written yet"}};
+}
+
+std::string shape_text(const TensorInfo& info) {
+  return fmt::format("({})", fmt::join(info.shape, ", "));
+}
+
+struct InspectCommand {
+  std::string path;
+  RotationOptions rotation;
+  CommonOptions common;
+  bool outliers = false;
+
+  int run() const {
+    const Checkpoint checkpoint = Checkpoint::open(resolve_model(path));
+    std::string refusal;
+    const Model model = describe(checkpoint, refusal);
+    std::vector<OutlierStatistics> before, after;
+    if (outliers || rotation.given()) before = outlier_statistics(RewritePlan(model), {}, common.threads);
+    if (rotation.given()) {
+      if (!refusal.empty() && rotation.recipe.empty()) throw Error(path, refusal);
+      after = outlier_statistics(plan_rotation(path, rotation).plan, {}, common.threads);
+    }
+    if (common.json) {
+      fmt::print("{}\n", json(model, refusal, before, after).dump(2));
+    } else {
+      print(model, refusal);
+      if (!before.empty()) print_outliers(model, before, after);
+    }
+    return 0;
+  }
+
+  // A model that may not be rotated can still be looked at: then the refusal says why not.
+  static Model describe(const Checkpoint& checkpoint, std::string& refusal) {
+    try {
+      return Model::describe(checkpoint);
+    } catch (const Error& error) {
+      refusal = error.what();
+      return Model::describe(checkpoint, {.accept_unknown = true, .accept_refused = true});
+    }
+  }
+
+  static Json record(const Checkpoint& checkpoint) {
+    const std::filesystem::path file = checkpoint.directory() / "spinor.json";
+    return std::filesystem::exists(file) ? parse_json(read_text(file), file.string()) : Json();
+  }
+
+  static Json json(const Model& model, const std::string& refusal, const std::vector<OutlierStatistics>& before,
+                   const std::vector<OutlierStatistics>& after) {
+    Json tensors = Json::object();
+    for (const CheckpointTensor& tensor : model.checkpoint().tensors())
+      tensors[tensor.info.name] = {{"role", name_of(model.role(tensor.info.name))},
+                                   {"shape", tensor.info.shape},
+                                   {"dtype", info(tensor.info.dtype).name}};
+    Json rotations = Json::object();
+    if (refusal.empty())
+      for (const Legality& row : legality(model))
+        rotations[row.rotation] = {{"size", row.size}, {"verdict", row.verdict}};
+    Json result = {{"architecture", model.architecture_name()},
+                   {"refusal", refusal.empty() ? Json() : Json(refusal)},
+                   {"rotations", rotations},
+                   {"record", record(model.checkpoint())},
+                   {"tensors", tensors}};
+    const auto add = [&](const char* key, const std::vector<OutlierStatistics>& statistics) {
+      for (const OutlierStatistics& s : statistics)
+        result["outliers"][key][s.tensor] = {{"max_over_rms", s.max_over_rms},
+                                             {"kurtosis", s.kurtosis},
+                                             {"worst_channel", s.worst_channel},
+                                             {"worst_channel_rms", s.worst_channel_rms}};
+    };
+    add("before", before);
+    add("after", after);
+    return result;
+  }
+
+  void print(const Model& model, const std::string& refusal) const {
+    const Checkpoint& checkpoint = model.checkpoint();
+    int64_t bytes = 0;
+    for (const CheckpointTensor& tensor : checkpoint.tensors()) bytes += tensor.info.bytes();
+    fmt::print("{}: {}, {} tensors, {} in {} file{}\n", path, model.architecture_name(), checkpoint.tensors().size(),
+               describe_bytes(bytes), checkpoint.shards().size(), checkpoint.shards().size() == 1 ? "" : "s");
+    if (refusal.empty()) {
+      fmt::print("{} layers, hidden {}, {} heads of {} ({} key-value), intermediate {}, vocabulary {}, {} head\n",
+                 model.num_layers(), model.hidden_size(), model.num_heads(), model.head_dim(),
+                 model.num_key_value_heads(), model.intermediate_size(), model.vocabulary_size(),
+                 model.tied_head() ? "tied" : "own");
+    }
+    if (const Json made = record(checkpoint); !made.is_null())
+      fmt::print("made by spinor {}: {}\n", made.value("spinor_version", "?"), made.value("recipe", Json()).dump());
+    print_tensors(model);
+    fmt::print("\nrotations\n");
+    if (!refusal.empty()) fmt::print("  none: {}\n", refusal);
+    if (refusal.empty())
+      for (const Legality& row : legality(model)) fmt::print("  {}  {:>6}  {}\n", row.rotation, row.size, row.verdict);
+  }
+
+  // One line for tensors that differ only in the layer.
+  static void print_tensors(const Model& model) {
+    struct Line {
+      std::string name, role, shape;
+      int first, last;
+    };
+    std::vector<Line> lines;
+    std::map<std::string, size_t> index;
+    for (const CheckpointTensor& tensor : model.checkpoint().tensors()) {
+      const Module* owner = model.owner(tensor.info.name);
+      const int layer = owner ? owner->layer : -1;
+      std::string name = tensor.info.name;
+      const std::string number = fmt::format(".{}.", layer);
+      if (const size_t at = name.find(number); layer >= 0 && at != std::string::npos)
+        name.replace(at, number.size(), ".{L}.");
+      const std::string shape = fmt::format("{} {}", shape_text(tensor.info), info(tensor.info.dtype).name);
+      const auto [it, added] = index.emplace(name + shape, lines.size());
+      if (added) lines.push_back({name, std::string(name_of(model.role(tensor.info.name))), shape, layer, layer});
+      Line& line = lines[it->second];
+      line.first = std::min(line.first, layer);
+      line.last = std::max(line.last, layer);
+    }
+    fmt::print("\n{:<52} {:<12} {}\n", "tensor", "role", "shape");
+    for (Line& line : lines) {
+      if (const size_t at = line.name.find("{L}"); at != std::string::npos)
+        line.name.replace(
+            at, 3,
+            line.first == line.last ? fmt::format("{}", line.first) : fmt::format("{{{}-{}}}", line.first, line.last));
+      fmt::print("{:<52} {:<12} {}\n", line.name, line.role, line.shape);
+    }
+  }
+
+  // Per role the median over its tensors, and the worst one by name.
+  static void print_outliers(const Model& model, const std::vector<OutlierStatistics>& before,
+                             const std::vector<OutlierStatistics>& after) {
+    std::map<std::string, const OutlierStatistics*> rotated;
+    for (const OutlierStatistics& s : after) rotated[s.tensor] = &s;
+    std::map<std::string, std::vector<const OutlierStatistics*>> roles;
+    for (const OutlierStatistics& s : before) roles[std::string(name_of(model.role(s.tensor)))].push_back(&s);
+    fmt::print(
+        "\noutliers: largest magnitude and largest column rms in units of the tensor's rms, kurtosis (Gaussian: "
+        "3); medians over the tensors of a role\n{:<12} {:>9} {:>9} {:>9}   {}\n",
+        "role", "max", "kurtosis", "column", "largest column in");
+    const auto median = [](std::vector<double> v) {
+      std::nth_element(v.begin(), v.begin() + static_cast<int64_t>(v.size() / 2), v.end());
+      return v[v.size() / 2];
+    };
+    const auto print_row = [&](const std::string& title, const std::vector<const OutlierStatistics*>& rows) {
+      const auto column = [&](double OutlierStatistics::* field) {
+        std::vector<double> v;
+        for (const OutlierStatistics* s : rows) v.push_back(s->*field);
+        return median(std::move(v));
+      };
+      const OutlierStatistics& worst = **std::max_element(rows.begin(), rows.end(), [](const auto* a, const auto* b) {
+        return a->worst_channel_rms < b->worst_channel_rms;
+      });
+      fmt::print("{:<12} {:>9.1f} {:>9.1f} {:>9.2f}   {} column {} ({:.2f})\n", title,
+                 column(&OutlierStatistics::max_over_rms), column(&OutlierStatistics::kurtosis),
+                 column(&OutlierStatistics::worst_channel_rms), worst.tensor, worst.worst_channel,
+                 worst.worst_channel_rms);
+    };
+    for (const auto& [role, rows] : roles) {
+      print_row(role, rows);
+      std::vector<const OutlierStatistics*> after_rows;
+      for (const OutlierStatistics* s : rows)
+        if (rotated.contains(s->tensor)) after_rows.push_back(rotated.at(s->tensor));
+      if (!after_rows.empty()) print_row("  rotated", after_rows);
+    }
+  }
+};
+
+}  // namespace
+
+Runner inspect_command(CLI::App& app) {
+  const auto command = std::make_shared<InspectCommand>();
+  app.add_option("MODEL", command->path, "A checkpoint directory, or org/name in the local Hugging Face cache")
+      ->required();
+  app.add_flag("--outliers", command->outliers, "Outlier statistics of every weight (reads the whole checkpoint)");
+  command->rotation.add_to(app);
+  command->common.add_to(app);
+  return [command] { return command->run(); };
+}
+
+}  // namespace spinor::cli

@@ -1,0 +1,58 @@
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/rotation.h"
+#include "spinor/io/file.h"
+
+namespace spinor::cli {
+namespace {
+
+struct PlanCommand {
+  std::string model;
+  RotationOptions rotation;
+  OutputOptions output;
+  CommonOptions common;
+  bool full = false;
+
+  int run() const {
+    const PlannedRotation planned = plan_rotation(model, rotation);
+    SaveOptions options = output.save_options();
+    options.threads = common.threads;
+    const SaveSize size = save_size(planned.plan, options);
+    if (common.json) {
+      Json tensors = Json::object();
+      for (const TensorPlan& tensor : planned.plan.tensors()) {
+        Json edits = Json::array();
+        const TensorInfo& info = tensor.source->info;
+        for (const Edit& edit : tensor.edits) edits.push_back(describe(edit, info.rows(), info.cols()));
+        tensors[tensor.name] = {{"source", info.name}, {"shape", info.shape}, {"edits", edits}};
+      }
+      const Json json = {{"tensors", tensors},
+                         {"bytes", size.bytes},
+                         {"peak_memory", size.memory},
+                         {"recipe", planned.recipe_json()},
+                         {"warnings", planned.warnings}};
+      fmt::print("{}\n", json.dump(2));
+      return 0;
+    }
+    print_warnings(planned);
+    fmt::print("{}\n{} to write, about {} of memory\n", planned.plan.describe(full), describe_bytes(size.bytes),
+               describe_bytes(size.memory));
+    return 0;
+  }
+};
+
+}  // namespace
+
+Runner plan_command(CLI::App& app) {
+  const auto command = std::make_shared<PlanCommand>();
+  app.add_option("MODEL", command->model, "A checkpoint directory, or org/name in the local Hugging Face cache")
+      ->required();
+  command->rotation.add_to(app);
+  command->output.add_to(app);
+  command->common.add_to(app);
+  app.add_flag("--full", command->full, "Print every layer, not one line for layers that are alike");
+  return [command] { return command->run(); };
+}
+
+}  // namespace spinor::cli

@@ -1,0 +1,95 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+
+#include "cli/command.h"
+#include "cli/progress.h"
+#include "cli/rotation.h"
+#include "spinor/io/checkpoint.h"
+#include "spinor/model/hub.h"
+#include "spinor/transform/probe.h"
+
+namespace spinor::cli {
+namespace {
+
+std::string joined(const std::vector<std::string>& words, const char* separator) {
+  return fmt::format("{}", fmt::join(words, separator));
+}
+
+struct VerifyCommand {
+  std::string source, out;
+  CommonOptions common;
+  ProbeOptions options;
+
+  int run() {
+    options.threads = common.threads;
+    const Model before = Model::describe(Checkpoint::open(resolve_model(source)));
+    const Model after = Model::describe(Checkpoint::open(resolve_model(out)));
+    const ProbeReport report = probe(before, after, options);
+    common.json ? print_json(report) : print(report);
+    if (report.passed()) return 0;
+    const ProbeCheck& first = *report.failures().front();
+    fmt::print(stderr, "error: {}: {} of {} checks failed, the first for {} ({}): {}\n", out, report.failures().size(),
+               report.checks.size(), joined(first.tensors, " with "), first.role, first.hint);
+    return 1;
+  }
+
+  void print_json(const ProbeReport& report) const {
+    Json checks = Json::array();
+    for (const ProbeCheck& check : report.checks)
+      checks.push_back({{"what", check.what},
+                        {"tensors", check.tensors},
+                        {"role", check.role},
+                        {"error", check.error},
+                        {"bound", check.bound},
+                        {"passed", check.passed()},
+                        {"hint", check.hint}});
+    const Json json = {{"passed", report.passed()}, {"unit_roundoff", report.unit_roundoff}, {"checks", checks}};
+    fmt::print("{}\n", json.dump(2));
+  }
+
+  void print(const ProbeReport& report) const {
+    struct Row {
+      int count = 0, failed = 0;
+      double error = 0, bound = 0;
+      std::string worst;
+    };
+    std::map<std::pair<std::string, std::string>, Row> rows;
+    for (const ProbeCheck& check : report.checks) {
+      Row& row = rows[{check.what, check.role}];
+      ++row.count;
+      row.failed += !check.passed();
+      if (check.error >= row.error) row.worst = joined(check.tensors, " with ");
+      row.error = std::max(row.error, check.error);
+      row.bound = check.bound;
+    }
+    if (!common.quiet) {
+      fmt::print("{:<13} {:<11} {:>6} {:>6}  {:>9}  {:>9}  {}\n", "check", "role", "number", "failed", "largest",
+                 "bound", "at");
+      for (const auto& [key, row] : rows)
+        fmt::print("{:<13} {:<11} {:>6} {:>6}  {:>9.2e}  {:>9.2e}  {}\n", key.first, key.second, row.count, row.failed,
+                   row.error, row.bound, row.worst);
+      fmt::print("relative errors of random products, in double; bounds are multiples of the unit roundoff {:.2e}\n",
+                 report.unit_roundoff);
+    }
+    for (const ProbeCheck* check : report.failures())
+      fmt::print("failed: {} ({}): {} (error {:.2e}, bound {:.2e})\n", joined(check->tensors, " with "), check->role,
+                 check->hint, check->error, check->bound);
+    if (report.passed() && !common.quiet) fmt::print("{} is the same function as {}\n", out, source);
+  }
+};
+
+}  // namespace
+
+Runner verify_command(CLI::App& app) {
+  const auto command = std::make_shared<VerifyCommand>();
+  app.add_option("MODEL", command->source, "The source checkpoint")->required();
+  app.add_option("OUT", command->out, "The rotated checkpoint")->required();
+  app.add_option("--probe-seed", command->options.seed, "Seed of the random probes")->capture_default_str();
+  command->common.add_to(app);
+  return [command] { return command->run(); };
+}
+
+}  // namespace spinor::cli
