@@ -1,0 +1,32 @@
+// The public API of spinor.
+//
+//   const spinor::Checkpoint source = spinor::Checkpoint::open("Llama-3.2-1B");
+//   const spinor::Model model = spinor::Model::describe(source);
+//   spinor::RewritePlan plan(model);
+//   plan.untie();
+//   spinor::fold_norms(model, plan);
+//   spinor::apply(spinor::spinquant(model, {.transform_type = "random-hadamard"}), model, plan);
+//   std::cout << plan.describe();
+//   spinor::save(plan, "Llama-3.2-1B-spin", {.threads = 8});
+//
+// Everything throws spinor::Error, which says on what, what is wrong, and what to do.
+#pragma once
+
+#include "spinor/base/error.h"
+#include "spinor/base/version.h"
+#include "spinor/io/checkpoint.h"
+#include "spinor/linalg/hadamard.h"
+#include "spinor/linalg/orthogonal.h"
+#include "spinor/linalg/rotation.h"
+#include "spinor/model/hub.h"
+#include "spinor/model/model.h"
+#include "spinor/modifier/oneshot.h"
+#include "spinor/modifier/recipe.h"
+#include "spinor/plan/plan.h"
+#include "spinor/plan/save.h"
+#include "spinor/plan/statistics.h"
+#include "spinor/transform/apply.h"
+#include "spinor/transform/factory.h"
+#include "spinor/transform/fold.h"
+#include "spinor/transform/probe.h"
+#include "spinor/transform/spinquant.h"
