@@ -1,4 +1,4 @@
-# Thin: every target calls CMake presets and scripts, may be run again at any time, and fetches nothing when nothing is missing.
+# Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
 .PHONY: help build test demo bench bench-peer fuzz asan tsan format
 .DEFAULT_GOAL := help
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every *_bench of a build and prints its figures as markdown. Rates are bytes read plus bytes written.
 
-    kernel_bench.py build/release [--filter REGEX]
+kernel_bench.py build/release [--filter REGEX]
 """
 
 import argparse
@@ -19,8 +19,11 @@ def measured(binary, pattern):
 def row(figures):
     known = {"bytes_per_second", "items_per_second"}
     rate = f"{figures['bytes_per_second'] / 1e9:.1f}" if "bytes_per_second" in figures else ""
-    counters = [f"{key} {value:.3g}" for key, value in figures.items()
-                if isinstance(value, float) and key not in known | {"real_time", "cpu_time"}]
+    counters = [
+        f"{key} {value:.3g}"
+        for key, value in figures.items()
+        if isinstance(value, float) and key not in known | {"real_time", "cpu_time"}
+    ]
     return f"| {figures['name']} | {figures['real_time']:.4g} {figures['time_unit']} | {rate} | {', '.join(counters)} |"
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes a synthetic bfloat16 checkpoint with the shapes of a published model: random weights, real sizes, little memory.
+"""Writes a synthetic bfloat16 checkpoint with the shapes of a published model: random weights, real sizes.
 
-    make_checkpoint.py llama-1b DIRECTORY [--layers N] [--vocabulary N] [--max-shard-gb 5]
+make_checkpoint.py llama-1b DIRECTORY [--layers N] [--vocabulary N] [--max-shard-gb 5]
 """
 
 import argparse
@@ -13,16 +13,47 @@ import numpy
 
 LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "rope_theta": 500000.0, "rms_norm_eps": 1e-05}
 QWEN2 = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "rope_theta": 1000000.0, "rms_norm_eps": 1e-06}
-COMMON = {"dtype": "bfloat16", "hidden_act": "silu", "max_position_embeddings": 4096, "bos_token_id": 1, "eos_token_id": 2}
+COMMON = {
+    "dtype": "bfloat16",
+    "hidden_act": "silu",
+    "max_position_embeddings": 4096,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 
 SHAPES = {
-    "llama-1b": {**LLAMA, "hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,
-                 "head_dim": 64, "intermediate_size": 8192, "vocab_size": 128256, "tie_word_embeddings": True},
-    "llama-8b": {**LLAMA, "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
-                 "head_dim": 128, "intermediate_size": 14336, "vocab_size": 128256, "tie_word_embeddings": False},
-    "qwen2.5-7b": {**QWEN2, "hidden_size": 3584, "num_hidden_layers": 28, "num_attention_heads": 28,
-                   "num_key_value_heads": 4, "intermediate_size": 18944, "vocab_size": 152064,
-                   "tie_word_embeddings": False},
+    "llama-1b": {
+        **LLAMA,
+        "hidden_size": 2048,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "intermediate_size": 8192,
+        "vocab_size": 128256,
+        "tie_word_embeddings": True,
+    },
+    "llama-8b": {
+        **LLAMA,
+        "hidden_size": 4096,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "intermediate_size": 14336,
+        "vocab_size": 128256,
+        "tie_word_embeddings": False,
+    },
+    "qwen2.5-7b": {
+        **QWEN2,
+        "hidden_size": 3584,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "intermediate_size": 18944,
+        "vocab_size": 152064,
+        "tie_word_embeddings": False,
+    },
 }
 
 
@@ -73,7 +104,7 @@ def shards_of(tensors, limit):
 
 
 class Values:
-    """Random bfloat16 bytes, cut at random places from one pool of 32 MiB: as fast as the disk, and no two rows alike."""
+    """Random bfloat16 values, cut at random places from one pool of 32 MiB: as fast as the disk, in little memory."""
 
     def __init__(self, seed=0):
         self.random = numpy.random.default_rng(seed)
@@ -91,7 +122,7 @@ class Values:
             return
         while count:
             start = int(self.random.integers(len(self.weights) // 2))
-            part = self.weights[start:start + count]
+            part = self.weights[start : start + count]
             yield part
             count -= len(part)
 

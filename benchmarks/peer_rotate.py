@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Rotates a checkpoint with llm-compressor. Runs in the environment of requirements-peer.txt.
 
-    peer_rotate.py MODEL OUT TRANSFORM_TYPE [ROTATIONS]
+peer_rotate.py MODEL OUT TRANSFORM_TYPE [ROTATIONS]
 """
 
 import sys
@@ -12,8 +12,11 @@ from transformers import AutoModelForCausalLM
 
 
 def rotate(model, transform_type, rotations=("R1", "R2")):
-    oneshot(model=model, recipe=SpinQuantModifier(rotations=list(rotations), transform_type=transform_type),
-            pipeline="datafree")
+    oneshot(
+        model=model,
+        recipe=SpinQuantModifier(rotations=list(rotations), transform_type=transform_type),
+        pipeline="datafree",
+    )
 
 
 if __name__ == "__main__":

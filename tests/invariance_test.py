@@ -11,7 +11,7 @@ from command import ROOT, spinor
 from logits import difference, load, logits
 from tiny_models import FAMILIES, SHAPES
 
-# Largest logit difference, in standard deviations of the logits. float64: 1e-9 leaves a thousandfold margin over the rounding of two layers.
+# Largest logit difference, in standard deviations of the logits. float64: far above the rounding of two layers.
 # float32: weights are rounded once (6e-8), as are all activations of both sides.
 BOUND = {torch.float64: 1e-9, torch.float32: 2e-5}
 
@@ -87,7 +87,9 @@ def test_transformers_loads_without_a_warning_and_generates_the_same(tiny, tmp_p
     assert not caplog.records and not recwarn.list
     assert rotated.dtype == torch.float32
     prompt = torch.tensor([[5, 6, 7]])
-    generate = lambda model: model.generate(prompt, max_new_tokens=12, do_sample=False, eos_token_id=None, pad_token_id=0)
+    generate = lambda model: model.generate(
+        prompt, max_new_tokens=12, do_sample=False, eos_token_id=None, pad_token_id=0
+    )
     assert torch.equal(generate(rotated), generate(load(source, "auto")))
 
 

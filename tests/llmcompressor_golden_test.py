@@ -1,4 +1,4 @@
-"""`rotate --center-embeddings --compat llm-compressor` equals llm-compressor tensor by tensor, up to its extra roundings."""
+"""`rotate --center-embeddings --compat llm-compressor` equals llm-compressor up to its extra roundings, by tensor."""
 
 import json
 
@@ -10,11 +10,12 @@ from safetensors.torch import load_file, save_file
 from command import ROOT, spinor
 
 GOLDEN = sorted((ROOT / "tests" / "golden").glob("llmcompressor_*.safetensors"))
-# llm-compressor rounds to the checkpoint's dtype after centring or folding, after R1 and after R2; spinor once. A rounding before a rotation
-# moves an element by at most the unit roundoff times the norm of its row or column.
+# llm-compressor rounds to the checkpoint's dtype after centring or folding, after R1 and after R2; spinor once. A
+# rounding before a rotation moves an element by at most the unit roundoff times the norm of its row or column.
 ROUNDINGS = 4
 UNIT = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
-# Tensors that llm-compressor, too, rounds once: nothing is folded into a writer of the residual stream, and R1 or R2 alone rotates it.
+# Tensors that llm-compressor, too, rounds once: nothing is folded into what writes to the residual stream, and R1 or R2
+# alone rotates it.
 ROUNDED_ONCE = ("o_proj.weight", "down_proj.weight", "o_proj.bias", "down_proj.bias")
 
 
@@ -36,8 +37,11 @@ def cases():
 
 
 def bound(tensor):
-    norm = max(tensor.double().norm(dim=axis).max().item() for axis in range(tensor.dim())) if tensor.dim() > 1 else \
-        tensor.double().norm().item()
+    norm = (
+        max(tensor.double().norm(dim=axis).max().item() for axis in range(tensor.dim()))
+        if tensor.dim() > 1
+        else tensor.double().norm().item()
+    )
     return ROUNDINGS * UNIT[tensor.dtype] * norm
 
 
@@ -49,8 +53,19 @@ def test_rotate_equals_llm_compressor(tmp_path, path, name):
     (source / "config.json").write_text(json.dumps(config))
     save_file(sets["source"], source / "model.safetensors", metadata={"format": "pt"})
     rotations, transform_type = name.split()
-    spinor("rotate", source, out, "--rotations", rotations.replace("+", ","), "--transform-type", transform_type,
-           "--center-embeddings", "--compat", "llm-compressor", "--quiet")
+    spinor(
+        "rotate",
+        source,
+        out,
+        "--rotations",
+        rotations.replace("+", ","),
+        "--transform-type",
+        transform_type,
+        "--center-embeddings",
+        "--compat",
+        "llm-compressor",
+        "--quiet",
+    )
 
     expected, ours = {**sets["source"], **sets[name]}, load_file(out / "model.safetensors")
     assert set(ours) == set(expected)

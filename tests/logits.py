@@ -24,7 +24,8 @@ class KeepFloat64(TorchDispatchMode):
 def load(directory, dtype):
     """A model that transformers loads without a word: nothing missing, nothing left over, nothing to warn about."""
     model, report = transformers.AutoModelForCausalLM.from_pretrained(
-        directory, dtype=dtype, attn_implementation="eager", output_loading_info=True)
+        directory, dtype=dtype, attn_implementation="eager", output_loading_info=True
+    )
     assert not any(report.values()), f"{directory}: {report}"
     return model.eval()
 

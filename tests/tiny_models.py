@@ -11,27 +11,59 @@ FAMILIES = {
     "mistral": ("Mistral", {"sliding_window": 8}),
     "qwen2": ("Qwen2", {}),
     "qwen3": ("Qwen3", {"attention_bias": True}),
-    "granite": ("Granite", {"attention_bias": True, "mlp_bias": True, "embedding_multiplier": 3.0, "logits_scaling": 2.0,
-                            "residual_multiplier": 0.5, "attention_multiplier": 0.2}),
+    "granite": (
+        "Granite",
+        {
+            "attention_bias": True,
+            "mlp_bias": True,
+            "embedding_multiplier": 3.0,
+            "logits_scaling": 2.0,
+            "residual_multiplier": 0.5,
+            "attention_multiplier": 0.2,
+        },
+    ),
     "smollm3": ("SmolLM3", {"attention_bias": True, "mlp_bias": True, "no_rope_layers": [1, 0], "pad_token_id": 0}),
 }
 
 SHAPES = {
-    "power_of_two": {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2,
-                     "head_dim": 16, "tie_word_embeddings": True},
-    "three_heads": {"hidden_size": 48, "intermediate_size": 80, "num_attention_heads": 3, "num_key_value_heads": 1,
-                    "head_dim": 16, "tie_word_embeddings": False},
-    "five_narrow_heads": {"hidden_size": 80, "intermediate_size": 96, "num_attention_heads": 5, "num_key_value_heads": 5,
-                          "head_dim": 12, "tie_word_embeddings": True},
-    "wide_heads": {"hidden_size": 96, "intermediate_size": 64, "num_attention_heads": 6, "num_key_value_heads": 3,
-                   "head_dim": 24, "tie_word_embeddings": False},
+    "power_of_two": {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "tie_word_embeddings": True,
+    },
+    "three_heads": {
+        "hidden_size": 48,
+        "intermediate_size": 80,
+        "num_attention_heads": 3,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "tie_word_embeddings": False,
+    },
+    "five_narrow_heads": {
+        "hidden_size": 80,
+        "intermediate_size": 96,
+        "num_attention_heads": 5,
+        "num_key_value_heads": 5,
+        "head_dim": 12,
+        "tie_word_embeddings": True,
+    },
+    "wide_heads": {
+        "hidden_size": 96,
+        "intermediate_size": 64,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 3,
+        "head_dim": 24,
+        "tie_word_embeddings": False,
+    },
 }
 
 
 def make(family, shape, dtype=torch.float64, seed=0, **overrides):
     name, extra = FAMILIES[family]
-    config = getattr(transformers, f"{name}Config")(
-        **{**COMMON, **extra, **SHAPES[shape], **overrides})
+    config = getattr(transformers, f"{name}Config")(**{**COMMON, **extra, **SHAPES[shape], **overrides})
     config._attn_implementation = "eager"
     model = getattr(transformers, f"{name}ForCausalLM")(config).to(torch.float64).eval()
     randomize(model, torch.Generator().manual_seed(seed))

@@ -21,10 +21,21 @@ def test_sound_outputs_pass(tmp_path, family, dtype):
     spinor("verify", source, out)
 
 
-@pytest.mark.parametrize("options", [
-    ["--transform-type", "hadamard"], ["--rotations", "R1"], ["--rotations", "R2"], ["--block-size", "8", "--randomize"],
-    ["--transform-type", "random-orthogonal"], ["--rotations", "R2", "--transform-type", "random-matrix"],
-    ["--dtype", "bfloat16"], ["--dtype", "float16"], ["--precision", "float32"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--transform-type", "hadamard"],
+        ["--rotations", "R1"],
+        ["--rotations", "R2"],
+        ["--block-size", "8", "--randomize"],
+        ["--transform-type", "random-orthogonal"],
+        ["--rotations", "R2", "--transform-type", "random-matrix"],
+        ["--dtype", "bfloat16"],
+        ["--dtype", "float16"],
+        ["--precision", "float32"],
+    ],
+    ids=" ".join,
+)
 def test_sound_outputs_of_every_kind_pass(tiny, tmp_path, options):
     source, _ = tiny("qwen2", "power_of_two", torch.float32)
     spinor("rotate", source, tmp_path / "out", *options, "--quiet")
@@ -129,7 +140,18 @@ def test_a_centred_embedding_is_found(rotated, tmp_path):
 def test_a_matrix_that_is_not_orthogonal_as_r1_is_found(rotated, tmp_path):
     source, _, _ = rotated
     out = tmp_path / "out"
-    spinor("rotate", source, out, "--rotations", "R1", "--transform-type", "random-matrix", "--compat", "llm-compressor", "--quiet")
+    spinor(
+        "rotate",
+        source,
+        out,
+        "--rotations",
+        "R1",
+        "--transform-type",
+        "random-matrix",
+        "--compat",
+        "llm-compressor",
+        "--quiet",
+    )
     assert run("verify", source, out).returncode == 1
 
 

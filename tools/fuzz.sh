@@ -1,5 +1,5 @@
 #!/bin/sh
-# fuzz.sh BUILD SECONDS: runs every fuzzer of the build for that long. The corpus grows in .cache/fuzz; a crash ends with status 1.
+# fuzz.sh BUILD SECONDS: runs every fuzzer of the build for that long. The corpus grows in .cache/fuzz.
 set -eu
 
 for fuzzer in "$1"/*_fuzz; do

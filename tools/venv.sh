@@ -1,7 +1,7 @@
 #!/bin/sh
 # venv.sh DIR REQUIREMENTS: a Python environment with exactly the pinned packages. Done once per content of REQUIREMENTS.
-# An installed torch of the pinned version is used instead of a second copy; otherwise torch is installed first, alone, because it is by far the
-# largest download and what everything else must agree with.
+# An installed torch of the pinned version is used instead of a second copy; otherwise torch is installed first, alone,
+# because it is by far the largest download and everything else must agree with it.
 set -eu
 
 dir=$1 requirements=$2

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes llmcompressor_FAMILY_DTYPE.safetensors: a tiny model before ("source/...") and after SpinQuantModifier ("R1 hadamard/...").
+"""Writes llmcompressor_FAMILY_DTYPE.safetensors: a tiny model before and after SpinQuantModifier.
 
-Run in an environment with requirements-peer.txt. A tensor that a rotation leaves as it was is not stored again; the model's config.json
-is in the file's metadata. float32 and bfloat16, because llm-compressor rounds to the model's dtype after every step.
+Keys are "source/TENSOR" and "R1+R2 hadamard/TENSOR"; a tensor that a rotation leaves as it was is not stored again; the
+metadata holds config.json. float32 and bfloat16, because llm-compressor rounds to the model's dtype after every step.
+Run in an environment with requirements-peer.txt.
 """
 
 import json
@@ -24,14 +25,25 @@ SMALL = {"vocab_size": 24, "num_hidden_layers": 1, "intermediate_size": 40}
 MODELS = {  # shape, and what is smaller or different about it
     "llama": ("power_of_two", {**SMALL, "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1}),
     "qwen2": ("five_narrow_heads", {**SMALL, "hidden_size": 48, "num_attention_heads": 3, "num_key_value_heads": 3}),
-    "qwen3": ("power_of_two", {**SMALL, "hidden_size": 16, "num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 8,
-                               "tie_word_embeddings": False}),
+    "qwen3": (
+        "power_of_two",
+        {
+            **SMALL,
+            "hidden_size": 16,
+            "num_attention_heads": 3,
+            "num_key_value_heads": 3,
+            "head_dim": 8,
+            "tie_word_embeddings": False,
+        },
+    ),
 }
 
 
 def rotated(directory, rotations, transform_type):
     model = AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
-    oneshot(model=model, recipe=SpinQuantModifier(rotations=rotations, transform_type=transform_type), pipeline="datafree")
+    oneshot(
+        model=model, recipe=SpinQuantModifier(rotations=rotations, transform_type=transform_type), pipeline="datafree"
+    )
     return model.state_dict()
 
 
@@ -47,8 +59,11 @@ def make(family, dtype, directory):
             for name, tensor in rotated(directory, rotations, transform_type).items():
                 if name not in source or not torch.equal(tensor, source[name]):
                     tensors[f"{'+'.join(rotations)} {transform_type}/{name}"] = tensor.detach().clone()
-    save_file(tensors, HERE / f"llmcompressor_{family}_{config['dtype']}.safetensors",
-              metadata={"config.json": json.dumps(config)})
+    save_file(
+        tensors,
+        HERE / f"llmcompressor_{family}_{config['dtype']}.safetensors",
+        metadata={"config.json": json.dumps(config)},
+    )
 
 
 for dtype in (torch.float32, torch.bfloat16):
