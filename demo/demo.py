@@ -8,6 +8,7 @@ Rotations in float32 and in bfloat16 are compared with the float32 source, besid
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import textwrap
@@ -122,6 +123,23 @@ def show_cost(costs):
     print_table(["spinor rotate", "written", "time", "throughput", "peak memory"], rows)
 
 
+READERS = ["attn_q", "attn_k", "attn_v", "mlp_in", "head"]  # what quantization of the residual stream's readers sees
+
+
+def show_outliers(seen):
+    """Medians over the tensors of a role, before and after, from `spinor inspect --json`."""
+    columns = ["max_over_rms", "kurtosis", "worst_channel_rms"]
+    rows = []
+    for role in READERS:
+        names = [name for name, tensor in seen["tensors"].items() if tensor["role"] == role]
+        median = lambda when, column: statistics.median(seen["outliers"][when][name][column] for name in names)
+        if names:
+            rows.append([role, *(f"{median(when, c):.2f}" for c in columns for when in ("before", "after"))])
+    print("Outliers in the weights that read the residual stream: medians before and after, in units of a weight's rms")
+    print("(kurtosis of a Gaussian: 3)\n")
+    print_table(["role", "max", "after", "kurtosis", "after", "worst column", "after"], rows)
+
+
 def main():
     spinor = Path(sys.argv[1]).resolve()
     sources = {dtype: smollm2.checkpoint(dtype) for dtype in ("float32", "bfloat16")}
@@ -134,6 +152,7 @@ def main():
         runs[name] = Run(out)
     print()
     show_function(runs)
+    show_outliers(report(spinor, "inspect", sources["float32"], *OPTIONS))
     show_cost(costs)
 
 
