@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
+#include <iterator>
 #include <map>
 
 #include "cli/command.h"
@@ -9,6 +11,8 @@
 #include "cli/rotation.h"
 #include "spinor/io/checkpoint.h"
 #include "spinor/model/hub.h"
+#include "spinor/modifier/oneshot.h"
+#include "spinor/plan/deviation.h"
 #include "spinor/transform/probe.h"
 
 namespace spinor::cli {
@@ -27,13 +31,36 @@ struct VerifyCommand {
     options.threads = common.threads;
     const Model before = Model::describe(Checkpoint::open(resolve_model(source)));
     const Model after = Model::describe(Checkpoint::open(resolve_model(out)));
-    const ProbeReport report = probe(before, after, options);
+    ProbeReport report = probe(before, after, options);
+    if (!report.passed()) blame(before, after, report);
     common.json ? print_json(report) : print(report);
     if (report.passed()) return 0;
     const ProbeCheck& first = *report.failures().front();
     fmt::print(stderr, "error: {}: {} of {} checks failed, the first for {} ({}): {}\n", out, report.failures().size(),
                report.checks.size(), joined(first.tensors, " with "), first.role, first.hint);
     return 1;
+  }
+
+  // A value and its output projection disagree: the probe cannot say which is wrong, but the recipe in OUT can.
+  static void blame(const Model& before, const Model& after, ProbeReport& report) {
+    const std::filesystem::path file = after.checkpoint().directory() / "recipe.yaml";
+    if (!std::filesystem::exists(file)) return;
+    Recipe recipe = Recipe::load(file);
+    RewritePlan plan(before);
+    run_recipe(recipe, before, plan);
+    const auto wrong = [&](const std::string& name) {
+      const auto tensor = std::ranges::find(plan.tensors(), name, &TensorPlan::name);
+      return tensor != plan.tensors().end() && deviation(plan, *tensor, after.checkpoint()) > 4 * report.unit_roundoff;
+    };
+    for (ProbeCheck& check : report.checks) {
+      if (check.passed() || check.tensors.size() < 2) continue;
+      std::vector<std::string> found;
+      std::ranges::copy_if(check.tensors, std::back_inserter(found), wrong);
+      if (found.empty()) continue;
+      check.tensors = found;
+      check.role = name_of(after.role(found.front()));
+      check.hint += "; it is not what the recipe makes";
+    }
   }
 
   void print_json(const ProbeReport& report) const {

@@ -232,24 +232,40 @@ class Prober {
     throw Error(linear.name, "has no norm before it");
   }
 
-  // Values (k, kv heads * d), mixed over the heads and sent through the output projection: (k, hidden).
-  Matrix<double> through(const Model& model, const Module& output, const Matrix<double>& v,
-                         const std::vector<double>& weights) const {
-    Matrix<double> a(v.rows, output.weight->info.cols());
-    for (int64_t p = 0; p < v.rows; ++p) {
-      const std::vector<double> mixed = mix(row(v, p), weights);
+  // What the value heads put into the stream, (k, hidden), and how much larger than that the sums it cancels out of
+  // are: 1 for orthogonal rotations, more for a badly conditioned one, whose rounding errors grow with it.
+  struct Through {
+    Matrix<double> y;
+    double cancellation;
+  };
+
+  static double cancellation(const RowProducts& products) {
+    double energy = 0, square = 0;
+    for (const double e : products.energy.data) energy += e;
+    for (const double y : products.y.data) square += y * y;
+    return square > 0 ? std::sqrt(energy / square) : 1;
+  }
+
+  // v: values (k, kv heads * d). They are mixed over the heads and sent through the output projection.
+  Through through(const Model& model, const Module& output, const RowProducts& v,
+                  const std::vector<double>& heads) const {
+    Matrix<double> a(v.y.rows, output.weight->info.cols());
+    for (int64_t p = 0; p < a.rows; ++p) {
+      const std::vector<double> mixed = mix(row(v.y, p), heads);
       std::copy(mixed.begin(), mixed.end(), a.view().row(p));
     }
-    return row_products(model.checkpoint(), *output.weight, a, options_.threads).y;
+    RowProducts products = row_products(model.checkpoint(), *output.weight, a, options_.threads);
+    return {std::move(products.y), cancellation(v) * cancellation(products)};
   }
 
-  Matrix<double> weight_values(const Model& model, const Module& value, const Module& norm, const Matrix<double>& x) {
-    return row_products(model.checkpoint(), *value.weight, scaled(x, model, norm), options_.threads).y;
+  RowProducts weight_values(const Model& model, const Module& value, const Module& norm, const Matrix<double>& x) {
+    return row_products(model.checkpoint(), *value.weight, scaled(x, model, norm), options_.threads);
   }
 
-  static Matrix<double> bias_values(const Model& model, const Module& value) {
-    Matrix<double> b(1, value.bias->info.elements());
-    b.data = values(model.checkpoint(), *value.bias);
+  static RowProducts bias_values(const Model& model, const Module& value) {
+    RowProducts b{{1, value.bias->info.elements()}, {1, value.bias->info.elements()}};
+    b.y.data = values(model.checkpoint(), *value.bias);
+    for (size_t i = 0; i < b.y.data.size(); ++i) b.energy.data[i] = b.y.data[i] * b.y.data[i];
     return b;
   }
 
@@ -269,15 +285,18 @@ class Prober {
                         "the bias of the values was not rotated with their weight");
   }
 
-  void compare_in_stream(const Module& module, std::vector<std::string> tensors, const Matrix<double>& a,
-                         const Matrix<double>& b, std::string hint) {
+  // Four bounds: two weights were rounded on the way, and arithmetic in float32 rounds about twice as often as it
+  // stores.
+  void compare_in_stream(const Module& module, std::vector<std::string> tensors, const Through& a, const Through& b,
+                         std::string hint) {
     double worst = 0;
-    for (int64_t p = 0; p < a.rows; ++p) {
-      const StreamVector y{row(a, p), row(b, p)};
+    for (int64_t p = 0; p < a.y.rows; ++p) {
+      const StreamVector y{row(a.y, p), row(b.y, p)};
       worst = std::max(worst, gram_error(y, y, u()));
       for (const StreamVector& other : frame_) worst = std::max(worst, gram_error(y, other, u()));
     }
-    add("value-output", std::move(tensors), module.role, worst * u(), 2 * kBoundFactor * u(), std::move(hint));
+    add("value-output", std::move(tensors), module.role, worst * u(),
+        4 * kBoundFactor * u() * std::max({1.0, a.cancellation, b.cancellation}), std::move(hint));
   }
 
   // ---- what a rotation leaves alone
