@@ -232,30 +232,41 @@ class Prober {
     throw Error(linear.name, "has no norm before it");
   }
 
-  // What the value heads put into the stream, (k, hidden), and how much larger than that the sums it cancels out of
-  // are: 1 for orthogonal rotations, more for a badly conditioned one, whose rounding errors grow with it.
+  // What the value heads put into the stream, (k, hidden), and how much larger than that the terms are that it is a sum
+  // of: about 1 for an orthogonal R2, more for a badly conditioned one, whose rounding errors grow with it.
   struct Through {
     Matrix<double> y;
     double cancellation;
   };
 
-  static double cancellation(const RowProducts& products) {
-    double energy = 0, square = 0;
-    for (const double e : products.energy.data) energy += e;
-    for (const double y : products.y.data) square += y * y;
-    return square > 0 ? std::sqrt(energy / square) : 1;
-  }
-
   // v: values (k, kv heads * d). They are mixed over the heads and sent through the output projection.
   Through through(const Model& model, const Module& output, const RowProducts& v,
                   const std::vector<double>& heads) const {
-    Matrix<double> a(v.y.rows, output.weight->info.cols());
-    for (int64_t p = 0; p < a.rows; ++p) {
+    const int64_t k = v.y.rows, cols = output.weight->info.cols();
+    Matrix<double> a(2 * k, cols);  // the mixed values; below them the size of the terms they are sums of
+    std::vector<double> weights = heads;
+    for (double& weight : weights) weight = std::abs(weight);
+    for (int64_t p = 0; p < k; ++p) {
       const std::vector<double> mixed = mix(row(v.y, p), heads);
-      std::copy(mixed.begin(), mixed.end(), a.view().row(p));
+      std::vector<double> terms = row(v.energy, p);
+      for (double& term : terms) term = std::sqrt(term);
+      terms = mix(terms, weights);
+      for (int64_t j = 0; j < cols; ++j) {
+        a(p, j) = mixed[static_cast<size_t>(j)];
+        a(k + p, j) = std::hypot(a(p, j), terms[static_cast<size_t>(j)]);
+      }
     }
-    RowProducts products = row_products(model.checkpoint(), *output.weight, a, options_.threads);
-    return {std::move(products.y), cancellation(v) * cancellation(products)};
+    const RowProducts products = row_products(model.checkpoint(), *output.weight, a, options_.threads);
+    Through result{{k, products.y.cols}, 1};
+    double square = 0, terms = 0;
+    for (int64_t p = 0; p < k; ++p)
+      for (int64_t i = 0; i < products.y.cols; ++i) {
+        const double y = result.y(p, i) = products.y(p, i);
+        square += y * y;
+        terms += products.energy(k + p, i);
+      }
+    if (square > 0) result.cancellation = std::max(1.0, std::sqrt(terms / square));
+    return result;
   }
 
   RowProducts weight_values(const Model& model, const Module& value, const Module& norm, const Matrix<double>& x) {
@@ -296,7 +307,7 @@ class Prober {
       for (const StreamVector& other : frame_) worst = std::max(worst, gram_error(y, other, u()));
     }
     add("value-output", std::move(tensors), module.role, worst * u(),
-        4 * kBoundFactor * u() * std::max({1.0, a.cancellation, b.cancellation}), std::move(hint));
+        4 * kBoundFactor * u() * std::max(a.cancellation, b.cancellation), std::move(hint));
   }
 
   // ---- what a rotation leaves alone
