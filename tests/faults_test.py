@@ -69,9 +69,9 @@ def kill(process):
     process.communicate()
 
 
-def interrupted(model, out, seconds):
+def interrupted(model, out, seconds, *more):
     """Leaves OUT.partial of a run that was killed after some seconds of work. False if it was faster."""
-    process = start(model, out)
+    process = start(model, out, *more)
     wait_for(partial(out), process)
     time.sleep(seconds)
     kill(process)
@@ -166,21 +166,22 @@ def test_out_must_not_be_the_model_or_inside_it(model, tmp_path):
 
 def test_an_existing_out_is_kept_until_its_replacement_is_complete(model, undisturbed, tmp_path):
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "precious").write_text("old")
+    spinor("rotate", model, out, *OPTIONS, "--seed", "3")
+    earlier = digests(out)
     assert "--force" in refused("rotate", model, out, *OPTIONS)
-    assert interrupted_with_force(model, out, 0.3 * undisturbed[1])
-    assert (out / "precious").read_text() == "old"
+    assert interrupted(model, out, 0.3 * undisturbed[1], "--force")
+    assert digests(out) == earlier
     spinor("rotate", model, out, *OPTIONS, "--force")
     assert digests(out) == undisturbed[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def interrupted_with_force(model, out, seconds):
-    process = start(model, out, "--force")
-    wait_for(partial(out), process)
-    time.sleep(seconds)
-    kill(process)
-    return partial(out).exists()
+def test_force_does_not_replace_what_is_not_a_checkpoint(model, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "precious").write_text("old")
+    assert "not a checkpoint" in refused("rotate", model, out, *OPTIONS, "--force")
+    assert (out / "precious").read_text() == "old"
 
 
 def test_a_file_size_limit_is_an_error_not_a_crash(model, tmp_path):

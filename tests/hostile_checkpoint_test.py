@@ -107,7 +107,7 @@ SINGLE = {
     "head_dim contradicts shapes": (edit_config(head_dim=12), [".self_attn.q_proj.weight"]),
     "intermediate_size contradicts shapes": (edit_config(intermediate_size=96), [".mlp."]),
     "vocab_size contradicts shapes": (edit_config(vocab_size=71), ["model.embed_tokens.weight"]),
-    "hidden_size contradicts shapes": (edit_config(hidden_size=96), ["weight"]),
+    "hidden_size contradicts shapes": (edit_config(hidden_size=48), ["model.embed_tokens.weight"]),
     **{
         f"{key} missing": (edit_config(**{key: ...}), [key])
         for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
