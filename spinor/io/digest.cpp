@@ -46,4 +46,23 @@ std::string digest(std::span<const std::byte> bytes) {
   return hex_of(XXH3_128bits(bytes.data(), bytes.size()));
 }
 
+void RowDigest::add(int64_t first_row, int64_t row_bytes, std::span<const std::byte> rows) {
+  for (; !rows.empty(); rows = rows.subspan(static_cast<size_t>(row_bytes)), ++rows_) {
+    const XXH128_hash_t hash =
+        XXH3_128bits_withSeed(rows.data(), static_cast<size_t>(row_bytes), static_cast<XXH64_hash_t>(first_row++));
+    low_ += hash.low64;
+    high_ += hash.high64;
+  }
+}
+
+void RowDigest::add(const RowDigest& other) {
+  low_ += other.low_;
+  high_ += other.high_;
+  rows_ += other.rows_;
+}
+
+std::string RowDigest::hex() const {
+  return hex_of({low_, high_});
+}
+
 }  // namespace spinor

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,5 +27,20 @@ class Digest {
 };
 
 std::string digest(std::span<const std::byte> bytes);
+
+// Digest of a tensor that does not care in which order its rows come: XXH3-128 of each row, seeded with its number,
+// added up. So what passes through memory anyway need not be read again to be digested.
+class RowDigest {
+ public:
+  // Rows first_row, first_row + 1, ... of row_bytes each.
+  void add(int64_t first_row, int64_t row_bytes, std::span<const std::byte> rows);
+  void add(const RowDigest& other);
+  int64_t rows() const { return rows_; }  // added so far
+  std::string hex() const;
+
+ private:
+  uint64_t low_ = 0, high_ = 0;
+  int64_t rows_ = 0;
+};
 
 }  // namespace spinor

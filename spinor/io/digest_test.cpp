@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
@@ -37,6 +38,37 @@ TEST(Digest, EveryByteCounts) {
     EXPECT_NE(digest(data), before) << i;
     data[i] = std::byte{0};
   }
+}
+
+TEST(RowDigest, DoesNotDependOnTheOrderOrTheGroupingOfTheRows) {
+  std::vector<std::byte> bytes(60);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 7);
+  const std::span<const std::byte> all(bytes);
+  RowDigest whole, parts, rest;
+  whole.add(0, 10, all);
+  parts.add(4, 10, all.subspan(40));
+  rest.add(0, 10, all.first(10));
+  rest.add(1, 10, all.subspan(10, 30));
+  parts.add(rest);
+  EXPECT_EQ(whole.hex(), parts.hex());
+  EXPECT_EQ(parts.rows(), 6);
+}
+
+TEST(RowDigest, ChangesWithAnyByteAndWithTheOrderOfTheContents) {
+  std::vector<std::byte> bytes(60);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i);
+  const auto hex = [&] {
+    RowDigest digest;
+    digest.add(0, 10, bytes);
+    return digest.hex();
+  };
+  const std::string before = hex();
+  std::swap_ranges(bytes.begin(), bytes.begin() + 10, bytes.begin() + 30);
+  EXPECT_NE(hex(), before);
+  std::swap_ranges(bytes.begin(), bytes.begin() + 10, bytes.begin() + 30);
+  EXPECT_EQ(hex(), before);
+  bytes[59] ^= std::byte{1};
+  EXPECT_NE(hex(), before);
 }
 
 }  // namespace

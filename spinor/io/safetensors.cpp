@@ -191,6 +191,11 @@ int64_t TensorInfo::cols() const {
   return shape.empty() ? 1 : shape.back();
 }
 
+int64_t TensorInfo::row_bytes() const {
+  const int64_t count = rows();
+  return count > 0 && bytes() % count == 0 ? bytes() / count : bytes();
+}
+
 int64_t TensorInfo::rows() const {
   int64_t product = 1;
   for (size_t i = 0; i + 1 < shape.size(); ++i) product *= shape[i];

@@ -26,6 +26,7 @@ struct TensorInfo {
   // As a matrix (rows, cols): leading dimensions folded into rows; a vector is one row; a scalar is (1, 1).
   int64_t rows() const;
   int64_t cols() const;
+  int64_t row_bytes() const;  // of a row; all bytes where rows do not begin at bytes
 };
 
 struct SafetensorsHeader {

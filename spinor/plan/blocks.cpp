@@ -8,7 +8,7 @@ namespace {
 
 // A block of rows is contiguous in the file: a few megabytes keep system calls rare. A panel of columns is read row by
 // row, so it is made wide: 32 MiB hold 4096 columns of an 8B model's down_proj, 8 KiB a read.
-constexpr int64_t kRowBlockBytes = 2 << 20;
+constexpr int64_t kRowBlockBytes = 1 << 18;
 constexpr int64_t kPanelBytes = 32 << 20;
 // Fast transforms want a tile in the L2 cache (1 MiB of double); dense products want one large enough to pay for
 // packing.

@@ -67,16 +67,17 @@ Json job(const RewritePlan& plan, const SaveOptions& options) {
           {"texts", options.texts}};
 }
 
-std::string digest_of(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
-  constexpr int64_t kChunk = 1 << 20;
+RowDigest digest_of(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
+  constexpr int64_t kChunk = 1 << 18;
+  const int64_t row = tensor.info.row_bytes(), step = row > 0 ? std::max<int64_t>(1, kChunk / row) * row : 1;
   std::vector<std::byte> buffer;
-  Digest digest;
-  for (int64_t at = 0; at < tensor.info.bytes(); at += kChunk) {
-    buffer.resize(static_cast<size_t>(std::min(kChunk, tensor.info.bytes() - at)));
+  RowDigest digest;
+  for (int64_t at = 0; at < tensor.info.bytes(); at += step) {
+    buffer.resize(static_cast<size_t>(std::min(step, tensor.info.bytes() - at)));
     checkpoint.read(tensor, at, buffer);
-    digest.update(buffer);
+    digest.add(at / row, row, buffer);
   }
-  return digest.hex();
+  return digest;
 }
 
 // Per source file one digest: of the lines "name digest" of its tensors, in file order.
@@ -121,6 +122,7 @@ class Saver {
     std::atomic<int64_t> left;
     std::once_flag once;
     std::unique_ptr<TensorProgram<T>> program;
+    RowDigest source;  // of the rows read so far; guarded by the saver's mutex
   };
 
   void collect() {
@@ -148,6 +150,7 @@ class Saver {
     const Block block = program.cut().block(index);
     program.compute(block, work);
     write(program, block, work.output);
+    digest_source(job, block, work.source);
     if (job.left.fetch_sub(1) == 1) {
       finish_tensor(job);
       job.program.reset();
@@ -168,8 +171,20 @@ class Saver {
                     bytes.subspan(static_cast<size_t>(i) * width, width));
   }
 
+  // The source's bytes are in the cache now. Panels are not whole rows: finish_tensor reads those once more.
+  void digest_source(Job& job, const Block& block, std::span<const std::byte> bytes) {
+    const TensorInfo& info = job.tensor->source->info;
+    if (block.cols != info.cols() || std::ssize(bytes) != block.rows * info.row_bytes()) return;
+    RowDigest digest;
+    digest.add(block.row, info.row_bytes(), bytes);
+    const std::lock_guard lock(mutex_);
+    job.source.add(digest);
+  }
+
   void finish_tensor(Job& job) {
-    const std::string digest = digest_of(source_, *job.tensor->source);
+    const CheckpointTensor& source = *job.tensor->source;
+    const bool digested = job.source.rows() * source.info.row_bytes() == source.info.bytes();
+    const std::string digest = (digested ? job.source : digest_of(source_, source)).hex();
     writer_.finish_tensor(job.tensor->name, {{"source", digest}});
     const std::lock_guard lock(mutex_);
     digests_[job.tensor->source->info.name] = digest;
