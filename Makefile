@@ -5,6 +5,8 @@
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 PYTHON := .venv/bin/python
+# spinor/linalg/fwht_bench.cpp is part of linalg_bench
+BENCHES = $(sort $(foreach file,$(wildcard spinor/*/*_bench.cpp),$(notdir $(patsubst %/,%,$(dir $(file))))_bench))
 
 help:
 	@echo 'make build       build/spinor, optimized; installs what apt.txt lists if it is missing'
@@ -28,7 +30,7 @@ demo: build client
 	@$(PYTHON) demo/demo.py build/spinor
 
 bench: build client
-	@tools/build.sh release all
+	@tools/build.sh release $(BENCHES)
 	@$(PYTHON) benchmarks/kernel_bench.py build/release
 	@$(PYTHON) benchmarks/rotate_bench.py build/spinor
 

@@ -1,8 +1,10 @@
 #!/bin/sh
-# build.sh PRESET TARGET: configures and builds one CMake preset. Silent but for warnings and errors.
+# build.sh PRESET TARGET...: configures and builds a CMake preset. Silent but for warnings and errors.
 set -eu
 
-echo "building $2 ($1)"
+preset=$1
+shift
+echo "building $* ($preset)"
 mkdir -p build
-cmake --preset "$1" >"build/$1.configure.log" 2>&1 || { cat "build/$1.configure.log" >&2; exit 1; }
-cmake --build --preset "$1" --target "$2" -- --quiet
+cmake --preset "$preset" >"build/$preset.configure.log" 2>&1 || { cat "build/$preset.configure.log" >&2; exit 1; }
+cmake --build --preset "$preset" --target "$@" -- --quiet
