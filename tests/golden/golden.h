@@ -36,7 +36,7 @@ inline Model model(const std::string& name, ModelOptions options = {}) {
 // The same tensors under the name of an architecture that nobody knows.
 inline Model unknown_model(const std::string& name) {
   const std::filesystem::path directory =
-      testing::TempDir() + "/unknown_" + std::filesystem::path(name).filename().string();
+      ::testing::TempDir() + "/unknown_" + std::filesystem::path(name).filename().string();
   std::filesystem::create_directories(directory);
   std::filesystem::copy(path(name), directory,
                         std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
