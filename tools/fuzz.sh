@@ -7,7 +7,9 @@ for fuzzer in "$1"/*_fuzz; do
   corpus=.cache/fuzz/$name
   mkdir -p "$corpus"
   echo "fuzzing $name for $2 s"
-  "$fuzzer" -max_total_time="$2" -print_final_stats=1 -artifact_prefix="$corpus/" "$corpus" >"$corpus.log" 2>&1 || {
+  seeds=tests/fuzz/$name
+  [ -d "$seeds" ] || seeds=
+  "$fuzzer" -max_total_time="$2" -print_final_stats=1 -artifact_prefix="$corpus/" "$corpus" $seeds >"$corpus.log" 2>&1 || {
     tail -n 40 "$corpus.log" >&2
     exit 1
   }

@@ -15,7 +15,7 @@ namespace spinor {
 namespace {
 
 constexpr int64_t kCacheBytes = 1 << 19;  // of x taken through all passes at a time: well inside any L2 cache
-constexpr int64_t kDenseTile = 256;       // rows, or columns, of one dense product: fixed, so that it rounds in one way
+constexpr int64_t kDenseTile = 1024;       // rows, or columns, of one dense product: fixed, so that it rounds in one way
 
 // R = P D H^T P^T / sqrt(n), P[i][permutation[i]] = 1, D the signs.
 struct SignedHadamard {

@@ -13,7 +13,7 @@ constexpr int64_t kPanelBytes = 32 << 20;
 // Fast transforms want a tile in the L2 cache (1 MiB of double); dense products want one large enough to pay for
 // packing.
 constexpr int64_t kTileElements = 1 << 17;
-constexpr int64_t kDenseTileElements = 1 << 20;
+constexpr int64_t kDenseTileElements = 1 << 21;
 
 struct Granularity {
   int64_t rows = 1, cols = 1;
