@@ -4,12 +4,12 @@
 #include <cassert>
 #include <cmath>
 #include <limits>
+#include <mutex>
 #include <string>
 
 #include "spinor/base/error.h"
 
 // Hidden, so that these names are bound to the library we link statically and to nothing that a process loads beside
-// it. Calls from several threads need an OpenBLAS built with locking, as Debian's serial one is; gemm_test.cpp checks
 // it.
 extern "C" {
 [[gnu::visibility("hidden")]] void dgemm_(const char* transpose_a, const char* transpose_b, const int* m, const int* n,
@@ -25,6 +25,13 @@ extern "C" {
 
 namespace spinor {
 namespace {
+
+// Debian's serial OpenBLAS is not safe to call from several threads: now and then two calls share a buffer and one
+// product is wrong (gemm_test.cpp finds it within a few hundred calls). So calls take turns.
+std::mutex& turn() {
+  static std::mutex mutex;
+  return mutex;
+}
 
 void blas_gemm(const char* ta, const char* tb, const int* m, const int* n, const int* k, const double* alpha,
                const double* a, const int* lda, const double* b, const int* ldb, const double* beta, double* c,
@@ -61,6 +68,7 @@ void gemm(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, bool tr
   if (m == 0 || n == 0) return;
   const int lda = leading(b), ldb = leading(a), ldc = leading<T>(c);
   const T one = 1, zero = 0;
+  const std::lock_guard lock(turn());
   blas_gemm(transpose_b ? "T" : "N", transpose_a ? "T" : "N", &m, &n, &k, &one, b.data, &lda, a.data, &ldb, &zero,
             c.data, &ldc);
 }
@@ -77,6 +85,7 @@ Matrix<double> inverse(const Matrix<double>& m) {
   for (int64_t i = 0; i < m.rows; ++i) x(i, i) = 1;
   std::vector<int> pivots(static_cast<size_t>(n));
   int info = 0;
+  const std::lock_guard lock(turn());
   dgesv_(&n, &n, lu.data.data(), &n, pivots.data(), x.data.data(), &n, &info);
   const auto finite = [](double value) { return std::isfinite(value); };
   if (info != 0 || !std::ranges::all_of(x.data, finite))
