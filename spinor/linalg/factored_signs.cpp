@@ -1,16 +1,16 @@
 #include "spinor/linalg/factored_signs.h"
 
+#include <hwy/aligned_allocator.h>
+
 #include <algorithm>
 #include <cassert>
-#include <cstring>
-#include <span>
 
 #include "spinor/linalg/fwht.h"
 
 namespace spinor {
 namespace {
 
-constexpr int64_t kCacheBytes = 1 << 19;  // of x worked on at a time: well inside any L2 cache
+constexpr int64_t kPanelBytes = 1 << 20;  // fits the L2 cache
 
 // Is the corner of this order [[C, C], [C, -C]]?
 bool doubled(const SignMatrix& h, int64_t order) {
@@ -29,82 +29,73 @@ SignMatrix corner(const SignMatrix& h, int64_t order) {
   return c;
 }
 
-template <int64_t width, typename T>
-void gather(const T* piece, int64_t rows, T* lanes) {
-  for (int64_t k = 0; k < rows; ++k)
-    std::memcpy(lanes + k * SignProduct::kLanes<T>, piece + k * width, sizeof(T) * width);
-}
-template <int64_t width, typename T>
-void scatter(const T* lanes, int64_t rows, T* piece) {
-  for (int64_t k = 0; k < rows; ++k)
-    std::memcpy(piece + k * width, lanes + k * SignProduct::kLanes<T>, sizeof(T) * width);
-}
-
-// (rows, width) pieces, contiguous, to and from some lanes of a tile. Constant widths make each copy one instruction.
+// Columns to be multiplied by S_s (x) C (x) S_m, copied into a panel ordered (s, m, c, width) from an order of (s, c,
+// m): S_s (x) S_m then is one transform of s m long rows, and the products with C read what lies side by side.
 template <typename T>
-void move_piece(T* piece, int64_t rows, int64_t width, T* lanes, bool back) {
-  const auto move = [&]<int64_t constant>() {
-    back ? scatter<constant>(lanes, rows, piece) : gather<constant>(piece, rows, lanes);
-  };
-  switch (width) {
-    case 1:
-      return move.template operator()<1>();
-    case 2:
-      return move.template operator()<2>();
-    case 4:
-      return move.template operator()<4>();
-    case 8:
-      return move.template operator()<8>();
-    default:
-      assert(width == 16);
-      return move.template operator()<16>();
-  }
-}
-
-// Products with C on contiguous (c, m) pieces of x. Pieces narrower than a tile share one.
-template <typename T>
-class Pieces {
+class Panel {
  public:
-  Pieces(const SignProduct& product, int64_t m, T scale)
-      : product_(product), m_(m), scale_(scale), sums_(static_cast<size_t>(product.order() * kLanes)) {
-    if (m_ < kLanes) tile_.resize(sums_.size());
-  }
-  ~Pieces() { assert(waiting_.empty()); }
-
-  void add(T* piece) {
-    for (int64_t j = 0; m_ >= kLanes && j < m_; j += kLanes)
-      product_.multiply(piece + j, m_, piece + j, m_, scale_, sums_.data());
-    if (m_ < kLanes) waiting_.push_back(piece);
-    if (static_cast<int64_t>(waiting_.size()) * m_ == kLanes) flush();
+  Panel(const SignProduct& product, int64_t s, int64_t m, int64_t width)
+      : product_(product),
+        parts_(s * m),
+        m_(m),
+        width_(width),
+        part_stride_(product.order() * width + kLanes),
+        data_(hwy::AllocateAligned<T>(static_cast<size_t>(parts_ * part_stride_))),
+        sums_(hwy::AllocateAligned<T>(static_cast<size_t>(product.order() * kLanes))) {
+    std::fill_n(data_.get(), parts_ * part_stride_, T(0));  // lanes without a column are computed too
   }
 
-  void flush() {
-    if (waiting_.empty()) return;
-    move(false);
-    product_.multiply(tile_.data(), kLanes, tile_.data(), kLanes, scale_, sums_.data());
-    move(true);
-    waiting_.clear();
+  // Where row i of the columns is kept: `width` elements.
+  T* row(int64_t i) {
+    const int64_t c = product_.order(), part = i / (c * m_) * m_ + i % m_, k = i / m_ % c;
+    return data_.get() + part * part_stride_ + k * width_;
+  }
+
+  void multiply(T scale) {
+    if (parts_ > 1) fwht_columns(MatrixView<T>(data_.get(), parts_, product_.order() * width_, part_stride_), T(1));
+    for (int64_t part = 0; part < parts_; ++part) {
+      for (int64_t col = 0; col < width_; col += kLanes) {
+        T* tile = data_.get() + part * part_stride_ + col;
+        product_.multiply(tile, width_, tile, width_, scale, sums_.get());
+      }
+    }
   }
 
  private:
   static constexpr int64_t kLanes = SignProduct::kLanes<T>;
-  void move(bool back) {
-    for (size_t i = 0; i < waiting_.size(); ++i)
-      move_piece(waiting_[i], product_.order(), m_, tile_.data() + static_cast<int64_t>(i) * m_, back);
-  }
 
   const SignProduct& product_;
-  const int64_t m_;
-  const T scale_;
-  std::vector<T> sums_, tile_;
-  std::vector<T*> waiting_;
+  const int64_t parts_, m_, width_;
+  const int64_t
+      part_stride_;  // a tile more than a part: c * width alone is often a multiple of 4 KiB, bad for the L1 cache
+  hwy::AlignedFreeUniquePtr<T[]> data_, sums_;
 };
 
-// A panel of columns, contiguous: rows of a large stride would compete for the same lines of the cache.
+// One cache line of each row at a time: rows that are a multiple of 4 KiB apart compete for the same few lines.
+constexpr int64_t kLineBytes = 64;
+
 template <typename T>
-void copy(MatrixView<const T> from, MatrixView<T> to) {
-  for (int64_t i = 0; i < from.rows; ++i)
-    std::memcpy(to.row(i), from.row(i), sizeof(T) * static_cast<size_t>(from.cols));
+void transpose_in(MatrixView<const T> rows, Panel<T>& panel) {
+  constexpr int64_t kLine = kLineBytes / sizeof(T);
+  for (int64_t first = 0; first < rows.cols; first += kLine) {
+    const int64_t count = std::min(kLine, rows.cols - first);
+    T* columns[kLine];
+    for (int64_t i = 0; i < count; ++i) columns[i] = panel.row(first + i);
+    for (int64_t lane = 0; lane < rows.rows; ++lane)
+      for (int64_t i = 0; i < count; ++i) columns[i][lane] = rows(lane, first + i);
+  }
+}
+
+template <typename T>
+void transpose_out(Panel<T>& panel, MatrixView<T> rows) {
+  constexpr int64_t kLine = kLineBytes / sizeof(T);
+  for (int64_t first = 0; first < rows.cols; first += kLine) {
+    const int64_t count = std::min(kLine, rows.cols - first);
+    const T* columns[kLine];
+    for (int64_t i = 0; i < count; ++i) columns[i] = panel.row(first + i);
+    for (int64_t lane = 0; lane < rows.rows; ++lane)
+      for (int64_t i = 0; i < count; ++i) rows(lane, first + i) = columns[i][lane];
+  }
 }
 
 }  // namespace
@@ -117,21 +108,37 @@ FactoredSigns::FactoredSigns(SignMatrix matrix) : matrix_(std::move(matrix)), co
   core_transposed_ = SignProduct(core, true);
 }
 
+// Where m is too short for a tile of columns, a tile takes as many rows of x: they become the columns of a panel.
+template <typename T>
+void FactoredSigns::short_rows(MatrixView<T> x, T scale, bool transposed) const {
+  constexpr int64_t kLanes = SignProduct::kLanes<T>;
+  const int64_t s = matrix_.order / core_order_;
+  Panel<T> panel(product(!transposed), s, x.cols / matrix_.order, kLanes);
+  for (int64_t row = 0; row < x.rows; row += kLanes) {
+    const MatrixView<T> rows = x.block(row, 0, std::min(kLanes, x.rows - row), x.cols);
+    transpose_in<T>(rows, panel);
+    panel.multiply(scale);
+    transpose_out(panel, rows);
+  }
+}
+
 // A row of x is an (s, c, m) tensor: S_s along its first side, C^T along the second (x A is A^T on columns), S_m along
 // the third.
 template <typename T>
 void FactoredSigns::rows(MatrixView<T> x, T scale, bool transposed) const {
   assert(x.cols % matrix_.order == 0);
-  const int64_t s = matrix_.order / core_order_, piece = x.cols / s, m = piece / core_order_;
   if (core_order_ == 1) return fwht_rows(x, scale);
-  Pieces<T> pieces(transposed ? core_ : core_transposed_, m, scale);
+  constexpr int64_t kLanes = SignProduct::kLanes<T>;
+  const int64_t s = matrix_.order / core_order_, piece = x.cols / s, m = piece / core_order_;
+  if (m < kLanes) return short_rows(x, scale, transposed);
+  const auto sums = hwy::AllocateAligned<T>(static_cast<size_t>(core_order_ * kLanes));
   for (int64_t row = 0; row < x.rows; ++row) {
     T* data = x.row(row);
-    if (m > 1) fwht_rows(MatrixView<T>(data, s * core_order_, m), T(1));
+    fwht_rows(MatrixView<T>(data, s * core_order_, m), T(1));
     if (s > 1) fwht_columns(MatrixView<T>(data, s, piece), T(1));
-    for (int64_t i = 0; i < s; ++i) pieces.add(data + i * piece);
+    for (T* at = data; at < data + x.cols; at += piece)
+      for (int64_t j = 0; j < m; j += kLanes) product(!transposed).multiply(at + j, m, at + j, m, scale, sums.get());
   }
-  pieces.flush();
 }
 
 template <typename T>
@@ -139,19 +146,14 @@ void FactoredSigns::columns(MatrixView<T> x, T scale, bool transposed) const {
   assert(x.rows % matrix_.order == 0);
   if (core_order_ == 1) return fwht_columns(x, scale);
   constexpr int64_t kLanes = SignProduct::kLanes<T>;
-  const int64_t s = matrix_.order / core_order_, piece = x.rows / s, m = piece / core_order_;
-  const int64_t fitting = kCacheBytes / (x.rows * SignProduct::kTileBytes) * kLanes;
-  const int64_t width = std::max(kLanes, std::min(fitting, (x.cols + kLanes - 1) / kLanes * kLanes));
-  std::vector<T> panel(static_cast<size_t>(x.rows * width));
-  Pieces<T> pieces(transposed ? core_transposed_ : core_, m * width, scale);
+  const int64_t tiles = std::min(kPanelBytes / (x.rows * SignProduct::kTileBytes), (x.cols + kLanes - 1) / kLanes);
+  const int64_t width = std::max<int64_t>(1, tiles) * kLanes;
+  Panel<T> panel(product(transposed), matrix_.order / core_order_, x.rows / matrix_.order, width);
   for (int64_t col = 0; col < x.cols; col += width) {
-    const MatrixView<T> columns = x.block(0, col, x.rows, std::min(width, x.cols - col));
-    const MatrixView<T> copied(panel.data(), x.rows, columns.cols, width);
-    copy<T>(columns, copied);
-    for (int64_t i = 0; m > 1 && i < x.rows; i += m) fwht_columns(copied.block(i, 0, m, copied.cols), T(1));
-    if (s > 1) fwht_columns(MatrixView<T>(panel.data(), s, piece * width), T(1));
-    for (int64_t i = 0; i < s; ++i) pieces.add(panel.data() + i * piece * width);
-    copy<T>(copied, columns);
+    const int64_t count = std::min(width, x.cols - col);
+    for (int64_t i = 0; i < x.rows; ++i) std::copy_n(x.row(i) + col, count, panel.row(i));
+    panel.multiply(scale);
+    for (int64_t i = 0; i < x.rows; ++i) std::copy_n(panel.row(i), count, x.row(i) + col);
   }
 }
 

@@ -23,6 +23,10 @@ class FactoredSigns {
   void columns(MatrixView<T> x, T scale, bool transposed) const;
 
  private:
+  const SignProduct& product(bool transposed) const { return transposed ? core_transposed_ : core_; }
+  template <typename T>
+  void short_rows(MatrixView<T> x, T scale, bool transposed) const;
+
   SignMatrix matrix_;
   int64_t core_order_;
   SignProduct core_, core_transposed_;  // planned unless C is [1]
