@@ -1,10 +1,12 @@
-// hadamard_rows|columns/<order>x<base>/<type>: ns per element, one thread, batches of 4 MiB. The peer's base and the
-// smallest.
+// hadamard_rows|columns/<order>/base<base>/<type>: ns of CPU time per element, one thread, 2 MiB a call. For each order
+// the peer's base, which bit-equality needs, and the smallest.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <cmath>
+#include <string>
+
 #include "spinor/linalg/hadamard.h"
-#include "spinor/linalg/random.h"
-#include "spinor/linalg/rotation.h"
 
 namespace spinor {
 namespace {
@@ -19,7 +21,8 @@ Matrix<T> ones(int64_t rows, int64_t cols) {
 // No growth from pass to pass: n * (1 / sqrt(n))^2 = 1.
 template <typename T>
 void run(benchmark::State& state, const Hadamard& h, bool columns) {
-  const int64_t n = h.order(), others = (4 << 20) / static_cast<int64_t>(sizeof(T)) / n / 32 * 32;
+  const int64_t n = h.order(), fitting = (2 << 20) / static_cast<int64_t>(sizeof(T)) / n / 32 * 32;
+  const int64_t others = std::max<int64_t>(32, fitting);
   Matrix<T> x = columns ? ones<T>(n, others) : ones<T>(others, n);
   const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(n)));
   for (auto _ : state) {
