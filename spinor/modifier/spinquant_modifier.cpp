@@ -7,7 +7,7 @@
 #include "spinor/base/error.h"
 #include "spinor/transform/apply.h"
 #include "spinor/transform/cancel.h"
-#include "spinor/transform/match.h"
+#include "spinor/model/match.h"
 
 namespace spinor {
 namespace {

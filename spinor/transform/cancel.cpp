@@ -8,7 +8,7 @@
 #include <set>
 
 #include "spinor/base/error.h"
-#include "spinor/transform/match.h"
+#include "spinor/model/match.h"
 #include "spinor/transform/net_product.h"
 
 namespace spinor {

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "spinor/base/error.h"
-#include "spinor/transform/match.h"
+#include "spinor/model/match.h"
 
 namespace spinor {
 namespace {

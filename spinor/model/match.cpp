@@ -1,4 +1,4 @@
-#include "spinor/transform/match.h"
+#include "spinor/model/match.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
