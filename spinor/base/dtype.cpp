@@ -7,13 +7,15 @@
 namespace spinor {
 namespace {
 
-constexpr std::array<DTypeInfo, 20> kDTypes = {{
+constexpr std::array<DTypeInfo, 22> kDTypes = {{
     {DType::BOOL, "BOOL", "bool", 8, false},
     {DType::U8, "U8", "uint8", 8, false},
     {DType::I8, "I8", "int8", 8, false},
     {DType::F8_E5M2, "F8_E5M2", "float8_e5m2", 8, false},
     {DType::F8_E4M3, "F8_E4M3", "float8_e4m3fn", 8, false},
     {DType::F8_E8M0, "F8_E8M0", "float8_e8m0fnu", 8, false},
+    {DType::F8_E4M3FNUZ, "F8_E4M3FNUZ", "float8_e4m3fnuz", 8, false},
+    {DType::F8_E5M2FNUZ, "F8_E5M2FNUZ", "float8_e5m2fnuz", 8, false},
     {DType::F4, "F4", "float4_e2m1fn_x2", 4, false},
     {DType::F6_E2M3, "F6_E2M3", "", 6, false},
     {DType::F6_E3M2, "F6_E3M2", "", 6, false},

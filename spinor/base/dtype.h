@@ -8,7 +8,8 @@
 namespace spinor {
 
 enum class DType : uint8_t {
-  BOOL, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, F4, F6_E2M3, F6_E3M2, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64, C64
+  BOOL, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, F8_E4M3FNUZ, F8_E5M2FNUZ, F4, F6_E2M3, F6_E3M2, I16, U16, F16, BF16, I32, U32,
+  F32, F64, I64, U64, C64
 };
 
 struct DTypeInfo {

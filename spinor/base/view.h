@@ -9,6 +9,11 @@
 
 namespace spinor {
 
+// A rectangle of a matrix.
+struct Block {
+  int64_t row = 0, col = 0, rows = 0, cols = 0;
+};
+
 template <typename T>
 struct MatrixView {
   T* data = nullptr;
