@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <random>
+#include <string>
 
-#include "spinor/base/error.h"
 #include "spinor/base/parallel.h"
+#include "spinor/linalg/cpu.h"
 
 namespace spinor {
 namespace {
@@ -36,7 +38,14 @@ TYPED_TEST_SUITE(Gemm, Reals);
 
 // Every sum has k products below 1: any order of additions is within k^2 eps / 2 of the exact value.
 TYPED_TEST(Gemm, EveryTranspositionIsTheSumOverTheInnerIndex) {
-  for (const auto [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {3, 5, 7}, {64, 1, 33}, {1, 50, 64}, {70, 80, 90}}) {
+  // The last two are larger than a block in every direction.
+  for (const auto [m, n, k] : {std::array<int64_t, 3>{1, 1, 1},
+                               {3, 5, 7},
+                               {64, 1, 33},
+                               {1, 50, 64},
+                               {70, 80, 90},
+                               {100, 30, 300},
+                               {2, 2400, 5}}) {
     const auto a = random_matrix<TypeParam>(m, k, 1), b = random_matrix<TypeParam>(k, n, 2);
     const auto at = transposed(a), bt = transposed(b);
     const double bound = 0.5 * static_cast<double>(k * k) * std::numeric_limits<TypeParam>::epsilon();
@@ -83,7 +92,28 @@ TYPED_TEST(Gemm, EmptyMatrices) {
   EXPECT_EQ(c.data, std::vector<TypeParam>(8, 0));  // a sum of nothing
 }
 
-// An OpenBLAS built without threads and without locking gives two calls the same work buffer, and wrong products.
+TYPED_TEST(Gemm, SubtractsAProduct) {
+  const auto a = random_matrix<TypeParam>(70, 300, 1), b = random_matrix<TypeParam>(300, 80, 2);
+  Matrix<TypeParam> c(70, 80), product(70, 80);
+  gemm<TypeParam>(a.view(), b.view(), product.view());
+  gemm_subtract<TypeParam>(a.view(), b.view(), c.view());
+  for (size_t i = 0; i < c.data.size(); ++i) ASSERT_EQ(c.data[i], -product.data[i]);
+  gemm_subtract<TypeParam>(a.view().block(0, 0, 70, 0), b.view().block(0, 0, 0, 80), c.view());
+  EXPECT_EQ(c.data[0], -product.data[0]);
+}
+
+TYPED_TEST(Gemm, AnElementHasTheSameBitsInEveryTile) {
+  const auto a = random_matrix<TypeParam>(101, 300, 1), b = random_matrix<TypeParam>(300, 103, 2);
+  Matrix<TypeParam> whole(101, 103);
+  gemm<TypeParam>(a.view(), b.view(), whole.view());
+  for (const auto [row, col, rows, cols] : {std::array<int64_t, 4>{0, 0, 1, 1}, {5, 7, 13, 29}, {98, 99, 3, 4}}) {
+    Matrix<TypeParam> part(rows, cols);
+    gemm<TypeParam>(a.view().block(row, 0, rows, 300), b.view().block(0, col, 300, cols), part.view());
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < cols; ++j) ASSERT_EQ(part(i, j), whole(row + i, col + j));
+  }
+}
+
 TYPED_TEST(Gemm, CallsFromManyThreadsGiveTheBitsOfOne) {
   constexpr int64_t kCalls = 64;
   const auto a = random_matrix<TypeParam>(96, 160, 1), b = random_matrix<TypeParam>(160, 130, 2);
@@ -98,44 +128,19 @@ TYPED_TEST(Gemm, CallsFromManyThreadsGiveTheBitsOfOne) {
   }
 }
 
-TEST(Inverse, UndoesTheMatrix) {
-  for (const int64_t n : {1, 2, 17, 100}) {
-    Matrix<double> m = random_matrix<double>(n, n, 3);
-    for (int64_t i = 0; i < n; ++i) m(i, i) += 2.0 * std::sqrt(static_cast<double>(n));  // condition number below 10
-    const Matrix<double> x = inverse(m);
-    for (const bool left : {false, true}) {
-      Matrix<double> product(n, n);
-      gemm<double>((left ? x : m).view(), (left ? m : x).view(), product.view());
-      // n eps times the condition number and a small constant of LU.
-      for (int64_t i = 0; i < n; ++i)
-        for (int64_t j = 0; j < n; ++j) ASSERT_NEAR(product(i, j), i == j, 1e-12);
-    }
+TYPED_TEST(Gemm, EveryCpuLevelWithFusedMultiplyAddsGivesTheSameBits) {
+  const std::string before(cpu_level());
+  const auto a = random_matrix<TypeParam>(33, 300, 1), b = random_matrix<TypeParam>(300, 51, 2);
+  Matrix<TypeParam> expected(33, 51), c(33, 51);
+  gemm<TypeParam>(a.view(), b.view(), expected.view());
+  for (const std::string_view level : cpu_levels()) {
+    set_cpu_level(level);
+    gemm<TypeParam>(a.view(), b.view(), c.view());
+    // baseline rounds the products too: either sum is within 300^2 eps / 2 of the exact one.
+    const double bound = level == "baseline" ? 300 * 300 * double{std::numeric_limits<TypeParam>::epsilon()} : 0;
+    for (size_t i = 0; i < c.data.size(); ++i) ASSERT_NEAR(c.data[i], expected.data[i], bound) << level;
   }
-}
-
-TEST(Inverse, OfATransposeIsTheTransposeOfTheInverse) {
-  Matrix<double> m(2, 2);
-  m.data = {1, 2, 0, 4};
-  EXPECT_EQ(inverse(m).data, (std::vector<double>{1, -0.5, 0, 0.25}));
-}
-
-TEST(Inverse, NeedsPivots) {
-  Matrix<double> m(2, 2);
-  m.data = {0, 2, 4, 0};
-  EXPECT_EQ(inverse(m).data, (std::vector<double>{0, 0.25, 0.5, 0}));
-}
-
-TEST(Inverse, ASingularMatrixIsAnError) {
-  for (const std::vector<double>& data : {std::vector<double>{0, 0, 0, 0}, {1, 2, 2, 4}, {1, 0, 0, NAN}}) {
-    Matrix<double> m(2, 2);
-    m.data = data;
-    try {
-      inverse(m);
-      ADD_FAILURE();
-    } catch (const Error& error) {
-      EXPECT_STREQ(error.what(), "matrix (2, 2): is singular, it has no inverse");
-    }
-  }
+  set_cpu_level(before);
 }
 
 }  // namespace

@@ -10,12 +10,13 @@
 
 #include "spinor/base/error.h"
 #include "spinor/linalg/gemm.h"
+#include "spinor/linalg/inverse.h"
 
 namespace spinor {
 namespace {
 
 constexpr int64_t kCacheBytes = 1 << 19;  // of x taken through all passes at a time: well inside any L2 cache
-constexpr int64_t kDenseTile = 1024;       // rows, or columns, of one dense product: fixed, so that it rounds in one way
+constexpr int64_t kDenseTile = 1024;      // rows, or columns, of one dense product: fixed, so that it rounds in one way
 
 // R = P D H^T P^T / sqrt(n), P[i][permutation[i]] = 1, D the signs.
 struct SignedHadamard {
@@ -198,6 +199,27 @@ Matrix<double> Rotation::matrix() const {
     }
   }
   return m;
+}
+
+double Rotation::stored(int64_t i, int64_t j) const {
+  if (const SignedHadamard* r = data_->hadamard())
+    return (r->signs.empty() ? 1.0 : r->signs[static_cast<size_t>(i)]) * r->h.sign(j, i);
+  const Matrix<double>& m = data_->factor(inverted_).as<double>();
+  return transposed_ ? m(j, i) : m(i, j);
+}
+
+bool Rotation::stores_the_same(const Rotation& other) const {
+  if (data_ != other.data_) return false;
+  return !is_dense() || (transposed_ == other.transposed_ && inverted_ == other.inverted_);
+}
+
+const std::vector<int64_t>& Rotation::permutation() const {
+  static const std::vector<int64_t> none;
+  return is_dense() ? none : data_->hadamard()->permutation;
+}
+
+bool Rotation::peer_has_order() const {
+  return !is_dense() && ((size() & (size() - 1)) == 0 || data_->hadamard()->h.from_peer_table());
 }
 
 template <typename T>

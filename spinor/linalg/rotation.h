@@ -29,6 +29,14 @@ class Rotation {
   Rotation inverse() const;       // R^T when orthogonal; else LU, once, kept in the shared matrix. Throws if singular.
   Matrix<double> matrix() const;  // R written out; for tests, reports and small sizes
 
+  // As compressed-tensors stores a transform: of a Hadamard type M before the permutation and 1/sqrt(n), also for its
+  // transpose, which shares it; of a dense one the matrix. Entry (i, j); +-1 for Hadamard types.
+  double stored(int64_t i, int64_t j) const;
+  bool stores_the_same(const Rotation& other) const;  // one stored matrix serves both
+  const std::vector<int64_t>& permutation() const;    // empty: none
+  // Whether compressed-tensors can make a Hadamard matrix of this order.
+  bool peer_has_order() const;
+
   // In place: x (rows, m n) <- x blockdiag(R, ..., R). scratch grows as needed and may be reused.
   template <typename T>
   void multiply_right(MatrixView<T> x, std::vector<T>& scratch) const;
