@@ -17,11 +17,12 @@ namespace spinor {
 struct Checkpoint::Data {
   std::filesystem::path directory;
   Json config;
-  std::vector<File> shards;
+  std::shared_ptr<const std::vector<File>> shards;  // shared by checkpoints that read the same files otherwise
   std::vector<CheckpointTensor> tensors;
   std::unordered_map<std::string_view, const CheckpointTensor*> by_name;
 
   void open_shards();
+  void index();
 };
 
 namespace {
@@ -136,18 +137,24 @@ void Checkpoint::Data::open_shards() {
   const auto shard_of = find_shards(directory);
   std::set<std::string> files;
   for (const auto& [tensor, shard] : shard_of) files.insert(shard);
+  std::vector<File> opened;
   for (const std::string& shard : files) {
-    const int file = static_cast<int>(shards.size());
-    shards.push_back(open_shard(directory, shard));
-    for (TensorInfo& tensor : read_safetensors_header(shards.back()).tensors) {
+    const int file = static_cast<int>(opened.size());
+    opened.push_back(open_shard(directory, shard));
+    for (TensorInfo& tensor : read_safetensors_header(opened.back()).tensors) {
       check_indexed(tensor, shard, shard_of, directory);
       tensors.push_back({std::move(tensor), file});
     }
   }
-  for (const CheckpointTensor& tensor : tensors) by_name[tensor.info.name] = &tensor;
+  shards = std::make_shared<const std::vector<File>>(std::move(opened));
+  index();
   for (const auto& [tensor, shard] : shard_of)
     if (!by_name.contains(tensor))
       throw Error((directory / kIndex).string(), fmt::format("{} is not in {}, where it should be", tensor, shard));
+}
+
+void Checkpoint::Data::index() {
+  for (const CheckpointTensor& tensor : tensors) by_name[tensor.info.name] = &tensor;
 }
 
 Checkpoint Checkpoint::open(const fs::path& directory) {
@@ -163,6 +170,18 @@ Checkpoint Checkpoint::open(const fs::path& directory) {
   });
 }
 
+Checkpoint Checkpoint::with(Json config, std::vector<CheckpointTensor> tensors) const {
+  auto data = std::make_shared<Data>();
+  data->directory = data_->directory;
+  data->config = std::move(config);
+  data->shards = data_->shards;
+  data->tensors = std::move(tensors);
+  data->index();
+  Checkpoint checkpoint;
+  checkpoint.data_ = std::move(data);
+  return checkpoint;
+}
+
 const fs::path& Checkpoint::directory() const {
   return data_->directory;
 }
@@ -173,7 +192,7 @@ std::span<const CheckpointTensor> Checkpoint::tensors() const {
   return data_->tensors;
 }
 const std::vector<File>& Checkpoint::shards() const {
-  return data_->shards;
+  return *data_->shards;
 }
 
 const CheckpointTensor* Checkpoint::find(std::string_view name) const {
@@ -195,7 +214,7 @@ void Checkpoint::read(const CheckpointTensor& tensor, int64_t offset, std::span<
   if (offset < 0 || offset > tensor.info.bytes() || std::ssize(out) > tensor.info.bytes() - offset)
     throw Error(tensor.info.name, fmt::format("bytes [{}, {}) are not among its {}", offset, offset + std::ssize(out),
                                               tensor.info.bytes()));
-  data_->shards[static_cast<size_t>(tensor.file)].read(tensor.info.begin + offset, out);
+  (*data_->shards)[static_cast<size_t>(tensor.file)].read(tensor.info.begin + offset, out);
 }
 
 std::vector<std::byte> Checkpoint::read(const CheckpointTensor& tensor) const {

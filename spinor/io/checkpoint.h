@@ -15,9 +15,14 @@
 
 namespace spinor {
 
+struct EncodedWeight;  // of model/
+
 struct CheckpointTensor {
   TensorInfo info;
   int file = 0;  // index into Checkpoint::shards()
+  // Set for a weight that is stored quantized: info is what it means, this is what the files hold. Read it with a
+  // WeightReader.
+  std::shared_ptr<const EncodedWeight> encoded = {};
 };
 
 class Checkpoint {
@@ -26,6 +31,9 @@ class Checkpoint {
   // name in exactly one shard, the shard the index says; no shard outside the directory; no tensor missing), reads
   // config.json.
   static Checkpoint open(const std::filesystem::path& directory);
+
+  // The same files with another config and other tensors: those that quantized ones mean.
+  Checkpoint with(Json config, std::vector<CheckpointTensor> tensors) const;
 
   const std::filesystem::path& directory() const;
   const Json& config() const;                         // config.json

@@ -259,7 +259,10 @@ void CheckpointWriter::write(const std::string& name, int64_t offset, std::span<
   tensor.written += count;
   // Early and often, so that disk and processor work at the same time and the last fsync has little left to do.
   const int64_t before = shard.written.fetch_add(count);
-  if (before / kWritebackBytes != (before + count) / kWritebackBytes) shard.file.start_writeback();
+  if (before / kWritebackBytes != (before + count) / kWritebackBytes) {
+    shard.file.drop_cache(0, tensor.info->begin + offset);
+    shard.file.start_writeback();
+  }
 }
 
 void CheckpointWriter::finish_tensor(const std::string& name, const Json& entry) {

@@ -21,10 +21,11 @@ constexpr std::string_view kMetadata = "__metadata__";
 
 // The safetensors library compares dtypes by their place in its own enumeration, which is by alignment; this is its
 // order. Files are laid out in the reverse of it.
-constexpr std::array kLayoutOrder = {DType::BOOL, DType::F4,      DType::F6_E2M3, DType::F6_E3M2, DType::U8,
-                                     DType::I8,   DType::F8_E5M2, DType::F8_E4M3, DType::F8_E8M0, DType::I16,
-                                     DType::U16,  DType::F16,     DType::BF16,    DType::I32,     DType::U32,
-                                     DType::F32,  DType::C64,     DType::F64,     DType::I64,     DType::U64};
+constexpr std::array kLayoutOrder = {
+    DType::BOOL,    DType::F4,      DType::F6_E2M3, DType::F6_E3M2,     DType::U8,          DType::I8,
+    DType::F8_E5M2, DType::F8_E4M3, DType::F8_E8M0, DType::F8_E4M3FNUZ, DType::F8_E5M2FNUZ, DType::I16,
+    DType::U16,     DType::F16,     DType::BF16,    DType::I32,         DType::U32,         DType::F32,
+    DType::C64,     DType::F64,     DType::I64,     DType::U64};
 
 auto layout_rank(DType dtype) {
   return std::ranges::find(kLayoutOrder, dtype) - kLayoutOrder.begin();
