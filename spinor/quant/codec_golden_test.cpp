@@ -1,0 +1,146 @@
+// What llm-compressor and compressed-tensors make of the same weights: tests/golden/make_codecs.py.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "spinor/base/json.h"
+#include "spinor/linalg/convert.h"
+#include "spinor/linalg/cpu.h"
+#include "spinor/quant/testing.h"
+
+namespace spinor {
+namespace {
+
+using namespace testing_quant;
+
+const Json& cases() {
+  static const Json all = [] {
+    std::ostringstream text;
+    text << std::ifstream(std::string(SPINOR_SOURCE_DIR) + "/tests/golden/codecs.json").rdbuf();
+    return parse_json(text.str(), "codecs.json");
+  }();
+  return all;
+}
+
+template <class E>
+E value_of(const std::string& name) {
+  for (const EnumName<E>& row : enum_names(E()))
+    if (row.name == name) return row.value;
+  throw std::invalid_argument(name);
+}
+
+WeightLayout layout_of(const Json& one) {
+  const Json& json = one["args"];
+  QuantizationArgs args;
+  args.num_bits = json["num_bits"];
+  args.type = value_of<QuantizationType>(json["type"]);
+  args.symmetric = json["symmetric"];
+  args.strategy = value_of<QuantizationStrategy>(json["strategy"]);
+  if (json.contains("group_size")) args.group_size = json["group_size"].get<int64_t>();
+  if (json.contains("block_structure"))
+    args.block_structure = json["block_structure"].get<std::pair<int64_t, int64_t>>();
+  if (json.contains("scale_dtype")) args.scale_dtype = json["scale_dtype"].get<std::string>();
+  return {args, one["format"], one["shape"][0], one["shape"][1], find_dtype(one["dtype"].get<std::string>())->dtype};
+}
+
+std::string name_of(const Json& one) {
+  return one["format"].get<std::string>() + " " + one["dtype"].get<std::string>() + " " + one["args"].dump();
+}
+
+std::string digest(const std::vector<std::byte>& bytes) {
+  uint64_t sum = 0;
+  for (uint64_t i = 0; i < bytes.size(); ++i)
+    sum += (static_cast<uint64_t>(bytes[i]) + 1) * (i * 0x9E3779B97F4A7C15 | 1);
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(sum));
+  return text;
+}
+
+Matrix<float> weight_of(const Json& one) {
+  return awkward_weight(one["shape"][0], one["shape"][1], one["seed"]);
+}
+
+class CodecGolden : public testing::TestWithParam<std::string_view> {
+ protected:
+  void SetUp() override { set_cpu_level(GetParam()); }
+  void TearDown() override { set_cpu_level(cpu_levels().back()); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Levels, CodecGolden, testing::ValuesIn(cpu_levels().begin(), cpu_levels().end()),
+                         [](const auto& test) { return std::string(test.param); });
+
+void expect_same_bytes(const Json& one, QuantizationArithmetic arithmetic) {
+  const WeightLayout layout = layout_of(one);
+  const auto tensors = stored_tensors(layout);
+  const auto bytes = quantized(layout, weight_of(one), {}, arithmetic);
+  EXPECT_EQ(tensors.size(), one["tensors"].size()) << name_of(one);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const Json& expected = one["tensors"].at(tensors[i].suffix);
+    EXPECT_EQ(Json(tensors[i].shape), expected["shape"]) << name_of(one) << " " << tensors[i].suffix;
+    EXPECT_EQ(digest(bytes[i]), expected["digest"]) << name_of(one) << " " << tensors[i].suffix;
+  }
+}
+
+TEST_P(CodecGolden, EveryTensorOfMinmaxIsThePeersBitForBit) {
+  for (const Json& one : cases())
+    if (one.contains("tensors")) expect_same_bytes(one, QuantizationArithmetic::peer);
+}
+
+TEST_P(CodecGolden, OnFloat32WeightsExactArithmeticIsThePeers) {
+  for (const Json& one : cases())
+    if (one.contains("tensors") && one["dtype"] == "float32") expect_same_bytes(one, QuantizationArithmetic::exact);
+}
+
+TEST_P(CodecGolden, DecodesToWhatThePeerDecompressesTo) {
+  int64_t compared = 0;
+  for (const Json& one : cases()) {
+    if (!one.contains("back")) continue;
+    const WeightLayout layout = layout_of(one);
+    const Matrix<float> back = decoded(layout, quantized(layout, weight_of(one)));
+    const DType dtype = find_dtype(one["back"]["dtype"].get<std::string>())->dtype;
+    std::vector<std::byte> bytes(back.data.size() * static_cast<size_t>(info(dtype).bits / 8));
+    EXPECT_TRUE(store(dtype, back.data.data(), bytes.data(), std::ssize(back.data)));
+    EXPECT_EQ(digest(bytes), one["back"]["digest"]) << name_of(one);
+    ++compared;
+  }
+  EXPECT_GT(compared, 30);
+}
+
+std::vector<std::byte> bytes_of(const std::string& hex) {
+  std::vector<std::byte> bytes;
+  for (size_t i = 0; i < hex.size(); i += 2)
+    bytes.push_back(static_cast<std::byte>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  return bytes;
+}
+
+ObserverOptions options_of(const Json& one) {
+  ObserverOptions options{.mse = true};
+  const Json kwargs = one["args"].value("observer_kwargs", Json::object());
+  options.maxshrink = kwargs.value("maxshrink", options.maxshrink);
+  options.patience = kwargs.value("patience", options.patience);
+  options.grid = kwargs.value("grid", options.grid);
+  options.norm = kwargs.value("norm", options.norm);
+  return options;
+}
+
+// Two steps of the grid may have errors so close that the order of additions decides, which is not the peer's.
+TEST_P(CodecGolden, TheScalesOfTheMseSearchAreThePeers) {
+  int64_t groups = 0, differing = 0;
+  for (const Json& one : cases()) {
+    if (!one.contains("scales")) continue;
+    const WeightLayout layout = layout_of(one);
+    const auto scales = quantized(layout, weight_of(one), options_of(one), QuantizationArithmetic::peer)[1];
+    const auto expected = bytes_of(one["scales"]);
+    ASSERT_EQ(scales.size(), expected.size()) << name_of(one);
+    const auto width = static_cast<size_t>(info(stored_tensors(layout)[1].dtype).bits / 8);
+    for (size_t i = 0; i < scales.size(); i += width, ++groups)
+      differing += std::memcmp(&scales[i], &expected[i], width) != 0 ? 1 : 0;
+  }
+  EXPECT_GT(groups, 10000);
+  EXPECT_LE(differing * 1000, groups);
+}
+
+}  // namespace
+}  // namespace spinor

@@ -1,0 +1,79 @@
+#include "spinor/quant/grid_search.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <limits>
+
+#include "spinor/base/error.h"
+#include "spinor/quant/narrow.h"
+
+namespace spinor {
+namespace {
+
+constexpr int kMaxSteps = 64;  // bits of a set
+
+}  // namespace
+
+GridSearch::GridSearch(const ObserverOptions& options, const ScaleRule& rule)
+    : rule_(rule),
+      patience_(options.patience),
+      norm_(static_cast<double>(round_to(rule.numbers.arithmetic, static_cast<float>(options.norm)))) {
+  const int count = static_cast<int>(options.maxshrink * options.grid);
+  if (count < 0 || count > kMaxSteps)
+    throw Error("observer_kwargs", fmt::format("maxshrink * grid makes {} steps", count),
+                fmt::format("at most {} are possible", kMaxSteps));
+  for (int i = 0; i < count; ++i) shrink_.push_back(static_cast<float>(1 - static_cast<double>(i) / options.grid));
+}
+
+Range GridSearch::at(Range range, int step) const {
+  const float p = shrink_[static_cast<size_t>(step)];
+  const DType arithmetic = rule_.numbers.arithmetic;
+  return {round_to(arithmetic, range.low * p), round_to(arithmetic, range.high * p)};
+}
+
+void GridSearch::candidates(Range range, std::span<Affine> found) const {
+  for (int i = 0; i < steps(); ++i) found[static_cast<size_t>(i)] = rule_.affine(at(range, i));
+}
+
+// Steps with the scale of the step before, as powers of two have it, have its error too.
+void GridSearch::add_errors(std::span<const Affine> found, const float* x, int64_t n, double* errors) const {
+  Affine distinct[kMaxSteps];
+  double sums[kMaxSteps] = {};
+  size_t count = 0;
+  for (const Affine& one : found)
+    if (count == 0 || !(one == distinct[count - 1])) distinct[count++] = one;
+  spinor::add_errors(rule_.numbers, norm_, x, n, std::span<const Affine>(distinct, count), sums);
+  size_t at = 0;
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (!(found[i] == distinct[at])) ++at;
+    errors[i] += sums[at];
+  }
+}
+
+uint64_t GridSearch::improvements(std::span<const double> errors) const {
+  uint64_t steps = 0;
+  float best = rule_.numbers.arithmetic == DType::F16 ? 65504 : std::numeric_limits<float>::max();
+  for (size_t i = 0; i < errors.size(); ++i) {
+    const float error = round_to(rule_.numbers.arithmetic, static_cast<float>(errors[i]));
+    if (!(error < best)) continue;
+    best = error;
+    steps |= uint64_t{1} << i;
+  }
+  return steps;
+}
+
+uint64_t GridSearch::tried(uint64_t any) const {
+  int idle = 0;
+  for (int i = 0; i < steps(); ++i) {
+    idle = (any >> i & 1) != 0 ? 0 : idle + 1;
+    if (idle >= patience_ && idle > 0) return i == 63 ? ~uint64_t{0} : (uint64_t{1} << (i + 1)) - 1;
+  }
+  return ~uint64_t{0};
+}
+
+Range GridSearch::shrunk(Range range, uint64_t improvements) const {
+  return improvements == 0 ? range : at(range, std::bit_width(improvements) - 1);
+}
+
+}  // namespace spinor

@@ -1,0 +1,44 @@
+// The mse observer's search: which shrunk range of a group has the least error, step by step as llm-compressor does it.
+//
+// The search of a tensor ends after `patience` steps in which no group improved. So a group keeps the set of steps that
+// improved it, and the tensor's end, known only when all groups are, picks among them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "spinor/quant/observer_options.h"
+#include "spinor/quant/round.h"
+#include "spinor/quant/scale.h"
+
+namespace spinor {
+
+// Immutable: const members may run on several threads.
+class GridSearch {
+ public:
+  // `rule` makes the candidates' scales; its arithmetic is that of errors. Error for more than 64 steps.
+  GridSearch(const ObserverOptions& options, const ScaleRule& rule);
+
+  int steps() const { return static_cast<int>(shrink_.size()); }
+  // What a group's scale would be at every step.
+  void candidates(Range range, std::span<Affine> steps) const;
+  // errors[step] += those of n elements of a group.
+  void add_errors(std::span<const Affine> steps, const float* x, int64_t n, double* errors) const;
+  // Bit k: step k has a smaller error than all before it.
+  uint64_t improvements(std::span<const double> errors) const;
+  // The steps that are tried at all, as bits, if `any` are the improvements of any group.
+  uint64_t tried(uint64_t any) const;
+  // The range of the last improvement.
+  Range shrunk(Range range, uint64_t improvements) const;
+
+ private:
+  Range at(Range range, int step) const;
+
+  ScaleRule rule_;
+  int patience_;
+  PowerNorm norm_;
+  std::vector<float> shrink_;
+};
+
+}  // namespace spinor

@@ -1,0 +1,14 @@
+// How an observer turns a weight's range into the range that codes cover.
+#pragma once
+
+namespace spinor {
+
+struct ObserverOptions {
+  bool mse = false;        // search for the shrunk range of least error; else the range itself
+  double maxshrink = 0.2;  // ranges p * range are tried for p = 1, 1 - 1/grid, ... down to 1 - maxshrink
+  int patience = 5;        // steps in a row in which no group of the tensor improved end the search
+  int grid = 100;
+  double norm = 2.4;  // the error is the sum of |dequantized - x|^norm
+};
+
+}  // namespace spinor

@@ -1,0 +1,17 @@
+// Schemes by name: W4A16, W8A8, FP8_DYNAMIC, NVFP4A16, MXFP4A16, ... as compressed-tensors has them.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "spinor/quant/scheme.h"
+
+namespace spinor {
+
+// In upper case. UNQUANTIZED is a scheme in which nothing is quantized.
+const std::vector<std::string_view>& preset_names();
+bool is_preset(std::string_view name);  // in any case
+// Error at `place` for another name, with the nearest one.
+QuantizationScheme preset(std::string_view name, std::vector<std::string> targets, const Place& place);
+
+}  // namespace spinor
