@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "spinor/base/error.h"
 #include "spinor/model/model_config.h"
 #include "spinor/model/modules.h"
+#include "spinor/model/quantized_source.h"
 
 namespace spinor {
 
@@ -18,6 +20,7 @@ struct ModelData {
   Checkpoint checkpoint;
   std::string subject;  // the path of config.json
   std::string name = {};
+  std::optional<QuantizedSource> quantized = {};
   const Architecture* architecture = nullptr;
   ModelConfig config = {};
   std::vector<Module> modules = {};
@@ -41,7 +44,7 @@ const Architecture* choose_architecture(const std::string& name, const std::stri
 }
 
 bool same_bytes(const Checkpoint& checkpoint, const CheckpointTensor& a, const CheckpointTensor& b) {
-  if (a.info.dtype != b.info.dtype || a.info.shape != b.info.shape) return false;
+  if (a.encoded || b.encoded || a.info.dtype != b.info.dtype || a.info.shape != b.info.shape) return false;
   constexpr int64_t kChunk = 1 << 20;
   std::vector<std::byte> x(kChunk), y(kChunk);
   for (int64_t offset = 0; offset < a.info.bytes(); offset += kChunk) {
@@ -129,11 +132,13 @@ std::string_view name_of(Role role) {
 
 Model::Model(std::shared_ptr<const ModelData> data) : data_(std::move(data)) {}
 
-Model Model::describe(const Checkpoint& checkpoint, ModelOptions options) {
+Model Model::describe(const Checkpoint& stored, ModelOptions options) {
+  const std::string subject = (stored.directory() / "config.json").string();
+  std::optional<QuantizedSource> quantized = read_quantized(stored);
+  const Checkpoint checkpoint = quantized ? quantized->checkpoint : stored;
   const Json& config = checkpoint.config();
-  const std::string subject = (checkpoint.directory() / "config.json").string();
-  check_not_quantized(config, subject);
   const auto data = std::make_shared<ModelData>(ModelData{.checkpoint = checkpoint, .subject = subject});
+  data->quantized = std::move(quantized);
   data->name = read_architecture_name(config, subject);
   data->architecture = choose_architecture(data->name, subject, options);
   data->config = read_model_config(config, data->architecture, subject);
@@ -148,6 +153,9 @@ Model Model::describe(const Checkpoint& checkpoint, ModelOptions options) {
 
 const Checkpoint& Model::checkpoint() const {
   return data_->checkpoint;
+}
+const QuantizedSource* Model::quantized_source() const {
+  return data_->quantized ? &*data_->quantized : nullptr;
 }
 const Architecture* Model::architecture() const {
   return data_->architecture;

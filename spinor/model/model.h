@@ -55,16 +55,19 @@ struct ModelOptions {
 };
 
 struct ModelData;
+struct QuantizedSource;
 
 class Model {
  public:
-  // Checks config.json (missing or contradictory keys by name; quantized weights), every tensor's presence and shape,
+  // Checks config.json (missing or contradictory keys by name), every tensor's presence and shape; quantized weights are
+  // read as read_quantized() says,
   // and that no tensor is left over but rotary_emb.inv_freq, a buffer that old checkpoints have and nobody reads: it
   // has no module and role unknown. A tied head that is in the files too must equal the embedding. An unknown or
   // refused architecture is an Error with the reason. Reads no weights, except the two of such a head.
   static Model describe(const Checkpoint& checkpoint, ModelOptions options = {});
 
-  const Checkpoint& checkpoint() const;
+  const Checkpoint& checkpoint() const;                // of a quantized model: its weights as numbers
+  const QuantizedSource* quantized_source() const;     // null: it is not quantized
   const Architecture* architecture() const;    // null: accepted although unknown
   std::string_view architecture_name() const;  // config.json "architectures"[0]
 

@@ -96,17 +96,6 @@ std::string read_architecture_name(const Json& config, const std::string& subjec
   return names->front().get<std::string>();
 }
 
-void check_not_quantized(const Json& config, const std::string& subject) {
-  for (const char* key : {"quantization_config", "compression_config"}) {
-    const Json* quantization = find(config, key);
-    if (!quantization) continue;
-    const Json* method = quantization->is_object() ? find(*quantization, "quant_method") : nullptr;
-    throw Error(subject,
-                fmt::format("the source is quantized ({}: {})", key, method ? method->dump() : "method not named"),
-                "dequantize it first, or start from the unquantized model");
-  }
-}
-
 int64_t value_of(Size size, const ModelConfig& config) {
   switch (size) {
     case Size::hidden:

@@ -25,9 +25,6 @@ ModelConfig read_model_config(const Json& config, const Architecture* row, const
 // config.json "architectures"[0]; empty if there is none.
 std::string read_architecture_name(const Json& config, const std::string& subject);
 
-// Error if the file says that the weights are quantized: their tensors are not the ones the architecture defines.
-void check_not_quantized(const Json& config, const std::string& subject);
-
 // The size in numbers and its explanation in the words of config.json: 16, "num_key_value_heads 2 x head_dim 8".
 int64_t value_of(Size size, const ModelConfig& config);
 std::string explain(Size size, const ModelConfig& config);

@@ -238,8 +238,8 @@ TEST(Model, AQuantizedSourceIsRefusedByItsMethod) {
   ArchitectureCase quantized = llama();
   quantized.config["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 4}};
   EXPECT_EQ(error_of(quantized),
-            "config.json: the source is quantized (quantization_config: \"gptq\"); "
-            "dequantize it first, or start from the unquantized model");
+            "config.json: the weights are quantized with gptq, which spinor cannot read; start from the model as it was "
+            "before, or dequantize it with the tool that made it");
   quantized.config["quantization_config"] = nullptr;
   EXPECT_EQ(error_of(quantized), "");
 }

@@ -1,0 +1,16 @@
+// A weight that a checkpoint holds quantized: which tensors it is made of, and how.
+#pragma once
+
+#include <vector>
+
+#include "spinor/io/checkpoint.h"
+#include "spinor/quant/codec.h"
+
+namespace spinor {
+
+struct EncodedWeight {
+  WeightLayout layout;
+  std::vector<CheckpointTensor> parts;  // as stored_tensors(layout) lists them: the codes first
+};
+
+}  // namespace spinor

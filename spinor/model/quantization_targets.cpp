@@ -1,0 +1,108 @@
+#include "spinor/model/quantization_targets.h"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "spinor/base/error.h"
+#include "spinor/model/match.h"
+
+namespace spinor {
+namespace {
+
+// The class as vLLM has it, to which the peer's rule treats what chooses between experts as a linear. Routers are never
+// quantized, but are named in `ignore`.
+bool is_router_class(std::string_view name) {
+  if (name.find("ExpertMLP") != std::string_view::npos) return false;
+  if (name.find("Router") != std::string_view::npos || name.find("Gating") != std::string_view::npos) return true;
+  for (size_t at = name.find("Gate"); at != std::string_view::npos; at = name.find("Gate", at + 1))
+    if (at + 4 == name.size() || name[at + 4] < 'a' || name[at + 4] > 'z') return true;
+  return false;
+}
+
+// Read off tensor names alone, a router looks like a linear.
+bool is_router(const Module& module) {
+  const std::string_view last = std::string_view(module.name).substr(module.name.rfind('.') + 1);
+  return is_router_class(module.classes.front()) || last == "gate" || last == "router";
+}
+
+bool can_be_quantized(const Module& module) {
+  return module.weight && (module.kind == ModuleKind::linear || module.kind == ModuleKind::embedding) &&
+         !is_router(module);
+}
+
+// 0 exact name, 1 regex, 2 class.
+int rank(const Module& module, const std::string& target) {
+  return target == module.name ? 0 : target.starts_with("re:") ? 1 : 2;
+}
+
+}  // namespace
+
+const std::pair<std::string, QuantizationScheme>* find_group(const QuantizationConfig& config, const Module& module) {
+  if (std::ranges::any_of(config.ignore, [&](const std::string& target) { return matches(module, target); }))
+    return nullptr;
+  const std::pair<std::string, QuantizationScheme>* best = nullptr;
+  std::tuple<int, std::string> first;
+  for (const auto& group : config.config_groups)
+    for (const std::string& target : group.second.targets) {
+      if (!matches(module, target)) continue;
+      const std::tuple<int, std::string> key(rank(module, target), target);
+      if (best && first < key) continue;  // of groups with one and the same target the last counts
+      best = &group;
+      first = key;
+    }
+  return best;
+}
+
+std::vector<QuantizedModule> quantized_modules(const QuantizationConfig& config, const Model& model) {
+  std::vector<QuantizedModule> found;
+  for (const Module& module : model.modules()) {
+    if (!can_be_quantized(module)) continue;
+    if (const auto* group = find_group(config, module); group && group->second.weights)
+      found.push_back({&module, group});
+  }
+  return found;
+}
+
+std::vector<std::string> modules_left_out(const std::vector<QuantizedModule>& quantized, const Model& model) {
+  const auto class_of = [](const Module& module) {
+    return is_router_class(module.classes.front()) ? "Linear" : module.classes.front();
+  };
+  std::set<std::string> classes;
+  std::set<const Module*> taken;
+  for (const QuantizedModule& one : quantized) {
+    classes.insert(class_of(*one.module));
+    taken.insert(one.module);
+  }
+  std::vector<std::pair<std::string, std::vector<std::string>>> left_out;  // class by class
+  for (const Module& module : model.modules()) {
+    const std::string type = class_of(module);
+    if (!classes.contains(type) || taken.contains(&module)) continue;
+    auto found = std::ranges::find(left_out, type, [](const auto& entry) { return entry.first; });
+    if (found == left_out.end()) found = left_out.insert(left_out.end(), {type, {}});
+    found->second.push_back(module.name);
+  }
+  std::vector<std::string> names;
+  for (const auto& [type, of_type] : left_out) names.insert(names.end(), of_type.begin(), of_type.end());
+  return names;
+}
+
+std::vector<std::string> check_targets(const QuantizationConfig& config, const Model& model, const Place& place) {
+  const auto matched = [&](const std::string& target) {
+    return std::ranges::any_of(model.modules(), [&](const Module& module) { return matches(module, target); });
+  };
+  for (const auto& [name, scheme] : config.config_groups)
+    for (const std::string& target : scheme.targets) {
+      const auto found = match_modules(model, {&target, 1});
+      if (found.empty()) place.fail("no module of the model matches the target '" + target + "'");
+      if (scheme.weights && std::ranges::none_of(found, [](const Module* m) { return can_be_quantized(*m); }))
+        place.fail("the target '" + target + "' matches no linear and no embedding",
+                   "other modules cannot be quantized, nor routers");
+    }
+  std::vector<std::string> unused;
+  for (const std::string& target : config.ignore)
+    if (!matched(target)) unused.push_back(target);
+  return unused;
+}
+
+}  // namespace spinor

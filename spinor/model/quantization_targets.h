@@ -1,0 +1,34 @@
+// Which scheme of a QuantizationConfig a module has.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "spinor/model/model.h"
+#include "spinor/quant/config.h"
+
+namespace spinor {
+
+// The group whose target matches, or null. Where several match, compressed-tensors' order decides: exact names, then
+// regexes, then classes, each in alphabetical order; the last group where one target is in several. `ignore` comes
+// first.
+const std::pair<std::string, QuantizationScheme>* find_group(const QuantizationConfig& config, const Module& module);
+
+// Linears and embeddings whose group has weights, in the order of named_modules(). Routers of experts are never among
+// them.
+struct QuantizedModule {
+  const Module* module;
+  const std::pair<std::string, QuantizationScheme>* group;
+};
+std::vector<QuantizedModule> quantized_modules(const QuantizationConfig& config, const Model& model);
+
+// The `ignore` that config.json has: every module that is not quantized, though another of its class is. Class by
+// class; routers count as linears.
+std::vector<std::string> modules_left_out(const std::vector<QuantizedModule>& quantized, const Model& model);
+
+// Error at `place` for targets that match no module that can be quantized. Returns the ignore entries that match
+// nothing.
+std::vector<std::string> check_targets(const QuantizationConfig& config, const Model& model, const Place& place);
+
+}  // namespace spinor
