@@ -14,14 +14,17 @@ constexpr int64_t kPanelBytes = 32 << 20;
 // packing.
 constexpr int64_t kTileElements = 1 << 17;
 constexpr int64_t kDenseTileElements = 1 << 21;
+// A tile may grow to this to hold whole groups; beyond it, groups are observed in a pass of their own.
+constexpr int64_t kGroupTileElements = 1 << 21;
 
-struct Granularity {
+// What must stay together.
+struct Step {
   int64_t rows = 1, cols = 1;
   bool dense = false;
 };
 
-Granularity granularity(int64_t cols, std::span<const Edit> edits) {
-  Granularity g;
+Step step_of(int64_t cols, std::span<const Edit> edits) {
+  Step g;
   for (const Edit& edit : edits) {
     if (const auto* right = std::get_if<MultiplyRight>(&edit)) {
       g.cols = std::lcm(g.cols, right->r.size());
@@ -39,6 +42,12 @@ Granularity granularity(int64_t cols, std::span<const Edit> edits) {
 // The largest multiple of `step` that is at most `want`, but at least one step and at most `limit`.
 int64_t multiple(int64_t step, int64_t want, int64_t limit) {
   return std::min(limit, std::max<int64_t>(1, want / step) * step);
+}
+
+// `step` as a multiple of `group` too, unless that is more than `limit`.
+int64_t with_groups(int64_t step, int64_t group, int64_t limit) {
+  const int64_t both = std::lcm(step, group);
+  return both <= limit ? both : step;
 }
 
 int64_t ceil_div(int64_t a, int64_t b) {
@@ -67,23 +76,32 @@ std::vector<Block> Cut::tiles(const Block& block) const {
   return tiles;
 }
 
-Cut cut(int64_t rows, int64_t cols, int64_t element_bytes, std::span<const Edit> edits) {
-  const Granularity g = granularity(cols, edits);
-  const int64_t tile_elements = g.dense ? kDenseTileElements : kTileElements;
+Cut cut(int64_t rows, int64_t cols, int64_t element_bytes, std::span<const Edit> edits, const Granularity& codes) {
   Cut c{.rows = rows, .cols = cols};
   if (rows == 0 || cols == 0) return c;
-  if (g.rows < rows || g.cols == cols) {  // rows can be taken apart, or nothing can
-    c.tile_rows = multiple(g.rows, tile_elements / cols, rows);
+  Step step = step_of(cols, edits);
+  const int64_t tile_elements = step.dense ? kDenseTileElements : kTileElements;
+  step.rows = std::min(rows, std::lcm(step.rows, codes.rows));
+  step.cols = std::min(cols, std::lcm(step.cols, codes.cols));
+  if (step.rows < rows || step.cols == cols) {  // rows can be taken apart, or nothing can
+    step.rows = with_groups(step.rows, codes.group_rows, kGroupTileElements / cols);
+    c.tile_rows = multiple(step.rows, tile_elements / cols, rows);
     c.tile_cols = cols;
     c.block_rows = multiple(c.tile_rows, kRowBlockBytes / (cols * element_bytes), rows);
     c.block_cols = cols;
   } else {
+    step.cols = with_groups(step.cols, codes.group_cols, kGroupTileElements / rows);
     c.tile_rows = rows;
-    c.tile_cols = multiple(g.cols, tile_elements / rows, cols);
+    c.tile_cols = multiple(step.cols, tile_elements / rows, cols);
     c.block_rows = rows;
     c.block_cols = multiple(c.tile_cols, kPanelBytes / (rows * element_bytes), cols);
   }
   return c;
+}
+
+bool holds_groups(const Cut& cut, const Granularity& codes) {
+  const auto holds = [](int64_t tile, int64_t group, int64_t side) { return tile == side || tile % group == 0; };
+  return holds(cut.tile_rows, codes.group_rows, cut.rows) && holds(cut.tile_cols, codes.group_cols, cut.cols);
 }
 
 }  // namespace spinor

@@ -5,13 +5,10 @@
 #include <span>
 #include <vector>
 
+#include "spinor/base/view.h"
 #include "spinor/plan/edit.h"
 
 namespace spinor {
-
-struct Block {
-  int64_t row = 0, col = 0, rows = 0, cols = 0;
-};
 
 // The cut depends only on the shape, the element size and the edits, never on the number of threads: so neither do
 // results.
@@ -26,9 +23,12 @@ struct Cut {
 };
 
 // Every edit must find its rows and columns whole inside a tile: blockdiag(r) from the left needs a multiple of r's
-// size in rows, from the right in columns; CenterRows needs whole rows. Row blocks where that keeps a block small,
-// column panels where it does not, the whole matrix when both sides are mixed completely. element_bytes: the larger of
-// source's and output's.
-Cut cut(int64_t rows, int64_t cols, int64_t element_bytes, std::span<const Edit> edits);
+// size in rows, from the right in columns; CenterRows needs whole rows; so must the codes of `codes`, and its groups
+// where that keeps a tile small. Row blocks where that keeps a block small, column panels where it does not, the whole
+// matrix when both sides are mixed completely. element_bytes: the larger of source's and output's.
+Cut cut(int64_t rows, int64_t cols, int64_t element_bytes, std::span<const Edit> edits, const Granularity& codes = {});
+
+// Whether every group lies whole in one tile.
+bool holds_groups(const Cut& cut, const Granularity& codes);
 
 }  // namespace spinor

@@ -22,7 +22,7 @@ struct Line {
 };
 
 // The layers first to last, whose lines differ in nothing but the layer; or one line outside the layers.
-struct Block {
+struct Layers {
   int64_t first, last;
   std::vector<Line> lines;
 };
@@ -57,8 +57,8 @@ bool alike(const Line& a, const Line& b) {
   return a.prefix == b.prefix && a.suffix == b.suffix && a.type == b.type && a.edits == b.edits;
 }
 
-std::vector<Block> blocks_of(const std::vector<TensorPlan>& tensors) {
-  std::vector<Block> blocks;
+std::vector<Layers> blocks_of(const std::vector<TensorPlan>& tensors) {
+  std::vector<Layers> blocks;
   for (const TensorPlan& tensor : tensors) {
     Line line = split(tensor.name);
     line.type = type_of(tensor.source->info);
@@ -70,10 +70,10 @@ std::vector<Block> blocks_of(const std::vector<TensorPlan>& tensors) {
   return blocks;
 }
 
-std::vector<Block> merge_alike(const std::vector<Block>& blocks) {
-  std::vector<Block> merged;
-  for (const Block& block : blocks) {
-    const auto same = [&](const Block& other) {
+std::vector<Layers> merge_alike(const std::vector<Layers>& blocks) {
+  std::vector<Layers> merged;
+  for (const Layers& block : blocks) {
+    const auto same = [&](const Layers& other) {
       return block.first >= 0 && block.first == other.last + 1 &&
              std::equal(block.lines.begin(), block.lines.end(), other.lines.begin(), other.lines.end(), alike);
     };
@@ -85,7 +85,7 @@ std::vector<Block> merge_alike(const std::vector<Block>& blocks) {
   return merged;
 }
 
-std::string name_of(const Block& block, const Line& line) {
+std::string name_of(const Layers& block, const Line& line) {
   if (block.first < 0) return line.prefix;
   if (block.first == block.last) return fmt::format("{}{}{}", line.prefix, block.first, line.suffix);
   return fmt::format("{}{{{}-{}}}{}", line.prefix, block.first, block.last, line.suffix);
@@ -94,15 +94,15 @@ std::string name_of(const Block& block, const Line& line) {
 }  // namespace
 
 std::string RewritePlan::describe(bool full) const {
-  const std::vector<Block> blocks = full ? blocks_of(tensors_) : merge_alike(blocks_of(tensors_));
+  const std::vector<Layers> blocks = full ? blocks_of(tensors_) : merge_alike(blocks_of(tensors_));
   size_t name_width = 0, type_width = 0;
-  for (const Block& block : blocks)
+  for (const Layers& block : blocks)
     for (const Line& line : block.lines) {
       name_width = std::max(name_width, name_of(block, line).size());
       type_width = std::max(type_width, line.type.size());
     }
   std::string text;
-  for (const Block& block : blocks)
+  for (const Layers& block : blocks)
     for (const Line& line : block.lines)
       text += fmt::format("{:<{}}  {:<{}}  {}\n", name_of(block, line), name_width, line.type, type_width, line.edits);
   for (const OnlineTransform& transform : online_)

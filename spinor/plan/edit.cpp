@@ -14,6 +14,15 @@ std::string blocks(int64_t side, int64_t size) {
   return side == size || size <= 0 ? "" : fmt::format(" ({} blocks of {})", side / size, size);
 }
 
+std::string scheme_of(const QuantizationArgs& args) {
+  std::string text = fmt::format("{}{}", args.type == QuantizationType::integer ? "int" : "float", args.num_bits);
+  if (args.type == QuantizationType::integer && !args.symmetric) text += " asymmetric";
+  if (args.strategy) text += fmt::format(" {}", name_in_table(*args.strategy));
+  if (args.group_size && *args.group_size > 0) text += fmt::format(" {}", *args.group_size);
+  if (args.block_structure) text += fmt::format(" {}x{}", args.block_structure->first, args.block_structure->second);
+  return text;
+}
+
 // One overload an edit: an edit that nobody can print does not compile.
 struct Describe {
   int64_t rows, cols;
@@ -31,9 +40,23 @@ struct Describe {
     return fmt::format("{} {}{}", edit.label, tensor(), blocks(rows, edit.r.size()));
   }
   std::string operator()(const Fill& edit) const { return fmt::format("fill {}", edit.value); }
+  std::string operator()(const Quantize& edit) const {
+    return fmt::format("quantize {} ({})", scheme_of(edit.quantization.args), edit.quantization.format);
+  }
+  std::string operator()(const QuantizeDequantize& edit) const {
+    return fmt::format("quantize and dequantize {}", scheme_of(edit.quantization.args));
+  }
 };
 
 }  // namespace
+
+const WeightQuantization* quantization_of(std::span<const Edit> edits) {
+  for (const Edit& edit : edits) {
+    if (const auto* quantize = std::get_if<Quantize>(&edit)) return &quantize->quantization;
+    if (const auto* quantize = std::get_if<QuantizeDequantize>(&edit)) return &quantize->quantization;
+  }
+  return nullptr;
+}
 
 std::string describe(const Edit& edit, int64_t rows, int64_t cols) {
   return std::visit(Describe{rows, cols}, edit);

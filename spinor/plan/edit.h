@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <variant>
 
 #include "spinor/linalg/rotation.h"
+#include "spinor/quant/codec.h"
 
 namespace spinor {
 
@@ -32,9 +34,30 @@ struct MultiplyLeft {
 struct Fill {
   double value = 0;
 };
-using Edit = std::variant<FoldNorm, CenterRows, MultiplyRight, MultiplyLeft, Fill>;
+// How a weight is quantized: what quantization_config says, and how its codes are found.
+struct WeightQuantization {
+  QuantizationArgs args;
+  std::string format;
+  ObserverOptions observer = {};
+  QuantizationArithmetic arithmetic = QuantizationArithmetic::exact;
+  // Tensors with the same name here share one global scale (nvfp4: q, k, v; gate, up); empty: it has its own.
+  std::string fused = {};
+};
+// The last edit of a tensor: what the format stores takes the place of the weight.
+struct Quantize {
+  WeightQuantization quantization;
+};
+// W <- dequantize(quantize(W)).
+struct QuantizeDequantize {
+  WeightQuantization quantization;
+};
+using Edit = std::variant<FoldNorm, CenterRows, MultiplyRight, MultiplyLeft, Fill, Quantize, QuantizeDequantize>;
 
-// One phrase: "fold input_layernorm", "center rows", "W R1", "R2' W (8 blocks of 64)", "b R1", "fill 1".
+// What quantizes the tensor; null if nothing does. At most one edit of a tensor does.
+const WeightQuantization* quantization_of(std::span<const Edit> edits);
+
+// One phrase: "fold input_layernorm", "center rows", "W R1", "R2' W (8 blocks of 64)", "b R1", "fill 1", "quantize int4
+// group 128 (pack-quantized)".
 std::string describe(const Edit& edit, int64_t rows, int64_t cols);
 
 }  // namespace spinor

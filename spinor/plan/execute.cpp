@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <memory>
+#include <numeric>
 
 #include "spinor/base/error.h"
 #include "spinor/linalg/convert.h"
+#include "spinor/model/encoded_weight.h"
 
 namespace spinor {
 namespace {
@@ -56,7 +59,7 @@ void fill(MatrixView<T> x, T value) {
   for (int64_t i = 0; i < x.rows; ++i) std::fill_n(x.row(i), x.cols, value);
 }
 
-// One edit on one tile; an edit without an overload does not compile.
+// One edit on one tile; an edit without an overload does not compile. What quantizes is the encoder's business.
 template <typename T>
 struct Editor {
   MatrixView<T> x;
@@ -68,6 +71,8 @@ struct Editor {
   void operator()(const MultiplyRight& edit) const { edit.r.multiply_right(x, scratch); }
   void operator()(const MultiplyLeft& edit) const { edit.r.multiply_left(x, scratch); }
   void operator()(const Fill& edit) const { fill(x, static_cast<T>(edit.value)); }
+  void operator()(const Quantize&) const {}
+  void operator()(const QuantizeDequantize&) const {}
 };
 
 void check_divides(const std::string& tensor, int64_t size, int64_t side, const std::string& label) {
@@ -85,7 +90,42 @@ void check_edits(const TensorPlan& tensor) {
       check_divides(tensor.name, right->r.size(), info.cols(), right->label);
     if (const auto* left = std::get_if<MultiplyLeft>(&edit))
       check_divides(tensor.name, left->r.size(), info.rows(), left->label);
+    if (std::holds_alternative<Quantize>(edit) && &edit != &tensor.edits.back())
+      throw Error(tensor.name, "cannot be edited after it was quantized", "quantize last");
   }
+}
+
+WeightLayout layout_of(const TensorPlan& tensor, const WeightQuantization& quantization, DType output) {
+  const TensorInfo& info = tensor.source->info;
+  return {quantization.args, quantization.format, info.rows(), info.cols(), output};
+}
+
+// work(), its Errors about this tensor.
+template <typename Work>
+auto about(const std::string& tensor, Work work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    throw Error(tensor, error.problem(), error.hint());
+  }
+}
+
+WeightEncoder make_encoder(const TensorPlan& tensor, const WeightQuantization& quantization, DType output) {
+  return about(tensor.name, [&] {
+    return WeightEncoder(layout_of(tensor, quantization, output), quantization.observer, quantization.arithmetic);
+  });
+}
+
+// What source and codes ask of the cut.
+Granularity granularity_of(const TensorPlan& tensor, DType output) {
+  Granularity codes;
+  if (const WeightQuantization* quantization = quantization_of(tensor.edits))
+    codes = about(tensor.name, [&] { return granularity(layout_of(tensor, *quantization, output)); });
+  if (!tensor.source->encoded) return codes;
+  const Granularity source = granularity(tensor.source->encoded->layout);
+  codes.rows = std::lcm(codes.rows, source.rows);
+  codes.cols = std::lcm(codes.cols, source.cols);
+  return codes;
 }
 
 template <typename T>
@@ -105,97 +145,154 @@ std::vector<T> load_norm(const Checkpoint& checkpoint, const TensorPlan& tensor,
   return scale;
 }
 
+bool is_copied(const CheckpointTensor& source) {
+  return !source.encoded && !info(source.info.dtype).editable;
+}
+
 }  // namespace
+
+std::vector<TensorInfo> output_tensors(const TensorPlan& tensor, DType output) {
+  TensorInfo info = tensor.source->info;
+  info.name = tensor.name;
+  if (is_copied(*tensor.source)) return {info};
+  info.dtype = output;
+  if (tensor.edits.empty() || !std::holds_alternative<Quantize>(tensor.edits.back())) return {info};
+  const auto& quantization = std::get<Quantize>(tensor.edits.back()).quantization;
+  const std::string module = tensor.name.substr(0, tensor.name.rfind('.') + 1);
+  std::vector<TensorInfo> outputs;
+  for (StoredTensor& stored :
+       about(tensor.name, [&] { return stored_tensors(layout_of(tensor, quantization, output)); }))
+    outputs.push_back({.name = module + stored.suffix, .dtype = stored.dtype, .shape = std::move(stored.shape)});
+  return outputs;
+}
 
 Cut tensor_cut(const TensorPlan& tensor, DType output) {
   check_edits(tensor);
   const TensorInfo& source = tensor.source->info;
   // Types spinor does not compute with are copied as bytes: some of them are smaller than one.
-  if (!info(source.dtype).editable) return cut(source.bytes(), 1, 1, {});
+  if (is_copied(*tensor.source)) return cut(source.bytes(), 1, 1, {});
   const int64_t bytes = std::max(element_bytes(source.dtype), element_bytes(output));
-  return cut(source.rows(), source.cols(), bytes, tensor.edits);
+  return cut(source.rows(), source.cols(), bytes, tensor.edits, granularity_of(tensor, output));
+}
+
+int observing_passes(const TensorPlan& tensor, DType output) {
+  const WeightQuantization* quantization = quantization_of(tensor.edits);
+  if (!quantization) return 0;
+  const WeightEncoder encoder = make_encoder(tensor, *quantization, output);
+  return encoder.passes(holds_groups(tensor_cut(tensor, output), encoder.granularity()));
 }
 
 template <typename T>
 TensorProgram<T>::TensorProgram(const RewritePlan& plan, const TensorPlan& tensor, DType output)
-    : checkpoint_(&plan.model().checkpoint()), tensor_(&tensor), output_(output) {
-  cut_ = tensor_cut(tensor, output);
-  const DType source = tensor.source->info.dtype;
-  if (info(source).editable) {
-    source_bytes_ = element_bytes(source);
-    output_bytes_ = element_bytes(output_);
-  } else {
-    output_ = source;
-  }
+    : checkpoint_(&plan.model().checkpoint()), tensor_(&tensor), output_(output), cut_(tensor_cut(tensor, output)) {
+  if (!is_copied(*tensor.source)) reader_.emplace(*checkpoint_, *tensor.source);
   for (const Edit& edit : tensor.edits) {
     const auto* fold = std::get_if<FoldNorm>(&edit);
     norms_.push_back(fold ? load_norm<T>(*checkpoint_, tensor, *fold) : std::vector<T>{});
   }
+  const auto quantizes = [](const Edit& edit) {
+    return std::holds_alternative<Quantize>(edit) || std::holds_alternative<QuantizeDequantize>(edit);
+  };
+  quantizing_ = static_cast<size_t>(std::ranges::find_if(tensor.edits, quantizes) - tensor.edits.begin());
+  if (const WeightQuantization* quantization = quantization_of(tensor.edits))
+    encoder_ = std::make_unique<WeightEncoder>(make_encoder(tensor, *quantization, output));
+}
+
+template <typename T>
+int64_t TensorProgram<T>::output_row_bytes(int64_t cols) const {
+  if (!reader_) return cols;
+  const bool codes = encoder_ && std::holds_alternative<Quantize>(tensor_->edits.back());
+  return codes ? encoder_->row_bytes(cols) : cols * element_bytes(output_);
 }
 
 template <typename T>
 void TensorProgram<T>::read(const Block& block, Workspace& work) const {
-  const CheckpointTensor& source = *tensor_->source;
-  const int64_t element = source_bytes_;
-  work.source.resize(static_cast<size_t>(block.rows * block.cols * element));
-  if (block.cols == cut_.cols) {
-    checkpoint_->read(source, block.row * cut_.cols * element, work.source);
-    return;
-  }
-  const int64_t width = block.cols * element;
-  for (int64_t i = 0; i < block.rows; ++i)
-    checkpoint_->read(source, ((block.row + i) * cut_.cols + block.col) * element,
-                      std::span(work.source).subspan(static_cast<size_t>(i * width), static_cast<size_t>(width)));
+  if (reader_) return reader_->read(block, work.source);
+  work.source.resize(static_cast<size_t>(block.rows));
+  checkpoint_->read(*tensor_->source, block.row, work.source);
 }
 
 template <typename T>
-MatrixView<T> TensorProgram<T>::edit(const Block& block, const Block& tile, Workspace& work) const {
-  const DType dtype = tensor_->source->info.dtype;
+MatrixView<T> TensorProgram<T>::edit(const Block& block, const Block& tile, Workspace& work, size_t edits) const {
   const int64_t stride = tile_stride<T>(tile.cols);
   const MatrixView<T> x(aligned(work.tile, tile.rows * stride), tile.rows, tile.cols, stride);
-  for (int64_t i = 0; i < tile.rows; ++i) {
-    const int64_t at = (tile.row - block.row + i) * block.cols + tile.col - block.col;
-    load(dtype, work.source.data() + at * source_bytes_, x.row(i), tile.cols);
-  }
-  for (size_t e = 0; e < tensor_->edits.size(); ++e)
+  reader_->load(block, work.source, tile, x);
+  for (size_t e = 0; e < edits; ++e) {
     std::visit(Editor<T>{x, norms_[e].data() + tile.col, work.scratch}, tensor_->edits[e]);
+    if (!std::holds_alternative<QuantizeDequantize>(tensor_->edits[e])) continue;
+    const MatrixView<float> y = values(tile, x, work);
+    if (!y.data) break;  // x is found out where it is rounded
+    encoder_->quantize_dequantize(tile.row, tile.col, y);
+    for (int64_t i = 0; i < x.rows; ++i) std::copy_n(y.row(i), x.cols, x.row(i));
+  }
   return x;
+}
+
+// The tile in float; nothing if a value is not finite, because that has no code.
+template <typename T>
+MatrixView<float> TensorProgram<T>::values(const Block& tile, MatrixView<T> x, Workspace& work) const {
+  const int64_t stride = tile_stride<float>(tile.cols);
+  const MatrixView<float> y(aligned(work.values, tile.rows * stride), tile.rows, tile.cols, stride);
+  uint32_t largest = 0;
+  for (int64_t i = 0; i < x.rows; ++i)
+    for (int64_t j = 0; j < x.cols; ++j) {
+      y(i, j) = static_cast<float>(x(i, j));
+      largest = std::max(largest, std::bit_cast<uint32_t>(y(i, j)) & 0x7fffffff);
+    }
+  return std::isfinite(std::bit_cast<float>(largest)) ? y : MatrixView<float>();
+}
+
+template <typename T>
+void TensorProgram<T>::observe(int pass, const Block& block, Workspace& work) const {
+  read(block, work);
+  for (const Block& tile : cut_.tiles(block)) {
+    const MatrixView<float> x = values(tile, edit(block, tile, work, quantizing_), work);
+    if (!x.data) fail_not_finite(block, tile, work);
+    encoder_->observe(pass, tile.row, tile.col, x);
+  }
 }
 
 template <typename T>
 void TensorProgram<T>::compute(const Block& block, Workspace& work) const {
-  if (!info(tensor_->source->info.dtype).editable) {
+  if (!reader_) {
     read(block, work);
     work.output.swap(work.source);
     return;
   }
-  work.output.resize(static_cast<size_t>(block.rows * block.cols * output_bytes_));
+  work.output.resize(static_cast<size_t>(block.rows * output_row_bytes(block.cols)));
   compute_tiles(block, work, [&](const Block& tile, MatrixView<T> x) {
-    bool finite = true;
-    for (int64_t i = 0; i < tile.rows; ++i) {
-      const int64_t at = (tile.row - block.row + i) * block.cols + tile.col - block.col;
-      finite &= store(output_, x.row(i), work.output.data() + at * output_bytes_, tile.cols);
-    }
-    if (!finite) fail_not_finite(block, tile, work);
+    if (!round(block, tile, x, work)) fail_not_finite(block, tile, work);
   });
+}
+
+// Into the tile's place in work.output. False if a value is not finite, or too large for the dtype.
+template <typename T>
+bool TensorProgram<T>::round(const Block& block, const Block& tile, MatrixView<T> x, Workspace& work) const {
+  const int64_t width = output_row_bytes(block.cols);
+  std::byte* out = work.output.data() + (tile.row - block.row) * width + output_row_bytes(tile.col - block.col);
+  if (encoder_ && std::holds_alternative<Quantize>(tensor_->edits.back())) {
+    const MatrixView<float> y = values(tile, x, work);
+    if (y.data) encoder_->encode(tile.row, tile.col, y, out, width);
+    return y.data != nullptr;
+  }
+  bool finite = true;
+  for (int64_t i = 0; i < tile.rows; ++i) finite &= store(output_, x.row(i), out + i * width, tile.cols);
+  return finite;
 }
 
 template <typename T>
 void TensorProgram<T>::fail_not_finite(const Block& block, const Block& tile, Workspace& work) const {
-  const DType dtype = tensor_->source->info.dtype;
-  std::vector<T> row(static_cast<size_t>(tile.cols));
-  for (int64_t i = 0; i < tile.rows; ++i) {
-    const int64_t at = (tile.row - block.row + i) * block.cols + tile.col - block.col;
-    load(dtype, work.source.data() + at * source_bytes_, row.data(), tile.cols);
-    const auto bad = std::find_if(row.begin(), row.end(), [](T v) { return !std::isfinite(v); });
-    if (bad == row.end()) continue;
-    throw Error(
-        tensor_->source->info.name,
-        fmt::format("is not finite: {} at row {}, column {}", *bad, tile.row + i, tile.col + (bad - row.begin())),
-        "the checkpoint is damaged");
-  }
-  throw Error(tensor_->name, fmt::format("an edited value is too large for {}", info(output_).name),
-              "ask for a wider type with --dtype bfloat16 or float32");
+  Matrix<T> source(tile.rows, tile.cols);
+  reader_->load(block, work.source, tile, source.view());
+  const auto bad = std::ranges::find_if(source.data, [](T v) { return !std::isfinite(v); });
+  if (bad == source.data.end())
+    throw Error(tensor_->name, fmt::format("an edited value is too large for {}", info(output_).name),
+                "ask for a wider type with --dtype bfloat16 or float32");
+  const int64_t at = bad - source.data.begin();
+  throw Error(
+      tensor_->source->info.name,
+      fmt::format("is not finite: {} at row {}, column {}", *bad, tile.row + at / tile.cols, tile.col + at % tile.cols),
+      "the checkpoint is damaged");
 }
 
 template class TensorProgram<float>;

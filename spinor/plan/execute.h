@@ -2,25 +2,37 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
+#include <optional>
 #include <vector>
 
+#include "spinor/model/weight_reader.h"
 #include "spinor/plan/blocks.h"
 #include "spinor/plan/plan.h"
 
 namespace spinor {
 
+// What a tensor of a plan becomes when numbers are stored as `output`: one tensor, or those of its quantized form, the
+// one with the codes first. begin and end are not set.
+std::vector<TensorInfo> output_tensors(const TensorPlan& tensor, DType output);
+
 // How a tensor of a plan is cut when it is stored as `output`. Checks its edits without reading anything: an edit of a
-// type spinor does not compute with, or a rotation whose size does not divide the side, is an Error naming the tensor.
+// type spinor does not compute with, a rotation whose size does not divide the side, or an edit after the weight has
+// become codes is an Error naming the tensor.
 Cut tensor_cut(const TensorPlan& tensor, DType output);
 
+// How often every block must be observed before one can be computed; see WeightEncoder::passes.
+int observing_passes(const TensorPlan& tensor, DType output);
+
 // One tensor of a plan, ready to be computed: its cut, and the norm vectors its edits need. T: float or double.
-// Everything but construction is const and may run on several threads, each with a Workspace of its own.
+// observe, compute and compute_tiles may run on several threads, each with a Workspace of its own.
 template <typename T>
 class TensorProgram {
  public:
   struct Workspace {
     std::vector<std::byte> source, output;  // a block as stored
     std::vector<T> tile, scratch;
+    std::vector<float> values;  // a tile on its way to codes
   };
 
   // output: the dtype the tensor will be stored in (F64 to only compute). Reads the norms; one of another length is an
@@ -29,29 +41,37 @@ class TensorProgram {
 
   const TensorPlan& tensor() const { return *tensor_; }
   const Cut& cut() const { return cut_; }
-  DType output() const { return output_; }
-  int64_t output_bytes() const { return output_bytes_; }  // of an element of the output (1 for types only copied)
-  // Reads a block, edits it, and rounds it once into work.output (block.rows x block.cols elements, row-major, dtype
-  // `output`). A value that is not finite is an Error that says where it was and whether the source had it.
+  int64_t output_row_bytes(int64_t cols) const;  // of a row of the first output tensor that is so wide
+
+  // The weight's encoder, if an edit quantizes it; else null. Passes: observe() every block, then end_pass() of it.
+  WeightEncoder* encoder() const { return encoder_.get(); }
+  void observe(int pass, const Block& block, Workspace& work) const;
+  // Reads a block, edits it, and rounds it once, or quantizes it, into work.output: block.rows rows of
+  // output_row_bytes(block.cols). A value that is not finite is an Error that says where it was and whether the source
+  // had it.
   void compute(const Block& block, Workspace& work) const;
   // The same, stopping before the rounding: visit(tile, view) sees each tile of the block. For statistics and probes.
   template <typename Visit>
   void compute_tiles(const Block& block, Workspace& work, const Visit& visit) const {
     read(block, work);
-    for (const Block& tile : cut_.tiles(block)) visit(tile, edit(block, tile, work));
+    for (const Block& tile : cut_.tiles(block)) visit(tile, edit(block, tile, work, tensor_->edits.size()));
   }
 
  private:
   void read(const Block& block, Workspace& work) const;
-  MatrixView<T> edit(const Block& block, const Block& tile, Workspace& work) const;
+  MatrixView<T> edit(const Block& block, const Block& tile, Workspace& work, size_t edits) const;
+  bool round(const Block& block, const Block& tile, MatrixView<T> x, Workspace& work) const;
+  MatrixView<float> values(const Block& tile, MatrixView<T> x, Workspace& work) const;
   [[noreturn]] void fail_not_finite(const Block& block, const Block& tile, Workspace& work) const;
 
   const Checkpoint* checkpoint_;
   const TensorPlan* tensor_;
   DType output_;
-  int64_t source_bytes_ = 1, output_bytes_ = 1;  // of an element
   Cut cut_;
-  std::vector<std::vector<T>> norms_;  // per edit: offset + g for FoldNorm, else empty
+  std::optional<WeightReader> reader_;  // none: the bytes are only copied
+  std::vector<std::vector<T>> norms_;   // per edit: offset + g for FoldNorm, else empty
+  std::unique_ptr<WeightEncoder> encoder_;
+  size_t quantizing_ = 0;  // the edit that does, or their number
 };
 
 extern template class TensorProgram<float>;

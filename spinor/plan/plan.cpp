@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "spinor/base/error.h"
+#include "spinor/plan/online.h"
 
 namespace spinor {
 namespace {
@@ -15,13 +16,41 @@ void check_untied(const Model& model, const Module& module) {
               "call untie() on the plan first");
 }
 
+// The type under which compressed-tensors makes room for the matrices of a group, which it then reads from the files.
+// One it does not know would be an error there, also for a group that it has nothing to do for. `online` is null for
+// such a group.
+std::string peer_type(const std::string& type, const OnlineTransform* online) {
+  if (type == "hadamard" || type == "random-hadamard" || type == "random-matrix") return type;
+  return online && !online->r.is_dense() ? "random-hadamard" : "random-matrix";
+}
+
+// As transform_config() of the output: the precision of online transforms is that of their stored matrices.
+Json stored_transforms(Json config, const std::vector<OnlineTransform>& online, DType online_dtype) {
+  for (auto& [name, scheme] : config["config_groups"].items()) {
+    const auto found = std::ranges::find(online, name, &OnlineTransform::group);
+    scheme["type"] = peer_type(scheme["type"], found == online.end() ? nullptr : &*found);
+    if (found == online.end()) continue;
+    const DType dtype = online_tensor_dtype(found->r.is_dense(), online_dtype);
+    scheme["precision"] = "torch." + std::string(info(dtype).torch);
+  }
+  return config;
+}
+
+// A model in which nothing is quantized.
+Json transforms_only(const Json& transforms) {
+  return {{"quant_method", "compressed-tensors"},
+          {"sparsity_config", Json::object()},
+          {"transform_config", transforms},
+          {"version", kCompressedTensors}};
+}
+
 }  // namespace
 
 // In the order of the modules, which is the order transformers shards by; tensors that no module owns come last.
 RewritePlan::RewritePlan(const Model& model) : model_(model) {
   const auto tensors = model.checkpoint().tensors();
   tensors_.reserve(tensors.size() + 1);
-  const auto add = [this](const CheckpointTensor& tensor) { tensors_.push_back({tensor.info.name, &tensor, {}}); };
+  const auto add = [this](const CheckpointTensor& tensor) { tensors_.push_back({tensor.info.name, &tensor, {}, 0}); };
   for (const Module& module : model.modules()) {
     if (module.weight && model.owner(module.weight->info.name) == &module) add(*module.weight);
     if (module.bias) add(*module.bias);
@@ -37,10 +66,19 @@ TensorPlan& RewritePlan::at(std::string_view tensor) {
   return *found;
 }
 
+void RewritePlan::ask_for(Precision wanted) {
+  const auto edited = [](const TensorPlan& tensor) { return tensor.edits.size() > tensor.restoring; };
+  if (wanted == Precision::float64 || std::ranges::none_of(tensors_, edited)) precision = wanted;
+}
+
 void RewritePlan::edit_weight(const Module& module, Edit edit) {
   if (!module.weight) throw Error(module.name, "has no weight to edit", "name a linear, an embedding or a norm");
   if (!untied_) check_untied(model_, module);
-  at(module.name + ".weight").edits.push_back(std::move(edit));
+  std::vector<Edit>& edits = at(module.name + ".weight").edits;
+  if (!edits.empty() && std::holds_alternative<Quantize>(edits.back()))
+    throw Error(module.name + ".weight", "was quantized by an earlier modifier and cannot be edited any more",
+                "put what rotates before what quantizes");
+  edits.push_back(std::move(edit));
 }
 
 void RewritePlan::edit_bias(const Module& module, Edit edit) {
@@ -52,16 +90,36 @@ void RewritePlan::add_online(OnlineTransform transform) {
   online_.push_back(std::move(transform));
 }
 
+std::vector<OnlineTransform> RewritePlan::take_online() {
+  return std::exchange(online_, {});
+}
+
+void RewritePlan::mark_restoring() {
+  for (TensorPlan& tensor : tensors_) tensor.restoring = tensor.edits.size();
+}
+
 void RewritePlan::untie() {
   if (!model_.tied_head() || untied_) return;
   untied_ = true;
   const Module &head = *model_.head(), &embedding = *model_.embedding();
-  if (head.weight == embedding.weight) tensors_.push_back({head.name + ".weight", embedding.weight, {}});
+  if (head.weight == embedding.weight) tensors_.push_back({head.name + ".weight", embedding.weight, {}, 0});
 }
 
-Json RewritePlan::config() const {
+void RewritePlan::set_transform_config(Json config) {
+  transform_config_ = std::move(config);
+}
+
+void RewritePlan::set_quantization(QuantizationConfig config) {
+  quantization_ = std::move(config);
+}
+
+Json RewritePlan::config(DType online_dtype) const {
   Json config = model_.checkpoint().config();
   if (untied_) config["tie_word_embeddings"] = false;
+  if (!quantization_ && online_.empty()) return config;
+  const Json transforms =
+      transform_config_.is_null() ? Json::object() : stored_transforms(transform_config_, online_, online_dtype);
+  config["quantization_config"] = quantization_ ? to_json(*quantization_, transforms) : transforms_only(transforms);
   return config;
 }
 

@@ -1,12 +1,14 @@
 // What shall become of each tensor: a value that can be printed, compared and tested, not yet executed.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "spinor/model/model.h"
 #include "spinor/plan/edit.h"
+#include "spinor/quant/config.h"
 
 namespace spinor {
 
@@ -16,9 +18,12 @@ struct TensorPlan {
   std::string name;  // in the output
   const CheckpointTensor* source = nullptr;
   std::vector<Edit> edits;  // in the order they happen; none: the bytes are copied
+  // The first so many edits only move the source's online transforms into its weights: with them the plan computes what
+  // the source does.
+  size_t restoring = 0;
 };
 
-// A transform that must be applied when the model runs. Recorded here, written and run by later parts of spinor.
+// A transform that must be applied when the model runs.
 struct OnlineTransform {
   std::string module, group, location;
   Rotation r;  // x <- x blockdiag(r), x the activations in rows
@@ -34,18 +39,29 @@ class RewritePlan {
 
   const std::vector<TensorPlan>& tensors() const { return tensors_; }
   const std::vector<OnlineTransform>& online() const { return online_; }
+  // Every transform that was applied, fused or online, as compressed-tensors' transform_config; null: none.
+  const Json& transform_config() const { return transform_config_; }
+  // What the Quantize edits amount to; absent: nothing is stored quantized.
+  const std::optional<QuantizationConfig>& quantization() const { return quantization_; }
   bool untied() const { return untied_; }
 
+  // Sets the precision, where that is not less than what somebody who has edited already asked for.
+  void ask_for(Precision wanted);
   // Appends an edit to the tensor of a module: its weight, or its bias. An edit of the weight of a tied head or of a
   // tied embedding before untie() is an Error.
   void edit_weight(const Module& module, Edit edit);
   void edit_bias(const Module& module, Edit edit);
   void add_online(OnlineTransform transform);
+  std::vector<OnlineTransform> take_online();  // none are left
+  void mark_restoring();                       // all edits so far; see TensorPlan
+  void set_transform_config(Json config);
+  void set_quantization(QuantizationConfig config);
   // Gives a tied head its own tensor, a copy of the embedding with no edits. Nothing to do when not tied.
   void untie();
 
-  // config.json of the output: the source's with only what changed changed.
-  Json config() const;
+  // config.json of the output: the source's with only what changed changed. quantization_config is there when something
+  // is stored quantized or a transform runs online; online transforms are in `online_dtype`.
+  Json config(DType online_dtype = DType::F32) const;
   // One line a tensor: name, shape, dtype, edits. Consecutive layers whose lines are alike are printed once, as
   // "model.layers.{0-15}. ...", unless `full`. Then the online transforms, and what changes in config.json.
   std::string describe(bool full = false) const;
@@ -55,6 +71,8 @@ class RewritePlan {
   Model model_;
   std::vector<TensorPlan> tensors_;
   std::vector<OnlineTransform> online_;
+  Json transform_config_;
+  std::optional<QuantizationConfig> quantization_;
   bool untied_ = false;
 };
 

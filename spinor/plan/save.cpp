@@ -6,6 +6,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <set>
 
 #include "spinor/base/error.h"
 #include "spinor/base/parallel.h"
@@ -13,7 +14,10 @@
 #include "spinor/io/checkpoint_writer.h"
 #include "spinor/io/digest.h"
 #include "spinor/linalg/cpu.h"
+#include "spinor/model/encoded_weight.h"
 #include "spinor/plan/execute.h"
+#include "spinor/plan/online.h"
+#include "spinor/plan/schedule.h"
 
 namespace spinor {
 namespace {
@@ -23,19 +27,26 @@ DType output_dtype(const TensorPlan& tensor, const SaveOptions& options) {
   return options.dtype && info(source).editable ? *options.dtype : source;
 }
 
+// Of the weights, and so of online matrices.
+DType model_dtype(const RewritePlan& plan, const SaveOptions& options) {
+  if (options.dtype) return *options.dtype;
+  const auto editable = [](const TensorPlan& t) { return info(t.source->info.dtype).editable; };
+  const auto first = std::ranges::find_if(plan.tensors(), editable);
+  return first == plan.tensors().end() ? DType::F32 : first->source->info.dtype;
+}
+
 OutputLayout layout(const RewritePlan& plan, const SaveOptions& options) {
   std::vector<TensorInfo> tensors;
-  for (const TensorPlan& tensor : plan.tensors()) {
-    TensorInfo info = tensor.source->info;
-    info.name = tensor.name;
-    info.dtype = output_dtype(tensor, options);
-    tensors.push_back(std::move(info));
-  }
+  for (const TensorPlan& tensor : plan.tensors())
+    for (TensorInfo& output : output_tensors(tensor, output_dtype(tensor, options)))
+      tensors.push_back(std::move(output));
+  for (OnlineTensor& online : online_tensors(plan, model_dtype(plan, options)))
+    tensors.push_back(std::move(online.info));
   return layout_shards(tensors, options.max_shard_bytes);
 }
 
 Json output_config(const RewritePlan& plan, const SaveOptions& options) {
-  Json config = plan.config();
+  Json config = plan.config(model_dtype(plan, options));
   if (!options.dtype) return config;
   const std::string name(info(*options.dtype).torch);
   bool found = false;
@@ -67,7 +78,15 @@ Json job(const RewritePlan& plan, const SaveOptions& options) {
           {"texts", options.texts}};
 }
 
-RowDigest digest_of(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
+std::string digest_of(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
+  if (tensor.encoded) {
+    Digest digest;
+    for (const CheckpointTensor& part : tensor.encoded->parts) {
+      const std::string line = digest_of(checkpoint, part);
+      digest.update(std::as_bytes(std::span(line)));
+    }
+    return digest.hex();
+  }
   constexpr int64_t kChunk = 1 << 18;
   const int64_t row = tensor.info.row_bytes(), step = row > 0 ? std::max<int64_t>(1, kChunk / row) * row : 1;
   std::vector<std::byte> buffer;
@@ -77,7 +96,7 @@ RowDigest digest_of(const Checkpoint& checkpoint, const CheckpointTensor& tensor
     checkpoint.read(tensor, at, buffer);
     digest.add(at / row, row, buffer);
   }
-  return digest;
+  return digest.hex();
 }
 
 // Per source file one digest: of the lines "name digest" of its tensors, in file order.
@@ -103,72 +122,123 @@ class Saver {
         writer_(out, source_.directory(), layout_, job(plan, options), {options.force, options.discard_partial}) {}
 
   SaveReport run() {
-    collect();
+    Schedule schedule(collect());
     const int threads = options_.threads > 0 ? options_.threads : default_threads();
-    std::vector<typename TensorProgram<T>::Workspace> workspaces(static_cast<size_t>(threads));
-    parallel_for(static_cast<int64_t>(items_.size()), threads, [&](int64_t item, int thread) {
-      const auto [job, block] = items_[static_cast<size_t>(item)];
-      run_block(*job, block, workspaces[static_cast<size_t>(thread)]);
+    std::vector<Workspace> workspaces(static_cast<size_t>(threads));
+    parallel_for(std::ssize(schedule.steps()), threads, [&](int64_t i, int thread) {
+      const Schedule::Step& step = schedule.steps()[static_cast<size_t>(i)];
+      if (!schedule.wait(step)) return;
+      try {
+        take(step, workspaces[static_cast<size_t>(thread)]);
+        schedule.done(step, [&](std::span<const size_t> tensors, int pass) { end_pass(tensors, pass); });
+      } catch (...) {
+        schedule.fail();
+        throw;
+      }
     });
+    write_online(threads);
     finish();
     return report_;
   }
 
  private:
-  // A tensor in flight. Its program exists only while its blocks are being computed.
+  using Workspace = typename TensorProgram<T>::Workspace;
+
+  // A tensor in flight. Its program exists from its first block to its last.
   struct Job {
     const TensorPlan* tensor;
     DType output;
-    std::atomic<int64_t> left;
-    std::once_flag once;
-    std::unique_ptr<TensorProgram<T>> program;
-    RowDigest source;  // of the rows read so far; guarded by the saver's mutex
+    std::vector<TensorInfo> outputs;
+    std::atomic<int64_t> left = 0;  // blocks to write
+    std::once_flag once = {};
+    std::unique_ptr<TensorProgram<T>> program = {};
+    RowDigest source = {};  // of the rows read so far; guarded by the saver's mutex
   };
 
-  void collect() {
+  std::vector<ScheduledTensor> collect() {
+    for (const OnlineTensor& online : online_tensors(plan_, model_dtype(plan_, options_))) {
+      const int64_t bytes = checked_bytes(online.info.dtype, online.info.shape, online.info.name);
+      const bool finished = writer_.finished(online.info.name) != nullptr;
+      progress_.bytes_total += bytes;
+      progress_.bytes_done += finished ? bytes : 0;
+      report_.bytes_resumed += finished ? bytes : 0;
+      ++report_.tensors;
+    }
+    std::vector<ScheduledTensor> scheduled;
     for (const TensorPlan& tensor : plan_.tensors()) {
       const DType output = output_dtype(tensor, options_);
-      const int64_t bytes = tensor.source->info.elements() * info(output).bits / 8;
-      progress_.bytes_total += bytes;
-      ++report_.tensors;
-      if (const Json* entry = writer_.finished(tensor.name)) {
-        digests_[tensor.source->info.name] = entry->at("source").get<std::string>();
-        progress_.bytes_done += bytes;
-        report_.bytes_resumed += bytes;
-        continue;
-      }
-      const int64_t blocks = tensor_cut(tensor, output).blocks();
-      Job& job = *jobs_.emplace_back(std::make_unique<Job>(&tensor, output, blocks));
-      if (blocks == 0) finish_tensor(job);
-      for (int64_t block = 0; block < blocks; ++block) items_.emplace_back(&job, block);
+      Job& job = *jobs_.emplace_back(std::make_unique<Job>(&tensor, output, output_tensors(tensor, output)));
+      const bool finished = resume(job);
+      job.left = tensor_cut(tensor, output).blocks();
+      if (job.left == 0 && !finished) finish_tensor(job);
+      const WeightQuantization* quantization = quantization_of(tensor.edits);
+      scheduled.push_back({.passes = observing_passes(tensor, output),
+                           .blocks = job.left,
+                           .fused = quantization ? quantization->fused : std::string(),
+                           .written = !finished});
     }
+    leave_out_what_nobody_needs(scheduled);
+    return scheduled;
   }
 
-  void run_block(Job& job, int64_t index, typename TensorProgram<T>::Workspace& work) {
+  // Whether an earlier run has finished the tensor.
+  bool resume(const Job& job) {
+    ++report_.tensors;
+    int64_t bytes = 0;
+    bool finished = true;
+    for (const TensorInfo& output : job.outputs) {
+      bytes += checked_bytes(output.dtype, output.shape, output.name);
+      finished = finished && writer_.finished(output.name) != nullptr;
+    }
+    progress_.bytes_total += bytes;
+    if (!finished) return false;
+    const Json& entry = *writer_.finished(job.outputs.front().name);
+    digests_[job.tensor->source->info.name] = entry.at("source").get<std::string>();
+    progress_.bytes_done += bytes;
+    report_.bytes_resumed += bytes;
+    return true;
+  }
+
+  // A finished tensor is still observed where one that is fused with it is not finished.
+  static void leave_out_what_nobody_needs(std::vector<ScheduledTensor>& tensors) {
+    std::set<std::string> unfinished;
+    for (const ScheduledTensor& tensor : tensors)
+      if (tensor.written) unfinished.insert(tensor.fused);
+    for (ScheduledTensor& tensor : tensors)
+      if (!tensor.written && (tensor.fused.empty() || !unfinished.contains(tensor.fused))) tensor.passes = 0;
+  }
+
+  void take(const Schedule::Step& step, Workspace& work) {
+    Job& job = *jobs_[step.tensor];
     std::call_once(job.once, [&] { job.program = std::make_unique<TensorProgram<T>>(plan_, *job.tensor, job.output); });
-    const TensorProgram<T>& program = *job.program;
-    const Block block = program.cut().block(index);
-    program.compute(block, work);
-    write(program, block, work.output);
+    const Block block = job.program->cut().block(step.block);
+    if (!step.writes) return job.program->observe(step.pass, block, work);
+    job.program->compute(block, work);
+    write(job, block, work.output);
     digest_source(job, block, work.source);
     if (job.left.fetch_sub(1) == 1) {
       finish_tensor(job);
       job.program.reset();
     }
-    const std::lock_guard lock(mutex_);
-    progress_.bytes_done += static_cast<int64_t>(work.output.size());
-    report_.bytes_written += static_cast<int64_t>(work.output.size());
-    if (options_.progress) options_.progress(progress_);
+    count(std::ssize(work.output));
   }
 
-  void write(const TensorProgram<T>& program, const Block& block, std::span<const std::byte> bytes) {
-    const int64_t cols = program.cut().cols, element = program.output_bytes();
-    const std::string& name = program.tensor().name;
-    if (block.cols == cols) return writer_.write(name, block.row * cols * element, bytes);
-    const size_t width = static_cast<size_t>(block.cols * element);
+  void end_pass(std::span<const size_t> tensors, int pass) {
+    for (const size_t t : tensors) jobs_[t]->program->encoder()->end_pass(pass);
+    if (tensors.size() == 1) return;
+    float largest = 0;
+    for (const size_t t : tensors) largest = std::max(largest, jobs_[t]->program->encoder()->largest_magnitude());
+    for (const size_t t : tensors) jobs_[t]->program->encoder()->share_largest_magnitude(largest);
+  }
+
+  void write(const Job& job, const Block& block, std::span<const std::byte> bytes) {
+    const TensorProgram<T>& program = *job.program;
+    const int64_t row = program.output_row_bytes(program.cut().cols), width = program.output_row_bytes(block.cols);
+    const std::string& name = job.outputs.front().name;
+    if (width == row) return writer_.write(name, block.row * row, bytes);
     for (int64_t i = 0; i < block.rows; ++i)
-      writer_.write(name, ((block.row + i) * cols + block.col) * element,
-                    bytes.subspan(static_cast<size_t>(i) * width, width));
+      writer_.write(name, (block.row + i) * row + program.output_row_bytes(block.col),
+                    bytes.subspan(static_cast<size_t>(i * width), static_cast<size_t>(width)));
   }
 
   // The source's bytes are in the cache now. Panels are not whole rows: finish_tensor reads those once more.
@@ -181,13 +251,44 @@ class Saver {
     job.source.add(digest);
   }
 
+  // The codes are noted last: who finds them finished finds the rest finished, too.
   void finish_tensor(Job& job) {
+    for (size_t i = job.outputs.size() - 1; i > 0; --i) {
+      const std::vector<std::byte> bytes = job.program->encoder()->small_tensor(i);
+      writer_.write(job.outputs[i].name, 0, bytes);
+      writer_.finish_tensor(job.outputs[i].name, Json::object());
+      count(std::ssize(bytes));
+    }
     const CheckpointTensor& source = *job.tensor->source;
     const bool digested = job.source.rows() * source.info.row_bytes() == source.info.bytes();
-    const std::string digest = (digested ? job.source : digest_of(source_, source)).hex();
-    writer_.finish_tensor(job.tensor->name, {{"source", digest}});
+    const std::string digest = digested ? job.source.hex() : digest_of(source_, source);
+    writer_.finish_tensor(job.outputs.front().name, {{"source", digest}});
     const std::lock_guard lock(mutex_);
-    digests_[job.tensor->source->info.name] = digest;
+    digests_[source.info.name] = digest;
+  }
+
+  // A matrix at a time, its rows on all threads.
+  void write_online(int threads) {
+    for (const OnlineTensor& tensor : online_tensors(plan_, model_dtype(plan_, options_))) {
+      const TensorInfo& info = tensor.info;
+      if (writer_.finished(info.name)) continue;
+      const int64_t rows = info.shape.front(), row = checked_bytes(info.dtype, info.shape, info.name) / rows;
+      const int64_t step = std::max<int64_t>(1, (1 << 18) / row), blocks = (rows + step - 1) / step;
+      parallel_for(blocks, threads, [&](int64_t block, int) {
+        const int64_t first = block * step;
+        const std::vector<std::byte> bytes = online_rows(tensor, first, std::min(step, rows - first));
+        writer_.write(info.name, first * row, bytes);
+        count(std::ssize(bytes));
+      });
+      writer_.finish_tensor(info.name, Json::object());
+    }
+  }
+
+  void count(int64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    progress_.bytes_done += bytes;
+    report_.bytes_written += bytes;
+    if (options_.progress) options_.progress(progress_);
   }
 
   void finish() {
@@ -197,7 +298,8 @@ class Saver {
     writer_.add_text("config.json", output_config(plan_, options_).dump(2) + "\n");
     writer_.add_text("spinor.json", record.dump(2) + "\n");
     for (const auto& [file, text] : options_.texts) writer_.add_text(file, text);
-    for (const std::filesystem::path& file : source_.other_files()) writer_.copy(source_.directory() / file, file);
+    for (const std::filesystem::path& file : source_.other_files())
+      if (!options_.texts.contains(file.string())) writer_.copy(source_.directory() / file, file);
     writer_.finish();
   }
 
@@ -206,9 +308,8 @@ class Saver {
   const Checkpoint& source_;
   OutputLayout layout_;
   CheckpointWriter writer_;
-  std::vector<std::unique_ptr<Job>> jobs_;
-  std::vector<std::pair<Job*, int64_t>> items_;
-  std::mutex mutex_;  // guards the rest
+  std::vector<std::unique_ptr<Job>> jobs_;  // in the order of the plan's tensors
+  std::mutex mutex_;                        // guards the rest
   std::map<std::string, std::string> digests_;
   SaveProgress progress_;
   SaveReport report_;
@@ -218,14 +319,6 @@ void check_savable(const RewritePlan& plan, const SaveOptions& options) {
   if (options.dtype && !info(*options.dtype).editable)
     throw Error("--dtype", fmt::format("{} is not a type weights can be saved in", info(*options.dtype).name),
                 "use float64, float32, float16 or bfloat16");
-  if (!plan.online().empty()) {
-    const OnlineTransform& first = plan.online().front();
-    throw Error(first.module,
-                fmt::format("transform {} at location {} runs online, and online transforms cannot be "
-                            "written yet",
-                            first.group, first.location),
-                "leave out R3, R4 and every input, output, q_attn or k_cache location");
-  }
   for (const TensorPlan& tensor : plan.tensors()) tensor_cut(tensor, output_dtype(tensor, options));
 }
 
@@ -241,13 +334,18 @@ SaveSize save_size(const RewritePlan& plan, const SaveOptions& options) {
   const int64_t threads = options.threads > 0 ? options.threads : default_threads();
   const int64_t number = plan.precision == Precision::float64 ? sizeof(double) : sizeof(float);
   SaveSize size;
+  for (const OnlineTensor& online : online_tensors(plan, model_dtype(plan, options)))
+    size.bytes += checked_bytes(online.info.dtype, online.info.shape, online.info.name);
   for (const TensorPlan& tensor : plan.tensors()) {
     const DType output = output_dtype(tensor, options);
     const int64_t source_bits = info(tensor.source->info.dtype).bits, output_bits = info(output).bits;
     const Cut cut = tensor_cut(tensor, output);
-    size.bytes += tensor.source->info.elements() * output_bits / 8;
+    for (const TensorInfo& info : output_tensors(tensor, output))
+      size.bytes += checked_bytes(info.dtype, info.shape, info.name);
     const int64_t block = cut.block_rows * cut.block_cols, tile = cut.tile_rows * cut.tile_cols;
-    size.memory = std::max(size.memory, threads * (block * (source_bits + output_bits) / 8 + 2 * tile * number));
+    const int64_t values = quantization_of(tensor.edits) ? sizeof(float) : 0;
+    size.memory =
+        std::max(size.memory, threads * (block * (source_bits + output_bits) / 8 + tile * (2 * number + values)));
   }
   return size;
 }

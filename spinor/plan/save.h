@@ -32,8 +32,7 @@ struct SaveReport {
 };
 
 // Writes the checkpoint `plan` describes to the directory `out`. The bytes do not depend on the number of threads.
-// Memory: save_memory(). Errors leave OUT.partial for a resume and nothing at `out`. Refuses a plan with online
-// transforms.
+// Memory: save_memory(). Errors leave OUT.partial for a resume and nothing at `out`.
 SaveReport save(const RewritePlan& plan, const std::filesystem::path& out, const SaveOptions& options = {});
 
 // What the output will take on disk (tensors only), and the most memory save() will use beside a few megabytes.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "spinor/linalg/random.h"
 #include "spinor/plan/testing.h"
 
@@ -109,12 +111,39 @@ TEST_F(Save, AnInterruptedSaveGoesOnAndEndsWithTheSameBytes) {
   EXPECT_EQ(files(directory_ / "whole"), files(out_));
 }
 
-TEST_F(Save, AnOnlineTransformIsRefused) {
+TEST_F(Save, OnlineMatricesAreWrittenOnceAndNotWrittenAgainByAResume) {
   RewritePlan online = plan();
-  online.add_online({"model.layers.0.mlp.down_proj", "R4", "input", Rotation::hadamard(Hadamard::sylvester(16))});
-  EXPECT_EQ(message_of([&] { save(online, out_); }),
-            "model.layers.0.mlp.down_proj: transform R4 at location input runs online, and online transforms cannot be "
-            "written yet; leave out R3, R4 and every input, output, q_attn or k_cache location");
+  Random random(5);
+  const Rotation r = Rotation::hadamard(Hadamard::sylvester(16), random.signs(16), random.permutation(16));
+  for (const char* module : {"model.layers.1.mlp.down_proj", "model.layers.0.mlp.down_proj"})
+    online.add_online({module, "R4", "input", r});
+  save(online, out_, {.threads = 2});
+  const Checkpoint saved = Checkpoint::open(out_);
+  EXPECT_EQ(saved.tensors().size(), online.tensors().size() + 2);
+  const CheckpointTensor& matrix = saved.at("model.layers.0.mlp.down_proj.R4_input.weight");
+  EXPECT_EQ(matrix.info.shape, (std::vector<int64_t>{16, 16}));
+  std::vector<float> m(16 * 16);
+  const std::vector<std::byte> bytes = saved.read(matrix);
+  std::memcpy(m.data(), bytes.data(), bytes.size());
+  for (int64_t i = 0; i < 16; ++i)
+    for (int64_t j = 0; j < 16; ++j) EXPECT_EQ(m[static_cast<size_t>(i * 16 + j)], r.stored(i, j));
+  std::vector<int64_t> p(16);
+  const std::vector<std::byte> permutation = saved.read(saved.at("model.layers.0.mlp.down_proj.R4_input.perm"));
+  std::memcpy(p.data(), permutation.data(), permutation.size());
+  EXPECT_EQ(p, r.permutation());
+
+  // A run that is stopped after everything but the last byte was written.
+  int64_t total = 0;
+  const auto stop = [&](const SaveProgress& progress) {
+    total = progress.bytes_total;
+    if (progress.bytes_done == progress.bytes_total) throw Error("test", "stopped");
+  };
+  const std::filesystem::path again = directory_ / "again";
+  EXPECT_THROW(save(online, again, {.threads = 1, .progress = stop}), Error);
+  const SaveReport report = save(online, again, {.threads = 1});
+  EXPECT_EQ(report.bytes_resumed + report.bytes_written, total);
+  EXPECT_LT(report.bytes_written, total / 10);
+  EXPECT_EQ(files(again), files(out_));
 }
 
 TEST_F(Save, TheSizeIsKnownBeforehand) {

@@ -1,7 +1,9 @@
 // For tests: files of tests/golden, and what a plan makes of a tensor.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -36,7 +38,7 @@ inline Model model(const std::string& name, ModelOptions options = {}) {
 // The same tensors under the name of an architecture that nobody knows.
 inline Model unknown_model(const std::string& name) {
   const std::filesystem::path directory =
-      ::testing::TempDir() + "/unknown_" + std::filesystem::path(name).filename().string();
+      ::testing::TempDir() + fmt::format("/unknown_{}_{}", std::filesystem::path(name).filename().string(), getpid());
   std::filesystem::create_directories(directory);
   std::filesystem::copy(path(name), directory,
                         std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
@@ -105,6 +107,8 @@ struct Evaluate {
   void operator()(const MultiplyRight& edit) { edit.r.multiply_right(w.view(), scratch); }
   void operator()(const MultiplyLeft& edit) { edit.r.multiply_left(w.view(), scratch); }
   void operator()(const Fill& edit) { w.data.assign(w.data.size(), edit.value); }
+  void operator()(const Quantize&) { throw Error("Quantize", "makes codes, no matrix"); }
+  void operator()(const QuantizeDequantize&) { throw Error("QuantizeDequantize", "is not evaluated in double"); }
 };
 
 inline Matrix<double> evaluate(const RewritePlan& plan, const TensorPlan& tensor) {
