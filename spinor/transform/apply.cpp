@@ -6,8 +6,8 @@
 #include <map>
 
 #include "spinor/base/error.h"
-#include "spinor/transform/factory.h"
 #include "spinor/model/match.h"
+#include "spinor/transform/factory.h"
 
 namespace spinor {
 namespace {
@@ -119,6 +119,19 @@ void edit(RewritePlan& plan, const Module& module, TransformLocation location, c
   plan.edit_weight(module, MultiplyRight{f.t, f.label});
 }
 
+// Its matrix is stored as <module>.<group>_<location>.weight, which must be one tensor.
+void add_online(RewritePlan& plan, const Module& module, const Group& group, TransformLocation location, Rotation t) {
+  OnlineTransform online{module.name, std::string(group.name), std::string(name_of(location)), std::move(t)};
+  if (online.group.find('.') != std::string::npos)
+    throw Error(online.group, "cannot be part of a tensor's name, as it must for an online transform",
+                "choose a name without '.'");
+  for (const OnlineTransform& other : plan.online())
+    if (other.module == online.module && other.group == online.group && other.location == online.location)
+      throw Error(module.name, fmt::format("has two transforms of {} at {}", online.group, online.location),
+                  "narrow the targets, or put one of them into a group of its own");
+  plan.add_online(std::move(online));
+}
+
 void apply(const TransformArgs& args, Group& group, const Model& model, RewritePlan& plan) {
   for (const std::string& target : args.targets)
     if (match_modules(model, {&target, 1}).empty())
@@ -127,7 +140,7 @@ void apply(const TransformArgs& args, Group& group, const Model& model, RewriteP
     const int64_t size = size_of(model, *module, group, args.location);
     const Factor factor = make_factor(group, rotation_for(group, size, *module, args.location), args.inverse);
     if (is_online(args.location))
-      plan.add_online({module->name, std::string(group.name), std::string(name_of(args.location)), factor.t});
+      add_online(plan, *module, group, args.location, factor.t);
     else
       edit(plan, *module, args.location, factor);
   }
@@ -136,13 +149,23 @@ void apply(const TransformArgs& args, Group& group, const Model& model, RewriteP
 }  // namespace
 
 void apply(const TransformConfig& config, const Model& model, RewritePlan& plan) {
-  for (const auto& [name, scheme] : config.config_groups) {
+  // Groups get the names they have among all that were applied: those are the names of their tensors.
+  TransformConfig all = plan.transform_config().is_null()
+                            ? TransformConfig()
+                            : transform_config_from_json(plan.transform_config(), "transform_config");
+  const size_t before = all.config_groups.size();
+  all.merge(config);
+  for (size_t i = before; i < all.config_groups.size(); ++i) {
+    auto& [name, scheme] = all.config_groups[i];
     if (scheme.requires_grad) throw Error(name, "learnable is not supported right now", "set requires_grad: false");
     check_precision(name, scheme);
     if (has_weight_location(scheme) && scheme.precision == "torch.float64") plan.precision = Precision::float64;
-    Group group{name, scheme, find_transform_type(scheme.type), Random(scheme.seed.value_or(kPeerSeed))};
+    const TransformType& type = find_transform_type(scheme.type);
+    scheme.type = type.name;  // compressed-tensors' spelling of it
+    Group group{name, scheme, type, Random(scheme.seed.value_or(kPeerSeed))};
     for (const TransformArgs& args : scheme.apply) apply(args, group, model, plan);
   }
+  if (!all.empty()) plan.set_transform_config(to_json(all));
 }
 
 }  // namespace spinor

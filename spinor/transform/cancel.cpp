@@ -99,6 +99,16 @@ class CancelCheck {
     head_dim_ = unknown && mapping.attn_head_dim ? *mapping.attn_head_dim : plan.model().head_dim();
   }
 
+  explicit CancelCheck(const RewritePlan& plan) : plan_(plan), net_(plan) {}
+
+  void run_pairs() {
+    for (const Module& module : plan_.model().modules()) {
+      if (module.kind == ModuleKind::linear) check_linear(module);
+      if (module.kind == ModuleKind::embedding) check_other_embedding(module);
+    }
+    for (const OnlineTransform& online : plan_.online()) check_online(online);
+  }
+
   void run(CancelOptions options) {
     check_stream(options);
     for (const Module& module : plan_.model().modules()) {
@@ -133,7 +143,8 @@ class CancelCheck {
   void check_other_embedding(const Module& embedding) const {
     const Product columns = then(net_.columns_of_weight(embedding), net_.online(embedding, "output"));
     if (columns.empty() && net_.rows_of_weight(embedding).empty() && net_.online(embedding, "input").empty()) return;
-    throw Error(weight_of(embedding), "is transformed, but is not the embedding of the mapping");
+    if (agree(probe(cols(embedding)), probe(cols(embedding)) * columns) && net_.rows_of_weight(embedding).empty()) return;
+    throw Error(weight_of(embedding), "is transformed, and nothing undoes it");
   }
 
   void check_linear(const Module& linear) const {
@@ -204,7 +215,8 @@ class CancelCheck {
   void check_online(const OnlineTransform& transform) const {
     const Module& module = *plan_.model().find(transform.module);
     if (transform.location == "q_attn" || transform.location == "k_cache") {
-      if (is_identity(then(net_.online(module, "q_attn"), transposed(net_.online(module, "k_cache"))), head_dim_))
+      const int64_t head_dim = head_dim_ > 0 ? head_dim_ : plan_.model().head_dim();
+      if (is_identity(then(net_.online(module, "q_attn"), transposed(net_.online(module, "k_cache"))), head_dim))
         return;
       throw Error(module.name, "q_attn and k_cache do not cancel in the product of a query and a key",
                   "give both the same transform, an orthogonal one");
@@ -216,6 +228,10 @@ class CancelCheck {
 };
 
 }  // namespace
+
+void check_pairs(const RewritePlan& plan) {
+  CancelCheck(plan).run_pairs();
+}
 
 void check_cancels(const RewritePlan& plan, const SpinQuantMapping& mapping, CancelOptions options) {
   if (mapping.attn_head_dim && *mapping.attn_head_dim < 1)

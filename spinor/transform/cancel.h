@@ -24,4 +24,8 @@ struct CancelOptions {
 // second for Hadamard types; for dense types a matrix-vector product for each edit.
 void check_cancels(const RewritePlan& plan, const SpinQuantMapping& mapping, CancelOptions options = {});
 
+// The same where no module's transforms meet another's: every linear and embedding undoes its own, queries and keys keep
+// their product. Needs no mapping, so any architecture will do.
+void check_pairs(const RewritePlan& plan);
+
 }  // namespace spinor

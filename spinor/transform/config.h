@@ -12,6 +12,7 @@
 
 #include "spinor/base/fields.h"
 #include "spinor/base/json.h"
+#include "spinor/base/torch_dtype.h"
 
 namespace spinor {
 
@@ -19,13 +20,6 @@ enum class TransformLocation { input, weight_input, weight_output, output, k_cac
 std::span<const EnumName<TransformLocation>> enum_names(TransformLocation);
 std::string_view name_of(TransformLocation location);
 bool is_online(TransformLocation location);  // neither weight_input nor weight_output
-
-// A field that is a torch dtype: "bfloat16" and "torch.double" are read as "torch.bfloat16" and "torch.float64".
-struct TorchDtype {
-  std::string& name;
-};
-void read_value(const Json& json, TorchDtype out, const Place& place);
-void to_json(Json& json, const TorchDtype& dtype);
 
 struct TransformArgs {
   std::vector<std::string> targets = {};  // names, "re:" regexes or class names; required
@@ -68,15 +62,13 @@ struct TransformConfig {
   bool empty() const { return config_groups.empty(); }
   // Appends the other's groups; a clashing name loses a trailing _N and counts up (R1 -> R1_1).
   void merge(const TransformConfig& other);
-
-  template <class Visitor>
-  void fields(Visitor& v) {
-    v("config_groups", config_groups, required);
-  }
 };
+void read_value(const Json& json, TransformConfig& out, const Place& place);
+void to_json(Json& json, const TransformConfig& config);
 
-// Strict: unknown keys, wrong types and unknown locations are Errors naming the key. Stricter than the peer in one
-// thing: nothing is converted ("yes" is not true, "16" and 16.0 are no integers).
+// Reads config_groups, or transform_groups (early_vocabulary.h). Strict: unknown keys, wrong types and unknown
+// locations are Errors naming the key. Stricter than the peer in one thing: nothing is converted ("yes" is not true,
+// "16" and 16.0 are no integers).
 TransformConfig transform_config_from_json(const Json& json, std::string_view subject);
 Json to_json(const TransformConfig& config);  // all fields always present, as the peer dumps them
 

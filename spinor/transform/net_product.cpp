@@ -92,10 +92,10 @@ bool NetProducts::norm_is_folded(const Module& linear) const {
                              [](const Edit& edit) { return std::holds_alternative<FoldNorm>(edit); });
 }
 
-const std::vector<Edit>& NetProducts::edits(const std::string& tensor) const {
-  static const std::vector<Edit> none;  // a tied head before untie()
+std::span<const Edit> NetProducts::edits(const std::string& tensor) const {
   const auto found = tensors_.find(tensor);
-  return found == tensors_.end() ? none : found->second->edits;
+  if (found == tensors_.end()) return {};  // a tied head before untie()
+  return std::span(found->second->edits).subspan(found->second->restoring);
 }
 
 template <typename Multiply>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -46,7 +47,7 @@ class NetProducts {
   std::map<std::string_view, const TensorPlan*> tensors_;
   std::map<std::string_view, std::vector<const OnlineTransform*>> online_;  // by module
 
-  const std::vector<Edit>& edits(const std::string& tensor) const;
+  std::span<const Edit> edits(const std::string& tensor) const;  // that change the function
   template <typename Multiply>
   Product factors(const std::string& tensor) const;
 };

@@ -1,14 +1,11 @@
 #include "spinor/transform/products.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <functional>
 
-#include "spinor/base/error.h"
 #include "spinor/base/parallel.h"
-#include "spinor/linalg/convert.h"
+#include "spinor/model/weight_reader.h"
 
 namespace spinor {
 namespace {
@@ -17,27 +14,23 @@ constexpr int64_t kBlockElements = 1 << 17;
 constexpr int64_t kParts = 64;  // a constant: sums over parts must not depend on the number of threads
 
 // Calls visit(first row, rows as doubles) for the rows of w from `first` to `last`, a megabyte or two at a time.
-void for_rows(const Checkpoint& checkpoint, const CheckpointTensor& w, int64_t first, int64_t last,
+void for_rows(const WeightReader& reader, int64_t cols, int64_t first, int64_t last,
               const std::function<void(int64_t, MatrixView<const double>)>& visit) {
-  const int64_t cols = w.info.cols(), row_bytes = cols * info(w.info.dtype).bits / 8;
   const int64_t step = std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, cols));
   std::vector<std::byte> bytes;
   std::vector<double> x;
   for (; first < last; first += step) {
-    const int64_t count = std::min(step, last - first);
-    bytes.resize(static_cast<size_t>(count * row_bytes));
-    x.resize(static_cast<size_t>(count * cols));
-    checkpoint.read(w, first * row_bytes, bytes);
-    load(w.info.dtype, bytes.data(), x.data(), count * cols);
-    visit(first, {x.data(), count, cols});
+    const Block block{first, 0, std::min(step, last - first), cols};
+    x.resize(static_cast<size_t>(block.rows * cols));
+    reader.read(block, bytes);
+    reader.load(block, bytes, block, MatrixView<double>(x.data(), block.rows, cols));
+    visit(first, {x.data(), block.rows, cols});
   }
 }
 
 // Cuts the rows of w into at most `parts` equal ranges and calls work(part, first, last) for each, on several threads.
 void for_row_ranges(const CheckpointTensor& w, int64_t parts, int threads,
                     const std::function<void(int64_t, int64_t, int64_t)>& work) {
-  if (!info(w.info.dtype).editable)
-    throw Error(w.info.name, fmt::format("cannot be checked: its dtype is {}", info(w.info.dtype).name));
   const int64_t rows = w.info.rows(), size = (rows + parts - 1) / parts;
   parallel_for(parts, threads,
                [&](int64_t part, int) { work(part, std::min(rows, part * size), std::min(rows, (part + 1) * size)); });
@@ -72,6 +65,7 @@ Sums dot(const double* a, const double* b, int64_t n) {
 RowProducts row_products(const Checkpoint& checkpoint, const CheckpointTensor& w, const Matrix<double>& x,
                          int threads) {
   RowProducts result{{x.rows, w.info.rows()}, {x.rows, w.info.rows()}};
+  const WeightReader reader(checkpoint, w);
   const auto multiply = [&](int64_t first, MatrixView<const double> rows) {
     for (int64_t i = 0; i < rows.rows; ++i)
       for (int64_t p = 0; p < x.rows; ++p) {
@@ -81,17 +75,18 @@ RowProducts row_products(const Checkpoint& checkpoint, const CheckpointTensor& w
       }
   };
   for_row_ranges(w, kParts, threads,
-                 [&](int64_t, int64_t first, int64_t last) { for_rows(checkpoint, w, first, last, multiply); });
+                 [&](int64_t, int64_t first, int64_t last) { for_rows(reader, w.info.cols(), first, last, multiply); });
   return result;
 }
 
 Matrix<double> combine_rows(const Checkpoint& checkpoint, const CheckpointTensor& w, const Matrix<double>& z,
                             int threads) {
   const int64_t cols = w.info.cols();
+  const WeightReader reader(checkpoint, w);
   std::vector<Matrix<double>> sums(kParts);
   for_row_ranges(w, kParts, threads, [&](int64_t part, int64_t begin, int64_t end) {
     Matrix<double>& sum = sums[static_cast<size_t>(part)] = {z.rows, cols};
-    for_rows(checkpoint, w, begin, end, [&](int64_t first, MatrixView<const double> rows) {
+    for_rows(reader, cols, begin, end, [&](int64_t first, MatrixView<const double> rows) {
       for (int64_t i = 0; i < rows.rows; ++i)
         for (int64_t p = 0; p < z.rows; ++p)
           for (int64_t j = 0; j < cols; ++j) sum(p, j) += z(p, first + i) * rows(i, j);
@@ -106,10 +101,8 @@ Matrix<double> combine_rows(const Checkpoint& checkpoint, const CheckpointTensor
 std::vector<double> values(const Checkpoint& checkpoint, const CheckpointTensor& w) {
   std::vector<double> result;
   result.reserve(static_cast<size_t>(w.info.elements()));
-  for_row_ranges(w, 1, 1, [&](int64_t, int64_t first, int64_t last) {
-    for_rows(checkpoint, w, first, last, [&](int64_t, MatrixView<const double> rows) {
-      result.insert(result.end(), rows.data, rows.data + rows.rows * rows.cols);
-    });
+  for_rows(WeightReader(checkpoint, w), w.info.cols(), 0, w.info.rows(), [&](int64_t, MatrixView<const double> rows) {
+    result.insert(result.end(), rows.data, rows.data + rows.rows * rows.cols);
   });
   return result;
 }

@@ -1,0 +1,39 @@
+#include "spinor/transform/inverse.h"
+
+#include <algorithm>
+
+#include "spinor/transform/apply.h"
+#include "spinor/transform/cancel.h"
+#include "spinor/transform/fold.h"
+#include "spinor/transform/spinquant.h"
+
+namespace spinor {
+namespace {
+
+bool has_online(const TransformScheme& scheme) {
+  return std::ranges::any_of(scheme.apply, [](const TransformArgs& args) { return is_online(args.location); });
+}
+
+}  // namespace
+
+TransformConfig inverse_of(const TransformConfig& config) {
+  TransformConfig inverse;
+  for (auto group = config.config_groups.rbegin(); group != config.config_groups.rend(); ++group) {
+    if (has_online(group->second)) continue;
+    inverse.config_groups.push_back(*group);
+    for (TransformArgs& args : inverse.config_groups.back().second.apply) args.inverse = !args.inverse;
+  }
+  return inverse;
+}
+
+// Norms are folded once more, which changes nothing where they are neutral already, so that the check sees readers that
+// may take a rotation.
+void undo(const TransformConfig& config, const Model& model, RewritePlan& plan) {
+  const TransformConfig inverse = inverse_of(config);
+  plan.untie();
+  fold_norms(model, plan);
+  apply(inverse, model, plan);
+  check_cancels(plan, infer_mapping(model));
+}
+
+}  // namespace spinor
