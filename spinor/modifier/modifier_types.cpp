@@ -5,20 +5,23 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/nearest.h"
+#include "spinor/modifier/quantization_modifier.h"
+#include "spinor/modifier/quip_modifier.h"
 #include "spinor/modifier/spinquant_modifier.h"
 
 namespace spinor {
 namespace {
 
 // Modifiers of llm-compressor that recipes in circulation name and spinor does not have.
-constexpr std::array<std::string_view, 13> kNotSupported = {
-    "QuIPModifier",        "QuantizationModifier",    "GPTQModifier",         "AWQModifier",
-    "SmoothQuantModifier", "SparseGPTModifier",       "WandaPruningModifier", "MagnitudePruningModifier",
-    "AutoRoundModifier",   "ConstantPruningModifier", "REAPPruningModifier",  "LogarithmicEqualizationModifier",
-    "DistillationModifier"};
+constexpr auto kNotSupported = std::to_array<std::string_view>(
+    {"GPTQModifier", "AWQModifier", "SmoothQuantModifier", "SparseGPTModifier", "WandaPruningModifier",
+     "MagnitudePruningModifier", "AutoRoundModifier", "ConstantPruningModifier", "REAPPruningModifier",
+     "LogarithmicEqualizationModifier", "DistillationModifier"});
 
 std::vector<ModifierType>& table() {
-  static std::vector<ModifierType> types = {{"SpinQuantModifier", make_modifier<SpinQuantModifier>}};
+  static std::vector<ModifierType> types = {{"SpinQuantModifier", make_modifier<SpinQuantModifier>},
+                                            {"QuIPModifier", make_modifier<QuIPModifier>},
+                                            {"QuantizationModifier", make_modifier<QuantizationModifier>}};
   return types;
 }
 

@@ -8,28 +8,17 @@
 #include <vector>
 
 #include "spinor/base/fields.h"
+#include "spinor/modifier/argument_fields.h"
 #include "spinor/transform/spinquant.h"
 
 namespace spinor {
 
-// Whose behaviour to reproduce where spinor's differs. llm_compressor: embeddings are centred, norms are folded
-// whatever the rotations, and R1 need not be orthogonal. Its results are not the same function as the model they came
-// from.
-enum class Compat { llm_compressor };
-std::span<const EnumName<Compat>> enum_names(Compat);
-
-// Fields of a recipe that are spelled otherwise than they are held: [r1, R2] in any case, and a torch dtype.
+// [r1, R2] in any case.
 struct SpinList {
   std::vector<Spin>& list;
 };
 void read_value(const Json& json, SpinList out, const Place& place);
 void to_json(Json& json, const SpinList& spins);
-
-struct PrecisionName {
-  Precision& precision;
-};
-void read_value(const Json& json, PrecisionName out, const Place& place);
-void to_json(Json& json, const PrecisionName& name);
 
 struct SpinQuantArguments {
   // Order and repetition do not matter; none: norms are folded, no more.
@@ -64,8 +53,7 @@ struct SpinQuantArguments {
   }
 };
 
-// Refuses what is refused whatever the model: learnable, R3 and R4, an unknown transform type, an online transform in
-// the transform_config. Errors at `place` or the key of it.
+// Refuses what is refused whatever the model: learnable, an unknown transform type. Errors at `place` or the key of it.
 void check_arguments(const SpinQuantArguments& arguments, const Place& place);
 
 }  // namespace spinor

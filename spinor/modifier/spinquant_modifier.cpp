@@ -5,9 +5,10 @@
 #include <set>
 
 #include "spinor/base/error.h"
+#include "spinor/model/match.h"
 #include "spinor/transform/apply.h"
 #include "spinor/transform/cancel.h"
-#include "spinor/model/match.h"
+#include "spinor/transform/paired.h"
 
 namespace spinor {
 namespace {
@@ -32,22 +33,6 @@ SpinQuantOptions options_of(const SpinQuantArguments& arguments) {
 template <typename E>
 bool has_edit(const TensorPlan& tensor) {
   return std::ranges::any_of(tensor.edits, [](const Edit& edit) { return std::holds_alternative<E>(edit); });
-}
-
-bool has_edits(const RewritePlan& plan) {
-  return std::ranges::any_of(plan.tensors(), [](const TensorPlan& tensor) { return !tensor.edits.empty(); });
-}
-
-// Whether the config edits the embedding or the head, which a tied model has as one tensor.
-bool edits_ends(const TransformConfig& config, const Model& model) {
-  for (const auto& [group, scheme] : config.config_groups) {
-    for (const TransformArgs& args : scheme.apply) {
-      const auto modules = match_modules(model, args.targets, args.ignore);
-      if (std::ranges::any_of(modules, [&](auto* m) { return m == model.embedding() || m == model.head(); }))
-        return true;
-    }
-  }
-  return false;
 }
 
 // By the tensor of a linear, the norm it reads through; only norms that are folded.
@@ -121,9 +106,7 @@ SpinQuantMapping SpinQuantModifier::mapping_for(const Model& model) const {
 }
 
 bool SpinQuantModifier::on_initialize(State& state, const ExtraArguments&) {
-  if (state.model == nullptr || state.plan == nullptr) {
-    throw Error(name(), "needs a model and a plan", "call state.update({.model = &model, .plan = &plan}) first");
-  }
+  require_model(state);
   const Model& model = *state.model;
   const bool both = arguments_.mappings && arguments_.norm_mappings;
   // The strict reading says why this architecture is not known and what to do about it.
@@ -140,21 +123,12 @@ bool SpinQuantModifier::on_initialize(State& state, const ExtraArguments&) {
   return true;
 }
 
-void SpinQuantModifier::on_start(State& state, const Event*, const ExtraArguments&) {
-  set_started();
-  RewritePlan plan = *state.plan;  // a copy, so that an error leaves the state's as it was
-  rewrite(*state.model, plan);
-  if (state.model->architecture() == nullptr) warn_of_omissions(*state.model, mapping_for(*state.model), state);
-  *state.plan = std::move(plan);
-  rewritten_ = true;
-}
-
-void SpinQuantModifier::rewrite(const Model& model, RewritePlan& plan) const {
+void SpinQuantModifier::rewrite(State& state, RewritePlan& plan) {
+  const Model& model = *state.model;
   const TransformConfig& config = *arguments_.transform_config;
   const auto& norms = arguments_.norm_mappings;
   const bool folds = !norms || !norms->empty();
-  // An earlier modifier may have asked for more; apply() raises it to what the config asks for.
-  if (!has_edits(plan) || arguments_.precision == Precision::float64) plan.precision = arguments_.precision;
+  plan.ask_for(arguments_.precision);
   if (folds || centers() || edits_ends(config, model)) plan.untie();
   if (centers()) center_embeddings(model, plan, mapping_for(model).embedding);
   if (folds) fold_norms(model, plan, norms.value_or(std::vector<NormMapping>()));
@@ -163,24 +137,7 @@ void SpinQuantModifier::rewrite(const Model& model, RewritePlan& plan) const {
   // Of a known architecture the table knows better than a mapping who reads and writes the residual stream.
   check_cancels(plan, model.architecture() ? infer_mapping(model) : mapping_for(model),
                 {.any_stream_matrix = arguments_.compat == Compat::llm_compressor});
-}
-
-void SpinQuantModifier::on_event(State& state, const Event& event, const ExtraArguments& extra) {
-  if (event.type == EventType::calibration_epoch_start && !started()) on_start(state, nullptr, extra);
-  if (event.type == EventType::calibration_epoch_end && !ended()) on_end(state, nullptr, extra);
-}
-
-void SpinQuantModifier::on_end(State&, const Event*, const ExtraArguments&) {
-  set_ended();
-}
-
-bool SpinQuantModifier::on_finalize(State& state, const ExtraArguments& extra) {
-  if (!rewritten_) {
-    throw Error(name(), "was finalized but never started, so nothing was rotated",
-                "send it calibration_epoch_start, or set start: 0");
-  }
-  if (!ended()) on_end(state, nullptr, extra);
-  return true;
+  if (model.architecture() == nullptr) warn_of_omissions(model, mapping_for(model), state);
 }
 
 }  // namespace spinor

@@ -1,21 +1,19 @@
-// SpinQuant (arXiv 2405.16406) in a recipe: R1 and R2 fused into the weights, after untying and folding norms.
+// SpinQuant (arXiv 2405.16406) in a recipe: R1 and R2 fused into the weights, after untying and folding norms; R3 and
+// R4 online.
 #pragma once
 
 #include <string>
 
-#include "spinor/modifier/modifier.h"
+#include "spinor/modifier/once_modifier.h"
 #include "spinor/modifier/spinquant_arguments.h"
 
 namespace spinor {
 
-// Acts once, at calibration_epoch_start, or already at initialize with start: 0. finalize is an Error if it never
-// acted.
-//
 // Untying and norm folding are done when R1 is among the rotations, when there are none, when a transform_config is
 // given, and whenever embeddings are centred. A plan whose products do not cancel is an Error and leaves the plan as it
 // was. A model of unknown architecture is accepted with mappings and norm_mappings; each linear they leave out is a
 // warning.
-class SpinQuantModifier : public Modifier {
+class SpinQuantModifier : public OnceModifier {
  public:
   using Arguments = SpinQuantArguments;
 
@@ -29,18 +27,13 @@ class SpinQuantModifier : public Modifier {
 
  protected:
   bool on_initialize(State& state, const ExtraArguments& extra) override;
-  void on_start(State& state, const Event* event, const ExtraArguments& extra) override;
-  void on_event(State& state, const Event& event, const ExtraArguments& extra) override;
-  void on_end(State& state, const Event* event, const ExtraArguments& extra) override;
-  bool on_finalize(State& state, const ExtraArguments& extra) override;
+  void rewrite(State& state, RewritePlan& plan) override;
 
  private:
   bool centers() const { return arguments_.center_embeddings || arguments_.compat == Compat::llm_compressor; }
   SpinQuantMapping mapping_for(const Model& model) const;
-  void rewrite(const Model& model, RewritePlan& plan) const;
 
   SpinQuantArguments arguments_;
-  bool rewritten_ = false;
 };
 
 }  // namespace spinor

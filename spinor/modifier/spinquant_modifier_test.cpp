@@ -128,6 +128,7 @@ TEST(SpinQuantModifier, ItsSavedRecipeGivesTheSameResultAgain) {
                               "transform_type: random-orthogonal, precision: float32, center_embeddings: true",
                               "transform_type: random-matrix, compat: llm-compressor",
                               "rotations: [R2], transform_type: random-matrix",
+                              "rotations: [R1, R3, R4], transform_type: random-hadamard, seed: 3",
                               mappings};
   for (const std::string& row : rows) {
     for (const char* name : {"llama", "llama_tied"}) {
@@ -173,6 +174,34 @@ TEST(SpinQuantModifier, ATransformConfigReplacesTheRotationsButNotTheNorms) {
   const RewritePlan unfolded = run(recipe_of("norm_mappings: [], " + config), model).plan;
   EXPECT_FALSE(has_edit<FoldNorm>(unfolded, kQ));
   EXPECT_FALSE(unfolded.untied());
+}
+
+TEST(SpinQuantModifier, R3AndR4ActWhileTheModelRuns) {
+  const std::string type = "transform_type: random-hadamard, rotations: ";
+  const RewritePlan plan = run(recipe_of(type + "[r4, R3, R2, R1]"), llama()).plan;
+  std::vector<std::string> online;
+  for (const OnlineTransform& one : plan.online()) online.push_back(one.module + " " + one.group + " " + one.location);
+  std::vector<std::string> expected;
+  for (const char* location : {"q_attn", "k_cache"})
+    for (const char* layer : {"0", "1"})
+      expected.push_back(std::string("model.layers.") + layer + ".self_attn R3 " + location);
+  for (const char* layer : {"0", "1"})
+    expected.push_back(std::string("model.layers.") + layer + ".mlp.down_proj R4 input");
+  EXPECT_EQ(online, expected);
+  EXPECT_EQ(golden::tensor(plan, "model.layers.0.mlp.down_proj.weight").edits.size(), 2U) << "R1 and R4";
+  EXPECT_EQ(plan.transform_config()["config_groups"].size(), 4U);
+  EXPECT_EQ(run(recipe_of(type + "[R4]"), llama("llama_tied")).plan.untied(), false) << "only R1 needs that";
+}
+
+TEST(SpinQuantModifier, ATransformConfigMayActWhileTheModelRunsIfItCancels) {
+  const std::string pair =
+      "transform_config: {config_groups: {v: {type: hadamard, head_dim: 4, apply: [{targets: Linear, location: input}, "
+      "{targets: Linear, location: weight_input, inverse: true}]}}}";
+  EXPECT_EQ(run(recipe_of(pair), llama()).plan.online().size(), 15U);
+  const std::string half =
+      "transform_config: {config_groups: {v: {type: hadamard, head_dim: 4, apply: [{targets: "
+      "Linear, location: input}]}}}";
+  EXPECT_NE(message_of([&] { run(recipe_of(half), llama()); }).find("q_proj.weight"), std::string::npos);
 }
 
 TEST(SpinQuantModifier, ItsSeedIsThatOfEveryGroup) {
@@ -265,8 +294,6 @@ TEST(SpinQuantModifier, RefusesArgumentsByLineAndName) {
       {"rotations: [R1, 2]", "recipe.yaml:4: SpinQuantModifier.rotations[1] must be a string, not 2"},
       {"rotations: [R5]",
        "recipe.yaml:4: SpinQuantModifier.rotations[0] must be one of R1, R2, R3, R4, not 'R5'; did you mean 'R1'?"},
-      {"rotations: [r4]", "recipe.yaml:4: R4 acts while the model runs, which is not supported yet; use R1 and R2"},
-      {"rotations: [R1, R3]", "recipe.yaml:4: R3 acts while the model runs, which is not supported yet; use R1 and R2"},
       {"transform_type: Hadamard", "recipe.yaml:4: no transform type is called 'Hadamard'; did you mean 'hadamard'?"},
       {"learnable: true", "recipe.yaml:4: learnable is not supported right now"},
       {"randomize: 1", "recipe.yaml:4: SpinQuantModifier.randomize must be true or false, not 1"},
@@ -287,10 +314,6 @@ TEST(SpinQuantModifier, RefusesArgumentsByLineAndName) {
        "recipe.yaml:4: unknown key 'linear' in SpinQuantModifier.norm_mappings[0]; did you mean 'linears'?"},
       {config + "requires_grad: true}}}",
        "recipe.yaml:4: learnable is not supported right now; set requires_grad: false"},
-      {config + "apply: [{targets: Linear, location: input}]}}}",
-       "recipe.yaml:4: a transform at input acts while the model runs, which is not supported yet; use weight_input "
-       "and "
-       "weight_output"},
       {config + "apply: [{targets: Linear, location: inputs}]}}}",
        "recipe.yaml:4: SpinQuantModifier.transform_config.config_groups.g.apply[0].location must be one of input, "
        "weight_input, output, weight_output, k_cache, q_attn, not 'inputs'; did you mean 'input'?"},
@@ -303,8 +326,9 @@ TEST(SpinQuantModifier, RefusesArgumentsByLineAndName) {
 TEST(SpinQuantModifier, RefusesArgumentsOfAProgram) {
   EXPECT_EQ(message_of([] { SpinQuantModifier({.learnable = true}); }),
             "SpinQuantModifier: learnable is not supported right now");
-  EXPECT_EQ(message_of([] { SpinQuantModifier({.rotations = {Spin::R4}}); }),
-            "SpinQuantModifier: R4 acts while the model runs, which is not supported yet; use R1 and R2");
+  EXPECT_EQ(message_of([] { SpinQuantModifier({.transform_type = "walsh"}); }),
+            "SpinQuantModifier: no transform type is called 'walsh'; known: hadamard, random-hadamard, random-matrix, "
+            "random-orthogonal");
 }
 
 TEST(SpinQuantModifier, NamesRandomHadamardWhereHadamardDoesNotExist) {
@@ -365,7 +389,7 @@ TEST_F(SpinQuantLifecycle, FinalizeWithoutAStartIsAnError) {
   modifier.initialize(state);
   EXPECT_EQ(
       message_of([&] { modifier.finalize(state); }),
-      "SpinQuantModifier: was finalized but never started, so nothing was rotated; send it calibration_epoch_start, or "
+      "SpinQuantModifier: was finalized but never started, so nothing was done; send it calibration_epoch_start, or "
       "set start: 0");
   EXPECT_FALSE(modifier.finalized());
 }

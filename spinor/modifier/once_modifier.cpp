@@ -1,0 +1,39 @@
+#include "spinor/modifier/once_modifier.h"
+
+#include <utility>
+
+#include "spinor/base/error.h"
+
+namespace spinor {
+
+void OnceModifier::require_model(const State& state) const {
+  if (state.model == nullptr || state.plan == nullptr)
+    throw Error(name(), "needs a model and a plan", "call state.update({.model = &model, .plan = &plan}) first");
+}
+
+void OnceModifier::on_start(State& state, const Event*, const ExtraArguments&) {
+  set_started();
+  RewritePlan plan = *state.plan;
+  rewrite(state, plan);
+  *state.plan = std::move(plan);
+  done_ = true;
+}
+
+void OnceModifier::on_event(State& state, const Event& event, const ExtraArguments& extra) {
+  if (event.type == EventType::calibration_epoch_start && !started()) on_start(state, nullptr, extra);
+  if (event.type == EventType::calibration_epoch_end && !ended()) on_end(state, nullptr, extra);
+}
+
+void OnceModifier::on_end(State&, const Event*, const ExtraArguments&) {
+  set_ended();
+}
+
+bool OnceModifier::on_finalize(State& state, const ExtraArguments& extra) {
+  if (!done_)
+    throw Error(name(), "was finalized but never started, so nothing was done",
+                "send it calibration_epoch_start, or set start: 0");
+  if (!ended()) on_end(state, nullptr, extra);
+  return true;
+}
+
+}  // namespace spinor

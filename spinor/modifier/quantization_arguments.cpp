@@ -1,0 +1,146 @@
+#include "spinor/modifier/quantization_arguments.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cmath>
+
+#include "spinor/base/nearest.h"
+#include "spinor/quant/presets.h"
+
+namespace spinor {
+namespace {
+
+struct Observer {
+  std::string_view name;
+  bool mse;
+};
+// Of weights; the names without memoryless_ mean the same there, because a weight is seen once.
+constexpr Observer kObservers[] = {
+    {"memoryless_minmax", false}, {"minmax", false}, {"static_minmax", false}, {"memoryless_mse", true}, {"mse", true}};
+constexpr auto kNotSupported =
+    std::to_array<std::string_view>({"imatrix_mse", "nvfp4_expanded_mse", "fouroversix", "nvfp4_expanded_imatrix"});
+
+// llm-compressor looks names up so: "MSE" and "memoryless-minmax" are names too.
+std::string lookup_name(std::string name) {
+  for (char& c : name) c = c == '-' || c == ' ' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
+struct MseArguments {
+  double maxshrink = 0.2, grid = 100, norm = 2.4, expand = 1;
+  int patience = 5;
+  double triton_error_buffer = 0;  // of the peer's search on a GPU alone
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("maxshrink", maxshrink);
+    v("patience", patience);
+    v("grid", grid);
+    v("norm", norm);
+    v("expand", expand);
+    v("triton_error_buffer", triton_error_buffer);
+  }
+};
+
+struct ObserverNames {
+  std::optional<std::string> weights = {}, input = {}, output = {};
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("weights", weights);
+    v("input", input);
+    v("output", output);
+  }
+};
+
+ObserverNames observers_of(const QuantizationArguments& arguments, const Place& place) {
+  const ObserverNames single{arguments.weight_observer, arguments.input_observer, arguments.output_observer};
+  if (arguments.observer.is_null()) return single;
+  if (single.weights || single.input || single.output)
+    place.key("observer")
+        .fail("observer and weight_observer, input_observer or output_observer say the same", "give one of them");
+  if (arguments.observer.is_string()) return {.weights = arguments.observer.get<std::string>()};
+  return read_fields<ObserverNames>(arguments.observer, place.key("observer"));
+}
+
+// As llm-compressor: the override, else what the scheme has, else the default; none for what is dynamic.
+void set_observer(std::optional<QuantizationArgs>& args, const std::optional<std::string>& override,
+                  const char* otherwise) {
+  if (!args || (!override && args->observer)) return;
+  args->observer = override;
+  if (!override && args->dynamic != QuantizationDynamic::yes) args->observer = otherwise;
+}
+
+std::vector<std::pair<std::string, QuantizationScheme>> groups_of_scheme(const QuantizationArguments& arguments,
+                                                                         const Place& place) {
+  Json scheme = arguments.scheme;
+  if (scheme.is_string()) scheme = {{scheme.get<std::string>(), arguments.targets}};
+  if (!scheme.is_object())
+    place.fail("scheme is neither a preset nor a map of presets to targets", "write scheme: W4A16");
+  std::vector<std::pair<std::string, QuantizationScheme>> groups;
+  for (const auto& [name, value] : scheme.items()) {
+    const Place here = arguments.scheme.is_string() ? place : place.key(name);
+    std::vector<std::string> targets;
+    read_value(value, one_or_many(targets), here);
+    groups.emplace_back("group_" + std::to_string(groups.size()), preset(name, std::move(targets), here));
+  }
+  return groups;
+}
+
+}  // namespace
+
+QuantizationConfig resolve(const QuantizationArguments& arguments, const Place& place) {
+  const bool groups = arguments.config_groups && !arguments.config_groups->is_null();
+  if (groups && arguments.config_groups->empty())
+    place.key("config_groups").fail("config_groups is empty", "name a group and its scheme, or write scheme: W4A16");
+  if (groups && !arguments.scheme.is_null())
+    place.key("config_groups").fail("scheme and config_groups exclude each other", "give one of them");
+  if (!groups && arguments.scheme.is_null())
+    place.fail("says neither scheme nor config_groups", "write scheme: W4A16, or another preset");
+  QuantizationConfig config{.ignore = arguments.ignore};
+  config.kv_cache_scheme = arguments.kv_cache_scheme;
+  if (groups)
+    read_value(*arguments.config_groups, GroupsField{config.config_groups}, place.key("config_groups"));
+  else
+    config.config_groups = groups_of_scheme(arguments, place.key("scheme"));
+  const ObserverNames observers = observers_of(arguments, place);
+  for (auto& [name, scheme] : config.config_groups) {
+    set_observer(scheme.weights, observers.weights, "memoryless_minmax");
+    set_observer(scheme.input_activations, observers.input, "minmax");
+    set_observer(scheme.output_activations, observers.output, "minmax");
+    if (!scheme.format) scheme.format = arguments.format;
+    scheme.format = format_of(scheme, groups ? place.key("config_groups").key(name) : place);
+    if (scheme.weights) observer_options(*scheme.weights, place);
+    if (!scheme.weights && (scheme.input_activations || scheme.output_activations))
+      place.fail("the scheme of " + name + " has activations and no weights, which is not supported yet",
+                 "give it weights, or leave it out");
+  }
+  return config;
+}
+
+ObserverOptions observer_options(const QuantizationArgs& weights, const Place& place) {
+  const std::string given = weights.observer.value_or("memoryless_minmax"), name = lookup_name(given);
+  if (std::ranges::find(kNotSupported, name) != kNotSupported.end())
+    place.fail("the observer " + given + " is not supported yet", "use minmax or mse");
+  const auto* row = std::ranges::find(kObservers, name, &Observer::name);
+  if (row == std::end(kObservers)) {
+    std::vector<std::string_view> names;
+    for (const Observer& observer : kObservers) names.push_back(observer.name);
+    place.fail("no observer is called '" + given + "'", suggest_name(given, names));
+  }
+  const Place here = place.key("observer_kwargs");
+  const auto kwargs = read_fields<MseArguments>(weights.observer_kwargs, here);
+  if (kwargs.maxshrink < 0 || kwargs.maxshrink > 1 || kwargs.patience < 1 || kwargs.norm <= 0)
+    here.fail("0 <= maxshrink <= 1, 1 <= patience and 0 < norm must hold");
+  if (kwargs.grid < 1 || kwargs.grid > 1e6 || kwargs.grid != std::floor(kwargs.grid))
+    here.key("grid").fail("grid is a number of steps", "use an integer from 1 on");
+  if (kwargs.expand != 1) here.key("expand").fail("ranges cannot be expanded yet", "leave expand out");
+  return {.mse = row->mse,
+          .maxshrink = kwargs.maxshrink,
+          .patience = kwargs.patience,
+          .grid = static_cast<int>(kwargs.grid),
+          .norm = kwargs.norm};
+}
+
+}  // namespace spinor

@@ -1,0 +1,112 @@
+#include "spinor/modifier/quantization_modifier.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "spinor/base/error.h"
+#include "spinor/model/quantization_targets.h"
+#include "spinor/transform/fold_online.h"
+#include "spinor/transform/paired.h"
+
+namespace spinor {
+namespace {
+
+void refuse_what_needs_data(const QuantizationConfig& config, const Place& place) {
+  constexpr const char* kHint = "use a scheme with dynamic activations or none: FP8_DYNAMIC, W8A8, NVFP4A16, W4A16";
+  if (config.kv_cache_scheme)
+    place.key("kv_cache_scheme")
+        .fail("kv_cache_scheme needs calibration data, which is not supported yet", "leave it out");
+  for (const auto& [name, scheme] : config.config_groups)
+    if (const std::string what = needs_data(scheme); !what.empty())
+      place.fail(what + " of " + name + " need calibration data, which is not supported yet", kHint);
+}
+
+// llm-compressor's: linears that one kernel reads together share one global scale. Keyed by the last of their names.
+constexpr std::pair<std::string_view, std::string_view> kFused[] = {
+    {"q_proj", "qkv"},        {"k_proj", "qkv"},      {"v_proj", "qkv"},
+    {"gate_proj", "gate_up"}, {"up_proj", "gate_up"}, {"w1", "w1_w3"},
+    {"w3", "w1_w3"},          {"q_a_proj", "q_kv_a"}, {"kv_a_proj_with_mqa", "q_kv_a"},
+};
+
+std::string fused_name(const Module& module, const QuantizationArgs& args) {
+  if (args.strategy != QuantizationStrategy::tensor_group) return {};
+  const size_t dot = module.name.rfind('.') + 1;
+  for (const auto& [name, set] : kFused)
+    if (std::string_view(module.name).substr(dot) == name) return module.name.substr(0, dot) + std::string(set);
+  return {};
+}
+
+bool targets_ends(const std::vector<QuantizedModule>& modules, const Model& model) {
+  return std::ranges::any_of(
+      modules, [&](const QuantizedModule& m) { return m.module == model.embedding() || m.module == model.head(); });
+}
+
+// group_0, group_1, ... in the order in which modules meet them, as config.json has them.
+QuantizationConfig as_stored(const std::vector<QuantizedModule>& modules, const Model& model) {
+  QuantizationConfig config;
+  for (const QuantizedModule& one : modules) {
+    const QuantizationScheme& scheme = one.group->second;
+    const auto same = [&](const auto& group) { return group.second == scheme; };
+    if (std::ranges::none_of(config.config_groups, same))
+      config.config_groups.emplace_back(fmt::format("group_{}", config.config_groups.size()), scheme);
+  }
+  config.ignore = modules_left_out(modules, model);
+  return config;
+}
+
+}  // namespace
+
+QuantizationModifier::QuantizationModifier(QuantizationArguments arguments, const Place& place)
+    : arguments_(std::move(arguments)), subject_(place.subject), config_(resolve(arguments_, place)) {
+  refuse_what_needs_data(config_, place);
+  if (arguments_.transform_config) check_not_learnable(*arguments_.transform_config, place.key("transform_config"));
+}
+
+bool QuantizationModifier::is_dense() const {
+  return std::ranges::any_of(config_.config_groups,
+                             [](const auto& group) { return group.second.weights && group.second.format == "dense"; });
+}
+
+bool QuantizationModifier::on_initialize(State& state, const ExtraArguments&) {
+  require_model(state);
+  const std::vector<std::string> unused = check_targets(config_, *state.model, {name(), subject_});
+  for (const std::string& target : unused) state.warn("ignore: no module matches '" + target + "'");
+  const bool all_dense = std::ranges::all_of(
+      config_.config_groups, [](const auto& group) { return !group.second.weights || group.second.format == "dense"; });
+  if (is_dense() && !all_dense)
+    throw Error(name(), "has groups with format: dense and groups without", "make all of them dense, or none");
+  return true;
+}
+
+void QuantizationModifier::rewrite(State& state, RewritePlan& plan) {
+  const Model& model = *state.model;
+  if (arguments_.transform_config) apply_paired(*arguments_.transform_config, model, plan);
+  quantize(model, plan);
+  if (is_dense()) fold_online(plan);
+}
+
+void QuantizationModifier::quantize(const Model& model, RewritePlan& plan) const {
+  const std::vector<QuantizedModule> modules = quantized_modules(config_, model);
+  if (targets_ends(modules, model)) plan.untie();
+  const bool dense = is_dense();
+  for (const QuantizedModule& one : modules) {
+    const QuantizationScheme& scheme = one.group->second;
+    WeightQuantization quantization{
+        .args = *scheme.weights,
+        .format = *scheme.format,
+        .observer = observer_options(*scheme.weights, {name(), subject_}),
+        .arithmetic = arguments_.compat ? QuantizationArithmetic::peer : QuantizationArithmetic::exact,
+        .fused = fused_name(*one.module, *scheme.weights)};
+    if (dense) {
+      quantization.format = format_of({.weights = scheme.weights}, {name(), subject_});
+      plan.edit_weight(*one.module, QuantizeDequantize{std::move(quantization)});
+    } else {
+      plan.edit_weight(*one.module, Quantize{std::move(quantization)});
+    }
+  }
+  if (!dense && !modules.empty()) plan.set_quantization(as_stored(modules, model));
+}
+
+}  // namespace spinor
