@@ -19,6 +19,8 @@ struct CommonOptions {
 // Adds a command's options to its subcommand and returns what runs it; the result is the exit code.
 using Runner = std::function<int()>;
 Runner rotate_command(CLI::App& app);
+Runner quantize_command(CLI::App& app);
+Runner dequantize_command(CLI::App& app);
 Runner plan_command(CLI::App& app);
 Runner inspect_command(CLI::App& app);
 Runner verify_command(CLI::App& app);

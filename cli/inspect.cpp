@@ -1,15 +1,17 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
 
 #include "cli/command.h"
-#include "cli/rotation.h"
+#include "cli/recipe.h"
 #include "spinor/base/error.h"
 #include "spinor/io/checkpoint.h"
 #include "spinor/io/file.h"
 #include "spinor/linalg/hadamard.h"
 #include "spinor/model/hub.h"
+#include "spinor/model/quantized_source.h"
 #include "spinor/plan/statistics.h"
 
 namespace spinor::cli {
@@ -38,8 +40,8 @@ std::vector<Legality> legality(const Model& model) {
   const int64_t head = model.head_dim();
   return {{"R1", model.hidden_size(), hadamard_kinds(model.hidden_size())},
           {"R2", head, hadamard_kinds(head)},
-          {"R3", head, "no: it runs online, and online transforms cannot be written yet"},
-          {"R4", model.intermediate_size(), "no: it runs online, and online transforms cannot be written yet"}};
+          {"R3", head, "online, for a quantized KV cache: " + hadamard_kinds(head)},
+          {"R4", model.intermediate_size(), "online: " + hadamard_kinds(model.intermediate_size())}};
 }
 
 std::string shape_text(const TensorInfo& info) {
@@ -48,7 +50,7 @@ std::string shape_text(const TensorInfo& info) {
 
 struct InspectCommand {
   std::string path;
-  RotationOptions rotation;
+  RecipeOptions recipe;
   CommonOptions common;
   bool outliers = false;
 
@@ -57,10 +59,10 @@ struct InspectCommand {
     std::string refusal;
     const Model model = describe(checkpoint, refusal);
     std::vector<OutlierStatistics> before, after;
-    if (outliers || rotation.given()) before = outlier_statistics(RewritePlan(model), {}, common.threads);
-    if (rotation.given()) {
-      if (!refusal.empty() && rotation.recipe.empty()) throw Error(path, refusal);
-      after = outlier_statistics(plan_rotation(path, rotation).plan, {}, common.threads);
+    if (outliers || recipe.given()) before = outlier_statistics(RewritePlan(model), {}, common.threads);
+    if (recipe.given()) {
+      if (!refusal.empty() && recipe.recipe.empty()) throw Error(path, refusal);
+      after = outlier_statistics(plan_recipe(path, recipe).plan, {}, common.threads);
     }
     if (common.json) {
       fmt::print("{}\n", json(model, refusal, before, after).dump(2));
@@ -84,6 +86,20 @@ struct InspectCommand {
   static Json record(const Checkpoint& checkpoint) {
     const std::filesystem::path file = checkpoint.directory() / "spinor.json";
     return std::filesystem::exists(file) ? parse_json(read_text(file), file.string()) : Json();
+  }
+
+  // The modifiers with what was said of them, without what follows from it.
+  static std::string summary(const Json& recipe) {
+    std::vector<std::string> modifiers;
+    for (const auto& stage : recipe.items())
+      for (const auto& group : stage.value().items())
+        for (const auto& modifier : group.value().items()) {
+          Json arguments = modifier.value();
+          for (const char* key : {"transform_config", "mappings", "norm_mappings", "requires_calibration_data"})
+            arguments.erase(key);
+          modifiers.push_back(modifier.key() + " " + arguments.dump());
+        }
+    return fmt::format("{}", fmt::join(modifiers, ", "));
   }
 
   static Json json(const Model& model, const std::string& refusal, const std::vector<OutlierStatistics>& before,
@@ -127,7 +143,10 @@ struct InspectCommand {
                  model.tied_head() ? "tied" : "own");
     }
     if (const Json made = record(checkpoint); !made.is_null())
-      fmt::print("made by spinor {}: {}\n", made.value("spinor_version", "?"), made.value("recipe", Json()).dump());
+      fmt::print("made by spinor {} ({}): {}\n", made.value("spinor_version", "?"), made.value("command", "?"),
+                 summary(made.value("recipe", Json())));
+    if (const QuantizedSource* source = model.quantized_source())
+      fmt::print("stored quantized ({}); shown as the numbers it stands for\n", source->method);
     print_tensors(model);
     fmt::print("\nrotations\n");
     if (!refusal.empty()) fmt::print("  none: {}\n", refusal);
@@ -213,7 +232,7 @@ Runner inspect_command(CLI::App& app) {
   app.add_option("MODEL", command->path, "A checkpoint directory, or org/name in the local Hugging Face cache")
       ->required();
   app.add_flag("--outliers", command->outliers, "Outlier statistics of every weight (reads the whole checkpoint)");
-  command->rotation.add_to(app);
+  command->recipe.add_rotation_to(app);
   command->common.add_to(app);
   return [command] { return command->run(); };
 }

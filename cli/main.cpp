@@ -1,4 +1,4 @@
-// spinor: rotates checkpoints. Exit codes: 0, 1 (it failed: one "error:" line), 2 (wrong usage).
+// spinor: rotates and quantizes checkpoints. Exit codes: 0, 1 (it failed: one "error:" line), 2 (wrong usage).
 #include <fmt/format.h>
 
 #include <csignal>
@@ -18,8 +18,12 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
+    {"dequantize", "Write a quantized checkpoint as plain numbers, its online transforms in the weights",
+     dequantize_command},
     {"inspect", "Show a checkpoint: roles of its tensors, what is legal and why not, outliers", inspect_command},
-    {"plan", "Show what rotate would do to every tensor, its memory and its size; writes nothing", plan_command},
+    {"plan", "Show what rotate or quantize would do to every tensor, its memory and its size; writes nothing",
+     plan_command},
+    {"quantize", "Rotate and quantize a checkpoint and write it to a new directory", quantize_command},
     {"rotate", "Rotate a checkpoint and write it to a new directory", rotate_command},
     {"verify", "Check that a rotated checkpoint is the same function as its source", verify_command},
 };

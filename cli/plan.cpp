@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
-#include "cli/rotation.h"
+#include "cli/recipe.h"
 #include "spinor/io/file.h"
 
 namespace spinor::cli {
@@ -9,13 +9,13 @@ namespace {
 
 struct PlanCommand {
   std::string model;
-  RotationOptions rotation;
+  RecipeOptions recipe;
   OutputOptions output;
   CommonOptions common;
   bool full = false;
 
   int run() const {
-    const PlannedRotation planned = plan_rotation(model, rotation);
+    const Planned planned = plan_recipe(model, recipe);
     SaveOptions options = output.save_options();
     options.threads = common.threads;
     const SaveSize size = save_size(planned.plan, options);
@@ -48,7 +48,8 @@ Runner plan_command(CLI::App& app) {
   const auto command = std::make_shared<PlanCommand>();
   app.add_option("MODEL", command->model, "A checkpoint directory, or org/name in the local Hugging Face cache")
       ->required();
-  command->rotation.add_to(app);
+  command->recipe.add_rotation_to(app);
+  command->recipe.add_quantization_to(app);
   command->output.add_to(app);
   command->common.add_to(app);
   app.add_flag("--full", command->full, "Print every layer, not one line for layers that are alike");

@@ -8,9 +8,11 @@
 
 #include "cli/command.h"
 #include "cli/progress.h"
-#include "cli/rotation.h"
+#include "cli/recipe.h"
+#include "spinor/base/error.h"
 #include "spinor/io/checkpoint.h"
 #include "spinor/model/hub.h"
+#include "spinor/model/quantized_source.h"
 #include "spinor/modifier/oneshot.h"
 #include "spinor/plan/deviation.h"
 #include "spinor/transform/probe.h"
@@ -31,6 +33,7 @@ struct VerifyCommand {
     options.threads = common.threads;
     const Model before = Model::describe(Checkpoint::open(resolve_model(source)));
     const Model after = Model::describe(Checkpoint::open(resolve_model(out)));
+    require_plain(after);
     ProbeReport report = probe(before, after, options);
     if (!report.passed()) blame(before, after, report);
     common.json ? print_json(report) : print(report);
@@ -39,6 +42,14 @@ struct VerifyCommand {
     fmt::print(stderr, "error: {}: {} of {} checks failed, the first for {} ({}): {}\n", out, report.failures().size(),
                report.checks.size(), joined(first.tensors, " with "), first.role, first.hint);
     return 1;
+  }
+
+  // Rounding to fewer bits is a change of function, and what runs online is not in the weights.
+  void require_plain(const Model& model) const {
+    if (!model.quantized_source()) return;
+    throw Error(
+        out, "is quantized, or runs transforms online: its weights alone are not the function of the source",
+        "spinor dequantize it; of online transforms without quantization the result is exact and can be verified");
   }
 
   // A value and its output projection disagree: the probe cannot say which is wrong, but the recipe in OUT can.

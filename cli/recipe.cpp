@@ -1,0 +1,163 @@
+#include "cli/recipe.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "spinor/base/error.h"
+#include "spinor/base/yaml.h"
+#include "spinor/io/checkpoint.h"
+#include "spinor/io/checkpoint_writer.h"
+#include "spinor/model/hub.h"
+#include "spinor/modifier/applied_transforms.h"
+#include "spinor/modifier/oneshot.h"
+#include "spinor/transform/inverse.h"
+#include "spinor/transform/stored_online.h"
+
+namespace spinor::cli {
+namespace {
+
+// What a SpinQuantModifier and a QuIPModifier have in common.
+Json transform_arguments(const RecipeOptions& options) {
+  Json arguments = Json::object();
+  if (!options.transform_type.empty()) arguments["transform_type"] = options.transform_type;
+  if (!options.precision.empty()) arguments["precision"] = options.precision;
+  if (options.seed) arguments["seed"] = *options.seed;
+  if (options.block_size) arguments["transform_block_size"] = *options.block_size;
+  if (options.randomize) arguments["randomize"] = true;
+  return arguments;
+}
+
+Json spinquant_arguments(const RecipeOptions& options) {
+  Json arguments = Json::object();
+  if (!options.rotations.empty()) arguments["rotations"] = options.rotations;
+  arguments.update(transform_arguments(options));
+  if (!options.compat.empty()) arguments["compat"] = options.compat;
+  if (options.center_embeddings) arguments["center_embeddings"] = true;
+  return arguments;
+}
+
+Json quantization_arguments(const RecipeOptions& options) {
+  Json arguments = {{"targets", options.targets}, {"ignore", options.ignore}, {"scheme", options.scheme}};
+  if (options.targets.empty()) arguments["targets"] = "Linear";
+  if (options.ignore.empty()) arguments["ignore"] = "lm_head";
+  if (!options.observer.empty()) arguments["observer"] = options.observer;
+  if (!options.format.empty()) arguments["format"] = options.format;
+  if (!options.compat.empty()) arguments["compat"] = options.compat;
+  return arguments;
+}
+
+}  // namespace
+
+void RecipeOptions::add_rotation_to(CLI::App& app) {
+  file_ = app.add_option("--recipe", recipe, "A recipe (YAML or JSON), instead of the options below");
+  const auto option = [&](CLI::Option* o) { return o->group("Rotation")->excludes(file_); };
+  option(app.add_option("--rotations", rotations,
+                        "R1 (residual stream), R2 (value heads), R3 (queries and keys), R4 (input of down_proj); "
+                        "rotate's default: R1,R2"))
+      ->delimiter(',');
+  option(app.add_option("--transform-type", transform_type,
+                        "hadamard (default), random-hadamard, random-matrix or random-orthogonal"));
+  option(app.add_option("--seed", seed, "Seed of the random types; default as compressed-tensors: 67280421310721"));
+  option(app.add_option("--block-size", block_size, "R1 and R4 as block-diagonal matrices with blocks of this size"));
+  option(app.add_flag("--randomize", randomize, "Permute each matrix at random"));
+  option(app.add_option("--precision", precision, "Arithmetic: float64 (default) or float32"));
+  option(app.add_flag("--center-embeddings", center_embeddings,
+                      "Subtract each embedding's mean first, as llm-compressor does; changes RMSNorm models"));
+  option(app.add_option("--compat", compat, "llm-compressor: do what it does, also where that is not exact"));
+}
+
+void RecipeOptions::add_quantization_to(CLI::App& app) {
+  const auto option = [&](CLI::Option* o) { return o->group("Quantization")->excludes(file_); };
+  option(app.add_option("--scheme", scheme, "A preset: W4A16, W8A8, FP8_DYNAMIC, MXFP4A16, ..."));
+  option(app.add_option("--targets", targets, "Modules to quantize: names, re: regexes, classes; default Linear"))
+      ->delimiter(',');
+  option(app.add_option("--ignore", ignore, "Modules to leave as they are; default lm_head"))->delimiter(',');
+  option(app.add_option("--observer", observer, "How scales are found: minmax (default) or mse"));
+  option(app.add_option("--format", format,
+                        "As in compressed-tensors; dense: quantized, then stored as numbers, rotated back where a "
+                        "loader would have to rotate; default by the scheme"));
+  option(app.add_option("--quip", quip, "QuIP's rotations of every linear: v (input side), u (output side); online"))
+      ->delimiter(',');
+}
+
+bool RecipeOptions::given() const {
+  return !recipe.empty() || !rotations.empty() || center_embeddings || !compat.empty() || quantizes() ||
+         !transform_arguments(*this).empty();
+}
+
+bool RecipeOptions::quantizes() const {
+  return !scheme.empty() || !quip.empty() || !targets.empty() || !ignore.empty() || !observer.empty() ||
+         !format.empty();
+}
+
+Recipe RecipeOptions::make() const {
+  if (!recipe.empty()) return Recipe::load(recipe);
+  Json modifiers = Json::object();
+  if (!rotations.empty() || center_embeddings || !quantizes())
+    modifiers["SpinQuantModifier"] = spinquant_arguments(*this);
+  if (!quip.empty()) {
+    modifiers["QuIPModifier"] = transform_arguments(*this);
+    modifiers["QuIPModifier"]["rotations"] = quip;
+  }
+  if (!scheme.empty()) modifiers["QuantizationModifier"] = quantization_arguments(*this);
+  const Json json = {{"default_stage", {{"default_modifiers", modifiers}}}};
+  return Recipe::parse(json.dump(), "command line");
+}
+
+void OutputOptions::add_to(CLI::App& app) {
+  app.add_option("--dtype", dtype, "float64, float32, float16 or bfloat16; default as the source")->group("Output");
+  app.add_option("--max-shard-size", max_shard_size, "Largest file, e.g. 5GB or 500MB")
+      ->group("Output")
+      ->capture_default_str();
+}
+
+SaveOptions OutputOptions::save_options() const {
+  SaveOptions options;
+  options.max_shard_bytes = parse_size(max_shard_size);
+  if (dtype.empty()) return options;
+  const DTypeInfo* found = find_dtype(dtype);
+  if (!found || !found->editable)
+    throw Error("--dtype", fmt::format("'{}' is not a type weights can be saved in", dtype),
+                "use float64, float32, float16 or bfloat16");
+  options.dtype = found->dtype;
+  return options;
+}
+
+// An unknown architecture is for the modifiers to refuse: with mappings of the user's own they can do without its row.
+Model open_model(const std::string& model) {
+  return Model::describe(Checkpoint::open(resolve_model(model)), {.accept_unknown = true});
+}
+
+Planned plan_recipe(const std::string& model, const RecipeOptions& options) {
+  const Model described = open_model(model);
+  Planned planned{described, options.make(), start_plan(described), {}};
+  planned.warnings = run_recipe(planned.recipe, planned.model, planned.plan);
+  return planned;
+}
+
+Planned plan_dequantized(const std::string& model) {
+  const Model described = open_model(model);
+  if (!described.quantized_source()) throw Error(model, "is not quantized", "there is nothing to do");
+  return {described, Recipe(), start_plan(described), {}};
+}
+
+// Of what spinor made its recipe says which matrices were used; of what others made, config.json does.
+Planned plan_inverse(const std::string& model) {
+  const Model described = open_model(model);
+  Planned planned{described, Recipe(), start_plan(described), {}};
+  const TransformConfig config = applied_transforms(described);
+  if (config.empty()) throw Error(model, "neither recipe.yaml nor config.json says how it was rotated");
+  undo(config, described, planned.plan);
+  return planned;
+}
+
+Json Planned::recipe_json() const {
+  return parse_yaml(recipe.yaml(), "recipe").value;
+}
+
+void print_warnings(const Planned& planned) {
+  for (const std::string& warning : planned.warnings) fmt::print(stderr, "warning: {}\n", warning);
+}
+
+}  // namespace spinor::cli
