@@ -40,7 +40,7 @@ struct Module {
   const CheckpointTensor* bias = nullptr;
 };
 
-// One norm and the linears that read the residual stream through it. The iterator of seed 004, as data.
+// One norm and the linears that read the residual stream through it. One by one, in the order of the layers.
 struct NormReads {
   const Module* norm = nullptr;
   std::vector<const Module*> linears;
