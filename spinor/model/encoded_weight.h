@@ -10,7 +10,7 @@ namespace spinor {
 
 struct EncodedWeight {
   WeightLayout layout;
-  std::vector<CheckpointTensor> parts;  // as stored_tensors(layout) lists them: the codes first
+  std::vector<CheckpointTensor> parts;  // as stored_tensors(layout) lists them, but weight_shape: the codes first
 };
 
 }  // namespace spinor

@@ -22,6 +22,18 @@ constexpr auto kActivationSuffixes = std::to_array<std::string_view>(
     {".input_scale", ".input_zero_point", ".input_global_scale", ".output_scale", ".output_zero_point", ".k_scale",
      ".v_scale", ".q_scale", ".k_zero_point", ".v_zero_point", ".q_zero_point"});
 
+// The tensors of a weight but weight_shape, which says no more than the layout and may be left out. Errors about
+// `name`.
+std::vector<StoredTensor> parts_of(const std::string& name, const WeightLayout& layout) {
+  try {
+    std::vector<StoredTensor> parts = stored_tensors(layout);
+    std::erase_if(parts, [](const StoredTensor& part) { return part.suffix == "weight_shape"; });
+    return parts;
+  } catch (const Error& error) {
+    throw Error(name, error.problem(), error.hint());
+  }
+}
+
 // A checkpoint while it is read.
 struct Reading {
   const Checkpoint& stored;
@@ -47,7 +59,7 @@ struct Reading {
   void add(const std::string& name, std::vector<int64_t> shape, DType dtype, WeightLayout layout,
            const std::vector<std::string>& names) {
     EncodedWeight encoded{std::move(layout), {}};
-    const std::vector<StoredTensor> expected = stored_tensors(encoded.layout);
+    const std::vector<StoredTensor> expected = parts_of(name, encoded.layout);
     for (size_t i = 0; i < names.size(); ++i) {
       encoded.parts.push_back(part(names[i], expected[i]));
       consumed.insert(names[i]);
@@ -118,9 +130,7 @@ void add_compressed(Reading& r, const QuantizationConfig& config, const std::str
   WeightLayout layout{args, format, shape.empty() ? 0 : shape.front(), shape.empty() ? 0 : shape.back(),
                       scale_is_number ? scale->info.dtype : dense};
   std::vector<std::string> names;
-  for (const StoredTensor& stored : stored_tensors(layout)) names.push_back(module + "." + stored.suffix);
-  // Only rows and columns are taken from it, and older releases leave it out.
-  if (!r.find(module + ".weight_shape")) std::erase(names, module + ".weight_shape");
+  for (const StoredTensor& stored : parts_of(module + ".weight", layout)) names.push_back(module + "." + stored.suffix);
   r.add(module + ".weight", std::move(shape), scale_is_number ? scale->info.dtype : dense, std::move(layout), names);
   r.consumed.insert(module + ".weight_shape");
 }

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cstddef>
+#include <span>
+
 #include "spinor/base/error.h"
 #include "spinor/linalg/convert.h"
 #include "spinor/model/encoded_weight.h"
@@ -9,10 +12,31 @@
 namespace spinor {
 namespace {
 
-std::unique_ptr<const WeightDecoder> make_decoder(const Checkpoint& checkpoint, const EncodedWeight& encoded) {
+// work(), its Errors about this weight.
+template <typename Work>
+auto about(const CheckpointTensor& tensor, Work work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    throw Error(tensor.info.name, error.subject() + " " + error.problem(), error.hint());
+  }
+}
+
+std::vector<std::byte> shape_bytes(const WeightLayout& layout) {
+  const int64_t shape[] = {layout.rows, layout.cols};
+  const auto bytes = std::as_bytes(std::span(shape));
+  return {bytes.begin(), bytes.end()};
+}
+
+std::unique_ptr<const WeightDecoder> make_decoder(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
+  const EncodedWeight& encoded = *tensor.encoded;
+  const std::vector<StoredTensor> stored = stored_tensors(encoded.layout);
   std::vector<std::vector<std::byte>> small;
-  for (size_t i = 1; i < encoded.parts.size(); ++i) small.push_back(checkpoint.read(encoded.parts[i]));
-  return std::make_unique<WeightDecoder>(encoded.layout, std::move(small));
+  size_t part = 1;
+  for (size_t i = 1; i < stored.size(); ++i)
+    small.push_back(stored[i].suffix == "weight_shape" ? shape_bytes(encoded.layout)
+                                                       : checkpoint.read(encoded.parts.at(part++)));
+  return about(tensor, [&] { return std::make_unique<WeightDecoder>(encoded.layout, std::move(small)); });
 }
 
 // The tensor whose bytes are read.
@@ -25,7 +49,7 @@ const CheckpointTensor& codes_of(const CheckpointTensor& tensor) {
 WeightReader::WeightReader(const Checkpoint& checkpoint, const CheckpointTensor& tensor)
     : checkpoint_(&checkpoint), tensor_(&tensor) {
   if (tensor.encoded)
-    decoder_ = make_decoder(checkpoint, *tensor.encoded);
+    decoder_ = make_decoder(checkpoint, tensor);
   else if (!info(tensor.info.dtype).editable)
     throw Error(tensor.info.name, fmt::format("cannot be computed with: its dtype is {}", info(tensor.info.dtype).name),
                 "convert the checkpoint to BF16, F16 or F32 first");
@@ -54,7 +78,7 @@ void WeightReader::load(const Block& block, const std::vector<std::byte>& bytes,
                         MatrixView<T> out) const {
   const int64_t width = stored_row_bytes(block.cols);
   const std::byte* first = bytes.data() + (tile.row - block.row) * width + stored_row_bytes(tile.col - block.col);
-  if (decoder_) return decoder_->decode(tile.row, tile.col, first, width, out);
+  if (decoder_) return about(*tensor_, [&] { decoder_->decode(tile.row, tile.col, first, width, out); });
   for (int64_t i = 0; i < tile.rows; ++i) spinor::load(tensor_->info.dtype, first + i * width, out.row(i), tile.cols);
 }
 
