@@ -260,6 +260,35 @@ bool store_all(const T* src, std::byte* dst, int64_t n) {
   return hn::AllTrue(db, hn::Eq(bad, hn::Zero(db)));
 }
 
+// Doubles to BF16 by way of floats. That rounds twice, which shows only where the float lies halfway between two BF16
+// values: vectors with such a float, or with one that becomes infinite or NaN, go the exact way.
+bool store_bf16(const double* src, std::byte* dst, int64_t n) {
+  bool finite = true;
+  int64_t i = 0;
+#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+  const hn::ScalableTag<float> d;
+  const hn::Half<decltype(d)> dh;
+  const As<double, decltype(dh)> dd;
+  const hn::RebindToSigned<decltype(d)> di;
+  constexpr int64_t half = hn::MaxLanes(dd);
+  for (; i + 2 * half <= n; i += 2 * half) {
+    const auto low = hn::DemoteTo(dh, hn::LoadU(dd, src + i)), high = hn::DemoteTo(dh, hn::LoadU(dd, src + i + half));
+    const auto v = hn::Combine(d, high, low);
+    const auto bits = hn::BitCast(di, v);
+    const auto halfway = hn::Eq(hn::ShiftLeft<16>(bits), hn::Set(di, INT32_MIN));
+    const auto large = hn::Gt(hn::And(bits, hn::Set(di, INT32_MAX)), hn::Set(di, 0x7f7f7fff));
+    if (HWY_UNLIKELY(!hn::AllFalse(di, hn::Or(halfway, large)))) {
+      finite &= store_all<BF16>(src + i, dst + i * 2, 2 * half);
+    } else {
+      const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(di, 1));
+      const auto near = hn::BitCast(d, hn::Add(bits, hn::Add(odd, hn::Set(di, 0x7fff))));
+      write(from_float(d, BF16(), near), As<uint16_t, decltype(d)>(), dst + i * 2);
+    }
+  }
+#endif
+  return store_all<BF16>(src + i, dst + i * 2, n - i) && finite;
+}
+
 // dtype is one of the four.
 template <typename T>
 void load_any(DType dtype, const std::byte* src, T* dst, int64_t n) {
@@ -274,6 +303,7 @@ bool store_any(DType dtype, const T* src, std::byte* dst, int64_t n) {
   if (dtype == DType::F64) return store_all<F64>(src, dst, n);
   if (dtype == DType::F32) return store_all<F32>(src, dst, n);
   if (dtype == DType::F16) return store_all<F16>(src, dst, n);
+  if constexpr (std::is_same_v<T, double>) return store_bf16(src, dst, n);
   return store_all<BF16>(src, dst, n);
 }
 
