@@ -11,6 +11,7 @@
 #include "spinor/base/error.h"
 #include "spinor/linalg/gemm.h"
 #include "spinor/linalg/inverse.h"
+#include "spinor/linalg/scale.h"
 
 namespace spinor {
 namespace {
@@ -78,18 +79,13 @@ void copy(MatrixView<const T> from, MatrixView<T> to) {
 template <typename T>
 void multiply_columns(MatrixView<T> x, const std::vector<float>& signs) {
   if (signs.empty()) return;
-  for (int64_t i = 0; i < x.rows; ++i) {
-    T* row = x.row(i);
-    for (int64_t j = 0; j < x.cols; ++j) row[j] *= static_cast<T>(signs[static_cast<size_t>(j)]);
-  }
+  for (int64_t i = 0; i < x.rows; ++i) scale(x.row(i), signs.data(), x.cols);
 }
 
 template <typename T>
 void multiply_rows(MatrixView<T> x, const std::vector<float>& signs) {
-  for (size_t i = 0; i < signs.size(); ++i) {
-    T* row = x.row(static_cast<int64_t>(i));
-    for (int64_t j = 0; signs[i] < 0 && j < x.cols; ++j) row[j] = -row[j];
-  }
+  for (size_t i = 0; i < signs.size(); ++i)
+    if (signs[i] < 0) negate(x.row(static_cast<int64_t>(i)), x.cols);
 }
 
 // x (rows, n) <- x R. With a permutation: x P goes to scratch, and back as z P^T.

@@ -10,6 +10,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/linalg/convert.h"
+#include "spinor/linalg/scale.h"
 #include "spinor/model/encoded_weight.h"
 
 namespace spinor {
@@ -47,11 +48,8 @@ void center_rows(MatrixView<T> x) {
 }
 
 template <typename T>
-void scale_columns(MatrixView<T> x, const T* scale) {
-  for (int64_t i = 0; i < x.rows; ++i) {
-    T* row = x.row(i);
-    for (int64_t j = 0; j < x.cols; ++j) row[j] *= scale[j];
-  }
+void scale_columns(MatrixView<T> x, const T* by) {
+  for (int64_t i = 0; i < x.rows; ++i) scale(x.row(i), by, x.cols);
 }
 
 template <typename T>
