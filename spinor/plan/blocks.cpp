@@ -10,8 +10,10 @@ namespace {
 // row, so it is made wide: 32 MiB hold 4096 columns of an 8B model's down_proj, 8 KiB a read.
 constexpr int64_t kRowBlockBytes = 1 << 18;
 constexpr int64_t kPanelBytes = 32 << 20;
-// Fast transforms want a tile in the L2 cache (1 MiB of double); dense products want one large enough to pay for
-// packing.
+// Fast transforms want a tile inside the L2 cache: whole rows 128 KiB of double, since they pay nothing for being few;
+// columns more, since a tile of them wants whole cache lines of the file. Dense products want one large enough to pay
+// for packing.
+constexpr int64_t kRowTileElements = 1 << 14;
 constexpr int64_t kTileElements = 1 << 17;
 constexpr int64_t kDenseTileElements = 1 << 21;
 // A tile may grow to this to hold whole groups; beyond it, groups are observed in a pass of their own.
@@ -80,7 +82,7 @@ Cut cut(int64_t rows, int64_t cols, int64_t element_bytes, std::span<const Edit>
   Cut c{.rows = rows, .cols = cols};
   if (rows == 0 || cols == 0) return c;
   Step step = step_of(cols, edits);
-  const int64_t tile_elements = step.dense ? kDenseTileElements : kTileElements;
+  const int64_t tile_elements = step.dense ? kDenseTileElements : step.rows == 1 ? kRowTileElements : kTileElements;
   step.rows = std::min(rows, std::lcm(step.rows, codes.rows));
   step.cols = std::min(cols, std::lcm(step.cols, codes.cols));
   if (step.rows < rows || step.cols == cols) {  // rows can be taken apart, or nothing can
