@@ -223,4 +223,8 @@ std::vector<std::byte> Checkpoint::read(const CheckpointTensor& tensor) const {
   return bytes;
 }
 
+void Checkpoint::expect_reads(const CheckpointTensor& tensor) const {
+  (*data_->shards)[static_cast<size_t>(tensor.file)].expect_reads(tensor.info.begin, tensor.info.bytes());
+}
+
 }  // namespace spinor

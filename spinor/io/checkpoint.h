@@ -49,6 +49,8 @@ class Checkpoint {
   void read(const CheckpointTensor& tensor, int64_t offset, std::span<std::byte> out) const;
   // All bytes of the tensor; for norms, biases and tests.
   std::vector<std::byte> read(const CheckpointTensor& tensor) const;
+  // A hint: all of it will be read, in small pieces.
+  void expect_reads(const CheckpointTensor& tensor) const;
 
  private:
   struct Data;

@@ -30,14 +30,25 @@ constexpr const char* kIndex = "model.safetensors.index.json";
 
 struct OutputShard {
   explicit OutputShard(File f) : file(std::move(f)) {}
+  // Bytes before this one are not written again, as far as anybody knows who has written up to `end`. A tensor that is
+  // written in parts of rows shares pages between its parts: until it is finished it stays in the cache, else the
+  // kernel would read them back from the disk part by part.
+  int64_t settled(int64_t end) {
+    const std::lock_guard lock(mutex);
+    return in_parts.empty() ? end : std::min(end, *in_parts.begin());
+  }
+
   File file;
   std::atomic<int64_t> written = 0;
+  std::mutex mutex;            // guards:
+  std::set<int64_t> in_parts;  // where the unfinished tensors begin that are written in parts of rows
 };
 
 struct OutputTensor {
   size_t shard = 0;
   const TensorInfo* info = nullptr;
   std::atomic<int64_t> written = 0;       // bytes, by this run
+  std::atomic<bool> in_parts = false;     // of rows
   std::mutex mutex;                       // guards:
   RowDigest rows;                         // of what was written in whole rows
   std::atomic<bool> done = false;         // by this run
@@ -255,13 +266,17 @@ void CheckpointWriter::write(const std::string& name, int64_t offset, std::span<
     rows.add(offset / row, row, bytes);
     const std::lock_guard lock(tensor.mutex);
     tensor.rows.add(rows);
+  } else if (!tensor.in_parts.exchange(true)) {
+    const std::lock_guard lock(shard.mutex);
+    shard.in_parts.insert(tensor.info->begin);
   }
   tensor.written += count;
   // Early and often, so that disk and processor work at the same time and the last fsync has little left to do.
   const int64_t before = shard.written.fetch_add(count);
   if (before / kWritebackBytes != (before + count) / kWritebackBytes) {
-    shard.file.drop_cache(0, tensor.info->begin + offset);
-    shard.file.start_writeback();
+    const int64_t settled = shard.settled(tensor.info->begin + offset);
+    shard.file.drop_cache(settled);
+    shard.file.start_writeback(settled);
   }
 }
 
@@ -274,6 +289,9 @@ void CheckpointWriter::finish_tensor(const std::string& name, const Json& entry)
   const RowDigest digest = digested ? tensor.rows : digest_of(data_->shards[tensor.shard].file, *tensor.info);
   data_->journal->add({name, digest.hex(), entry});
   tensor.done = true;
+  OutputShard& shard = data_->shards[tensor.shard];
+  const std::lock_guard lock(shard.mutex);
+  shard.in_parts.erase(tensor.info->begin);
 }
 
 void CheckpointWriter::add_text(const fs::path& relative, std::string_view text) {

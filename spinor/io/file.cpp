@@ -133,12 +133,17 @@ void File::write(int64_t offset, std::span<const std::byte> in) {
   }
 }
 
-void File::start_writeback() {
-  (void)::sync_file_range(descriptor_, 0, 0, SYNC_FILE_RANGE_WRITE);
+// To either call 0 bytes are all bytes of the file.
+void File::start_writeback(int64_t end) {
+  if (end > 0) (void)::sync_file_range(descriptor_, 0, end, SYNC_FILE_RANGE_WRITE);
 }
 
-void File::drop_cache(int64_t offset, int64_t bytes) const {
-  (void)::posix_fadvise(descriptor_, offset, bytes, POSIX_FADV_DONTNEED);
+void File::drop_cache(int64_t end) const {
+  if (end > 0) (void)::posix_fadvise(descriptor_, 0, end, POSIX_FADV_DONTNEED);
+}
+
+void File::expect_reads(int64_t offset, int64_t bytes) const {
+  if (bytes > 0) (void)::posix_fadvise(descriptor_, offset, bytes, POSIX_FADV_WILLNEED);
 }
 
 void File::sync() {

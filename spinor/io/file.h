@@ -43,9 +43,11 @@ class File {
   int64_t bytes() const;
   void read(int64_t offset, std::span<std::byte> out) const;  // all of it, or Error
   void write(int64_t offset, std::span<const std::byte> in);  // all of it, or Error (disk full, file size limit)
-  void start_writeback();                                     // a hint: begin writing what is dirty to disk now
-  void drop_cache(int64_t offset, int64_t bytes) const;       // a hint: these bytes will not be read again
   void sync();                                                // fsync
+  // Hints, about all bytes before `end`: write what is dirty to disk now; they will not be read or written again.
+  void start_writeback(int64_t end);
+  void drop_cache(int64_t end) const;
+  void expect_reads(int64_t offset, int64_t bytes) const;  // a hint: fetch these bytes
 
  private:
   File(std::filesystem::path path, int descriptor);

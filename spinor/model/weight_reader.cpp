@@ -68,6 +68,7 @@ void WeightReader::read(const Block& block, std::vector<std::byte>& bytes) const
   const int64_t row_bytes = stored_row_bytes(tensor_->info.cols()), width = stored_row_bytes(block.cols);
   bytes.resize(static_cast<size_t>(block.rows * width));
   if (width == row_bytes) return checkpoint_->read(codes, block.row * row_bytes, bytes);
+  checkpoint_->expect_reads(codes);  // the panels beside this one are next, and a disk dislikes 8 KiB here and there
   for (int64_t i = 0; i < block.rows; ++i)
     checkpoint_->read(codes, (block.row + i) * row_bytes + stored_row_bytes(block.col),
                       std::span(bytes).subspan(static_cast<size_t>(i * width), static_cast<size_t>(width)));
