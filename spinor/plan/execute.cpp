@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <memory>
 #include <numeric>
@@ -15,6 +14,8 @@
 
 namespace spinor {
 namespace {
+
+constexpr int64_t kMostKept = 64 << 20;  // up to six weights are in flight: q, k, v observed, gate and up written
 
 int64_t element_bytes(DType dtype) {
   return info(dtype).bits / 8;
@@ -50,6 +51,11 @@ void center_rows(MatrixView<T> x) {
 template <typename T>
 void scale_columns(MatrixView<T> x, const T* by) {
   for (int64_t i = 0; i < x.rows; ++i) scale(x.row(i), by, x.cols);
+}
+
+template <typename From, typename To>
+void copy(MatrixView<From> from, MatrixView<To> to) {
+  for (int64_t i = 0; i < from.rows; ++i) std::copy_n(from.row(i), from.cols, to.row(i));
 }
 
 template <typename T>
@@ -180,6 +186,12 @@ int observing_passes(const TensorPlan& tensor, DType output) {
   return encoder.passes(holds_groups(tensor_cut(tensor, output), encoder.granularity()));
 }
 
+int64_t kept_bytes(const TensorPlan& tensor, DType output) {
+  if (observing_passes(tensor, output) == 0) return 0;
+  const int64_t bytes = tensor.source->info.elements() * static_cast<int64_t>(sizeof(float));
+  return bytes <= kMostKept ? bytes : 0;
+}
+
 template <typename T>
 TensorProgram<T>::TensorProgram(const RewritePlan& plan, const TensorPlan& tensor, DType output)
     : checkpoint_(&plan.model().checkpoint()), tensor_(&tensor), output_(output), cut_(tensor_cut(tensor, output)) {
@@ -197,10 +209,14 @@ TensorProgram<T>::TensorProgram(const RewritePlan& plan, const TensorPlan& tenso
 }
 
 template <typename T>
+bool TensorProgram<T>::makes_codes() const {
+  return encoder_ && std::holds_alternative<Quantize>(tensor_->edits.back());
+}
+
+template <typename T>
 int64_t TensorProgram<T>::output_row_bytes(int64_t cols) const {
   if (!reader_) return cols;
-  const bool codes = encoder_ && std::holds_alternative<Quantize>(tensor_->edits.back());
-  return codes ? encoder_->row_bytes(cols) : cols * element_bytes(output_);
+  return makes_codes() ? encoder_->row_bytes(cols) : cols * element_bytes(output_);
 }
 
 template <typename T>
@@ -214,14 +230,18 @@ template <typename T>
 MatrixView<T> TensorProgram<T>::edit(const Block& block, const Block& tile, Workspace& work, size_t edits) const {
   const int64_t stride = tile_stride<T>(tile.cols);
   const MatrixView<T> x(aligned(work.tile, tile.rows * stride), tile.rows, tile.cols, stride);
-  reader_->load(block, work.source, tile, x);
-  for (size_t e = 0; e < edits; ++e) {
+  if (observed_) {
+    copy(kept(tile), x);
+  } else {
+    reader_->load(block, work.source, tile, x);
+  }
+  for (size_t e = observed_ ? quantizing_ : 0; e < edits; ++e) {
     std::visit(Editor<T>{x, norms_[e].data() + tile.col, work.scratch}, tensor_->edits[e]);
     if (!std::holds_alternative<QuantizeDequantize>(tensor_->edits[e])) continue;
     const MatrixView<float> y = values(tile, x, work);
     if (!y.data) break;  // x is found out where it is rounded
     encoder_->quantize_dequantize(tile.row, tile.col, y);
-    for (int64_t i = 0; i < x.rows; ++i) std::copy_n(y.row(i), x.cols, x.row(i));
+    copy(y, x);
   }
   return x;
 }
@@ -231,23 +251,37 @@ template <typename T>
 MatrixView<float> TensorProgram<T>::values(const Block& tile, MatrixView<T> x, Workspace& work) const {
   const int64_t stride = tile_stride<float>(tile.cols);
   const MatrixView<float> y(aligned(work.values, tile.rows * stride), tile.rows, tile.cols, stride);
-  uint32_t largest = 0;
+  bool finite = true;
   for (int64_t i = 0; i < x.rows; ++i)
-    for (int64_t j = 0; j < x.cols; ++j) {
-      y(i, j) = static_cast<float>(x(i, j));
-      largest = std::max(largest, std::bit_cast<uint32_t>(y(i, j)) & 0x7fffffff);
-    }
-  return std::isfinite(std::bit_cast<float>(largest)) ? y : MatrixView<float>();
+    finite &= store(DType::F32, x.row(i), reinterpret_cast<std::byte*>(y.row(i)), x.cols);
+  return finite ? y : MatrixView<float>();
+}
+
+// The place of a tile among the kept values.
+template <typename T>
+MatrixView<float> TensorProgram<T>::kept(const Block& tile) const {
+  return MatrixView<float>(kept_.get(), cut_.rows, cut_.cols).block(tile.row, tile.col, tile.rows, tile.cols);
 }
 
 template <typename T>
 void TensorProgram<T>::observe(int pass, const Block& block, Workspace& work) const {
-  read(block, work);
+  std::call_once(keeping_, [this] {
+    const int64_t bytes = kept_bytes(*tensor_, output_);
+    if (bytes > 0) kept_ = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(bytes) / sizeof(float));
+  });
+  if (!observed_) read(block, work);
   for (const Block& tile : cut_.tiles(block)) {
-    const MatrixView<float> x = values(tile, edit(block, tile, work, quantizing_), work);
+    const MatrixView<float> x = observed_ ? kept(tile) : values(tile, edit(block, tile, work, quantizing_), work);
     if (!x.data) fail_not_finite(block, tile, work);
     encoder_->observe(pass, tile.row, tile.col, x);
+    if (kept_ && !observed_) copy(x, kept(tile));
   }
+}
+
+template <typename T>
+void TensorProgram<T>::end_pass(int pass) {
+  encoder_->end_pass(pass);
+  observed_ = kept_ != nullptr;
 }
 
 template <typename T>
@@ -258,17 +292,29 @@ void TensorProgram<T>::compute(const Block& block, Workspace& work) const {
     return;
   }
   work.output.resize(static_cast<size_t>(block.rows * output_row_bytes(block.cols)));
+  if (observed_ && makes_codes()) {
+    for (const Block& tile : cut_.tiles(block))
+      encoder_->encode(tile.row, tile.col, kept(tile), place(block, tile, work), output_row_bytes(block.cols));
+    return;
+  }
   compute_tiles(block, work, [&](const Block& tile, MatrixView<T> x) {
     if (!round(block, tile, x, work)) fail_not_finite(block, tile, work);
   });
+}
+
+// The tile's place in work.output.
+template <typename T>
+std::byte* TensorProgram<T>::place(const Block& block, const Block& tile, Workspace& work) const {
+  return work.output.data() + (tile.row - block.row) * output_row_bytes(block.cols) +
+         output_row_bytes(tile.col - block.col);
 }
 
 // Into the tile's place in work.output. False if a value is not finite, or too large for the dtype.
 template <typename T>
 bool TensorProgram<T>::round(const Block& block, const Block& tile, MatrixView<T> x, Workspace& work) const {
   const int64_t width = output_row_bytes(block.cols);
-  std::byte* out = work.output.data() + (tile.row - block.row) * width + output_row_bytes(tile.col - block.col);
-  if (encoder_ && std::holds_alternative<Quantize>(tensor_->edits.back())) {
+  std::byte* out = place(block, tile, work);
+  if (makes_codes()) {
     const MatrixView<float> y = values(tile, x, work);
     if (y.data) encoder_->encode(tile.row, tile.col, y, out, width);
     return y.data != nullptr;
@@ -281,6 +327,7 @@ bool TensorProgram<T>::round(const Block& block, const Block& tile, MatrixView<T
 template <typename T>
 void TensorProgram<T>::fail_not_finite(const Block& block, const Block& tile, Workspace& work) const {
   Matrix<T> source(tile.rows, tile.cols);
+  read(block, work);
   reader_->load(block, work.source, tile, source.view());
   const auto bad = std::ranges::find_if(source.data, [](T v) { return !std::isfinite(v); });
   if (bad == source.data.end())

@@ -149,6 +149,7 @@ class Saver {
     const TensorPlan* tensor;
     DType output;
     std::vector<TensorInfo> outputs;
+    int passes = 0;                 // observing ones
     std::atomic<int64_t> left = 0;  // blocks to write
     std::once_flag once = {};
     std::unique_ptr<TensorProgram<T>> program = {};
@@ -169,11 +170,14 @@ class Saver {
       const DType output = output_dtype(tensor, options_);
       Job& job = *jobs_.emplace_back(std::make_unique<Job>(&tensor, output, output_tensors(tensor, output)));
       const bool finished = resume(job);
-      job.left = tensor_cut(tensor, output).blocks();
+      const Cut cut = tensor_cut(tensor, output);
+      job.left = cut.blocks();
       if (job.left == 0 && !finished) finish_tensor(job);
       const WeightQuantization* quantization = quantization_of(tensor.edits);
-      scheduled.push_back({.passes = observing_passes(tensor, output),
+      job.passes = observing_passes(tensor, output);
+      scheduled.push_back({.passes = job.passes,
                            .blocks = job.left,
+                           .block_elements = cut.block_rows * cut.block_cols,
                            .fused = quantization ? quantization->fused : std::string(),
                            .written = !finished});
     }
@@ -212,10 +216,14 @@ class Saver {
     Job& job = *jobs_[step.tensor];
     std::call_once(job.once, [&] { job.program = std::make_unique<TensorProgram<T>>(plan_, *job.tensor, job.output); });
     const Block block = job.program->cut().block(step.block);
-    if (!step.writes) return job.program->observe(step.pass, block, work);
+    if (!step.writes) {
+      job.program->observe(step.pass, block, work);
+      if (step.pass == 0) digest_source(job, block, work.source);
+      return;
+    }
     job.program->compute(block, work);
     write(job, block, work.output);
-    digest_source(job, block, work.source);
+    if (job.passes == 0) digest_source(job, block, work.source);
     if (job.left.fetch_sub(1) == 1) {
       finish_tensor(job);
       job.program.reset();
@@ -224,7 +232,7 @@ class Saver {
   }
 
   void end_pass(std::span<const size_t> tensors, int pass) {
-    for (const size_t t : tensors) jobs_[t]->program->encoder()->end_pass(pass);
+    for (const size_t t : tensors) jobs_[t]->program->end_pass(pass);
     if (tensors.size() == 1) return;
     float largest = 0;
     for (const size_t t : tensors) largest = std::max(largest, jobs_[t]->program->encoder()->largest_magnitude());
@@ -334,6 +342,7 @@ SaveSize save_size(const RewritePlan& plan, const SaveOptions& options) {
   const int64_t threads = options.threads > 0 ? options.threads : default_threads();
   const int64_t number = plan.precision == Precision::float64 ? sizeof(double) : sizeof(float);
   SaveSize size;
+  std::map<std::string, int64_t> kept;  // by weight, or by weights that are fused
   for (const OnlineTensor& online : online_tensors(plan, model_dtype(plan, options)))
     size.bytes += checked_bytes(online.info.dtype, online.info.shape, online.info.name);
   for (const TensorPlan& tensor : plan.tensors()) {
@@ -342,11 +351,17 @@ SaveSize save_size(const RewritePlan& plan, const SaveOptions& options) {
     const Cut cut = tensor_cut(tensor, output);
     for (const TensorInfo& info : output_tensors(tensor, output))
       size.bytes += checked_bytes(info.dtype, info.shape, info.name);
+    const WeightQuantization* quantization = quantization_of(tensor.edits);
+    kept[quantization && !quantization->fused.empty() ? quantization->fused : tensor.name] +=
+        kept_bytes(tensor, output);
     const int64_t block = cut.block_rows * cut.block_cols, tile = cut.tile_rows * cut.tile_cols;
-    const int64_t values = quantization_of(tensor.edits) ? sizeof(float) : 0;
+    const int64_t values = quantization ? sizeof(float) : 0;
     size.memory =
         std::max(size.memory, threads * (block * (source_bits + output_bits) / 8 + tile * (2 * number + values)));
   }
+  int64_t most = 0;
+  for (const auto& [name, bytes] : kept) most = std::max(most, bytes);
+  size.memory += 3 * most;  // two are observed while another is written
   return size;
 }
 

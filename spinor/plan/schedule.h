@@ -13,7 +13,7 @@ namespace spinor {
 
 struct ScheduledTensor {
   int passes = 0;  // over all blocks, before any of them can be written
-  int64_t blocks = 0;
+  int64_t blocks = 0, block_elements = 1;
   std::string fused = {};  // tensors with the same name here observe together; empty: alone
   bool written = true;     // false: only observed, because a fused one needs it
 };
@@ -47,6 +47,8 @@ class Schedule {
     std::vector<int64_t> left;  // by observing pass: blocks that are not done; guarded by mutex_
     int finished = 0;           // passes; guarded by mutex_
   };
+
+  void order(std::span<const ScheduledTensor> tensors);
 
   std::vector<Group> groups_;
   std::vector<size_t> group_of_;

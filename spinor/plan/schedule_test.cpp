@@ -11,9 +11,12 @@ namespace spinor {
 namespace {
 
 std::vector<ScheduledTensor> example() {
-  return {{.passes = 0, .blocks = 3}, {.passes = 1, .blocks = 2, .fused = "qkv"},
-          {.passes = 2, .blocks = 4}, {.passes = 1, .blocks = 1, .fused = "qkv", .written = false},
-          {.passes = 0, .blocks = 0}, {.passes = 3, .blocks = 2}};
+  return {{.passes = 0, .blocks = 3},
+          {.passes = 1, .blocks = 2, .fused = "qkv"},
+          {.passes = 2, .blocks = 4, .block_elements = 9},
+          {.passes = 1, .blocks = 1, .fused = "qkv", .written = false},
+          {.passes = 0, .blocks = 0},
+          {.passes = 3, .blocks = 2}};
 }
 
 TEST(Schedule, TakesEveryPassOfEveryBlockOnce) {
