@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whole checkpoints: `spinor rotate` against `cp` of as many bytes as it writes, in turn, both ending in fsync.
 
-    rotate_bench.py build/spinor [--shapes llama-1b ...] [--rounds 5] [--directory DIR] [--peer PYTHON]
+    rotate_bench.py build/spinor [--shapes llama-1b ...] [--layers N] [--rounds 5] [--directory DIR] [--peer PYTHON]
 
 Prints markdown. "cold" evicts the input of either from the page cache before each run, "warm" reads it first. The ratio
 is the median of the ratios of neighbours, so a slow minute of the disk hits both sides. Peak memory: /usr/bin/time.
@@ -19,7 +19,7 @@ from pathlib import Path
 import make_checkpoint
 
 R1R2 = ["--rotations", "R1,R2", "--transform-type"]
-HERE = Path(__file__).resolve().parent
+PEER = Path(__file__).resolve().with_name("peer_oneshot.py")
 
 
 def files(directory):
@@ -109,13 +109,20 @@ def against_cp(given, work):
     print("\n| checkpoint | type | input | GB in / out | cp s | rotate s | ratio | GB/s | peak MB |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for name in given.shapes:
-        source = make_checkpoint.make(name, work / "source")
+        source = make_checkpoint.make(name, work / "source", given.layers)
         sync(source)
         for state in given.cache:
             rotation = Rotation(given.spinor, source, work / "out", "random-hadamard")
             rows = paired(rotation, source, work / "copy", state, given.rounds)
             report_pairs(name, "random-hadamard", state, source, work / "out", rows)
         shutil.rmtree(work)
+
+
+def peer_recipe(transform_type, path):
+    path.write_text(
+        f"bench_stage:\n  bench_modifiers:\n    SpinQuantModifier: {{rotations: [R1, R2], transform_type: {transform_type}}}\n"
+    )
+    return path
 
 
 def against_peer(given, work):
@@ -130,7 +137,9 @@ def against_peer(given, work):
             seconds, peak = rotation.run()
             shutil.rmtree(work / "out")
             prepare_cache(source, "warm")
-            peer_seconds, peer_peak = timed(given.peer, HERE / "peer_rotate.py", source, work / "peer", theirs)
+            peer_seconds, peer_peak = timed(
+                given.peer, PEER, source, work / "peer", peer_recipe(theirs, work / "recipe.yaml")
+            )
             shutil.rmtree(work / "peer")
             print(
                 f"| {name} | {ours} | {seconds:.2f} | {peak:.0f} | {theirs} | {peer_seconds:.1f} | {peer_peak:.0f} | "
@@ -144,6 +153,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("spinor", type=Path)
     parser.add_argument("--shapes", nargs="+", choices=make_checkpoint.SHAPES, default=["llama-1b"])
+    parser.add_argument("--layers", type=int, help="fewer than the model has, to save time and disk")
     parser.add_argument("--cache", nargs="+", choices=["cold", "warm"], default=["cold", "warm"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--directory", type=Path, default=Path(".cache/bench"), help="deleted afterwards")
