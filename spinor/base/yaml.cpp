@@ -17,6 +17,9 @@ namespace spinor {
 namespace {
 
 constexpr size_t kMaxDepth = 64;
+constexpr int64_t kMaxCopied = 10'000;  // values that aliases stand for, all together
+// llm-compressor saves an enum as a call of its class with a list of one value.
+constexpr std::string_view kEnumTag = "tag:yaml.org,2002:python/object/apply:compressed_tensors.";
 
 enum class Plain { null, yes, no, integer, floating, infinite, base60, date, merge };
 
@@ -68,6 +71,13 @@ bool read_floating(std::string digits, Json& out) {
   return error == std::errc() && end == digits.data() + digits.size();
 }
 
+int64_t count_values(const Json& value) {
+  int64_t count = 1;
+  if (value.is_structured())
+    for (const Json& child : value) count += count_values(child);
+  return count;
+}
+
 std::string escape_pointer(std::string_view key) {
   std::string out;
   for (const char c : key) out += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
@@ -86,7 +96,7 @@ class Builder final : public YAML::EventHandler {
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { scalar(mark, "?", anchor, ""); }
-  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { refuse_anchor(mark); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override { alias(mark, anchors_.at(anchor)); }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& text) override {
     scalar(mark, tag, anchor, text);
@@ -99,7 +109,15 @@ class Builder final : public YAML::EventHandler {
                   YAML::EmitterStyle::value) override {
     open(mark, tag, anchor, Json::object());
   }
-  void OnSequenceEnd() override { open_.pop_back(); }
+  void OnSequenceEnd() override {
+    const Open closed = open_.back();
+    open_.pop_back();
+    if (!closed.is_enum) return;
+    if (closed.value->size() != 1 || closed.value->front().is_structured())
+      fail(document_.lines.at(closed.pointer) - 1, "an enum has one value");
+    Json value = closed.value->front();
+    *closed.value = std::move(value);
+  }
   void OnMapEnd() override { open_.pop_back(); }
 
  private:
@@ -108,21 +126,38 @@ class Builder final : public YAML::EventHandler {
     std::string pointer;
     std::string key;
     bool has_key = false;  // a map's next event is the value of `key`
+    bool is_enum = false;
   };
-
-  [[noreturn]] void refuse_anchor(const YAML::Mark& mark) const {
-    fail(mark.line, "anchors, aliases and merge keys are not supported", "write the value out");
-  }
 
   bool expects_key() const { return !open_.empty() && open_.back().value->is_object() && !open_.back().has_key; }
 
   void scalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& text) {
-    if (anchor) refuse_anchor(mark);
     const bool is_text = tag == "!" || tag == "tag:yaml.org,2002:str";
     if (!is_text && tag != "?" && !tag.empty()) fail(mark.line, "the tag " + tag + " is not supported", "remove it");
     Json value = is_text ? Json(text) : resolve(mark, text);
     if (expects_key()) return key(mark, value, text);
+    remember(anchor, next_pointer());
     insert(mark, std::move(value));
+  }
+
+  void remember(YAML::anchor_t anchor, const std::string& pointer) {
+    if (anchor) anchors_[anchor] = pointer;
+  }
+
+  // A copy of the value at `from`, with the lines of what it holds.
+  void alias(const YAML::Mark& mark, const std::string& from) {
+    if (expects_key()) fail(mark.line, "a key must be text");
+    for (const Open& open : open_)
+      if (open.pointer == from) fail(mark.line, "an alias stands for a value that it is a part of");
+    Json value = document_.value.at(Json::json_pointer(from));
+    copied_ += count_values(value);
+    if (copied_ > kMaxCopied) fail(mark.line, "aliases stand for more than " + std::to_string(kMaxCopied) + " values");
+    const std::string to = next_pointer();
+    insert(mark, std::move(value));
+    Lines lines;
+    for (const auto& [pointer, line] : document_.lines)
+      if (pointer.starts_with(from + "/")) lines[to + pointer.substr(from.size())] = line;
+    document_.lines.merge(lines);
   }
 
   void key(const YAML::Mark& mark, const Json& value, const std::string& text) {
@@ -160,9 +195,17 @@ class Builder final : public YAML::EventHandler {
       case Plain::date:
         fail(mark.line, text + " is a date in YAML", "put it in quotes");
       case Plain::merge:
-        refuse_anchor(mark);
+        fail(mark.line, "merge keys are not supported", "write the values out");
     }
     fail(mark.line, "the number " + text + " is out of range");
+  }
+
+  // Where insert() puts its value.
+  std::string next_pointer() const {
+    if (open_.empty()) return "";
+    const Open& parent = open_.back();
+    return parent.pointer + "/" +
+           (parent.value->is_object() ? escape_pointer(parent.key) : std::to_string(parent.value->size()));
   }
 
   Json* insert(const YAML::Mark& mark, Json value) {
@@ -178,22 +221,21 @@ class Builder final : public YAML::EventHandler {
   }
 
   void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, Json value) {
-    if (anchor) refuse_anchor(mark);
-    if (tag != "?" && tag != "!" && !tag.empty()) fail(mark.line, "the tag " + tag + " is not supported", "remove it");
+    const bool is_enum = tag.starts_with(kEnumTag) && value.is_array();
+    if (!is_enum && tag != "?" && tag != "!" && !tag.empty())
+      fail(mark.line, "the tag " + tag + " is not supported", "remove it");
     if (expects_key()) fail(mark.line, "a key must be text");
     if (open_.size() == kMaxDepth) fail(mark.line, "nested deeper than " + std::to_string(kMaxDepth));
-    std::string pointer;
-    if (!open_.empty()) {
-      const Open& parent = open_.back();
-      pointer = parent.pointer + "/" +
-                (parent.value->is_object() ? escape_pointer(parent.key) : std::to_string(parent.value->size()));
-    }
+    std::string pointer = next_pointer();
+    remember(anchor, pointer);
     Json* inserted = insert(mark, std::move(value));
-    open_.push_back({inserted, std::move(pointer), {}, false});
+    open_.push_back({inserted, std::move(pointer), {}, false, is_enum});
   }
 
   Document document_;
   std::vector<Open> open_;
+  std::map<YAML::anchor_t, std::string> anchors_;  // the pointers of what they name
+  int64_t copied_ = 0;
 };
 
 }  // namespace

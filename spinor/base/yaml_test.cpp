@@ -1,5 +1,6 @@
 #include "spinor/base/yaml.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -80,10 +81,7 @@ TEST(Yaml, EscapesSlashesInPointers) {
 }
 
 TEST(Yaml, RefusesWhatARecipeNeverNeeds) {
-  EXPECT_EQ(message("a: &x 1\nb: *x\n"),
-            "recipe.yaml:1: anchors, aliases and merge keys are not supported; write the value out");
-  EXPECT_EQ(message("a:\n  <<: {b: 1}"),
-            "recipe.yaml:2: anchors, aliases and merge keys are not supported; write the value out");
+  EXPECT_EQ(message("a:\n  <<: {b: 1}"), "recipe.yaml:2: merge keys are not supported; write the values out");
   EXPECT_EQ(message("a: !!python/object/apply:os.system [x]"),
             "recipe.yaml:1: the tag tag:yaml.org,2002:python/object/apply:os.system is not supported; remove it");
   EXPECT_EQ(message("a: !!int '1'"), "recipe.yaml:1: the tag tag:yaml.org,2002:int is not supported; remove it");
@@ -94,6 +92,26 @@ TEST(Yaml, RefusesWhatARecipeNeverNeeds) {
   EXPECT_EQ(message("a: .inf"), "recipe.yaml:1: .inf is not supported; write a finite number");
   EXPECT_EQ(message("a: 1:30"), "recipe.yaml:1: 1:30 is a base-60 number in YAML 1.1; put it in quotes");
   EXPECT_EQ(message("a: 2024-05-01"), "recipe.yaml:1: 2024-05-01 is a date in YAML; put it in quotes");
+}
+
+TEST(Yaml, AnAliasIsACopy) {
+  const Document document = parse_yaml("a: &x {b: [1, &y two]}\nc: [*x, *y]\nd: &z text\ne: *z\n", "x");
+  EXPECT_EQ(document.value.dump(), R"({"a":{"b":[1,"two"]},"c":[{"b":[1,"two"]},"two"],"d":"text","e":"text"})");
+  EXPECT_EQ(document.lines.at("/c/0"), 2);
+  EXPECT_EQ(document.lines.at("/c/0/b/1"), 1);
+  EXPECT_EQ(message("a: &x [*x]"), "recipe.yaml:1: an alias stands for a value that it is a part of");
+  EXPECT_NE(message("a: *x"), "no error");
+  std::string laughs = "a0: &a0 [1]\n";
+  for (int i = 1; i < 30; ++i) laughs += fmt::format("a{0}: &a{0} [*a{1}, *a{1}, *a{1}]\n", i, i - 1);
+  EXPECT_NE(message(laughs).find("aliases stand for more than 10000 values"), std::string::npos);
+}
+
+TEST(Yaml, ReadsTheEnumsThatLlmCompressorSaves) {
+  const std::string tag = "!!python/object/apply:compressed_tensors.quantization.quant_args.QuantizationType ";
+  EXPECT_EQ(parse_yaml("a: &i " + tag + "[int]\nb: *i\nc: " + tag + "\n- float\n", "x").value.dump(),
+            R"({"a":"int","b":"int","c":"float"})");
+  EXPECT_EQ(message("a: " + tag + "[int, float]"), "recipe.yaml:1: an enum has one value");
+  EXPECT_EQ(message("a: " + tag + "[[int]]"), "recipe.yaml:1: an enum has one value");
 }
 
 TEST(Yaml, RefusesNumbersOutOfRange) {
