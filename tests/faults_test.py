@@ -1,8 +1,9 @@
-"""What can happen to a running `rotate`: killed, started twice, another job's leftovers, a full or read-only disk.
+"""What can happen to a running `rotate` or `quantize`: killed, started twice, another job's leftovers, a full or read-only disk.
 
 There is never half an OUT.
 """
 
+import dataclasses
 import hashlib
 import os
 import random
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +25,21 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import make_checkpoint  # noqa: E402
 
 OPTIONS = ["--transform-type", "random-hadamard", "--max-shard-size", "40MB", "--quiet"]
+# W8A8 has weights that are observed before they are written, and some that are not.
+COMMANDS = {"rotate": OPTIONS, "quantize": [*OPTIONS, "--rotations", "R1,R2", "--scheme", "W8A8"]}
+
+
+@dataclasses.dataclass
+class Job:
+    """A command, and what it makes when nothing disturbs it: digests of the files, in so many seconds."""
+
+    name: str
+    model: Path
+    digests: dict = dataclasses.field(default_factory=dict)
+    seconds: float = 0
+
+    def arguments(self, out, *more):
+        return [self.name, self.model, out, *COMMANDS[self.name], *more]
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +53,20 @@ def digests(directory):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.iterdir())}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(model, tmp_path_factory):
-    """Digests of the output, and the seconds it takes."""
+@pytest.fixture(scope="module", params=COMMANDS)
+def job(request, model, tmp_path_factory):
+    made = Job(request.param, model)
     out = tmp_path_factory.mktemp("undisturbed") / "out"
     start = time.perf_counter()
-    spinor("rotate", model, out, *OPTIONS)
-    seconds = time.perf_counter() - start
-    found = digests(out)
+    spinor(*made.arguments(out))
+    made.seconds = time.perf_counter() - start
+    made.digests = digests(out)
     shutil.rmtree(out)
-    return found, seconds
+    return made
 
 
-def start(model, out, *more):
-    return subprocess.Popen(
-        [BINARY, "rotate", model, out, *OPTIONS, *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+def start(job, out, *more):
+    return subprocess.Popen([BINARY, *job.arguments(out, *more)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def partial(out):
@@ -69,125 +84,123 @@ def kill(process):
     process.communicate()
 
 
-def interrupted(model, out, seconds, *more):
+def interrupted(job, out, seconds, *more):
     """Leaves OUT.partial of a run that was killed after some seconds of work. False if it was faster."""
-    process = start(model, out, *more)
+    process = start(job, out, *more)
     wait_for(partial(out), process)
     time.sleep(seconds)
     kill(process)
     return partial(out).exists()
 
 
-def test_a_killed_run_leaves_nothing_and_resumes_to_the_same_bytes(model, undisturbed, tmp_path):
-    expected, seconds = undisturbed
+def test_a_killed_run_leaves_nothing_and_resumes_to_the_same_bytes(job, tmp_path):
     draw = random.Random(20240527)
     out = tmp_path / "out"
     moments = 0
     while moments < 8:
-        if interrupted(model, out, draw.uniform(0, seconds)):
+        if interrupted(job, out, draw.uniform(0, job.seconds)):
             assert not out.exists()
             moments += 1
         else:
             shutil.rmtree(out)
-    spinor("rotate", model, out, *OPTIONS)
-    assert digests(out) == expected
+    spinor(*job.arguments(out))
+    assert digests(out) == job.digests
     assert not partial(out).exists()
 
 
-def test_every_interruption_alone_resumes_to_the_same_bytes(model, undisturbed, tmp_path):
-    expected, seconds = undisturbed
+def test_every_interruption_alone_resumes_to_the_same_bytes(job, tmp_path):
     for part in (0.05, 0.3, 0.6):
         out = tmp_path / f"out-{part}"
-        interrupted(model, out, part * seconds)
+        interrupted(job, out, part * job.seconds)
         if not out.exists():
-            spinor("rotate", model, out, *OPTIONS)
-        assert digests(out) == expected
+            spinor(*job.arguments(out))
+        assert digests(out) == job.digests
         shutil.rmtree(out)
 
 
-def test_a_corrupted_leftover_is_not_trusted(model, undisturbed, tmp_path):
-    expected, seconds = undisturbed
+def test_a_corrupted_leftover_is_not_trusted(job, tmp_path):
     out = tmp_path / "out"
-    assert interrupted(model, out, 0.5 * seconds)
+    assert interrupted(job, out, 0.5 * job.seconds)
     for shard in partial(out).glob("*.safetensors"):
         with open(shard, "r+b") as file:
             file.seek(os.path.getsize(shard) // 2)
             file.write(b"\x12\x34" * 2048)
-    spinor("rotate", model, out, *OPTIONS)
-    assert digests(out) == expected
+    spinor(*job.arguments(out))
+    assert digests(out) == job.digests
 
 
-def test_other_options_refuse_the_leftover_and_say_how_to_discard_it(model, undisturbed, tmp_path):
+def test_other_options_refuse_the_leftover_and_say_how_to_discard_it(job, tmp_path):
     out = tmp_path / "out"
-    assert interrupted(model, out, 0.2 * undisturbed[1])
-    message = refused("rotate", model, out, *OPTIONS, "--seed", "3")
+    assert interrupted(job, out, 0.2 * job.seconds)
+    message = refused(*job.arguments(out), "--seed", "3")
     assert "out.partial" in message and "seed" in message and "--discard-partial" in message
     assert partial(out).exists() and not out.exists()
-    spinor("rotate", model, out, *OPTIONS, "--seed", "3", "--discard-partial")
-    assert digests(out) != undisturbed[0] and not partial(out).exists()
+    spinor(*job.arguments(out), "--seed", "3", "--discard-partial")
+    assert digests(out) != job.digests and not partial(out).exists()
 
 
-def test_a_changed_source_refuses_the_leftover(model, undisturbed, tmp_path):
+def test_a_changed_source_refuses_the_leftover(job, tmp_path):
     source, out = tmp_path / "source", tmp_path / "out"
-    shutil.copytree(model, source)
-    assert interrupted(source, out, 0.2 * undisturbed[1])
+    shutil.copytree(job.model, source)
+    changed = dataclasses.replace(job, model=source)
+    assert interrupted(changed, out, 0.2 * job.seconds)
     with open(sorted(source.glob("*.safetensors"))[0], "r+b") as file:
         file.seek(-2, os.SEEK_END)
         file.write(b"\x00\x00")
-    message = refused("rotate", source, out, *OPTIONS)
+    message = refused(*changed.arguments(out))
     assert "out.partial" in message and "--discard-partial" in message
     assert not out.exists()
 
 
-def test_two_runs_lock_each_other_out(model, undisturbed, tmp_path):
+def test_two_runs_lock_each_other_out(job, tmp_path):
     out = tmp_path / "out"
-    first = start(model, out)
+    first = start(job, out)
     wait_for(partial(out), first)
     time.sleep(0.05)
     first.send_signal(signal.SIGSTOP)
     try:
-        assert "out.partial" in refused("rotate", model, out, *OPTIONS)
-        assert "out.partial" in refused("rotate", model, out, *OPTIONS, "--discard-partial")
+        assert "out.partial" in refused(*job.arguments(out))
+        assert "out.partial" in refused(*job.arguments(out), "--discard-partial")
     finally:
         first.send_signal(signal.SIGCONT)
     assert first.wait() == 0, first.stderr.read()
-    assert digests(out) == undisturbed[0]
+    assert digests(out) == job.digests
 
 
-def test_out_must_not_be_the_model_or_inside_it(model, tmp_path):
-    before = digests(model)
+def test_out_must_not_be_the_model_or_inside_it(job, tmp_path):
+    before = digests(job.model)
     link = tmp_path / "link"
-    link.symlink_to(model)
-    for out in (model, model / "sub" / "..", model / "out", link):
-        refused("rotate", model, out, *OPTIONS)
-        refused("rotate", model, out, *OPTIONS, "--force")
-    assert digests(model) == before
+    link.symlink_to(job.model)
+    for out in (job.model, job.model / "sub" / "..", job.model / "out", link):
+        refused(*job.arguments(out))
+        refused(*job.arguments(out), "--force")
+    assert digests(job.model) == before
 
 
-def test_an_existing_out_is_kept_until_its_replacement_is_complete(model, undisturbed, tmp_path):
+def test_an_existing_out_is_kept_until_its_replacement_is_complete(job, tmp_path):
     out = tmp_path / "out"
-    spinor("rotate", model, out, *OPTIONS, "--seed", "3")
+    spinor(*job.arguments(out), "--seed", "3")
     earlier = digests(out)
-    assert "--force" in refused("rotate", model, out, *OPTIONS)
-    assert interrupted(model, out, 0.3 * undisturbed[1], "--force")
+    assert "--force" in refused(*job.arguments(out))
+    assert interrupted(job, out, 0.3 * job.seconds, "--force")
     assert digests(out) == earlier
-    spinor("rotate", model, out, *OPTIONS, "--force")
-    assert digests(out) == undisturbed[0]
+    spinor(*job.arguments(out), "--force")
+    assert digests(out) == job.digests
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_force_does_not_replace_what_is_not_a_checkpoint(model, tmp_path):
+def test_force_does_not_replace_what_is_not_a_checkpoint(job, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "precious").write_text("old")
-    assert "not a checkpoint" in refused("rotate", model, out, *OPTIONS, "--force")
+    assert "not a checkpoint" in refused(*job.arguments(out), "--force")
     assert (out / "precious").read_text() == "old"
 
 
-def test_a_file_size_limit_is_an_error_not_a_crash(model, tmp_path):
+def test_a_file_size_limit_is_an_error_not_a_crash(job, tmp_path):
     out = tmp_path / "out"
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10**7, 10**7))
-    message = refused("rotate", model, out, *OPTIONS, preexec_fn=limit)
+    message = refused(*job.arguments(out), preexec_fn=limit)
     assert "model-00001-of-" in message
     assert not out.exists()
 
@@ -213,24 +226,24 @@ def mount(tmp_path):
         subprocess.run(["umount", "--lazy", directory], check=True)
 
 
-def test_a_full_disk_is_an_error_and_leaves_no_out(model, mount):
+def test_a_full_disk_is_an_error_and_leaves_no_out(job, mount):
     directory = mount("size=64m")
-    message = refused("rotate", model, directory / "out", *OPTIONS)
+    message = refused(*job.arguments(directory / "out"))
     assert "space" in message.lower(), message
     assert not (directory / "out").exists()
 
 
-def test_a_read_only_disk_is_an_error(model, mount):
+def test_a_read_only_disk_is_an_error(job, mount):
     directory = mount("size=64m,ro")
-    message = refused("rotate", model, directory / "out", *OPTIONS)
+    message = refused(*job.arguments(directory / "out"))
     assert "read-only" in message.lower(), message
 
 
-def test_the_number_of_threads_does_not_change_a_byte(model, undisturbed, tmp_path):
+def test_the_number_of_threads_does_not_change_a_byte(job, tmp_path):
     for threads in (1, 2, 3):
         out = tmp_path / "out"
-        spinor("rotate", model, out, *OPTIONS, "--threads", threads)
-        assert digests(out) == undisturbed[0], f"{threads} threads"
+        spinor(*job.arguments(out), "--threads", threads)
+        assert digests(out) == job.digests, f"{threads} threads"
         shutil.rmtree(out)
 
 

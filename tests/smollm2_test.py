@@ -1,12 +1,15 @@
-"""A real model keeps its logits. Runs where `make demo` has already fetched it: tests fetch nothing."""
+"""A real model keeps its logits, and is read by transformers in every scheme that needs no data. Runs where `make demo` has already fetched it: tests fetch nothing."""
 
+import json
 import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from command import ROOT, spinor
 from logits import difference, load, logits
+from quantize_client_test import SCHEMES, WEIGHT_ONLY, dequantized
 
 sys.path.insert(0, str(ROOT / "demo"))
 import smollm2  # noqa: E402
@@ -14,13 +17,50 @@ import smollm2  # noqa: E402
 SOURCE = smollm2.CACHE / "float32"
 
 
-@pytest.mark.skipif(not SOURCE.exists(), reason="SmolLM2 is not in .cache; make demo fetches it")
+pytestmark = pytest.mark.skipif(not SOURCE.exists(), reason="SmolLM2 is not in .cache; make demo fetches it")
+TOKENS = torch.randint(3, 49000, (1, 96), generator=torch.Generator().manual_seed(4))
+
+
 @pytest.mark.parametrize("transform_type", ["random-hadamard", "random-orthogonal"])
 def test_smollm2_keeps_its_logits(tmp_path, transform_type):
     out = tmp_path / "out"
     spinor("rotate", SOURCE, out, "--transform-type", transform_type, "--quiet")
     spinor("verify", SOURCE, out)
-    tokens = torch.randint(3, 49000, (1, 96), generator=torch.Generator().manual_seed(4))
-    largest, rms = difference(*(logits(load(path, torch.float32), tokens) for path in (SOURCE, out)))
+    largest, rms = difference(*(logits(load(path, torch.float32), TOKENS) for path in (SOURCE, out)))
     # Thirty layers of float32 activations on both sides.
     assert largest <= 1e-4 and rms <= 1e-5
+
+
+INT = {"W4A16": (4, True), "W8A16": (8, True), "W3A16": (3, True), "W5A16": (5, True), "W4A16_ASYM": (4, False)}
+
+
+def recipe(scheme, path):
+    """Rotations R1 and R2, and the scheme; its integers in groups of 64, because 128 does not divide 576."""
+    quantization = {"scheme": scheme, "ignore": ["lm_head"]}
+    if scheme in INT:
+        bits, symmetric = INT[scheme]
+        weights = {"num_bits": bits, "symmetric": symmetric, "group_size": 64}
+        quantization = {"config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}}, "ignore": ["lm_head"]}
+    elif scheme in ("W4A8", "W4AFP8"):
+        inputs = {"num_bits": 8, "type": "float" if "FP" in scheme else "int", "strategy": "token", "dynamic": True}
+        group = {"targets": ["Linear"], "weights": {"num_bits": 4, "group_size": 64}, "input_activations": inputs}
+        quantization = {"config_groups": {"group_0": group}, "ignore": ["lm_head"]}
+    spinquant = {"rotations": ["R1", "R2"], "transform_type": "random-hadamard"}
+    modifiers = {"SpinQuantModifier": spinquant, "QuantizationModifier": quantization}
+    path.write_text(json.dumps({"test_stage": {"test_modifiers": modifiers}}))
+    return path
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_transformers_reads_smollm2(tmp_path, scheme):
+    out, dense = tmp_path / "out", tmp_path / "dense"
+    # In bfloat16, because some formats of compressed-tensors compute in nothing else.
+    spinor("quantize", SOURCE, out, "--recipe", recipe(scheme, tmp_path / "recipe.json"), "--dtype", "bfloat16", "--quiet")
+    spinor("dequantize", out, dense, "--quiet")
+    theirs = dequantized(out)
+    for name, tensor in load_file(dense / "model.safetensors").items():
+        assert torch.equal(theirs[name], tensor), name
+    if scheme in WEIGHT_ONLY:
+        packed, plain = (logits(load(path, torch.bfloat16), TOKENS) for path in (out, dense))
+        assert torch.equal(packed, plain)
