@@ -1,5 +1,5 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
-.PHONY: help build test demo bench bench-peer fuzz asan tsan format
+.PHONY: help build test demo bench bench-peer check-vllm fuzz asan tsan tidy neon format
 .DEFAULT_GOAL := help
 
 JOBS ?= $(shell nproc)
@@ -14,8 +14,11 @@ help:
 	@echo 'make demo        rotate, verify and compare SmolLM2-135M-Instruct'
 	@echo 'make bench       kernels against memcpy, whole checkpoints against cp, as markdown'
 	@echo 'make bench-peer  whole checkpoints against llm-compressor (installs it into .venv-peer)'
+	@echo 'make check-vllm  quantized checkpoints in vLLM on the CPU (installs it into .venv-vllm)'
 	@echo 'make fuzz        every libFuzzer target for FUZZ_SECONDS=$(FUZZ_SECONDS) (clang-19)'
 	@echo 'make asan tsan   unit tests under sanitizers'
+	@echo 'make tidy        clang-tidy-19 over every source file'
+	@echo 'make neon        compiles the kernels for AArch64 (g++-aarch64-linux-gnu)'
 	@echo 'make format      clang-format every source file'
 
 build: packages
@@ -33,10 +36,17 @@ bench: build client
 	@tools/build.sh release $(BENCHES)
 	@$(PYTHON) benchmarks/kernel_bench.py build/release
 	@$(PYTHON) benchmarks/rotate_bench.py build/spinor
+	@$(PYTHON) benchmarks/quantize_bench.py build/spinor
 
 bench-peer: build client
 	@tools/venv.sh .venv-peer requirements-peer.txt
 	@$(PYTHON) benchmarks/rotate_bench.py build/spinor --shapes llama-1b --peer .venv-peer/bin/python
+	@$(PYTHON) benchmarks/quantize_bench.py build/spinor --peer .venv-peer/bin/python
+
+check-vllm: build client
+	@tools/venv.sh .venv-vllm requirements-vllm.txt
+	@.venv-vllm/bin/python -m pip uninstall -qqy torchvision torchaudio torchcodec  # they do not match its torch
+	@$(PYTHON) -m pytest -q -rs -s tests/vllm_test.py
 
 fuzz: packages
 	@tools/packages.sh clang-19 libclang-rt-19-dev
@@ -46,6 +56,16 @@ fuzz: packages
 asan tsan: packages
 	@tools/build.sh $@ all
 	@ctest --preset $@ --parallel $(JOBS)
+
+tidy: packages
+	@tools/packages.sh clang-tidy-19
+	@cmake --preset release >/dev/null
+	@git ls-files 'spinor/*.cpp' 'cli/*.cpp' | grep -v '_fuzz.cpp$$' | \
+	  xargs -P $(JOBS) -n 4 clang-tidy-19 -p build/release --quiet --extra-arg=-Wno-unknown-warning-option
+
+neon: packages
+	@tools/packages.sh g++-aarch64-linux-gnu
+	@tools/neon.sh
 
 format:
 	@git ls-files '*.h' '*.cpp' | xargs $$(command -v clang-format-19 || echo clang-format) -i
