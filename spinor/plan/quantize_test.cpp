@@ -99,8 +99,20 @@ TEST_F(QuantizePlan, ObservesFirstWhereAGroupIsLargerThanATile) {
     plan.edit_weight(down, MultiplyLeft{Rotation::hadamard(Hadamard::sylvester(1024)), "R1'"});
     plan.edit_weight(down, Quantize{{.args = args, .format = format}});
     EXPECT_EQ(observing_passes(planned(plan, name), DType::F32), passes);
+    EXPECT_EQ(kept_bytes(planned(plan, name), DType::F32), passes * 1024 * 4096 * 4);
     check(plan, name);
   }
+}
+
+TEST_F(QuantizePlan, EditsAgainWhatIsTooLargeToKeep) {
+  const Model model = make({.hidden = 2048, .layers = 1, .intermediate = 8448});
+  const std::string name = "model.layers.0.mlp.down_proj.weight";
+  RewritePlan plan(model);
+  const Module& down = *model.find("model.layers.0.mlp.down_proj");
+  plan.edit_weight(down, MultiplyLeft{Rotation::hadamard(Hadamard::sylvester(2048)), "R1'"});
+  plan.edit_weight(down, Quantize{{.args = ints(8, channel), .format = "int-quantized"}});
+  EXPECT_EQ(kept_bytes(planned(plan, name), DType::F32), 0);
+  check(plan, name);
 }
 
 TEST_F(QuantizePlan, FusedWeightsShareTheirGlobalScale) {
