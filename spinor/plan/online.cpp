@@ -28,7 +28,9 @@ std::vector<const OnlineTransform*> in_module_order(const RewritePlan& plan) {
     order.push_back(&online);
     if (!places.contains(online.module)) places.emplace(online.module, place_of(plan.model().modules(), online.module));
   }
-  std::ranges::stable_sort(order, {}, [&](const OnlineTransform* online) { return places.at(online->module); });
+  // By module, then in the order of the plan, which is that of the addresses.
+  std::ranges::sort(order, {},
+                    [&](const OnlineTransform* online) { return std::pair(places.at(online->module), online); });
   return order;
 }
 
