@@ -71,6 +71,16 @@ bool read_floating(std::string digits, Json& out) {
   return error == std::errc() && end == digits.data() + digits.size();
 }
 
+// JSON knows, and would refuse to print it later.
+bool is_utf8(const std::string& text) {
+  try {
+    (void)Json(text).dump();
+    return true;
+  } catch (const Json::type_error&) {
+    return false;
+  }
+}
+
 int64_t count_values(const Json& value) {
   int64_t count = 1;
   if (value.is_structured())
@@ -132,6 +142,7 @@ class Builder final : public YAML::EventHandler {
   bool expects_key() const { return !open_.empty() && open_.back().value->is_object() && !open_.back().has_key; }
 
   void scalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& text) {
+    if (!is_utf8(text)) fail(mark.line, "holds bytes that are not UTF-8");
     const bool is_text = tag == "!" || tag == "tag:yaml.org,2002:str";
     if (!is_text && tag != "?" && !tag.empty()) fail(mark.line, "the tag " + tag + " is not supported", "remove it");
     Json value = is_text ? Json(text) : resolve(mark, text);

@@ -127,6 +127,11 @@ TEST(Yaml, SaysWhereMalformedTextStops) {
     EXPECT_NE(message(text), "no error") << text;
 }
 
+TEST(Yaml, RefusesWhatIsNotUtf8) {
+  EXPECT_EQ(message("a: 1\nb: x\x9cy"), "recipe.yaml:2: holds bytes that are not UTF-8");
+  EXPECT_EQ(message("\xff\x80: 1").find("no error"), std::string::npos);
+}
+
 TEST(Yaml, LimitsTheDepth) {
   EXPECT_EQ(message(std::string(64, '[') + std::string(64, ']')), "no error");
   EXPECT_EQ(message(std::string(65, '[') + std::string(65, ']')), "recipe.yaml:1: nested deeper than 64");
