@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import quantize_client_test  # noqa: F401  it names the shape "quantizable"
+from command import ROOT, spinor
 from tiny_models import save
 
 PYTHON = ROOT / ".venv-vllm/bin/python"
