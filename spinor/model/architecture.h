@@ -38,6 +38,22 @@ struct ConfigDefaults {
   std::optional<int64_t> head_dim = {};             // none: hidden_size / num_attention_heads
 };
 
+// Which layers see only the last config.sliding_window tokens.
+enum class WindowRule {
+  none,
+  always,       // all layers, unless sliding_window is null
+  last_layers,  // if use_sliding_window: layer_types, or the layers from max_window_layers on
+  no_rope       // if use_sliding_window: layer_types, or the layers without RoPE
+};
+// What of the forward pass is not said by names and sizes. Defaults are those of the config class.
+struct ForwardRow {
+  WindowRule window = WindowRule::none;
+  std::optional<int64_t> sliding_window = {};  // where config.json has no such key
+  bool multipliers = false;                    // embedding_, residual_ and attention_multiplier, logits_scaling
+  bool no_rope_layers = false;                 // config.no_rope_layers, no_rope_layer_interval
+  double rope_theta = 10000;
+};
+
 struct Architecture {
   std::vector<std::string> names;  // values of config.json "architectures"
   std::string classes;             // "Llama": LlamaModel, LlamaDecoderLayer, LlamaAttention, LlamaMLP, LlamaRMSNorm
@@ -50,9 +66,11 @@ struct Architecture {
                                      "mlp.down_proj"};  // their output is added to the residual stream
   std::string query = "self_attn.q_proj", key = "self_attn.k_proj", value = "self_attn.v_proj",
               output = "self_attn.o_proj";
+  std::string query_norm = {}, key_norm = {};  // of each head, before RoPE
   std::vector<std::string> mlp_in = {"mlp.gate_proj", "mlp.up_proj"}, mlp_out = {"mlp.down_proj"};
   double norm_offset = 0;  // the norm multiplies by offset + w
   ConfigDefaults defaults = {};
+  ForwardRow forward = {};
 };
 
 // A family we know and refuse, with the reason and what is possible instead.

@@ -12,7 +12,7 @@ struct Biases {
 
 // Pre-norm, gated MLP, separate projections: what most families have been since Llama. They differ in biases and
 // defaults.
-Architecture gated_decoder(std::string classes, Biases biases, ConfigDefaults defaults) {
+Architecture gated_decoder(std::string classes, Biases biases, ConfigDefaults defaults, ForwardRow forward = {}) {
   Architecture row;
   row.names = {classes + "ForCausalLM"};
   row.classes = std::move(classes);
@@ -26,27 +26,31 @@ Architecture gated_decoder(std::string classes, Biases biases, ConfigDefaults de
   row.norms = {{"input_layernorm", Size::hidden, {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}},
                {"post_attention_layernorm", Size::hidden, {"mlp.up_proj", "mlp.gate_proj"}}};
   row.defaults = defaults;
+  row.forward = forward;
   return row;
 }
 
 // RMS norms of each head's queries and keys, before RoPE. They do not touch the residual stream.
 Architecture with_qk_norms(Architecture row) {
-  row.norms.push_back({"self_attn.q_norm", Size::head_dim, {}});
-  row.norms.push_back({"self_attn.k_norm", Size::head_dim, {}});
+  row.query_norm = "self_attn.q_norm";
+  row.key_norm = "self_attn.k_norm";
+  for (const std::string& norm : {row.query_norm, row.key_norm}) row.norms.push_back({norm, Size::head_dim, {}});
   return row;
 }
 
 std::vector<Architecture> make_architectures() {
   const Biases by_config = {Bias::attention_bias, Bias::attention_bias, Bias::mlp_bias};
+  const ForwardRow qwen = {.window = WindowRule::last_layers, .sliding_window = 4096};
   return {
       gated_decoder("Llama", by_config, {}),
-      gated_decoder("Mistral", {}, {.num_key_value_heads = 8}),
-      gated_decoder("Qwen2", {.qkv = Bias::always}, {.num_key_value_heads = 32}),
+      gated_decoder("Mistral", {}, {.num_key_value_heads = 8}, {.window = WindowRule::always, .sliding_window = 4096}),
+      gated_decoder("Qwen2", {.qkv = Bias::always}, {.num_key_value_heads = 32}, qwen),
       with_qk_norms(gated_decoder("Qwen3", {.qkv = Bias::attention_bias, .output = Bias::attention_bias},
-                                  {.num_key_value_heads = 32, .head_dim = 128})),
-      gated_decoder("Granite", by_config, {}),  // its multipliers are scalars, which commute with a rotation
+                                  {.num_key_value_heads = 32, .head_dim = 128}, qwen)),
+      gated_decoder("Granite", by_config, {}, {.multipliers = true}),  // scalars, which commute with a rotation
       // Layers without RoPE have the same tensors.
-      gated_decoder("SmolLM3", by_config, {.tie_word_embeddings = true, .num_key_value_heads = 4}),
+      gated_decoder("SmolLM3", by_config, {.tie_word_embeddings = true, .num_key_value_heads = 4},
+                    {.window = WindowRule::no_rope, .no_rope_layers = true, .rope_theta = 2000000}),
   };
 }
 
