@@ -20,6 +20,8 @@ struct Numbers {
   int bias = 0;                   // of integers: the byte is (code + bias) mod 256
   DType arithmetic = DType::F32;  // BF16, F16: results of every operation of quantize and add_errors are rounded to it
 
+  bool operator==(const Numbers&) const = default;
+
   float lowest() const;
   float highest() const;
 };

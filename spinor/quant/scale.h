@@ -19,6 +19,8 @@ struct ScaleRule {
   DType dtype = DType::F32;  // of a plain scale; what it is rounded to
   float global = 1;          // of e4m3: stored scale / global is what codes are multiplied by
 
+  bool operator==(const ScaleRule&) const = default;
+
   // The scale as it is stored, and the zero point. Never 0; infinite if the dtype cannot hold it.
   Affine stored(Range range) const;
   // What codes stand for.
