@@ -209,6 +209,10 @@ bool Rotation::stores_the_same(const Rotation& other) const {
   return !is_dense() || (transposed_ == other.transposed_ && inverted_ == other.inverted_);
 }
 
+bool Rotation::same_as(const Rotation& other) const {
+  return data_ == other.data_ && transposed_ == other.transposed_ && inverted_ == other.inverted_;
+}
+
 const std::vector<int64_t>& Rotation::permutation() const {
   static const std::vector<int64_t> none;
   return is_dense() ? none : data_->hadamard()->permutation;

@@ -34,6 +34,7 @@ class Rotation {
   double stored(int64_t i, int64_t j) const;
   bool stores_the_same(const Rotation& other) const;  // one stored matrix serves both
   const std::vector<int64_t>& permutation() const;    // empty: none
+  bool same_as(const Rotation& other) const;          // a copy of it, transposed and inverted alike
   // Whether compressed-tensors can make a Hadamard matrix of this order.
   bool peer_has_order() const;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -42,6 +43,7 @@ struct WeightQuantization {
   QuantizationArithmetic arithmetic = QuantizationArithmetic::exact;
   // Tensors with the same name here share one global scale (nvfp4: q, k, v; gate, up); empty: it has its own.
   std::string fused = {};
+  std::optional<DType> scale_dtype = {};  // of plain scales; none: the output's, as files have it
 };
 // The last edit of a tensor: what the format stores takes the place of the weight.
 struct Quantize {

@@ -101,7 +101,7 @@ void check_edits(const TensorPlan& tensor) {
 
 WeightLayout layout_of(const TensorPlan& tensor, const WeightQuantization& quantization, DType output) {
   const TensorInfo& info = tensor.source->info;
-  return {quantization.args, quantization.format, info.rows(), info.cols(), output};
+  return {quantization.args, quantization.format, info.rows(), info.cols(), quantization.scale_dtype.value_or(output)};
 }
 
 // work(), its Errors about this tensor.

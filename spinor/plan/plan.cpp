@@ -105,6 +105,16 @@ void RewritePlan::untie() {
   if (head.weight == embedding.weight) tensors_.push_back({head.name + ".weight", embedding.weight, {}, 0});
 }
 
+void RewritePlan::dequantize(std::optional<DType> scale_dtype) {
+  for (TensorPlan& tensor : tensors_)
+    for (Edit& edit : tensor.edits)
+      if (auto* quantize = std::get_if<Quantize>(&edit)) {
+        WeightQuantization quantization = std::move(quantize->quantization);
+        quantization.scale_dtype = scale_dtype.value_or(tensor.source->info.dtype);
+        edit = QuantizeDequantize{std::move(quantization)};
+      }
+}
+
 void RewritePlan::set_transform_config(Json config) {
   transform_config_ = std::move(config);
 }

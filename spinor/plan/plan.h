@@ -56,6 +56,9 @@ class RewritePlan {
   void mark_restoring();                       // all edits so far; see TensorPlan
   void set_transform_config(Json config);
   void set_quantization(QuantizationConfig config);
+  // Weights that would be stored quantized become the numbers that their codes stand for. Scales are in `scale_dtype`,
+  // or in the source's dtype.
+  void dequantize(std::optional<DType> scale_dtype = {});
   // Gives a tied head its own tensor, a copy of the embedding with no edits. Nothing to do when not tied.
   void untie();
 

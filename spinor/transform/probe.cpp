@@ -32,18 +32,6 @@ Matrix<double> random_matrix(Random& random, int64_t rows, int64_t cols) {
   return m;
 }
 
-// The unit roundoff of the narrowest editable type OUT stores, but never below what the arithmetic of a rotation itself
-// loses.
-double unit_roundoff(const Checkpoint& output) {
-  double largest = 0x1p-48;
-  for (const CheckpointTensor& tensor : output.tensors()) {
-    if (tensor.info.dtype == DType::BF16) largest = std::max(largest, 0x1p-9);
-    if (tensor.info.dtype == DType::F16) largest = std::max(largest, 0x1p-11);
-    if (tensor.info.dtype == DType::F32) largest = std::max(largest, 0x1p-24);
-  }
-  return largest;
-}
-
 class Prober {
  public:
   Prober(const Model& source, const Model& output, const ProbeOptions& options)
@@ -338,6 +326,16 @@ class Prober {
 };
 
 }  // namespace
+
+double unit_roundoff(const Checkpoint& output) {
+  double largest = 0x1p-48;
+  for (const CheckpointTensor& tensor : output.tensors()) {
+    if (tensor.info.dtype == DType::BF16) largest = std::max(largest, 0x1p-9);
+    if (tensor.info.dtype == DType::F16) largest = std::max(largest, 0x1p-11);
+    if (tensor.info.dtype == DType::F32) largest = std::max(largest, 0x1p-24);
+  }
+  return largest;
+}
 
 bool ProbeReport::passed() const {
   return std::all_of(checks.begin(), checks.end(), [](const ProbeCheck& check) { return check.passed(); });

@@ -30,6 +30,10 @@ struct ProbeReport {
   std::vector<const ProbeCheck*> failures() const;
 };
 
+// The unit roundoff of the narrowest editable type that is stored, but never below what the arithmetic of a rotation
+// itself loses.
+double unit_roundoff(const Checkpoint& output);
+
 struct ProbeOptions {
   uint64_t seed = 1;
   int threads = 0;

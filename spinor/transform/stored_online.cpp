@@ -132,7 +132,7 @@ class StoredGroup {
 
 }  // namespace
 
-RewritePlan start_plan(const Model& model) {
+RewritePlan as_stored(const Model& model) {
   RewritePlan plan(model);
   const QuantizedSource* source = model.quantized_source();
   if (!source || !source->transform_config.is_object() || source->transform_config.empty()) return plan;
@@ -143,6 +143,11 @@ RewritePlan start_plan(const Model& model) {
     for (const TransformArgs& args : scheme.apply)
       if (is_online(args.location)) group.add(args, plan);
   }
+  return plan;
+}
+
+RewritePlan start_plan(const Model& model) {
+  RewritePlan plan = as_stored(model);
   fold_online(plan);
   plan.mark_restoring();
   return plan;
