@@ -9,6 +9,10 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 
+if(SPINOR_TORCH)
+  include(${CMAKE_CURRENT_LIST_DIR}/torch.cmake)
+endif()
+
 if(SPINOR_DEVELOPER)
   find_package(GTest REQUIRED)
   find_package(benchmark REQUIRED)

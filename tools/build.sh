@@ -6,5 +6,6 @@ preset=$1
 shift
 echo "building $* ($preset)"
 mkdir -p build
-cmake --preset "$preset" >"build/$preset.configure.log" 2>&1 || { cat "build/$preset.configure.log" >&2; exit 1; }
+# shellcheck disable=SC2046
+cmake --preset "$preset" $(tools/torch_flags.sh "$preset") >"build/$preset.configure.log" 2>&1 || { cat "build/$preset.configure.log" >&2; exit 1; }
 cmake --build --preset "$preset" --target "$@" -- --quiet

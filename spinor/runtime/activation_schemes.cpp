@@ -1,0 +1,95 @@
+#include "spinor/runtime/activation_schemes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "spinor/base/error.h"
+#include "spinor/linalg/convert.h"
+#include "spinor/model/quantized_source.h"
+
+namespace spinor {
+namespace {
+
+std::optional<QuantizationConfig> declared(const RewritePlan& plan) {
+  if (plan.quantization()) return plan.quantization();
+  const QuantizedSource* source = plan.model().quantized_source();
+  const bool as_stored = std::ranges::all_of(plan.tensors(), [](const TensorPlan& t) { return t.edits.empty(); });
+  if (!source || source->method != "compressed-tensors" || !as_stored) return std::nullopt;
+  const Json& config = source->stored.config();
+  const char* key = config.contains("quantization_config") ? "quantization_config" : "compression_config";
+  return quantization_config_from_json(config.at(key), (source->stored.directory() / "config.json").string());
+}
+
+ActivationQuantizer low_bits(const LowBits& asked) {
+  return ActivationQuantizer(ActivationQuantizer::token_args(asked.bits, asked.symmetric), asked.clip);
+}
+
+float read_number(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
+  if (tensor.info.elements() != 1)
+    throw Error(tensor.info.name, "is not one number", "spinor runs static scales per tensor only");
+  const std::vector<std::byte> bytes = checkpoint.read(tensor);
+  if (tensor.info.dtype == DType::I8) return static_cast<float>(static_cast<int8_t>(bytes.front()));
+  if (!info(tensor.info.dtype).editable)
+    throw Error(tensor.info.name, fmt::format("is stored as {}, which is no scale", info(tensor.info.dtype).name));
+  float value = 0;
+  load(tensor.info.dtype, bytes.data(), &value, 1);
+  return value;
+}
+
+}  // namespace
+
+ActivationSchemes::ActivationSchemes(const RewritePlan& plan, const RuntimeOptions& options)
+    : model_(plan.model()), config_(declared(plan)), activations_(options.activations), kv_(options.kv) {}
+
+std::optional<ActivationQuantizer> ActivationSchemes::input(const Module& linear) const {
+  if (activations_) return linear.layer < 0 ? std::nullopt : std::optional(low_bits(*activations_));
+  const auto* group = config_ ? find_group(*config_, linear) : nullptr;
+  return group ? make(linear.name, group->second.input_activations, "input") : std::nullopt;
+}
+
+std::optional<ActivationQuantizer> ActivationSchemes::output(const Module& linear) const {
+  const auto* group = config_ && !activations_ ? find_group(*config_, linear) : nullptr;
+  return group ? make(linear.name, group->second.output_activations, "output") : std::nullopt;
+}
+
+std::optional<ActivationQuantizer> ActivationSchemes::keys(const std::string& attention) const {
+  return cache(attention, "k");
+}
+
+std::optional<ActivationQuantizer> ActivationSchemes::values(const std::string& attention) const {
+  return cache(attention, "v");
+}
+
+std::optional<ActivationQuantizer> ActivationSchemes::cache(const std::string& attention, const char* prefix) const {
+  if (kv_) return low_bits(*kv_);
+  return config_ ? make(attention, config_->kv_cache_scheme, prefix) : std::nullopt;
+}
+
+std::optional<ActivationQuantizer> ActivationSchemes::make(const std::string& module,
+                                                           const std::optional<QuantizationArgs>& args,
+                                                           const char* prefix) const {
+  if (!args) return std::nullopt;
+  try {
+    return ActivationQuantizer(*args, 1, stored(module, *args, prefix));
+  } catch (const Error& error) {
+    throw Error(module, fmt::format("{} {}: {}", prefix, error.subject(), error.problem()), error.hint());
+  }
+}
+
+StaticActivation ActivationSchemes::stored(const std::string& module, const QuantizationArgs& args,
+                                           const std::string& prefix) const {
+  StaticActivation fixed;
+  if (args.dynamic == QuantizationDynamic::yes || !model_.quantized_source()) return fixed;
+  const Checkpoint& checkpoint = model_.quantized_source()->stored;
+  const auto find = [&](const char* what) { return checkpoint.find(fmt::format("{}.{}_{}", module, prefix, what)); };
+  if (const CheckpointTensor* global = find("global_scale")) fixed.global = read_number(checkpoint, *global);
+  if (const CheckpointTensor* scale = find("scale")) {
+    const CheckpointTensor* zero = find("zero_point");
+    const bool has_zero = zero && !args.symmetric;
+    fixed.affine = Affine{read_number(checkpoint, *scale), has_zero ? read_number(checkpoint, *zero) : 0};
+  }
+  return fixed;
+}
+
+}  // namespace spinor

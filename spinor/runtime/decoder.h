@@ -1,0 +1,53 @@
+// One forward pass for every supported architecture, driven by its row of the table. Inside the runtime only: what
+// others call is in evaluate.h, generate.h and compare.h.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "spinor/plan/plan.h"
+#include "spinor/runtime/options.h"
+
+namespace spinor {
+
+// Keys and values of the tokens so far, transformed and quantized: (sequences, room, heads, head_dim) a layer.
+struct KeyValueCache {
+  std::vector<at::Tensor> keys, values;
+  int64_t length = 0;
+};
+
+// Sees the residual stream after a layer: (sequences, tokens, hidden).
+using LayerVisitor = std::function<void(int64_t layer, const at::Tensor& stream)>;
+
+// Layer by layer: all sequences go through one layer before the next one's weights are made, so that one layer's
+// weights are held at a time; all of them where they fit into options.memory.
+class Decoder {
+ public:
+  // The model that the plan writes, its online transforms and declared quantization of activations included. Errors: an
+  // architecture or a setting that cannot be run.
+  Decoder(const RewritePlan& plan, const RuntimeOptions& options);
+  ~Decoder();
+  Decoder(Decoder&&) noexcept;
+
+  const Model& model() const;
+  // Whether every weight is held after its first use.
+  bool resident() const;
+
+  // An empty cache with room for so many tokens.
+  KeyValueCache make_cache(int64_t sequences, int64_t tokens) const;
+
+  // tokens (sequences, tokens), int64. The residual stream after the final norm: (sequences, tokens, hidden). With a
+  // cache they follow those it holds, and are added to it. Error for a token outside the vocabulary.
+  at::Tensor forward(const at::Tensor& tokens, KeyValueCache* cache = nullptr, const LayerVisitor& visit = {});
+  // (..., hidden) -> (..., vocabulary).
+  at::Tensor logits(const at::Tensor& hidden);
+
+ private:
+  struct Data;
+  std::unique_ptr<Data> data_;
+};
+
+}  // namespace spinor

@@ -1,0 +1,141 @@
+#include "spinor/runtime/evaluate.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "spinor/base/error.h"
+#include "spinor/runtime/decoder.h"
+#include "spinor/runtime/free_memory.h"
+#include "spinor/runtime/score.h"
+
+namespace spinor {
+namespace {
+
+// Windows of one length, as rows of tokens.
+at::Tensor rows_of(std::span<const int32_t> text, std::span<const Window> batch, std::optional<int32_t> bos) {
+  const int64_t lead = bos ? 1 : 0, tokens = batch.front().tokens + lead;
+  at::Tensor rows = at::empty({std::ssize(batch), tokens}, at::kLong);
+  for (size_t i = 0; i < batch.size(); ++i) {
+    int64_t* row = rows.data_ptr<int64_t>() + static_cast<int64_t>(i) * tokens;
+    if (bos) row[0] = *bos;
+    std::copy_n(text.begin() + batch[i].begin, batch[i].tokens, row + lead);
+  }
+  return rows;
+}
+
+// How many windows go through the layers together. Where weights are not held, all that fit: they are made anew for
+// each batch.
+int64_t windows_at_once(const Decoder& decoder, int64_t tokens, const RuntimeOptions& runtime) {
+  if (decoder.resident()) return std::max<int64_t>(1, 4096 / tokens);
+  const int64_t memory = runtime.memory > 0 ? runtime.memory : free_memory() / 2;
+  return std::max<int64_t>(1, memory / 4 / (tokens * decoder.model().hidden_size() * info(runtime.dtype).bits / 8));
+}
+
+class Evaluator {
+ public:
+  Evaluator(const RewritePlan& plan, const RewritePlan* reference, const RuntimeOptions& runtime)
+      : decoder_(plan, runtime) {
+    RuntimeOptions plain = runtime;
+    plain.activations = plain.kv = std::nullopt;
+    if (reference) reference_.emplace(*reference, plain);
+  }
+
+  const Decoder& decoder() const { return decoder_; }
+
+  void add(const at::Tensor& rows, std::span<const Window> batch) {
+    const at::Tensor hidden = decoder_.forward(rows);
+    const at::Tensor expected = reference_ ? reference_->forward(rows) : at::Tensor();
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const auto row = static_cast<int64_t>(i);
+      const int64_t scored = batch[i].scored, first = rows.size(1) - scored;
+      const auto predicting = [&](const at::Tensor& all) { return all.select(0, row).narrow(0, first - 1, scored); };
+      const at::Tensor targets = rows.select(0, row).narrow(0, first, scored);
+      const Head head = [this](const at::Tensor& x) { return decoder_.logits(x); };
+      if (!reference_) {
+        scores_.add(score(predicting(hidden), targets, head));
+        continue;
+      }
+      const Head reference = [this](const at::Tensor& x) { return reference_->logits(x); };
+      scores_.add(score(predicting(hidden), targets, head, predicting(expected), reference));
+    }
+  }
+
+  double perplexity() const { return perplexity_of(scores_.negative_log_likelihood); }
+
+  Evaluation result() const {
+    Evaluation result{.perplexity = perplexity(), .tokens = scores_.tokens};
+    if (!reference_) return result;
+    const auto tokens = static_cast<double>(scores_.tokens);
+    const double deviation = std::sqrt(scores_.reference_variance / tokens);
+    const double logits = tokens * static_cast<double>(decoder_.model().vocabulary_size());
+    result.reference_perplexity = perplexity_of(scores_.reference_negative_log_likelihood);
+    result.divergence = scores_.divergence / tokens;
+    result.top1_agreement = static_cast<double>(scores_.agreements) / tokens;
+    result.logits_rms = std::sqrt(scores_.squared_difference / logits) / deviation;
+    result.logits_max = scores_.largest_difference / deviation;
+    return result;
+  }
+
+ private:
+  double perplexity_of(double negative_log_likelihood) const {
+    return std::exp(negative_log_likelihood / static_cast<double>(scores_.tokens));
+  }
+
+  Decoder decoder_;
+  std::optional<Decoder> reference_;
+  Scores scores_;
+};
+
+Evaluation run(const RewritePlan& plan, const RewritePlan* reference, std::span<const int32_t> text,
+               const EvaluateOptions& options, const RuntimeOptions& runtime, const EvaluateProgress& progress) {
+  const c10::InferenceMode inference;
+  const auto start = std::chrono::steady_clock::now();
+  const std::vector<Window> all = windows(std::ssize(text), options);
+  Evaluator evaluator(plan, reference, runtime);
+  const int64_t step = windows_at_once(evaluator.decoder(), all.front().tokens + 1, runtime);
+  for (int64_t first = 0; first < std::ssize(all); first += step) {
+    const int64_t count = std::min(step, std::ssize(all) - first);
+    const auto batch = std::span(all).subspan(static_cast<size_t>(first), static_cast<size_t>(count));
+    evaluator.add(rows_of(text, batch, options.bos), batch);
+    if (progress) progress(first + count, std::ssize(all), evaluator.perplexity());
+  }
+  Evaluation result = evaluator.result();
+  result.windows = std::ssize(all);
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace
+
+std::vector<Window> windows(int64_t tokens, const EvaluateOptions& options) {
+  const int64_t lead = options.bos ? 1 : 0;
+  if (options.context < 2 || options.stride < 0 || options.stride > options.context - lead)
+    throw Error("windows", fmt::format("of {} tokens cannot begin every {}", options.context, options.stride));
+  const int64_t length = std::min(tokens, options.context - lead);
+  if (length + lead < 2) throw Error("text", fmt::format("has {} tokens: there is nothing to predict", tokens));
+  const int64_t stride = options.stride > 0 ? options.stride : length;
+  std::vector<Window> result;
+  for (int64_t begin = 0; begin + length <= tokens; begin += stride) {
+    if (options.samples > 0 && std::ssize(result) == options.samples) break;
+    const int64_t fresh = begin == 0 || stride == length ? length : stride;
+    result.push_back({begin, length, std::min(fresh, length + lead - 1)});
+  }
+  return result;
+}
+
+Evaluation evaluate(const RewritePlan& plan, std::span<const int32_t> text, const EvaluateOptions& options,
+                    const RuntimeOptions& runtime, const EvaluateProgress& progress) {
+  return run(plan, nullptr, text, options, runtime, progress);
+}
+
+Evaluation evaluate(const RewritePlan& plan, const RewritePlan& reference, std::span<const int32_t> text,
+                    const EvaluateOptions& options, const RuntimeOptions& runtime, const EvaluateProgress& progress) {
+  return run(plan, &reference, text, options, runtime, progress);
+}
+
+}  // namespace spinor

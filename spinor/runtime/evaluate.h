@@ -1,0 +1,51 @@
+// Perplexity of a model on a text, and how far it is from a reference. Needs no header of libtorch.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "spinor/plan/plan.h"
+#include "spinor/runtime/options.h"
+
+namespace spinor {
+
+struct EvaluateOptions {
+  int64_t context = 2048;           // tokens in a window, `bos` included
+  int64_t stride = 0;               // from one window's start to the next's; 0: windows do not overlap
+  int64_t samples = 0;              // only the first so many windows; 0: all
+  std::optional<int32_t> bos = {};  // stands before the text of every window
+};
+
+// Windows of a text. Whole ones only, as the papers count; a text that is shorter than one is one window.
+struct Window {
+  int64_t begin = 0, tokens = 0;  // of the text
+  int64_t scored = 0;             // the last so many of them are predicted; not what an earlier window has predicted
+};
+// Error for a text of fewer than two tokens, and for sizes that make no sense.
+std::vector<Window> windows(int64_t tokens, const EvaluateOptions& options);
+
+struct Evaluation {
+  double perplexity = 0;  // exp of the mean negative log-likelihood of the scored tokens
+  int64_t tokens = 0;     // scored
+  int64_t windows = 0;
+  double seconds = 0;  // weights included
+  // Against the reference, over the same tokens:
+  std::optional<double> reference_perplexity = {}, divergence = {}, top1_agreement = {};
+  std::optional<double> logits_rms = {}, logits_max = {};  // differences in standard deviations of its logits
+};
+
+// Called after each batch with the windows done and the perplexity so far.
+using EvaluateProgress = std::function<void(int64_t done, int64_t all, double perplexity)>;
+
+// Layer by layer over as many windows as options.memory allows. Errors as of Decoder.
+Evaluation evaluate(const RewritePlan& plan, std::span<const int32_t> text, const EvaluateOptions& options,
+                    const RuntimeOptions& runtime, const EvaluateProgress& progress = {});
+// With a reference, which runs in full precision of `runtime`: without its low bits.
+Evaluation evaluate(const RewritePlan& plan, const RewritePlan& reference, std::span<const int32_t> text,
+                    const EvaluateOptions& options, const RuntimeOptions& runtime,
+                    const EvaluateProgress& progress = {});
+
+}  // namespace spinor

@@ -1,0 +1,76 @@
+#include "spinor/runtime/forward_check.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "spinor/base/error.h"
+#include "spinor/runtime/decoder.h"
+#include "spinor/runtime/score.h"
+
+namespace spinor {
+namespace {
+
+constexpr size_t kTokens = 256;  // the products of a layer are a matrix of their square
+
+// A model run once: its last hidden states, and the products of the stream's rows after each layer.
+struct Trace {
+  Decoder decoder;
+  std::vector<at::Tensor> products;
+  at::Tensor hidden;
+
+  Trace(const RewritePlan& plan, const at::Tensor& tokens, const RuntimeOptions& runtime) : decoder(plan, runtime) {
+    hidden = decoder.forward(tokens, nullptr, [this](int64_t, const at::Tensor& stream) {
+      const at::Tensor x = stream.select(0, 0).to(at::kDouble);
+      products.push_back(x.matmul(x.t()));
+    });
+  }
+};
+
+void require_comparable(const Model& source, const Model& output) {
+  if (source.vocabulary_size() != output.vocabulary_size() || source.num_layers() != output.num_layers())
+    throw Error(output.checkpoint().directory().string(),
+                fmt::format("has {} layers and {} tokens, the source {} and {}", output.num_layers(),
+                            output.vocabulary_size(), source.num_layers(), source.vocabulary_size()),
+                "compare a model with the one it was made from");
+}
+
+}  // namespace
+
+std::optional<int64_t> ForwardCheck::first_departure(double bound) const {
+  const auto found = std::ranges::find_if(layers, [&](double error) { return !(error <= bound); });
+  return found == layers.end() ? std::nullopt : std::optional<int64_t>(found - layers.begin());
+}
+
+ForwardCheck check_forward(const RewritePlan& source, const RewritePlan& output, std::span<const int32_t> tokens,
+                           const RuntimeOptions& runtime) {
+  const c10::InferenceMode inference;
+  require_comparable(source.model(), output.model());
+  if (tokens.size() < 2) throw Error("text", "has fewer than two tokens");
+  const std::vector<int64_t> ids(tokens.begin(), tokens.begin() + std::min(tokens.size(), kTokens));
+  const at::Tensor row = at::tensor(ids, at::kLong).unsqueeze(0);
+  Trace expected(source, row, runtime), given(output, row, runtime);
+  ForwardCheck result;
+  for (size_t i = 0; i < expected.products.size(); ++i)
+    result.layers.push_back(
+        ((given.products[i] - expected.products[i]).norm() / expected.products[i].norm()).item<double>());
+  const auto head = [](Trace& trace) { return [&trace](const at::Tensor& x) { return trace.decoder.logits(x); }; };
+  const auto predicting = [&](const Trace& trace) { return trace.hidden.select(0, 0).narrow(0, 0, row.size(1) - 1); };
+  const Scores scores = score(predicting(given), row.select(0, 0).narrow(0, 1, row.size(1) - 1), head(given),
+                              predicting(expected), head(expected));
+  const auto count = static_cast<double>(scores.tokens);
+  const double deviation = std::sqrt(scores.reference_variance / count);
+  result.logits_max = scores.largest_difference / deviation;
+  result.logits_rms =
+      std::sqrt(scores.squared_difference / count / static_cast<double>(source.model().vocabulary_size())) / deviation;
+  result.divergence = scores.divergence / count;
+  result.top1_agreement = static_cast<double>(scores.agreements) / count;
+  result.source_perplexity = std::exp(scores.reference_negative_log_likelihood / count);
+  result.perplexity = std::exp(scores.negative_log_likelihood / count);
+  return result;
+}
+
+}  // namespace spinor

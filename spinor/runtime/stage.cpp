@@ -1,0 +1,89 @@
+#include "spinor/runtime/stage.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+namespace spinor {
+namespace {
+
+constexpr int64_t kBlockElements = 1 << 14;  // 64 KiB of floats: half of a small L2 cache is left for the rest
+
+struct Scratch {
+  std::vector<float> floats, rotated;
+  std::vector<double> rotated_double;
+  ActivationQuantizer::Scratch quantized;
+};
+
+void apply_rows(const Stage& stage, MatrixView<float> x, Scratch& scratch) {
+  for (const Rotation& r : stage.rotations) r.multiply_right(x, scratch.rotated);
+  if (stage.quantizer) stage.quantizer->apply(x, scratch.quantized);
+}
+
+// Codes are found in float32, whatever the model computes in.
+void apply_rows(const Stage& stage, MatrixView<double> x, Scratch& scratch) {
+  for (const Rotation& r : stage.rotations) r.multiply_right(x, scratch.rotated_double);
+  if (!stage.quantizer) return;
+  scratch.floats.assign(x.data, x.data + x.rows * x.cols);
+  stage.quantizer->apply({scratch.floats.data(), x.rows, x.cols}, scratch.quantized);
+  std::ranges::copy(scratch.floats, x.data);
+}
+
+template <typename T>
+void apply_rows(const Stage& stage, MatrixView<T> x, Scratch& scratch) {
+  scratch.floats.assign(x.data, x.data + x.rows * x.cols);
+  apply_rows(stage, MatrixView<float>(scratch.floats.data(), x.rows, x.cols), scratch);
+  std::ranges::copy(scratch.floats, x.data);
+}
+
+template <typename T>
+void apply_typed(const Stage& stage, at::Tensor x) {
+  const int64_t cols = x.size(-1), rows = x.numel() / cols;
+  const int64_t step = std::max<int64_t>(1, kBlockElements / cols);
+  T* data = x.data_ptr<T>();
+  at::parallel_for(0, (rows + step - 1) / step, 1, [&](int64_t begin, int64_t end) {
+    Scratch scratch;
+    for (int64_t first = begin * step; first < std::min(rows, end * step); first += step)
+      apply_rows(stage, MatrixView<T>(data + first * cols, std::min(step, rows - first), cols), scratch);
+  });
+}
+
+at::Tensor matrix_of(const Rotation& r, const at::Tensor& like) {
+  const Matrix<double> m = r.matrix();
+  return at::tensor(m.data, at::kDouble).reshape({m.rows, m.cols}).to(like.options());
+}
+
+void apply_elsewhere(const Stage& stage, at::Tensor x) {
+  for (const Rotation& r : stage.rotations)
+    x.copy_(x.reshape({-1, r.size()}).matmul(matrix_of(r, x)).reshape(x.sizes()));
+  if (!stage.quantizer) return;
+  const at::Tensor host = x.to(at::kCPU).contiguous();
+  apply({{}, stage.quantizer}, host);
+  x.copy_(host);
+}
+
+}  // namespace
+
+bool Stage::same_as(const Stage& other) const {
+  return quantizer == other.quantizer &&
+         std::ranges::equal(rotations, other.rotations,
+                            [](const Rotation& a, const Rotation& b) { return a.same_as(b); });
+}
+
+void apply(const Stage& stage, at::Tensor x) {
+  if (stage.empty() || x.numel() == 0) return;
+  if (!x.is_cpu()) return apply_elsewhere(stage, x);
+  switch (x.scalar_type()) {
+    case at::kFloat:
+      return apply_typed<float>(stage, x);
+    case at::kDouble:
+      return apply_typed<double>(stage, x);
+    case at::kBFloat16:
+      return apply_typed<at::BFloat16>(stage, x);
+    default:
+      return apply_typed<at::Half>(stage, x);
+  }
+}
+
+}  // namespace spinor

@@ -1,0 +1,27 @@
+// What happens to activations on their way into or out of a module: transforms, then quantization.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <vector>
+
+#include "spinor/linalg/rotation.h"
+#include "spinor/quant/activation.h"
+
+namespace spinor {
+
+struct Stage {
+  std::vector<Rotation> rotations;  // in the order in which they act: x <- x blockdiag(r)
+  std::optional<ActivationQuantizer> quantizer;
+
+  bool empty() const { return rotations.empty() && !quantizer; }
+  bool same_as(const Stage& other) const;
+};
+
+// In place on the rows of x, which are its last dimension; contiguous. Rotations go through the fast transform, in
+// float32 (in float64 where x is), and so block by block through the cache. On other devices than the CPU they are
+// dense products.
+void apply(const Stage& stage, at::Tensor x);
+
+}  // namespace spinor

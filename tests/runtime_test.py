@@ -1,0 +1,113 @@
+"""The runtime computes what transformers computes: logits of every family, at once and step by step with the cache."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+from command import spinor
+from logits import difference, load, logits
+from tiny_models import FAMILIES, make
+
+LOGITS = Path(os.environ.get("SPINOR_LOGITS", ""))
+
+# Of the logits' standard deviation. float64: the rounding of two layers. float32: that of both sides.
+BOUND = {torch.float64: 1e-9, torch.float32: 1e-5}
+TOKENS = torch.randint(3, 72, (3, 40), generator=torch.Generator().manual_seed(2))
+
+# What changes the forward pass but no tensor.
+VARIANTS = {
+    "llama linear": ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 4.0}}),
+    "llama dynamic": ("llama", {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}, "max_position_embeddings": 16}),
+    "llama yarn": (
+        "llama",
+        {
+            "rope_scaling": {
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "beta_fast": 4,
+                "beta_slow": 0.5,
+                "original_max_position_embeddings": 16,
+            }
+        },
+    ),
+    "llama llama3": (
+        "llama",
+        {
+            "rope_scaling": {
+                "rope_type": "llama3",
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 16,
+            }
+        },
+    ),
+    "llama theta": ("llama", {"rope_theta": 500.0, "rms_norm_eps": 1e-2, "hidden_act": "gelu"}),
+    "mistral without window": ("mistral", {"sliding_window": None}),
+    "qwen2 window": ("qwen2", {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 1}),
+    "qwen3 window": ("qwen3", {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 1}),
+    "smollm3 window": ("smollm3", {"use_sliding_window": True, "sliding_window": 7}),
+}
+
+
+def computed(directory, dtype, tmp_path, how="all", tokens=TOKENS):
+    ids, out = tmp_path / "tokens.json", tmp_path / "logits"
+    ids.write_text(json.dumps(tokens.tolist()))
+    done = subprocess.run(
+        [LOGITS, directory, ids, str(dtype).removeprefix("torch."), out, how], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return torch.from_numpy(numpy.fromfile(out)).reshape(*tokens.shape, -1)
+
+
+@pytest.mark.parametrize("dtype", BOUND, ids=["float64", "float32"])
+@pytest.mark.parametrize("shape", ["three_heads", "wide_heads"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_are_those_of_transformers(tiny, tmp_path, family, shape, dtype):
+    source, _ = tiny(family, shape, dtype)
+    expected = logits(load(source, dtype), TOKENS)
+    for how in ("all", "steps"):
+        assert difference(expected, computed(source, dtype, tmp_path, how))[0] <= BOUND[dtype], how
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_config_json_says_of_the_forward_pass(tmp_path, name):
+    family, settings = VARIANTS[name]
+    make(family, "wide_heads", torch.float64, **settings).save_pretrained(tmp_path / "model")
+    model = load(tmp_path / "model", torch.float64)
+    expected = logits(model, TOKENS)
+    for how in ("all",) if "dynamic" in name else ("all", "steps"):  # dynamic frequencies depend on the whole length
+        assert difference(expected, computed(tmp_path / "model", torch.float64, tmp_path, how))[0] <= 1e-9, how
+    neutral = make(family, "wide_heads", torch.float64)
+    if "without" not in name:
+        assert difference(expected, logits(neutral, TOKENS))[0] > 1e-3  # the setting is not without effect
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_online_rotations_keep_the_logits(tiny, tmp_path, family):
+    source, _ = tiny(family, "power_of_two", torch.float64)
+    expected = logits(load(source, torch.float64), TOKENS)
+    spinor("rotate", source, tmp_path / "out", "--rotations", "R1,R2,R3,R4", "--quiet")
+    for how in ("all", "steps"):
+        assert difference(expected, computed(tmp_path / "out", torch.float64, tmp_path, how))[0] <= 1e-9, how
+
+
+def test_quip_keeps_the_logits(tiny, tmp_path):
+    source, _ = tiny("llama", "three_heads", torch.float64)
+    expected = logits(load(source, torch.float64), TOKENS)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("default_stage: {default_modifiers: {QuIPModifier: {rotations: [v, u]}}}")
+    spinor("quantize", source, tmp_path / "out", "--recipe", recipe, "--quiet")
+    assert difference(expected, computed(tmp_path / "out", torch.float64, tmp_path))[0] <= 1e-9
+
+
+def test_bfloat16_is_as_near_as_that_of_transformers(tiny, tmp_path):
+    source, _ = tiny("qwen3", "wide_heads", torch.float32)
+    expected = logits(load(source, torch.float32), TOKENS)
+    theirs = difference(expected, logits(load(source, torch.bfloat16), TOKENS))[1]
+    assert difference(expected, computed(source, torch.bfloat16, tmp_path))[1] <= 1.5 * theirs
