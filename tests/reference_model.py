@@ -1,7 +1,7 @@
-"""A dense decoder in plain torch, with rotations and simulated quantization: what spinor's own runtime is tested against.
+"""A dense decoder in plain torch, with rotations and simulated quantization: what spinor's runtime is tested against.
 
-It shares nothing with spinor, nor with transformers' models: a checkpoint directory is read as it lies, every rotation is a
-dense product, and nothing is made fast. It is itself tested against transformers and compressed-tensors.
+It shares nothing with spinor, nor with transformers' models: a checkpoint directory is read as it lies, every rotation
+is a dense product, and nothing is made fast. It is itself tested against transformers and compressed-tensors.
 
     python tests/reference_model.py MODEL TEXT --weights 4,mse --activations 4,asymmetric --kv 4,asymmetric
 """
@@ -27,7 +27,7 @@ LINEARS = [*READERS["input_layernorm"], "self_attn.o_proj", *READERS["post_atten
 class Quantizer:
     """Quantizes and dequantizes every row of a tensor, or groups of its elements, with compressed-tensors' formulas.
 
-    A row is what one scale is for: an output channel of a weight, a token's activations, a token's key or value of one head.
+    A row is what has a scale: an output channel of a weight, a token's activations, a token's key or value of one head.
     """
 
     bits: int
@@ -67,7 +67,7 @@ class Quantizer:
         return ((x / scale + zero).clamp(*self.limits).round() - zero) * scale
 
     def search(self, groups, low, high, maxshrink=0.2, grid=100, norm=2.4, patience=5):
-        """The shrunk range of least sum |error|^norm of each group. Ends when no group of the tensor got better for a while."""
+        """Of each group the shrunk range of least sum |error|^norm. Ends when no group has improved for a while."""
         best = torch.full_like(low, torch.finfo(low.dtype).max)
         best_low, best_high, stale = low, high, 0
         for step in range(int(maxshrink * grid)):
@@ -87,9 +87,9 @@ class Quantizer:
 class Reference:
     """A checkpoint as a function from tokens to logits, in one dtype throughout.
 
-    rotations: {"R1": matrix, ...}, orthogonal; x -> x R. A matrix smaller than what it acts on is repeated as blocks; R2 may
-    be a list, one a layer. R1, R2 and the way back of R4 are folded into the weights, in float64. Transforms that act while
-    the model runs and are stored in the checkpoint are applied without being asked for.
+    rotations: {"R1": matrix, ...}, orthogonal; x -> x R. A matrix smaller than what it acts on is repeated as blocks;
+    R2 may be a list, one a layer. R1, R2 and the way back of R4 are folded into the weights, in float64. Transforms
+    that act while the model runs and are stored in the checkpoint are applied without being asked for.
 
     weights: a Quantizer of the layers' linears, after rotation. activations: of their inputs, after R4.
     keys: after RoPE and R3. values: behind v_proj. The head, the embedding and the queries are never quantized.
@@ -105,7 +105,8 @@ class Reference:
         self.heads = self.config["num_attention_heads"]
         self.head_dim = self.config.get("head_dim") or self.config["hidden_size"] // self.heads
         tensors = read(directory, self.config)
-        self.online = stored_transforms(self.config, tensors, self.layers, self.head_dim)  # {(module, location): matrix}
+        # {(module, location): matrix}
+        self.online = stored_transforms(self.config, tensors, self.layers, self.head_dim)
         if rotations:
             assert not self.online, "the checkpoint has transforms of its own"
             tensors = {name: tensor.double() for name, tensor in tensors.items()}
@@ -358,9 +359,10 @@ def is_target(module, entry, attention):
 
 
 def stored_matrix(tensors, group, scheme, entry, size):
-    """It lies under the first module of its size that uses it, +-1 without 1 / sqrt(size) if it is a Hadamard matrix."""
-    names = [name for name in tensors if f".{group}_" in name and name.endswith(".weight") and len(tensors[name]) == size]
-    names.sort(key=lambda name: f".{group}_{entry['location']}." not in name)  # an inverse has its own, elsewhere
+    """It lies under the first module of its size that uses it; a Hadamard matrix as +-1, without 1 / sqrt(size)."""
+    names = [name for name in tensors if f".{group}_" in name and name.endswith(".weight")]
+    names = [name for name in names if len(tensors[name]) == size]
+    names.sort(key=lambda name: f".{group}_{entry['location']}." not in name)  # an inverse may have its own, elsewhere
     matrix = tensors[names[0]].double()
     permutation = tensors.get(names[0].removesuffix("weight") + "perm")
     if permutation is not None:
