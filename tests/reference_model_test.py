@@ -5,13 +5,14 @@ import json
 
 import pytest
 import torch
+import transformers
 from compressed_tensors.quantization import QuantizationArgs
 from compressed_tensors.quantization.lifecycle import fake_quantize
 from compressed_tensors.quantization.utils import calculate_qparams, compute_dynamic_scales_and_zp
 
 import tiny_models
 from command import spinor
-from logits import TOKENS, difference, load, logits
+from logits import TOKENS, KeepFloat64, difference, load, logits
 from quip_test import RECIPES
 from reference_model import LINEARS, Quantizer, Reference, perplexity
 
@@ -146,6 +147,60 @@ def test_clipping_shrinks_the_range():
     x = torch.tensor([[-1.0, 0.3, 2.0]])
     # The range -0.5 .. 1 in 15 steps of 0.1, of which five are below zero.
     assert torch.allclose(Quantizer(4, symmetric=False, clip=0.5)(x), torch.tensor([[-0.5, 0.3, 1.0]]))
+
+
+def by_peer(x, bits, symmetric, strategy):
+    """compressed-tensors' x, in rows of its last dimension."""
+    args = QuantizationArgs(num_bits=bits, symmetric=symmetric, strategy=strategy, dynamic=strategy == "token")
+    rows = x.flatten(0, -2)
+    scale, zero = calculate_qparams(rows.amin(-1, keepdim=True), rows.amax(-1, keepdim=True), args)
+    return fake_quantize(rows, scale, zero, args).reshape(x.shape)
+
+
+class PeerCache(transformers.DynamicCache):
+    """Keys, rotated by R3 and back, and values, as a quantized cache gives them back."""
+
+    def update(self, keys, values, *arguments, **options):
+        r3 = ROTATIONS["R3"]["R3"]
+        keys = by_peer(keys @ r3, 3, False, "token") @ r3.T
+        return super().update(keys, by_peer(values, 2, False, "token"), *arguments, **options)
+
+
+@torch.no_grad()
+def quantized_by_peers(model):
+    """Transformers' model, W4A5 by compressed-tensors, with R4 before down_proj, and PeerCache.
+
+    All of it asymmetric: a symmetric scale puts the extreme of a row on a tie, at -7.5 of four bits, so that the last
+    bit of a product decides whether it becomes -8 or -7.
+    """
+    r4 = ROTATIONS["R4"]["R4"]
+    for name, module in model.model.layers.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            rotate = r4 if "down_proj" in name else torch.eye(module.in_features, dtype=torch.float64)
+            module.weight.copy_(by_peer(module.weight @ rotate, 4, False, "channel"))
+            module.register_forward_pre_hook(lambda _, x, r=rotate: by_peer(x[0] @ r, 5, False, "token"))
+    with KeepFloat64():
+        return model(TOKENS, past_key_values=PeerCache()).logits
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "granite"])
+def test_a_quantized_model_is_transformers_with_compressed_tensors_in_every_place(tmp_path, family):
+    model = tiny_models.make(family, "three_heads")
+    for name, parameter in model.named_parameters():
+        if "layernorm" in name or name == "model.norm.weight":
+            parameter.data.fill_(1)  # a rotation folds the gains, which would move the activations' ranges
+    model.save_pretrained(tmp_path)
+    reference = Reference(
+        tmp_path,
+        torch.float64,
+        rotations=ROTATIONS["R3"] | ROTATIONS["R4"],
+        weights=Quantizer(4, symmetric=False),
+        activations=Quantizer(5, symmetric=False),
+        keys=Quantizer(3, symmetric=False),
+        values=Quantizer(2, symmetric=False),
+    )
+    expected = quantized_by_peers(load(tmp_path, torch.float64))
+    assert difference(expected, reference.logits(TOKENS))[0] <= 1e-9
 
 
 def exhaustive(row, bits):
