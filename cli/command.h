@@ -23,6 +23,7 @@ Runner quantize_command(CLI::App& app);
 Runner dequantize_command(CLI::App& app);
 Runner plan_command(CLI::App& app);
 Runner inspect_command(CLI::App& app);
+Runner tokenize_command(CLI::App& app);
 Runner verify_command(CLI::App& app);
 
 }  // namespace spinor::cli

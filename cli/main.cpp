@@ -25,6 +25,7 @@ constexpr Command kCommands[] = {
      plan_command},
     {"quantize", "Rotate and quantize a checkpoint and write it to a new directory", quantize_command},
     {"rotate", "Rotate a checkpoint and write it to a new directory", rotate_command},
+    {"tokenize", "Turn a text into the tokens of a model's tokenizer.json, or back", tokenize_command},
     {"verify", "Check that a rotated checkpoint is the same function as its source", verify_command},
 };
 

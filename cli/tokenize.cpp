@@ -1,0 +1,54 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <vector>
+
+#include "cli/command.h"
+#include "spinor/base/fields.h"
+#include "spinor/io/file.h"
+#include "spinor/model/hub.h"
+#include "spinor/tokenizer/tokenizer.h"
+
+namespace spinor::cli {
+namespace {
+
+struct TokenizeCommand {
+  std::string model, text, decode;
+  bool json = false, skip_special = false;
+
+  int run() const {
+    const Tokenizer tokenizer = Tokenizer::load(resolve_model(model));
+    if (!decode.empty()) {
+      std::vector<int> ids;
+      fields_detail::read_any(parse_json(read_text(decode), decode), ids, {"ids", decode});
+      const std::string decoded = tokenizer.decode(ids, skip_special ? SpecialTokens::kSkip : SpecialTokens::kKeep);
+      // Not fmt::print: a text may hold NUL.
+      std::fwrite(decoded.data(), 1, decoded.size(), stdout);
+      return 0;
+    }
+    const std::vector<int32_t> ids = tokenizer.encode(read_text(text));
+    const std::string joined = fmt::format("{}", fmt::join(ids, json ? ", " : " "));
+    fmt::print("{}\n", json ? "[" + joined + "]" : joined);
+    return 0;
+  }
+};
+
+}  // namespace
+
+Runner tokenize_command(CLI::App& app) {
+  const auto command = std::make_shared<TokenizeCommand>();
+  app.add_option("MODEL", command->model,
+                 "A directory with tokenizer.json, or org/name in the local Hugging Face cache")
+      ->required();
+  auto* what = app.add_option_group("what", "One of these");
+  what->add_option("--text", command->text,
+                   "A UTF-8 file: print its tokens; special tokens in it are found, none are added");
+  what->add_option("--decode", command->decode,
+                   "A JSON file with a list of tokens: print their text, and nothing else");
+  what->require_option(1);
+  app.add_flag("--json", command->json, "The tokens as a JSON list");
+  app.add_flag("--skip-special", command->skip_special, "Leave special tokens out of the text");
+  return [command] { return command->run(); };
+}
+
+}  // namespace spinor::cli

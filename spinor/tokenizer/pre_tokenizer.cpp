@@ -1,0 +1,244 @@
+#include "spinor/tokenizer/pre_tokenizer.h"
+
+#include <algorithm>
+
+#include "spinor/tokenizer/byte_alphabet.h"
+#include "spinor/tokenizer/typed_json.h"
+#include "spinor/tokenizer/utf8.h"
+
+namespace spinor {
+namespace {
+
+// GPT-2's, in Oniguruma's syntax.
+constexpr std::string_view kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+// \w+|[^\w\s]+ of Rust, in PCRE2's syntax.
+constexpr std::string_view kRustWords =
+    R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+)";
+
+constexpr EnumName<SplitBehavior> kBehaviors[] = {{SplitBehavior::kRemoved, "Removed"},
+                                                  {SplitBehavior::kIsolated, "Isolated"},
+                                                  {SplitBehavior::kMergedWithPrevious, "MergedWithPrevious"},
+                                                  {SplitBehavior::kMergedWithNext, "MergedWithNext"},
+                                                  {SplitBehavior::kContiguous, "Contiguous"}};
+
+enum class PrependScheme { kFirst, kNever, kAlways };
+constexpr EnumName<PrependScheme> kSchemes[] = {
+    {PrependScheme::kFirst, "first"}, {PrependScheme::kNever, "never"}, {PrependScheme::kAlways, "always"}};
+std::span<const EnumName<PrependScheme>> enum_names(PrependScheme) {
+  return kSchemes;
+}
+
+struct SplitFields {
+  Json pattern;
+  SplitBehavior behavior = SplitBehavior::kIsolated;
+  bool invert = false;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("pattern", pattern, required);
+    v("behavior", behavior, required);
+    v("invert", invert, required);
+  }
+};
+
+struct ByteLevelFields {
+  bool add_prefix_space = true, trim_offsets = true, use_regex = true;  // offsets are nothing to us
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("add_prefix_space", add_prefix_space, required);
+    v("trim_offsets", trim_offsets);
+    v("use_regex", use_regex);
+  }
+};
+
+struct MetaspaceFields {
+  std::string replacement;
+  std::optional<bool> add_prefix_space, split;
+  PrependScheme prepend_scheme = PrependScheme::kAlways;
+  std::optional<std::string> str_rep;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("replacement", replacement, required);
+    v("add_prefix_space", add_prefix_space);
+    v("split", split);
+    v("prepend_scheme", prepend_scheme);
+    v("str_rep", str_rep);
+  }
+};
+
+struct DigitsFields {
+  bool individual_digits = false;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("individual_digits", individual_digits, required);
+  }
+};
+
+struct PunctuationFields {
+  SplitBehavior behavior = SplitBehavior::kIsolated;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("behavior", behavior);
+  }
+};
+
+struct Piece {
+  Match range;
+  bool matched;
+};
+
+// The whole text, cut at the ends of the matches.
+std::vector<Piece> pieces_of(std::string_view text, const Regex& pattern, bool invert) {
+  std::vector<Piece> pieces;
+  size_t last = 0;
+  for (const Match& match : pattern.find_all(text)) {
+    if (match.begin != last) pieces.push_back({{last, match.begin}, invert});
+    pieces.push_back({match, !invert});
+    last = match.end;
+  }
+  if (last != text.size()) pieces.push_back({{last, text.size()}, invert});
+  return pieces;
+}
+
+// Whether a piece continues the word of the one before it, in the order in which the behaviour goes through them.
+bool joins(SplitBehavior behavior, bool matched, bool previous_matched) {
+  if (behavior == SplitBehavior::kContiguous) return matched == previous_matched;
+  if (behavior == SplitBehavior::kIsolated || behavior == SplitBehavior::kRemoved) return false;
+  return matched && !previous_matched;
+}
+
+std::vector<Match> words_of(std::vector<Piece> pieces, SplitBehavior behavior) {
+  const bool backwards = behavior == SplitBehavior::kMergedWithNext;
+  if (backwards) std::ranges::reverse(pieces);
+  std::vector<Match> words;
+  bool previous = false;
+  for (const auto& [range, matched] : pieces) {
+    if (behavior == SplitBehavior::kRemoved && matched) continue;
+    if (joins(behavior, matched, previous) && !words.empty())
+      (backwards ? words.back().begin : words.back().end) = backwards ? range.begin : range.end;
+    else
+      words.push_back(range);
+    previous = matched;
+  }
+  if (backwards) std::ranges::reverse(words);
+  return words;
+}
+
+}  // namespace
+
+std::span<const EnumName<SplitBehavior>> enum_names(SplitBehavior) {
+  return kBehaviors;
+}
+
+// The rows of the table of types.
+struct PreTokenizerParts {
+  using Step = PreTokenizer::Step;
+  using Steps = std::vector<Step>;
+
+  static void split(const Json& json, const Place& place, Steps& steps) {
+    const auto fields = read_part<SplitFields>(json, place);
+    steps.emplace_back(
+        PreTokenizer::Split{Regex::read(fields.pattern, place.key("pattern")), fields.behavior, fields.invert});
+  }
+  static void byte_level(const Json& json, const Place& place, Steps& steps) {
+    const auto fields = read_part<ByteLevelFields>(json, place);
+    if (fields.add_prefix_space) steps.emplace_back(PreTokenizer::Prefix{" ", false});
+    if (fields.use_regex)
+      steps.emplace_back(PreTokenizer::Split{Regex::oniguruma(kGpt2, place), SplitBehavior::kIsolated, false});
+    steps.emplace_back(PreTokenizer::Bytes{});
+  }
+  static void metaspace(const Json& json, const Place& place, Steps& steps) {
+    const auto fields = read_part<MetaspaceFields>(json, place);
+    if (!single_character(fields.replacement)) place.fail(place.name + ".replacement is not one character");
+    const bool never = fields.add_prefix_space == false || fields.prepend_scheme == PrependScheme::kNever;
+    if (fields.add_prefix_space == false && json.contains("prepend_scheme") &&
+        fields.prepend_scheme != PrependScheme::kNever)
+      place.fail(place.name + ".add_prefix_space contradicts its prepend_scheme");
+    const bool first = fields.prepend_scheme == PrependScheme::kFirst;
+    if (!never && first && !steps.empty())
+      place.fail(place.name + ": prepend_scheme 'first' is not supported after other pre-tokenizers");
+    steps.emplace_back(PreTokenizer::ReplaceSpaces{fields.replacement});
+    if (!never) steps.emplace_back(PreTokenizer::Prefix{fields.replacement, first});
+    if (fields.split.value_or(true))
+      steps.emplace_back(
+          PreTokenizer::Split{Regex::literal(fields.replacement), SplitBehavior::kMergedWithNext, false});
+  }
+  static void digits(const Json& json, const Place& place, Steps& steps) {
+    const bool single = read_part<DigitsFields>(json, place).individual_digits;
+    steps.emplace_back(PreTokenizer::Split{Regex::pcre2("\\p{N}", place),
+                                           single ? SplitBehavior::kIsolated : SplitBehavior::kContiguous, false});
+  }
+  static void punctuation(const Json& json, const Place& place, Steps& steps) {
+    const auto fields = read_part<PunctuationFields>(json, place);
+    steps.emplace_back(PreTokenizer::Split{Regex::pcre2("[\\p{P}$+<=>^`|~]", place), fields.behavior, false});
+  }
+  static void whitespace(const Json& json, const Place& place, Steps& steps) {
+    read_part<NoFields>(json, place);
+    steps.emplace_back(PreTokenizer::Split{Regex::pcre2(kRustWords, place), SplitBehavior::kRemoved, true});
+  }
+  static void whitespace_split(const Json& json, const Place& place, Steps& steps) {
+    read_part<NoFields>(json, place);
+    steps.emplace_back(PreTokenizer::Split{Regex::pcre2("\\p{White_Space}", place), SplitBehavior::kRemoved, false});
+  }
+  static void sequence(const Json& json, const Place& place, Steps& steps);
+  static constexpr PartType<Step> kTypes[] = {{"Sequence", sequence},     {"Split", split},
+                                              {"ByteLevel", byte_level},  {"Metaspace", metaspace},
+                                              {"Digits", digits},         {"Punctuation", punctuation},
+                                              {"Whitespace", whitespace}, {"WhitespaceSplit", whitespace_split}};
+};
+
+void PreTokenizerParts::sequence(const Json& json, const Place& place, Steps& steps) {
+  read_sequence<Step>(json, "pretokenizers", kTypes, place, steps);
+}
+
+PreTokenizer PreTokenizer::read(const Json& json, const Place& place) {
+  PreTokenizer pre_tokenizer;
+  if (!json.is_null()) read_steps<Step>(json, PreTokenizerParts::kTypes, place, pre_tokenizer.steps_);
+  return pre_tokenizer;
+}
+
+bool PreTokenizer::depends_on_position() const {
+  return std::ranges::any_of(steps_, [](const Step& step) {
+    const auto* prefix = std::get_if<Prefix>(&step);
+    return prefix && prefix->only_at_start;
+  });
+}
+
+Words PreTokenizer::apply(const Split& split, Words words) {
+  std::vector<Match> ranges;
+  for (const Match& range : words.ranges) {
+    for (const Match& word : words_of(pieces_of(words.word(range), split.pattern, split.invert), split.behavior))
+      if (word.begin != word.end) ranges.push_back({range.begin + word.begin, range.begin + word.end});
+  }
+  words.ranges = std::move(ranges);
+  return words;
+}
+
+Words PreTokenizer::apply(const Step& step, Words words, Position position) {
+  if (const auto* split = std::get_if<Split>(&step)) return apply(*split, std::move(words));
+  Words out;
+  out.text.reserve(words.text.size() + words.text.size() / 4);
+  for (const Match& range : words.ranges) {
+    const std::string_view word = words.word(range);
+    const size_t begin = out.text.size();
+    if (const auto* prefix = std::get_if<Prefix>(&step)) {
+      const bool at_start = position == Position::kStartOfText && range.begin == 0;
+      if (!word.starts_with(prefix->text) && (at_start || !prefix->only_at_start)) out.text += prefix->text;
+      out.text += word;
+    } else if (const auto* spaces = std::get_if<ReplaceSpaces>(&step)) {
+      for (const char byte : word) byte == ' ' ? out.text += spaces->by : out.text += byte;
+    } else {
+      append_as_alphabet(out.text, word);
+    }
+    out.ranges.push_back({begin, out.text.size()});
+  }
+  return out;
+}
+
+Words PreTokenizer::cut(std::string text, Position position) const {
+  Words words{std::move(text), {}};
+  if (!words.text.empty()) words.ranges.push_back({0, words.text.size()});
+  for (const Step& step : steps_) words = apply(step, std::move(words), position);
+  return words;
+}
+
+}  // namespace spinor
