@@ -13,7 +13,7 @@ namespace spinor {
 
 enum class UnicodeForm { kNfc, kNfd, kNfkc, kNfkd };
 
-// The text in a Unicode normalization form, by utf8proc, with the characters that Unicode 12 knew.
+// The text in a Unicode normalization form, by utf8proc, with the characters that Unicode 9 knew.
 std::string normalize_unicode(std::string_view text, UnicodeForm form);
 
 class Normalizer {

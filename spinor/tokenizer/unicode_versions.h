@@ -21,7 +21,7 @@ std::span<const StandIn> stand_ins();
 // The text with stand-ins for its newer characters, its bytes at the same places; `text` itself if there are none.
 std::string_view with_stand_ins(std::string_view text, std::string& storage);
 
-// Characters that the peer's normalization (Unicode 12) leaves alone, and that keep their neighbours apart.
+// Characters that the peer's normalization (Unicode 9) leaves alone, and that keep their neighbours apart.
 bool is_inert(char32_t code);
 
 }  // namespace spinor

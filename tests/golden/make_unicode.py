@@ -1,6 +1,6 @@
 """Writes spinor/tokenizer/unicode_versions.inc: where the Unicode versions of the Hugging Face tokenizers show.
 
-Its expressions know the categories of Unicode 16, its normalization those of Unicode 12; the libraries here know others.
+Its expressions know the categories of Unicode 16, its normalization those of Unicode 9; the libraries here know others.
 Needs a Python with Unicode 14 (3.11), the oldest version that the library under us may have.
 """
 
@@ -60,8 +60,8 @@ def inert(newer):
     found = set(newer)
     for character in CHARACTERS:
         parts = unicodedata.decomposition(character).split()
-        reorders = 0 < unicodedata.combining(character) < 240
-        if reorders and nfd("a\u0345" + character) != "a" + character + "\u0345":
+        pair = "\u0345" + character  # which everything that combines changes places with
+        if unicodedata.combining(character) and nfd(pair) != unicodedata.normalize("NFD", pair):
             found.add(ord(character))
         if parts and nfkd(character) != unicodedata.normalize("NFKD", character):
             found.add(ord(character))
