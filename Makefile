@@ -21,29 +21,29 @@ help:
 	@echo 'make neon        compiles the kernels for AArch64 (g++-aarch64-linux-gnu)'
 	@echo 'make format      clang-format every source file'
 
-build: packages
-	@tools/build.sh release spinor
+build: packages client
+	@tools/build.sh release spinor spinor-torch
 	@ln -sfn release/cli/spinor build/spinor && echo 'built build/spinor'
 
-test: build client
+test: build
 	@tools/build.sh release all
 	@ctest --preset release --parallel $(JOBS)
 
-demo: build client
+demo: build
 	@$(PYTHON) demo/demo.py build/spinor
 
-bench: build client
+bench: build
 	@tools/build.sh release $(BENCHES)
 	@$(PYTHON) benchmarks/kernel_bench.py build/release
 	@$(PYTHON) benchmarks/rotate_bench.py build/spinor
 	@$(PYTHON) benchmarks/quantize_bench.py build/spinor
 
-bench-peer: build client
+bench-peer: build
 	@tools/venv.sh .venv-peer requirements-peer.txt
 	@$(PYTHON) benchmarks/rotate_bench.py build/spinor --shapes llama-1b --peer .venv-peer/bin/python
 	@$(PYTHON) benchmarks/quantize_bench.py build/spinor --peer .venv-peer/bin/python
 
-check-vllm: build client
+check-vllm: build
 	@tools/venv.sh .venv-vllm requirements-vllm.txt
 	@.venv-vllm/bin/python -m pip uninstall -qqy torchvision torchaudio torchcodec  # they do not match its torch
 	@$(PYTHON) -m pytest -q -rs -s tests/vllm_test.py

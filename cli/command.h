@@ -26,4 +26,10 @@ Runner inspect_command(CLI::App& app);
 Runner tokenize_command(CLI::App& app);
 Runner verify_command(CLI::App& app);
 
+// Those that run models. In the program without libtorch each starts the program with it, in its own place: loading
+// libtorch takes more memory than rotating a model does.
+Runner compare_command(CLI::App& app);
+Runner eval_command(CLI::App& app);
+Runner generate_command(CLI::App& app);
+
 }  // namespace spinor::cli

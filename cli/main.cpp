@@ -18,8 +18,12 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
+    {"compare", "Should this model be rotated? A recipe with and without rotations, over several seeds",
+     compare_command},
     {"dequantize", "Write a quantized checkpoint as plain numbers, its online transforms in the weights",
      dequantize_command},
+    {"eval", "Perplexity of a model on a text, as it is or as a recipe would make it", eval_command},
+    {"generate", "Continue a prompt", generate_command},
     {"inspect", "Show a checkpoint: roles of its tensors, what is legal and why not, outliers", inspect_command},
     {"plan", "Show what rotate or quantize would do to every tensor, its memory and its size; writes nothing",
      plan_command},

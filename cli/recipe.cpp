@@ -124,7 +124,6 @@ SaveOptions OutputOptions::save_options() const {
   return options;
 }
 
-// An unknown architecture is for the modifiers to refuse: with mappings of the user's own they can do without its row.
 Model open_model(const std::string& model) {
   return Model::describe(Checkpoint::open(resolve_model(model)), {.accept_unknown = true});
 }
@@ -134,6 +133,11 @@ Planned plan_recipe(const std::string& model, const RecipeOptions& options) {
   Planned planned{described, options.make(), start_plan(described), {}};
   planned.warnings = run_recipe(planned.recipe, planned.model, planned.plan);
   return planned;
+}
+
+Planned plan_as_stored(const std::string& model) {
+  const Model described = open_model(model);
+  return {described, Recipe(), as_stored(described), {}};
 }
 
 Planned plan_dequantized(const std::string& model) {

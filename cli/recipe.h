@@ -53,7 +53,11 @@ struct Planned {
 
   Json recipe_json() const;
 };
+// An unknown architecture is for the modifiers to refuse: with mappings of the user's own they can do without its row.
+Model open_model(const std::string& model);
 Planned plan_recipe(const std::string& model, const RecipeOptions& options);
+// The model as it is, its online transforms online.
+Planned plan_as_stored(const std::string& model);
 // A quantized model as numbers, nothing else done to it.
 Planned plan_dequantized(const std::string& model);
 // The model with the rotations undone that its recipe or config.json names.

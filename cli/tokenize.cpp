@@ -21,7 +21,7 @@ struct TokenizeCommand {
     if (!decode.empty()) {
       std::vector<int> ids;
       fields_detail::read_any(parse_json(read_text(decode), decode), ids, {"ids", decode});
-      const std::string decoded = tokenizer.decode(ids, skip_special ? SpecialTokens::kSkip : SpecialTokens::kKeep);
+      const std::string decoded = tokenizer.decode(ids, skip_special ? SpecialTokens::skip : SpecialTokens::keep);
       // Not fmt::print: a text may hold NUL.
       std::fwrite(decoded.data(), 1, decoded.size(), stdout);
       return 0;

@@ -5,10 +5,16 @@
 #include <filesystem>
 #include <iterator>
 #include <map>
+#include <optional>
+#include <random>
+#include <vector>
 
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/recipe.h"
+#include "cli/runtime_flags.h"
+#include "cli/text.h"
+#include "cli/verify_forward.h"
 #include "spinor/base/error.h"
 #include "spinor/io/checkpoint.h"
 #include "spinor/model/hub.h"
@@ -24,32 +30,71 @@ std::string joined(const std::vector<std::string>& words, const char* separator)
   return fmt::format("{}", fmt::join(words, separator));
 }
 
+// How far two exact models may be apart, in units of the roundoff of their weights: rounding adds up over the layers.
+// A model that is wrong in one tensor of one layer is further off by two orders of magnitude.
+constexpr double kForwardBound = 64;
+
 struct VerifyCommand {
   std::string source, out;
   CommonOptions common;
   ProbeOptions options;
+  TextOptions text;
+  RuntimeFlags runtime{.dtype = "float64"};
+  int64_t random = 0;
+
+  bool runs_models() const { return text.given() || random > 0; }
 
   int run() {
+    if (runs_models()) need_torch();
     options.threads = common.threads;
     const Model before = Model::describe(Checkpoint::open(resolve_model(source)));
     const Model after = Model::describe(Checkpoint::open(resolve_model(out)));
-    require_plain(after);
-    ProbeReport report = probe(before, after, options);
+    ProbeReport report;
+    if (is_plain(after)) report = probe(before, after, options);
     if (!report.passed()) blame(before, after, report);
-    common.json ? print_json(report) : print(report);
-    if (report.passed()) return 0;
-    const ProbeCheck& first = *report.failures().front();
-    fmt::print(stderr, "error: {}: {} of {} checks failed, the first for {} ({}): {}\n", out, report.failures().size(),
-               report.checks.size(), joined(first.tensors, " with "), first.role, first.hint);
-    return 1;
+    ForwardVerdict forward;
+    if (runs_models()) forward = run_models(before, after);
+    common.json ? print_json(report, forward) : print(report, forward);
+    if (!report.passed()) {
+      const ProbeCheck& first = *report.failures().front();
+      fmt::print(stderr, "error: {}: {} of {} checks failed, the first for {} ({}): {}\n", out,
+                 report.failures().size(), report.checks.size(), joined(first.tensors, " with "), first.role,
+                 first.hint);
+    }
+    if (report.passed() && !forward.problem.empty()) fmt::print(stderr, "error: {}: {}\n", out, forward.problem);
+    return report.passed() && forward.problem.empty() ? 0 : 1;
   }
 
-  // Rounding to fewer bits is a change of function, and what runs online is not in the weights.
-  void require_plain(const Model& model) const {
-    if (!model.quantized_source()) return;
-    throw Error(
-        out, "is quantized, or runs transforms online: its weights alone are not the function of the source",
-        "spinor dequantize it; of online transforms without quantization the result is exact and can be verified");
+  // Rounding to fewer bits is a change of function, and what runs online is not in the weights: such a model can only
+  // be run.
+  bool is_plain(const Model& model) const {
+    if (!model.quantized_source()) return true;
+    if (runs_models()) return false;
+    throw Error(out, "is quantized, or runs transforms online: its weights alone are not the function of the source",
+                "give --text or --random-tokens: then both are run");
+  }
+
+  // Weights or activations of fewer bits; online transforms alone are exact.
+  static bool is_approximation(const Model& model) {
+    if (!model.quantized_source()) return false;
+    const Json& config = model.quantized_source()->stored.config();
+    const Json quantization = config.value("quantization_config", config.value("compression_config", Json::object()));
+    return !quantization.value("config_groups", Json::object()).empty() || !quantization.contains("transform_config");
+  }
+
+  std::vector<int32_t> random_ids(int64_t vocabulary) const {
+    std::mt19937_64 draw(options.seed);
+    std::vector<int32_t> ids(static_cast<size_t>(random));
+    for (int32_t& id : ids) id = static_cast<int32_t>(draw() % static_cast<uint64_t>(vocabulary));
+    return ids;
+  }
+
+  ForwardVerdict run_models(const Model& before, const Model& after) const {
+    const std::vector<int32_t> tokens = random > 0 ? random_ids(before.vocabulary_size()) : text.tokens(before);
+    std::optional<double> bound;
+    if (!is_approximation(after))
+      bound = kForwardBound * std::max(unit_roundoff(before.checkpoint()), unit_roundoff(after.checkpoint()));
+    return verify_forward(before, after, tokens, bound, runtime.options(common));
   }
 
   // A value and its output projection disagree: the probe cannot say which is wrong, but the recipe in OUT can.
@@ -74,7 +119,7 @@ struct VerifyCommand {
     }
   }
 
-  void print_json(const ProbeReport& report) const {
+  void print_json(const ProbeReport& report, const ForwardVerdict& forward) const {
     Json checks = Json::array();
     for (const ProbeCheck& check : report.checks)
       checks.push_back({{"what", check.what},
@@ -84,11 +129,14 @@ struct VerifyCommand {
                         {"bound", check.bound},
                         {"passed", check.passed()},
                         {"hint", check.hint}});
-    const Json json = {{"passed", report.passed()}, {"unit_roundoff", report.unit_roundoff}, {"checks", checks}};
+    Json json = {{"passed", report.passed() && forward.problem.empty()},
+                 {"unit_roundoff", report.unit_roundoff},
+                 {"checks", checks}};
+    if (!forward.json.is_null()) json["forward"] = forward.json;
     fmt::print("{}\n", json.dump(2));
   }
 
-  void print(const ProbeReport& report) const {
+  void print(const ProbeReport& report, const ForwardVerdict& forward) const {
     struct Row {
       int count = 0, failed = 0;
       double error = 0, bound = 0;
@@ -103,7 +151,7 @@ struct VerifyCommand {
       row.error = std::max(row.error, check.error);
       row.bound = check.bound;
     }
-    if (!common.quiet) {
+    if (!common.quiet && !rows.empty()) {
       fmt::print("{:<13} {:<11} {:>6} {:>6}  {:>9}  {:>9}  {}\n", "check", "role", "number", "failed", "largest",
                  "bound", "at");
       for (const auto& [key, row] : rows)
@@ -115,7 +163,10 @@ struct VerifyCommand {
     for (const ProbeCheck* check : report.failures())
       fmt::print("failed: {} ({}): {} (error {:.2e}, bound {:.2e})\n", joined(check->tensors, " with "), check->role,
                  check->hint, check->error, check->bound);
-    if (report.passed() && !common.quiet) fmt::print("{} is the same function as {}\n", out, source);
+    if (!common.quiet) fmt::print("{}", forward.text);
+    const bool exact = forward.json.is_null() || forward.json.contains("bound");
+    if (report.passed() && forward.problem.empty() && exact && !common.quiet)
+      fmt::print("{} is the same function as {}\n", out, source);
   }
 };
 
@@ -126,7 +177,11 @@ Runner verify_command(CLI::App& app) {
   app.add_option("MODEL", command->source, "The source checkpoint")->required();
   app.add_option("OUT", command->out, "The rotated checkpoint")->required();
   app.add_option("--probe-seed", command->options.seed, "Seed of the random probes")->capture_default_str();
+  command->text.add_to(app, false);
+  app.add_option("--random-tokens", command->random, "Run both models on so many random tokens")
+      ->check(CLI::Range(2, 256));
   command->common.add_to(app);
+  command->runtime.add_to(app);
   return [command] { return command->run(); };
 }
 

@@ -114,7 +114,7 @@ void AddedTokens::add(AddedToken token, const BpeModel& model, const Normalizer&
 std::vector<AddedTokens::Stretch> AddedTokens::cut(std::string_view text, Stage stage) const {
   std::vector<Stretch> stretches;
   size_t from = 0;
-  for (const auto& [match, id] : (stage == Stage::kRaw ? raw_ : normalized_).find_all(text)) {
+  for (const auto& [match, id] : (stage == Stage::raw ? raw_ : normalized_).find_all(text)) {
     const AddedToken& token = tokens_.at(id).token;
     if (token.single_word && !stands_alone(text, match)) continue;
     const Match range = widen(text, match, token, from);

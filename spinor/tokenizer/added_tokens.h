@@ -70,7 +70,7 @@ class AddedTokens {
     int32_t id;
   };
   // Which tokens to seek: those for the text as it is, or those for normalized text.
-  enum class Stage { kRaw, kNormalized };
+  enum class Stage { raw, normalized };
   // Covers the text, without empty stretches.
   std::vector<Stretch> cut(std::string_view text, Stage stage) const;
 

@@ -84,7 +84,7 @@ std::string take_complete(std::string& waiting) {
   size_t at = 0;
   while (at < waiting.size()) {
     const Character character = character_at(waiting, at);
-    if (character.state == Character::State::kTruncated) break;
+    if (character.state == Character::State::truncated) break;
     append_utf8(out, character.code);
     at += character.bytes;
   }

@@ -79,10 +79,10 @@ struct NormalizerParts {
   }
   static void sequence(const Json& json, const Place& place, Steps& steps);
   static constexpr PartType<Step> kTypes[] = {{"Sequence", sequence},
-                                              {"NFC", unicode<UnicodeForm::kNfc>},
-                                              {"NFD", unicode<UnicodeForm::kNfd>},
-                                              {"NFKC", unicode<UnicodeForm::kNfkc>},
-                                              {"NFKD", unicode<UnicodeForm::kNfkd>},
+                                              {"NFC", unicode<UnicodeForm::nfc>},
+                                              {"NFD", unicode<UnicodeForm::nfd>},
+                                              {"NFKC", unicode<UnicodeForm::nfkc>},
+                                              {"NFKD", unicode<UnicodeForm::nfkd>},
                                               {"Prepend", prepend},
                                               {"Replace", replace},
                                               {"Strip", strip},

@@ -11,7 +11,7 @@
 
 namespace spinor {
 
-enum class UnicodeForm { kNfc, kNfd, kNfkc, kNfkd };
+enum class UnicodeForm { nfc, nfd, nfkc, nfkd };
 
 // The text in a Unicode normalization form, by utf8proc, with the characters that Unicode 9 knew.
 std::string normalize_unicode(std::string_view text, UnicodeForm form);

@@ -15,22 +15,22 @@ constexpr std::string_view kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+|
 constexpr std::string_view kRustWords =
     R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+)";
 
-constexpr EnumName<SplitBehavior> kBehaviors[] = {{SplitBehavior::kRemoved, "Removed"},
-                                                  {SplitBehavior::kIsolated, "Isolated"},
-                                                  {SplitBehavior::kMergedWithPrevious, "MergedWithPrevious"},
-                                                  {SplitBehavior::kMergedWithNext, "MergedWithNext"},
-                                                  {SplitBehavior::kContiguous, "Contiguous"}};
+constexpr EnumName<SplitBehavior> kBehaviors[] = {{SplitBehavior::removed, "Removed"},
+                                                  {SplitBehavior::isolated, "Isolated"},
+                                                  {SplitBehavior::merged_with_previous, "MergedWithPrevious"},
+                                                  {SplitBehavior::merged_with_next, "MergedWithNext"},
+                                                  {SplitBehavior::contiguous, "Contiguous"}};
 
-enum class PrependScheme { kFirst, kNever, kAlways };
+enum class PrependScheme { first, never, always };
 constexpr EnumName<PrependScheme> kSchemes[] = {
-    {PrependScheme::kFirst, "first"}, {PrependScheme::kNever, "never"}, {PrependScheme::kAlways, "always"}};
+    {PrependScheme::first, "first"}, {PrependScheme::never, "never"}, {PrependScheme::always, "always"}};
 std::span<const EnumName<PrependScheme>> enum_names(PrependScheme) {
   return kSchemes;
 }
 
 struct SplitFields {
   Json pattern;
-  SplitBehavior behavior = SplitBehavior::kIsolated;
+  SplitBehavior behavior = SplitBehavior::isolated;
   bool invert = false;
   template <class Visitor>
   void fields(Visitor& v) {
@@ -53,7 +53,7 @@ struct ByteLevelFields {
 struct MetaspaceFields {
   std::string replacement;
   std::optional<bool> add_prefix_space, split;
-  PrependScheme prepend_scheme = PrependScheme::kAlways;
+  PrependScheme prepend_scheme = PrependScheme::always;
   std::optional<std::string> str_rep;
   template <class Visitor>
   void fields(Visitor& v) {
@@ -74,7 +74,7 @@ struct DigitsFields {
 };
 
 struct PunctuationFields {
-  SplitBehavior behavior = SplitBehavior::kIsolated;
+  SplitBehavior behavior = SplitBehavior::isolated;
   template <class Visitor>
   void fields(Visitor& v) {
     v("behavior", behavior);
@@ -101,18 +101,18 @@ std::vector<Piece> pieces_of(std::string_view text, const Regex& pattern, bool i
 
 // Whether a piece continues the word of the one before it, in the order in which the behaviour goes through them.
 bool joins(SplitBehavior behavior, bool matched, bool previous_matched) {
-  if (behavior == SplitBehavior::kContiguous) return matched == previous_matched;
-  if (behavior == SplitBehavior::kIsolated || behavior == SplitBehavior::kRemoved) return false;
+  if (behavior == SplitBehavior::contiguous) return matched == previous_matched;
+  if (behavior == SplitBehavior::isolated || behavior == SplitBehavior::removed) return false;
   return matched && !previous_matched;
 }
 
 std::vector<Match> words_of(std::vector<Piece> pieces, SplitBehavior behavior) {
-  const bool backwards = behavior == SplitBehavior::kMergedWithNext;
+  const bool backwards = behavior == SplitBehavior::merged_with_next;
   if (backwards) std::ranges::reverse(pieces);
   std::vector<Match> words;
   bool previous = false;
   for (const auto& [range, matched] : pieces) {
-    if (behavior == SplitBehavior::kRemoved && matched) continue;
+    if (behavior == SplitBehavior::removed && matched) continue;
     if (joins(behavior, matched, previous) && !words.empty())
       (backwards ? words.back().begin : words.back().end) = backwards ? range.begin : range.end;
     else
@@ -143,29 +143,29 @@ struct PreTokenizerParts {
     const auto fields = read_part<ByteLevelFields>(json, place);
     if (fields.add_prefix_space) steps.emplace_back(PreTokenizer::Prefix{" ", false});
     if (fields.use_regex)
-      steps.emplace_back(PreTokenizer::Split{Regex::oniguruma(kGpt2, place), SplitBehavior::kIsolated, false});
+      steps.emplace_back(PreTokenizer::Split{Regex::oniguruma(kGpt2, place), SplitBehavior::isolated, false});
     steps.emplace_back(PreTokenizer::Bytes{});
   }
   static void metaspace(const Json& json, const Place& place, Steps& steps) {
     const auto fields = read_part<MetaspaceFields>(json, place);
     if (!single_character(fields.replacement)) place.fail(place.name + ".replacement is not one character");
-    const bool never = fields.add_prefix_space == false || fields.prepend_scheme == PrependScheme::kNever;
+    const bool never = fields.add_prefix_space == false || fields.prepend_scheme == PrependScheme::never;
     if (fields.add_prefix_space == false && json.contains("prepend_scheme") &&
-        fields.prepend_scheme != PrependScheme::kNever)
+        fields.prepend_scheme != PrependScheme::never)
       place.fail(place.name + ".add_prefix_space contradicts its prepend_scheme");
-    const bool first = fields.prepend_scheme == PrependScheme::kFirst;
+    const bool first = fields.prepend_scheme == PrependScheme::first;
     if (!never && first && !steps.empty())
       place.fail(place.name + ": prepend_scheme 'first' is not supported after other pre-tokenizers");
     steps.emplace_back(PreTokenizer::ReplaceSpaces{fields.replacement});
     if (!never) steps.emplace_back(PreTokenizer::Prefix{fields.replacement, first});
     if (fields.split.value_or(true))
       steps.emplace_back(
-          PreTokenizer::Split{Regex::literal(fields.replacement), SplitBehavior::kMergedWithNext, false});
+          PreTokenizer::Split{Regex::literal(fields.replacement), SplitBehavior::merged_with_next, false});
   }
   static void digits(const Json& json, const Place& place, Steps& steps) {
     const bool single = read_part<DigitsFields>(json, place).individual_digits;
     steps.emplace_back(PreTokenizer::Split{Regex::pcre2("\\p{N}", place),
-                                           single ? SplitBehavior::kIsolated : SplitBehavior::kContiguous, false});
+                                           single ? SplitBehavior::isolated : SplitBehavior::contiguous, false});
   }
   static void punctuation(const Json& json, const Place& place, Steps& steps) {
     const auto fields = read_part<PunctuationFields>(json, place);
@@ -173,11 +173,11 @@ struct PreTokenizerParts {
   }
   static void whitespace(const Json& json, const Place& place, Steps& steps) {
     read_part<NoFields>(json, place);
-    steps.emplace_back(PreTokenizer::Split{Regex::pcre2(kRustWords, place), SplitBehavior::kRemoved, true});
+    steps.emplace_back(PreTokenizer::Split{Regex::pcre2(kRustWords, place), SplitBehavior::removed, true});
   }
   static void whitespace_split(const Json& json, const Place& place, Steps& steps) {
     read_part<NoFields>(json, place);
-    steps.emplace_back(PreTokenizer::Split{Regex::pcre2("\\p{White_Space}", place), SplitBehavior::kRemoved, false});
+    steps.emplace_back(PreTokenizer::Split{Regex::pcre2("\\p{White_Space}", place), SplitBehavior::removed, false});
   }
   static void sequence(const Json& json, const Place& place, Steps& steps);
   static constexpr PartType<Step> kTypes[] = {{"Sequence", sequence},     {"Split", split},
@@ -221,7 +221,7 @@ Words PreTokenizer::apply(const Step& step, Words words, Position position) {
     const std::string_view word = words.word(range);
     const size_t begin = out.text.size();
     if (const auto* prefix = std::get_if<Prefix>(&step)) {
-      const bool at_start = position == Position::kStartOfText && range.begin == 0;
+      const bool at_start = position == Position::start_of_text && range.begin == 0;
       if (!word.starts_with(prefix->text) && (at_start || !prefix->only_at_start)) out.text += prefix->text;
       out.text += word;
     } else if (const auto* spaces = std::get_if<ReplaceSpaces>(&step)) {

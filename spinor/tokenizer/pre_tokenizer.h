@@ -12,7 +12,7 @@
 namespace spinor {
 
 // What becomes of the text that matched: gone, a word of its own, a part of its neighbour, or of the run of matches.
-enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
+enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 std::span<const EnumName<SplitBehavior>> enum_names(SplitBehavior);
 
 // Words as ranges of one text, in order.
@@ -32,7 +32,7 @@ class PreTokenizer {
   // else.
   static PreTokenizer read(const Json& json, const Place& place);
 
-  enum class Position { kStartOfText, kLater };
+  enum class Position { start_of_text, later };
   // None of the words is empty.
   Words cut(std::string text, Position position) const;
   bool depends_on_position() const;

@@ -123,8 +123,8 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 3);
   BpeModel::Cache cache;
-  for (const auto& [range, id] : added_.cut(text, AddedTokens::Stage::kRaw)) {
-    const auto position = range.begin == 0 ? PreTokenizer::Position::kStartOfText : PreTokenizer::Position::kLater;
+  for (const auto& [range, id] : added_.cut(text, AddedTokens::Stage::raw)) {
+    const auto position = range.begin == 0 ? PreTokenizer::Position::start_of_text : PreTokenizer::Position::later;
     if (id >= 0)
       ids.push_back(id);
     else
@@ -136,12 +136,12 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
 void Tokenizer::encode_stretch(std::string_view raw, PreTokenizer::Position position, BpeModel::Cache& cache,
                                std::vector<int32_t>& ids) const {
   const std::string text = normalizer_.apply(std::string(raw));
-  for (const auto& [range, id] : added_.cut(text, AddedTokens::Stage::kNormalized)) {
+  for (const auto& [range, id] : added_.cut(text, AddedTokens::Stage::normalized)) {
     if (id >= 0) {
       ids.push_back(id);
       continue;
     }
-    const auto place = range.begin == 0 ? position : PreTokenizer::Position::kLater;
+    const auto place = range.begin == 0 ? position : PreTokenizer::Position::later;
     const Words words = pre_tokenizer_.cut(text.substr(range.begin, range.end - range.begin), place);
     for (const Match& word : words.ranges) model_.encode(words.word(word), cache, ids);
   }
@@ -150,7 +150,7 @@ void Tokenizer::encode_stretch(std::string_view raw, PreTokenizer::Position posi
 const std::string* Tokenizer::shown(int32_t id, SpecialTokens special) const {
   const std::string* added = added_.text_of(id);
   const std::string* text = added ? added : model_.token_of(id);
-  return text && special == SpecialTokens::kSkip && added_.is_special(*text) ? nullptr : text;
+  return text && special == SpecialTokens::skip && added_.is_special(*text) ? nullptr : text;
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, SpecialTokens special) const {

@@ -20,7 +20,7 @@
 
 namespace spinor {
 
-enum class SpecialTokens { kKeep, kSkip };
+enum class SpecialTokens { keep, skip };
 
 // May be used from several threads at once.
 class Tokenizer {
@@ -35,7 +35,7 @@ class Tokenizer {
   // Error for text that is not UTF-8, with the offset of the byte.
   std::vector<int32_t> encode(std::string_view text) const;
   // Ids without a token are left out. Bytes that are not UTF-8 become U+FFFD.
-  std::string decode(std::span<const int32_t> ids, SpecialTokens special = SpecialTokens::kKeep) const;
+  std::string decode(std::span<const int32_t> ids, SpecialTokens special = SpecialTokens::keep) const;
 
   // From tokenizer_config.json, or else from the post-processor's template; nothing if neither names one.
   std::optional<int32_t> bos() const { return bos_; }
@@ -64,7 +64,7 @@ class Tokenizer {
 // character. The tokenizer must outlive it.
 class TokenStream {
  public:
-  explicit TokenStream(const Tokenizer& tokenizer, SpecialTokens special = SpecialTokens::kKeep)
+  explicit TokenStream(const Tokenizer& tokenizer, SpecialTokens special = SpecialTokens::keep)
       : tokenizer_(tokenizer), special_(special), state_(tokenizer.decoder_.start()) {}
 
   std::string push(int32_t id);  // the text that is complete with this id; often empty in the middle of a character

@@ -124,7 +124,7 @@ TEST(Tokenizer, SpecialTokensAreLeftOutOnRequest) {
   const Tokenizer tokenizer = make(document);
   const Ids ids = {259, 258, 260, 'o', 1000, -1};
   EXPECT_EQ(tokenizer.decode(ids), "<s>hell<t>o");
-  EXPECT_EQ(tokenizer.decode(ids, SpecialTokens::kSkip), "hell<t>o");
+  EXPECT_EQ(tokenizer.decode(ids, SpecialTokens::skip), "hell<t>o");
 }
 
 TEST(Tokenizer, TheEndsComeFromTheConfigOrTheTemplate) {

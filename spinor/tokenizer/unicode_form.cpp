@@ -16,8 +16,8 @@ namespace spinor {
 namespace {
 
 utf8proc_option_t options(UnicodeForm form) {
-  const bool composed = form == UnicodeForm::kNfc || form == UnicodeForm::kNfkc;
-  const bool compatible = form == UnicodeForm::kNfkc || form == UnicodeForm::kNfkd;
+  const bool composed = form == UnicodeForm::nfc || form == UnicodeForm::nfkc;
+  const bool compatible = form == UnicodeForm::nfkc || form == UnicodeForm::nfkd;
   return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | (composed ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE) |
                                         (compatible ? UTF8PROC_COMPAT : 0));
 }

@@ -35,12 +35,12 @@ Character character_at(std::string_view text, size_t at) {
   if (count < 0) return {};
   char32_t code = count == 0 ? lead : lead & (0x3F >> count);
   for (size_t i = 1; i <= static_cast<size_t>(count); ++i) {
-    if (at + i == text.size()) return {kReplacementCharacter, i, Character::State::kTruncated};
+    if (at + i == text.size()) return {kReplacementCharacter, i, Character::State::truncated};
     const uint8_t byte = byte_at(text, at + i);
-    if (!may_follow(lead, byte, i)) return {kReplacementCharacter, i, Character::State::kBroken};
+    if (!may_follow(lead, byte, i)) return {kReplacementCharacter, i, Character::State::broken};
     code = (code << 6) | (byte & 0x3F);
   }
-  return {code, static_cast<size_t>(count) + 1, Character::State::kWhole};
+  return {code, static_cast<size_t>(count) + 1, Character::State::whole};
 }
 
 Character character_before(std::string_view text, size_t end) {
@@ -52,7 +52,7 @@ Character character_before(std::string_view text, size_t end) {
 std::optional<size_t> find_invalid_utf8(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
     const Character character = character_at(text, at);
-    if (character.state != Character::State::kWhole) return at;
+    if (character.state != Character::State::whole) return at;
     at += character.bytes;
   }
   return std::nullopt;
@@ -61,7 +61,7 @@ std::optional<size_t> find_invalid_utf8(std::string_view text) {
 std::optional<char32_t> single_character(std::string_view text) {
   if (text.empty()) return std::nullopt;
   const Character character = character_at(text, 0);
-  if (character.state != Character::State::kWhole || character.bytes != text.size()) return std::nullopt;
+  if (character.state != Character::State::whole || character.bytes != text.size()) return std::nullopt;
   return character.code;
 }
 

@@ -11,11 +11,11 @@ namespace spinor {
 inline constexpr char32_t kReplacementCharacter = 0xFFFD;
 
 struct Character {
-  enum class State { kWhole, kBroken, kTruncated };
+  enum class State { whole, broken, truncated };
 
   char32_t code = kReplacementCharacter;  // U+FFFD unless whole
   size_t bytes = 1;                       // to the next character, or to what cannot belong to this one
-  State state = State::kBroken;           // truncated: the text ends where more bytes could follow
+  State state = State::broken;            // truncated: the text ends where more bytes could follow
 };
 
 // The character at text[at], at < text.size().

@@ -1,0 +1,76 @@
+#include "cli/text.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iterator>
+#include <sstream>
+
+#include "spinor/base/error.h"
+#include "spinor/base/json.h"
+#include "spinor/tokenizer/tokenizer.h"
+
+namespace spinor::cli {
+namespace {
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream content;
+  if (!file || !(content << file.rdbuf())) throw Error(path, "cannot be read");
+  return content.str();
+}
+
+// The "text" of every row, joined by a blank line, as papers join WikiText.
+std::string joined_rows(const std::string& path, const std::string& content) {
+  std::istringstream lines(content);
+  std::string text, line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    if (line.empty()) continue;
+    const std::string subject = fmt::format("{}:{}", path, number);
+    const Json row = parse_json(line, subject);
+    const auto found = row.is_object() ? row.find("text") : row.end();
+    if (!row.is_object() || found == row.end() || !found->is_string())
+      throw Error(subject, "is not an object with a string \"text\"");
+    if (!text.empty()) text += "\n\n";
+    text += found->get<std::string>();
+  }
+  return text;
+}
+
+std::vector<int32_t> read_ids(const std::string& path) {
+  const Json json = parse_json(read_file(path), path);
+  if (!json.is_array()) throw Error(path, "is not a list of tokens");
+  std::vector<int32_t> ids;
+  for (const Json& id : json) {
+    if (!id.is_number_integer()) throw Error(path, "is not a list of tokens: it has " + id.dump());
+    ids.push_back(id.get<int32_t>());
+  }
+  return ids;
+}
+
+}  // namespace
+
+void TextOptions::add_to(CLI::App& app, bool required) {
+  auto* group = app.add_option_group("Text");
+  auto* file = group->add_option("--text", text, "A text file, or .jsonl whose rows' \"text\" a blank line joins");
+  group->add_option("--token-ids", token_ids, "Tokens instead of text: a JSON list")->excludes(file);
+  group->add_flag("--bos", bos, "Begin every window with the tokenizer's bos token");
+  if (required) group->require_option(1, 2);
+}
+
+std::vector<int32_t> TextOptions::tokens(const Model& model) const {
+  if (!token_ids.empty()) return read_ids(token_ids);
+  const Tokenizer tokenizer = Tokenizer::load(model.checkpoint().directory());
+  std::string content = read_file(text);
+  if (text.ends_with(".jsonl")) content = joined_rows(text, content);
+  return tokenizer.encode(content);
+}
+
+std::optional<int32_t> TextOptions::bos_token(const Model& model) const {
+  if (!bos) return std::nullopt;
+  const std::optional<int32_t> token = Tokenizer::load(model.checkpoint().directory()).bos();
+  if (!token) throw Error("--bos", "the model's tokenizer has no bos token");
+  return token;
+}
+
+}  // namespace spinor::cli

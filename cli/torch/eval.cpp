@@ -1,0 +1,85 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "cli/command.h"
+#include "cli/progress.h"
+#include "cli/recipe.h"
+#include "cli/runtime_flags.h"
+#include "cli/text.h"
+#include "spinor/runtime/evaluate.h"
+
+namespace spinor::cli {
+namespace {
+
+struct EvalCommand {
+  std::string model, reference;
+  RecipeOptions recipe;
+  TextOptions text;
+  EvaluateOptions options;
+  RuntimeFlags runtime;
+  CommonOptions common;
+
+  int run() {
+    const Planned planned = recipe.given() ? plan_recipe(model, recipe) : plan_as_stored(model);
+    if (!common.quiet) print_warnings(planned);
+    const std::vector<int32_t> tokens = text.tokens(planned.model);
+    options.bos = text.bos_token(planned.model);
+    const RuntimeOptions how = runtime.options(common);
+    Progress progress("eval", !common.quiet && !common.json);
+    const auto show = [&](int64_t done, int64_t all, double) { progress.show(done, all); };
+    const Evaluation result = reference.empty()
+                                  ? evaluate(planned.plan, tokens, options, how, show)
+                                  : evaluate(planned.plan, plan_as_stored(reference).plan, tokens, options, how, show);
+    common.json ? print_json(result) : print(result);
+    return 0;
+  }
+
+  static void print_json(const Evaluation& result) {
+    Json json = {{"perplexity", result.perplexity},
+                 {"tokens", result.tokens},
+                 {"windows", result.windows},
+                 {"seconds", result.seconds}};
+    if (result.divergence) {
+      json["reference_perplexity"] = *result.reference_perplexity;
+      json["kl_divergence"] = *result.divergence;
+      json["top1_agreement"] = *result.top1_agreement;
+      json["logits_rms"] = *result.logits_rms;
+      json["logits_max"] = *result.logits_max;
+    }
+    fmt::print("{}\n", json.dump(2));
+  }
+
+  static void print(const Evaluation& result) {
+    fmt::print("perplexity       {:.4f}   {} tokens in {} windows, {:.1f} s\n", result.perplexity, result.tokens,
+               result.windows, result.seconds);
+    if (!result.divergence) return;
+    fmt::print("reference        {:.4f}\nKL divergence    {:.3e} nats a token\ntop-1 agreement  {:.2f} %\n",
+               *result.reference_perplexity, *result.divergence, 100 * *result.top1_agreement);
+    fmt::print("logits           differ by {:.1e} at most, {:.1e} rms, in their standard deviations\n",
+               *result.logits_max, *result.logits_rms);
+  }
+};
+
+}  // namespace
+
+Runner eval_command(CLI::App& app) {
+  const auto command = std::make_shared<EvalCommand>();
+  app.add_option("MODEL", command->model, "A checkpoint directory, or org/name in the local Hugging Face cache")
+      ->required();
+  command->text.add_to(app, true);
+  const auto option = [](CLI::Option* o) { return o->group("Windows")->capture_default_str(); };
+  option(app.add_option("--context", command->options.context, "Tokens in a window"));
+  option(app.add_option("--stride", command->options.stride,
+                        "From one window to the next, so that tokens have a context; 0: windows do not overlap"));
+  option(app.add_option("--samples", command->options.samples, "Only the first so many windows; 0: all"));
+  app.add_option("--reference", command->reference, "Another checkpoint: also KL divergence and agreement with it");
+  command->recipe.add_rotation_to(app);
+  command->recipe.add_quantization_to(app);
+  command->common.add_to(app);
+  command->runtime.add_to(app);
+  command->runtime.add_low_bits_to(app);
+  return [command] { return command->run(); };
+}
+
+}  // namespace spinor::cli

@@ -1,0 +1,77 @@
+#include "spinor/runtime/generate.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "cli/command.h"
+#include "cli/recipe.h"
+#include "cli/runtime_flags.h"
+#include "spinor/base/error.h"
+#include "spinor/tokenizer/tokenizer.h"
+
+namespace spinor::cli {
+namespace {
+
+struct GenerateCommand {
+  std::string model, prompt;
+  bool bos = false;
+  GenerateOptions options;
+  RuntimeFlags runtime;
+  CommonOptions common;
+
+  int run() const {
+    const Planned planned = plan_as_stored(model);
+    const Tokenizer tokenizer = Tokenizer::load(planned.model.checkpoint().directory());
+    const std::vector<int32_t> start = prompt_tokens(tokenizer);
+    TokenStream text(tokenizer);
+    const auto show = [&](int32_t token) {
+      if (common.json) return true;
+      fmt::print("{}", text.push(token));
+      return std::fflush(stdout) == 0;
+    };
+    if (!common.json && !common.quiet) fmt::print("{}", prompt);
+    const auto begin = std::chrono::steady_clock::now();
+    const std::vector<int32_t> tokens = generate(planned.plan, start, options, runtime.options(common), show);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (!common.json) {
+      fmt::print("{}\n", text.finish());
+      return 0;
+    }
+    const Json json = {
+        {"prompt_tokens", start}, {"tokens", tokens}, {"text", tokenizer.decode(tokens)}, {"seconds", seconds}};
+    fmt::print("{}\n", json.dump(2));
+    return 0;
+  }
+
+  std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer) const {
+    std::vector<int32_t> tokens = tokenizer.encode(prompt);
+    if (!bos) return tokens;
+    if (!tokenizer.bos()) throw Error("--bos", "the model's tokenizer has no bos token");
+    tokens.insert(tokens.begin(), *tokenizer.bos());
+    return tokens;
+  }
+};
+
+}  // namespace
+
+Runner generate_command(CLI::App& app) {
+  const auto command = std::make_shared<GenerateCommand>();
+  GenerateOptions& options = command->options;
+  app.add_option("MODEL", command->model, "A checkpoint directory, or org/name in the local Hugging Face cache")
+      ->required();
+  app.add_option("--prompt", command->prompt, "The text to continue; special tokens in it count as such")->required();
+  app.add_flag("--bos", command->bos, "Begin with the tokenizer's bos token");
+  app.add_option("--max-new-tokens", options.max_new_tokens, "At most so many")->capture_default_str();
+  const auto option = [](CLI::Option* o) { return o->group("Sampling")->capture_default_str(); };
+  option(app.add_option("--temperature", options.temperature, "0: always the most likely token"));
+  option(app.add_option("--top-k", options.top_k, "Only the k most likely tokens; 0: all"));
+  option(app.add_option("--top-p", options.top_p, "Only the most likely tokens that together have this probability"));
+  option(app.add_option("--seed", options.seed, "One seed, one text"));
+  command->common.add_to(app);
+  command->runtime.add_to(app);
+  command->runtime.add_low_bits_to(app);
+  return [command] { return command->run(); };
+}
+
+}  // namespace spinor::cli
