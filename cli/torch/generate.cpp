@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdio>
 
 #include "cli/command.h"
@@ -25,21 +26,27 @@ struct GenerateCommand {
     const Tokenizer tokenizer = Tokenizer::load(planned.model.checkpoint().directory());
     const std::vector<int32_t> start = prompt_tokens(tokenizer);
     TokenStream text(tokenizer);
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point begin = Clock::now();
+    Clock::time_point first{};
     const auto show = [&](int32_t token) {
+      if (first == Clock::time_point{}) first = Clock::now();
       if (common.json) return true;
       fmt::print("{}", text.push(token));
       return std::fflush(stdout) == 0;
     };
     if (!common.json && !common.quiet) fmt::print("{}", prompt);
-    const auto begin = std::chrono::steady_clock::now();
     const std::vector<int32_t> tokens = generate(planned.plan, start, options, runtime.options(common), show);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const auto seconds = [](Clock::duration time) { return std::chrono::duration<double>(time).count(); };
     if (!common.json) {
       fmt::print("{}\n", text.finish());
       return 0;
     }
-    const Json json = {
-        {"prompt_tokens", start}, {"tokens", tokens}, {"text", tokenizer.decode(tokens)}, {"seconds", seconds}};
+    const Json json = {{"prompt_tokens", start},
+                       {"tokens", tokens},
+                       {"text", tokenizer.decode(tokens)},
+                       {"first_token_seconds", seconds(first - begin)},  // with the weights
+                       {"seconds", seconds(Clock::now() - begin)}};
     fmt::print("{}\n", json.dump(2));
     return 0;
   }
