@@ -13,6 +13,7 @@
 namespace spinor {
 namespace {
 
+constexpr std::string_view kUnderline = "▁";
 constexpr size_t kLongestCached = 256;  // bytes; longer words hardly come twice
 
 struct Options {
@@ -142,12 +143,14 @@ void BpeModel::add_merge(std::string_view left, std::string_view right, int32_t 
   const int32_t left_id = known(left), right_id = known(right);
   std::string both(left);
   both += right;
+  joins_words_ = joins_words_ || (!left.ends_with(kUnderline) && right.starts_with(kUnderline));
   merges_.insert_or_assign(pair_key(left_id, right_id), Merge{rank, known(both)});
 }
 
 void BpeModel::index_characters() {
   for (const auto& [token, id] : ids_)
     if (const auto code = single_character(token)) character_ids_.emplace(*code, id);
+  joins_words_ = joins_words_ || !id_of(kUnderline);  // then it may be a part of an unknown stretch
 }
 
 std::optional<int32_t> BpeModel::id_of(std::string_view token) const {
@@ -240,17 +243,33 @@ std::vector<int32_t> BpeModel::merge(std::string_view word) const {
   return ids;
 }
 
+// Where no merge crosses, the parts can be merged one by one: SentencePiece's texts are one word, but their parts
+// repeat.
+size_t BpeModel::end_of_part(std::string_view word, size_t begin) const {
+  if (joins_words_) return word.size();
+  for (size_t at = begin + 1; (at = word.find(kUnderline, at)) != word.npos; at += kUnderline.size())
+    if (!word.substr(0, at).ends_with(kUnderline)) return at;
+  return word.size();
+}
+
 void BpeModel::encode(std::string_view word, Cache& cache, std::vector<int32_t>& out) const {
   if (word.size() >= size_t{std::numeric_limits<int32_t>::max()}) throw Error("text", "a word of 2 GiB is too long");
   if (ignore_merges_)
     if (const auto id = id_of(word)) return out.push_back(*id);
-  if (word.size() > kLongestCached) {
-    const std::vector<int32_t> ids = merge(word);
+  for (size_t begin = 0, end = 0; begin < word.size(); begin = end) {
+    end = end_of_part(word, begin);
+    encode_part(word.substr(begin, end - begin), cache, out);
+  }
+}
+
+void BpeModel::encode_part(std::string_view part, Cache& cache, std::vector<int32_t>& out) const {
+  if (part.size() > kLongestCached) {
+    const std::vector<int32_t> ids = merge(part);
     out.insert(out.end(), ids.begin(), ids.end());
     return;
   }
-  auto found = cache.find(word);
-  if (found == cache.end()) found = cache.emplace(word, merge(word)).first;
+  auto found = cache.find(part);
+  if (found == cache.end()) found = cache.emplace(part, merge(part)).first;
   out.insert(out.end(), found->second.begin(), found->second.end());
 }
 

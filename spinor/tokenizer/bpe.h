@@ -54,6 +54,8 @@ class BpeModel {
   const Merge* find_merge(int32_t left, int32_t right) const;
   int32_t unknown_id() const;
   bool append_bytes(std::string_view character, std::vector<Symbol>& symbols) const;
+  size_t end_of_part(std::string_view word, size_t begin) const;
+  void encode_part(std::string_view part, Cache& cache, std::vector<int32_t>& out) const;
   std::vector<Symbol> characters(std::string_view word) const;
   std::vector<int32_t> merge(std::string_view word) const;
 
@@ -64,6 +66,7 @@ class BpeModel {
   std::unordered_map<uint64_t, Merge> merges_;
   std::optional<std::string> unknown_token_;
   bool fuse_unknown_ = false, ignore_merges_ = false;
+  bool joins_words_ = false;  // a merge leads from another character to a "▁", which begins words in SentencePiece
   int32_t largest_id_ = -1;
 };
 

@@ -189,6 +189,15 @@ TEST(TokenStream, WaitsForTheRestOfACharacter) {
   EXPECT_EQ(stream.finish(), "\uFFFD");
 }
 
+TEST(Tokenizer, MergesThatCrossWordsAreFollowed) {
+  Json document = sentencepiece();
+  const Tokenizer apart = make(document);
+  EXPECT_EQ(apart.encode("ab a  b"), (Ids{262, 260, 257, 257, 259}));
+  document["model"]["vocab"]["b▁"] = 263;
+  document["model"]["merges"].insert(document["model"]["merges"].begin(), Json::array({"b", "▁"}));
+  EXPECT_EQ(make(document).encode("ab a  b"), (Ids{260, 263, 258, 257, 257, 259}));
+}
+
 TEST(Tokenizer, LongWordsAreNotQuadratic) {
   const Tokenizer tokenizer = make(sentencepiece());
   std::string text;
