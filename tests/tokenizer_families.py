@@ -65,6 +65,25 @@ FAMILIES = {
         None,
         {},
     ),
+    "falcon": (
+        None,
+        pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Punctuation("contiguous"),
+                byte_level(regex=True),
+                pre_tokenizers.Digits(False),
+                pre_tokenizers.Split(Regex("[0-9][0-9][0-9]"), "isolated"),
+            ]
+        ),
+        None,
+        {},
+    ),
+    "words": (
+        normalizers.Sequence([normalizers.Strip(), normalizers.NFD()]),
+        pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Whitespace(), byte_level()]),
+        None,
+        {},
+    ),
     "llama2": (legacy_normalizer(), None, sentencepiece_decoder(), {"byte_fallback": True, "fuse_unk": True}),
     "llama2_new": (
         None,

@@ -99,7 +99,10 @@ void BpeModel::read_vocabulary(const Json& vocabulary, const Place& place) {
   tokens_.reserve(vocabulary.size());
   for (const auto& [token, value] : vocabulary.items()) {
     int64_t id = -1;
-    read_value(value, id, place.key(token));
+    if (value.is_number_integer())  // a Place for each token would take longer than all the rest
+      read_value(value, id, place);
+    else
+      read_value(value, id, place.key(token));
     if (id < 0 || id >= std::numeric_limits<int32_t>::max())
       place.fail(fmt::format("{}: the id {} of '{}' is not in 0 to 2^31 - 2", place.name, id, token));
     const auto [other, added] = tokens_.emplace(static_cast<int32_t>(id), token);
@@ -121,23 +124,24 @@ void BpeModel::read_merges(const Json& merges, const Place& place) {
     if (pairs) {
       if (!item.is_array() || item.size() != 2 || !item[0].is_string() || !item[1].is_string())
         place.fail(place.item(i).name + " is not a pair of tokens");
-      add_merge(item[0].get_ref<const std::string&>(), item[1].get_ref<const std::string&>(), rank++, place.item(i));
+      add_merge(item[0].get_ref<const std::string&>(), item[1].get_ref<const std::string&>(), rank++, place, i);
       continue;
     }
-    std::string text;
-    read_value(item, text, place.item(i));
+    if (!item.is_string()) place.fail(place.item(i).name + " is not a string as the ones before it");
+    const std::string_view text = item.get_ref<const std::string&>();
     if (text.starts_with("#version")) continue;
     const size_t space = text.find(' ');
     if (space == text.npos || text.find(' ', space + 1) != text.npos)
       place.fail(place.item(i).name + " is not two tokens with a space between them");
-    add_merge(std::string_view(text).substr(0, space), std::string_view(text).substr(space + 1), rank++, place.item(i));
+    add_merge(text.substr(0, space), text.substr(space + 1), rank++, place, i);
   }
 }
 
-void BpeModel::add_merge(std::string_view left, std::string_view right, int32_t rank, const Place& place) {
+void BpeModel::add_merge(std::string_view left, std::string_view right, int32_t rank, const Place& place,
+                         size_t index) {
   const auto known = [&](std::string_view token) {
     const auto id = id_of(token);
-    if (!id) place.fail(fmt::format("{}: '{}' is not in the vocabulary", place.name, token));
+    if (!id) place.fail(fmt::format("{}: '{}' is not in the vocabulary", place.item(index).name, token));
     return *id;
   };
   const int32_t left_id = known(left), right_id = known(right);

@@ -49,7 +49,7 @@ class BpeModel {
 
   void read_vocabulary(const Json& vocabulary, const Place& place);
   void read_merges(const Json& merges, const Place& place);
-  void add_merge(std::string_view left, std::string_view right, int32_t rank, const Place& place);
+  void add_merge(std::string_view left, std::string_view right, int32_t rank, const Place& place, size_t index);
   void index_characters();
   const Merge* find_merge(int32_t left, int32_t right) const;
   int32_t unknown_id() const;

@@ -95,8 +95,9 @@ Regex Regex::oniguruma(std::string_view expression, const Place& place) {
   return pcre2(translate_oniguruma(expression, place), place);
 }
 
-Regex Regex::pcre2(std::string_view expression, const Place& place) {
+Regex Regex::pcre2(std::string_view expression, const Place& place, Newer newer) {
   Regex regex;
+  regex.newer_ = newer;
   regex.name_ = place.name;
   regex.code_ = compile(expression, place);
   return regex;
@@ -123,7 +124,7 @@ std::vector<Match> Regex::find_literal(std::string_view text) const {
 
 std::vector<Match> Regex::find_expression(std::string_view original) const {
   std::string storage;
-  const std::string_view text = with_stand_ins(original, storage);
+  const std::string_view text = newer_ == Newer::kStandIns ? with_stand_ins(original, storage) : original;
   Searcher searcher(static_cast<const pcre2_code*>(code_.get()), text, name_);
   std::vector<Match> matches;
   Match match{};

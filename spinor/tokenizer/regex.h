@@ -21,8 +21,9 @@ class Regex {
   static Regex literal(std::string text);  // not empty
   // Error at `place` for an expression that Oniguruma and PCRE2 do not read alike.
   static Regex oniguruma(std::string_view expression, const Place& place);
-  // An expression of our own, in PCRE2's syntax.
-  static Regex pcre2(std::string_view expression, const Place& place);
+  // An expression of our own, in PCRE2's syntax; newer characters are matched through their stand-ins or as they are.
+  enum class Newer { kStandIns, kAsTheyAre };
+  static Regex pcre2(std::string_view expression, const Place& place, Newer newer = Newer::kStandIns);
   // {"String": "..."} or {"Regex": "..."}, as tokenizer.json has it.
   static Regex read(const Json& json, const Place& place);
 
@@ -39,7 +40,8 @@ class Regex {
   std::vector<Match> find_expression(std::string_view text) const;
 
   std::string literal_;
-  std::string name_;                  // of the value, for messages
+  std::string name_;  // of the value, for messages
+  Newer newer_ = Newer::kStandIns;
   std::shared_ptr<const void> code_;  // the compiled expression, shared by copies; null: a literal
 };
 

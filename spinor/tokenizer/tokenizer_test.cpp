@@ -227,7 +227,7 @@ TEST(Tokenizer, RefusesWhatItCannotReadAlike) {
       {"/model/merges/0", "h", "model.merges[0] is not two tokens with a space between them"},
       {"/model/merges/0", "h x", "model.merges[0]: 'hx' is not in the vocabulary"},
       {"/model/merges/0", {"h", 1}, "model.merges[0] is not a pair of tokens"},
-      {"/model/merges/1", {"l", "l"}, "model.merges[1] must be a string, not [\"l\",\"l\"]"},
+      {"/model/merges/1", {"l", "l"}, "model.merges[1] is not a string as the ones before it"},
       {"/model/unknown", 1,
        "unknown key 'unknown' in model; known: type, dropout, unk_token, continuing_subword_prefix, "
        "end_of_word_suffix, fuse_unk, byte_fallback, ignore_merges"},
