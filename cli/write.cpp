@@ -63,8 +63,8 @@ struct WriteCommand {
     for (const std::string& client : clients) named.push_back(client_from(client));
     require_compatible(planned.plan, named);
     for (const Incompatibility& found : incompatibilities(planned.plan))
-      planned.warnings.push_back(fmt::format("{} {} ({}); {}", name_in_table(found.client), found.problem, found.where,
-                                             found.instead));
+      planned.warnings.push_back(
+          fmt::format("{} {} ({}); {}", name_in_table(found.client), found.problem, found.where, found.instead));
   }
 
   // A card of its own only where the model needs one: fused rotations load as the source does.
