@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULE = re.compile(r"^spinor_module\((\w+)(?:\s+DEPENDS\s+((?:(?!LINK\b)\w+\s*)*))?", re.MULTILINE)
+MODULE = re.compile(r"^\s*spinor_module\((\w+)(?:\s+DEPENDS\s+((?:(?!LINK\b)\w+\s*)*))?", re.MULTILINE)
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 
 
