@@ -83,7 +83,7 @@ struct CompareCommand {
     const std::vector<int32_t> tokens = text.tokens(described);
     options.bos = text.bos_token(described);
     std::vector<Variant> variants = make_variants();
-    const RewritePlan original = as_stored(described);
+    Reference original(as_stored(described), how, Reference::Keep::states);
     int64_t done = 0, all = 0;
     for (const Variant& variant : variants) all += std::ssize(variant.seeds);
     Progress progress("compare", !common.quiet && !common.json);
@@ -102,7 +102,7 @@ struct CompareCommand {
     return {{"unrotated", {}, {0}}, {"R1+R2", {"R1", "R2"}, all}, {"R1-R4", {"R1", "R2", "R3", "R4"}, all}};
   }
 
-  Evaluation measure(const Model& described, const RewritePlan& original, const Json& json, const Variant& variant,
+  Evaluation measure(const Model& described, Reference& original, const Json& json, const Variant& variant,
                      uint64_t seed, const std::vector<int32_t>& tokens, const RuntimeOptions& how) const {
     Json spinquant = spinquant_arguments(json);
     spinquant["rotations"] = variant.rotations;

@@ -28,11 +28,16 @@ struct EvalCommand {
     const RuntimeOptions how = runtime.options(common);
     Progress progress("eval", !common.quiet && !common.json);
     const auto show = [&](int64_t done, int64_t all, double) { progress.show(done, all); };
-    const Evaluation result = reference.empty()
-                                  ? evaluate(planned.plan, tokens, options, how, show)
-                                  : evaluate(planned.plan, plan_as_stored(reference).plan, tokens, options, how, show);
+    const Evaluation result = reference.empty() ? evaluate(planned.plan, tokens, options, how, show)
+                                                : against_reference(planned.plan, tokens, how, show);
     common.json ? print_json(result) : print(result);
     return 0;
+  }
+
+  Evaluation against_reference(const RewritePlan& plan, const std::vector<int32_t>& tokens, const RuntimeOptions& how,
+                               const EvaluateProgress& show) const {
+    Reference other(plan_as_stored(reference).plan, how);
+    return evaluate(plan, other, tokens, options, how, show);
   }
 
   static void print_json(const Evaluation& result) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
 
 #include "spinor/base/error.h"
 #include "spinor/runtime/decoder.h"
@@ -36,20 +37,42 @@ int64_t windows_at_once(const Decoder& decoder, int64_t tokens, const RuntimeOpt
   return std::max<int64_t>(1, memory / 4 / (tokens * decoder.model().hidden_size() * info(runtime.dtype).bits / 8));
 }
 
+}  // namespace
+
+struct Reference::Data {
+  Decoder decoder;
+  Keep keep;
+  std::map<int64_t, at::Tensor> states = {};  // by the place where a batch begins
+
+  at::Tensor forward(const at::Tensor& rows, int64_t begin) {
+    if (const auto found = states.find(begin);
+        found != states.end() && found->second.sizes().slice(0, 2) == rows.sizes())
+      return found->second;
+    at::Tensor hidden = decoder.forward(rows);
+    if (keep == Keep::states) states[begin] = hidden;
+    return hidden;
+  }
+};
+
+Reference::Reference(const RewritePlan& plan, const RuntimeOptions& runtime, Keep keep) {
+  RuntimeOptions plain = runtime;
+  plain.activations = plain.kv = std::nullopt;
+  data_ = std::make_unique<Data>(Decoder(plan, plain), keep);
+}
+Reference::~Reference() = default;
+Reference::Reference(Reference&&) noexcept = default;
+
+// Sums up what batches of windows give.
 class Evaluator {
  public:
-  Evaluator(const RewritePlan& plan, const RewritePlan* reference, const RuntimeOptions& runtime)
-      : decoder_(plan, runtime) {
-    RuntimeOptions plain = runtime;
-    plain.activations = plain.kv = std::nullopt;
-    if (reference) reference_.emplace(*reference, plain);
-  }
+  Evaluator(const RewritePlan& plan, Reference* reference, const RuntimeOptions& runtime)
+      : decoder_(plan, runtime), reference_(reference ? reference->data_.get() : nullptr) {}
 
   const Decoder& decoder() const { return decoder_; }
 
   void add(const at::Tensor& rows, std::span<const Window> batch) {
     const at::Tensor hidden = decoder_.forward(rows);
-    const at::Tensor expected = reference_ ? reference_->forward(rows) : at::Tensor();
+    const at::Tensor expected = reference_ ? reference_->forward(rows, batch.front().begin) : at::Tensor();
     for (size_t i = 0; i < batch.size(); ++i) {
       const auto row = static_cast<int64_t>(i);
       const int64_t scored = batch[i].scored, first = rows.size(1) - scored;
@@ -60,7 +83,7 @@ class Evaluator {
         scores_.add(score(predicting(hidden), targets, head));
         continue;
       }
-      const Head reference = [this](const at::Tensor& x) { return reference_->logits(x); };
+      const Head reference = [this](const at::Tensor& x) { return reference_->decoder.logits(x); };
       scores_.add(score(predicting(hidden), targets, head, predicting(expected), reference));
     }
   }
@@ -87,11 +110,13 @@ class Evaluator {
   }
 
   Decoder decoder_;
-  std::optional<Decoder> reference_;
+  Reference::Data* reference_;
   Scores scores_;
 };
 
-Evaluation run(const RewritePlan& plan, const RewritePlan* reference, std::span<const int32_t> text,
+namespace {
+
+Evaluation run(const RewritePlan& plan, Reference* reference, std::span<const int32_t> text,
                const EvaluateOptions& options, const RuntimeOptions& runtime, const EvaluateProgress& progress) {
   const c10::InferenceMode inference;
   const auto start = std::chrono::steady_clock::now();
@@ -133,7 +158,7 @@ Evaluation evaluate(const RewritePlan& plan, std::span<const int32_t> text, cons
   return run(plan, nullptr, text, options, runtime, progress);
 }
 
-Evaluation evaluate(const RewritePlan& plan, const RewritePlan& reference, std::span<const int32_t> text,
+Evaluation evaluate(const RewritePlan& plan, Reference& reference, std::span<const int32_t> text,
                     const EvaluateOptions& options, const RuntimeOptions& runtime, const EvaluateProgress& progress) {
   return run(plan, &reference, text, options, runtime, progress);
 }

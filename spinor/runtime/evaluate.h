@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -43,8 +44,23 @@ using EvaluateProgress = std::function<void(int64_t done, int64_t all, double pe
 // Layer by layer over as many windows as options.memory allows. Errors as of Decoder.
 Evaluation evaluate(const RewritePlan& plan, std::span<const int32_t> text, const EvaluateOptions& options,
                     const RuntimeOptions& runtime, const EvaluateProgress& progress = {});
-// With a reference, which runs in full precision of `runtime`: without its low bits.
-Evaluation evaluate(const RewritePlan& plan, const RewritePlan& reference, std::span<const int32_t> text,
+
+// A model that others are compared with. It runs in full precision: without the low bits of `runtime`.
+class Reference {
+ public:
+  // states: what it computes for a text is kept for further evaluations on the same windows (a row of hidden_size
+  // numbers a token), so that it runs once.
+  enum class Keep { nothing, states };
+  Reference(const RewritePlan& plan, const RuntimeOptions& runtime, Keep keep = Keep::nothing);
+  ~Reference();
+  Reference(Reference&&) noexcept;
+
+ private:
+  friend class Evaluator;
+  struct Data;
+  std::unique_ptr<Data> data_;
+};
+Evaluation evaluate(const RewritePlan& plan, Reference& reference, std::span<const int32_t> text,
                     const EvaluateOptions& options, const RuntimeOptions& runtime,
                     const EvaluateProgress& progress = {});
 
