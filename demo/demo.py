@@ -141,6 +141,46 @@ def show_outliers(seen):
     print_table(["role", "max / rms", "kurtosis (Gaussian 3)", "worst column rms / rms"], rows)
 
 
+# Weights of so many bits per output channel, activations per token, keys and values per token and head.
+WEIGHTS = """\
+demo_stage:
+  demo_modifiers:
+{rotations}    QuantizationModifier:
+      ignore: [lm_head]
+      config_groups:
+        group_0:
+          targets: [Linear]
+          weights: {{num_bits: {bits}, type: int, symmetric: true, strategy: channel, observer: memoryless_mse}}
+"""
+ROTATED = "    SpinQuantModifier: {{rotations: [{}], transform_type: random-hadamard}}\n"
+BITS = {"float32": (), "W8A8": (8, 8), "W4A8KV8": (4, 8, 8), "W4A4KV4": (4, 4, 4)}  # weights, activations, cache
+
+
+def low_bits_perplexity(spinor, source, text, bits, rotations):
+    options = ["--text", text, "--context", 512]
+    if not bits:
+        options += ["--rotations", rotations, "--transform-type", "random-hadamard"] if rotations else []
+        return report(spinor, "eval", source, *options)["perplexity"]
+    recipe = smollm2.CACHE / "demo-recipe.yaml"
+    rotated = ROTATED.format(rotations) if rotations else ""
+    recipe.write_text(WEIGHTS.format(bits=bits[0], rotations=rotated))
+    low = [option for pair in zip(["--activations", "--kv"], bits[1:]) for option in pair]
+    return report(spinor, "eval", source, *options, "--recipe", recipe, *low)["perplexity"]
+
+
+def show_low_bits(spinor, source):
+    text = smollm2.CACHE / "demo-text.txt"
+    text.write_text(TEXT)
+    columns = {"unrotated": "", "R1+R2": "R1,R2", "R1-R4": "R1,R2,R3,R4"}
+    rows = []
+    for name, bits in BITS.items():
+        perplexities = [low_bits_perplexity(spinor, source, text, bits, spins) for spins in columns.values()]
+        rows.append([name, *(f"{perplexity:.2f}" for perplexity in perplexities)])
+    print("Perplexity with fewer bits, from spinor's own runtime. Few tokens, so an indication: what to do with a model of")
+    print("yours, `spinor compare` says on a text of yours, over several seeds.\n")
+    print_table(["", *columns], rows)
+
+
 def main():
     spinor = Path(sys.argv[1]).resolve()
     sources = {dtype: smollm2.checkpoint(dtype) for dtype in ("float32", "bfloat16")}
@@ -155,6 +195,7 @@ def main():
         runs[name] = Run(directory)
     print()
     show_function(runs)
+    show_low_bits(spinor, sources["float32"])
     show_outliers(report(spinor, "inspect", sources["float32"], *OPTIONS))
     show_cost(costs)
 
