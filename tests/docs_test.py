@@ -1,7 +1,8 @@
 """Every command that README.md and docs/ show in an sh block works.
 
 A block is run line by line, all of a page in one scratch directory. `spinor` is the binary under test, on a tiny model
-wherever the page names one that is not there; `make` is checked to have the target; a yaml block becomes recipe.yaml.
+wherever the page names one that is not there; `make` is checked to have the target; a yaml block becomes recipe.yaml;
+text.txt is there.
 """
 
 import os
@@ -10,6 +11,7 @@ import shlex
 import subprocess
 
 import pytest
+import tokenizers
 import torch
 
 import tiny_models
@@ -32,10 +34,26 @@ def steps(text):
                 yield language, line
 
 
+TEXT = "The lighthouse keeper climbed the stairs every evening at the same hour, and wrote down the wind. " * 8
+
+
+def save_model(directory):
+    """A tiny Llama, and a byte-level tokenizer of as many tokens."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator([TEXT], trainer)
+    model = tiny_models.make("llama", "power_of_two", torch.bfloat16, vocab_size=300)
+    model.save_pretrained(directory)
+    tokenizer.save(str(directory / "tokenizer.json"))
+
+
 def run_spinor(command, words, scratch):
     model = scratch / words[2] if len(words) > 2 and not words[2].startswith("-") else None
     if model and not model.exists():
-        tiny_models.save(model, "llama", "power_of_two", torch.bfloat16)
+        save_model(model)
     environment = {**os.environ, "PATH": f"{scratch / 'bin'}:{os.environ['PATH']}"}
     done = subprocess.run(
         command.replace("build/spinor", "spinor"),
@@ -52,6 +70,7 @@ def run_spinor(command, words, scratch):
 def test_commands_work(page, tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "spinor").symlink_to(BINARY)
+    (tmp_path / "text.txt").write_text(TEXT)
     for language, text in steps(page.read_text()):
         if language == "yaml":
             (tmp_path / "recipe.yaml").write_text(text)
