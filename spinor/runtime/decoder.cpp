@@ -143,7 +143,20 @@ void Decoder::Data::run_layer(const Layer& layer, int64_t index, at::Tensor x, c
   x.add_(mlp(layer, x), multiplier);
 }
 
+namespace {
+
+void check_device(const std::string& name) {
+  try {
+    at::empty({1}, at::TensorOptions().device(at::Device(name)));
+  } catch (const c10::Error&) {
+    throw Error("device " + name, "is not one that this libtorch can use", "use cpu, or a torch with CUDA");
+  }
+}
+
+}  // namespace
+
 Decoder::Decoder(const RewritePlan& plan, const RuntimeOptions& options) {
+  check_device(options.device);
   at::set_num_threads(options.threads > 0 ? options.threads : default_threads());
   data_ = std::make_unique<Data>(plan, options);
 }

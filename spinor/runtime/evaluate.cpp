@@ -13,6 +13,7 @@
 #include "spinor/runtime/decoder.h"
 #include "spinor/runtime/free_memory.h"
 #include "spinor/runtime/score.h"
+#include "spinor/runtime/torch_errors.h"
 
 namespace spinor {
 namespace {
@@ -57,7 +58,7 @@ struct Reference::Data {
 Reference::Reference(const RewritePlan& plan, const RuntimeOptions& runtime, Keep keep) {
   RuntimeOptions plain = runtime;
   plain.activations = plain.kv = std::nullopt;
-  data_ = std::make_unique<Data>(Decoder(plan, plain), keep);
+  data_ = with_torch_errors([&] { return std::make_unique<Data>(Decoder(plan, plain), keep); });
 }
 Reference::~Reference() = default;
 Reference::Reference(Reference&&) noexcept = default;
@@ -155,12 +156,12 @@ std::vector<Window> windows(int64_t tokens, const EvaluateOptions& options) {
 
 Evaluation evaluate(const RewritePlan& plan, std::span<const int32_t> text, const EvaluateOptions& options,
                     const RuntimeOptions& runtime, const EvaluateProgress& progress) {
-  return run(plan, nullptr, text, options, runtime, progress);
+  return with_torch_errors([&] { return run(plan, nullptr, text, options, runtime, progress); });
 }
 
 Evaluation evaluate(const RewritePlan& plan, Reference& reference, std::span<const int32_t> text,
                     const EvaluateOptions& options, const RuntimeOptions& runtime, const EvaluateProgress& progress) {
-  return run(plan, &reference, text, options, runtime, progress);
+  return with_torch_errors([&] { return run(plan, &reference, text, options, runtime, progress); });
 }
 
 }  // namespace spinor

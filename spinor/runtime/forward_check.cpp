@@ -10,6 +10,7 @@
 #include "spinor/base/error.h"
 #include "spinor/runtime/decoder.h"
 #include "spinor/runtime/score.h"
+#include "spinor/runtime/torch_errors.h"
 
 namespace spinor {
 namespace {
@@ -38,18 +39,9 @@ void require_comparable(const Model& source, const Model& output) {
                 "compare a model with the one it was made from");
 }
 
-}  // namespace
-
-std::optional<int64_t> ForwardCheck::first_departure(double bound) const {
-  const auto found = std::ranges::find_if(layers, [&](double error) { return !(error <= bound); });
-  return found == layers.end() ? std::nullopt : std::optional<int64_t>(found - layers.begin());
-}
-
-ForwardCheck check_forward(const RewritePlan& source, const RewritePlan& output, std::span<const int32_t> tokens,
-                           const RuntimeOptions& runtime) {
+ForwardCheck run(const RewritePlan& source, const RewritePlan& output, std::span<const int32_t> tokens,
+                 const RuntimeOptions& runtime) {
   const c10::InferenceMode inference;
-  require_comparable(source.model(), output.model());
-  if (tokens.size() < 2) throw Error("text", "has fewer than two tokens");
   const std::vector<int64_t> ids(tokens.begin(), tokens.begin() + std::min(tokens.size(), kTokens));
   const at::Tensor row = at::tensor(ids, at::kLong).unsqueeze(0);
   Trace expected(source, row, runtime), given(output, row, runtime);
@@ -71,6 +63,20 @@ ForwardCheck check_forward(const RewritePlan& source, const RewritePlan& output,
   result.source_perplexity = std::exp(scores.reference_negative_log_likelihood / count);
   result.perplexity = std::exp(scores.negative_log_likelihood / count);
   return result;
+}
+
+}  // namespace
+
+std::optional<int64_t> ForwardCheck::first_departure(double bound) const {
+  const auto found = std::ranges::find_if(layers, [&](double error) { return !(error <= bound); });
+  return found == layers.end() ? std::nullopt : std::optional<int64_t>(found - layers.begin());
+}
+
+ForwardCheck check_forward(const RewritePlan& source, const RewritePlan& output, std::span<const int32_t> tokens,
+                           const RuntimeOptions& runtime) {
+  require_comparable(source.model(), output.model());
+  if (tokens.size() < 2) throw Error("text", "has fewer than two tokens");
+  return with_torch_errors([&] { return run(source, output, tokens, runtime); });
 }
 
 }  // namespace spinor

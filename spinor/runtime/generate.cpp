@@ -11,6 +11,7 @@
 #include "spinor/base/error.h"
 #include "spinor/model/forward_config.h"
 #include "spinor/runtime/decoder.h"
+#include "spinor/runtime/torch_errors.h"
 
 namespace spinor {
 namespace {
@@ -61,13 +62,9 @@ void check(const GenerateOptions& options) {
     throw Error("sampling", "needs temperature >= 0, top_p > 0 and top_k >= 0");
 }
 
-}  // namespace
-
-std::vector<int32_t> generate(const RewritePlan& plan, std::span<const int32_t> prompt, const GenerateOptions& options,
-                              const RuntimeOptions& runtime, const TokenVisitor& visit) {
+std::vector<int32_t> run(const RewritePlan& plan, std::span<const int32_t> prompt, const GenerateOptions& options,
+                         const RuntimeOptions& runtime, const TokenVisitor& visit) {
   const c10::InferenceMode inference;
-  check(options);
-  if (prompt.empty()) throw Error("prompt", "is empty", "give some text, or --bos");
   Decoder decoder(plan, runtime);
   const std::vector<int32_t> eos = read_forward_config(plan.model()).eos;
   KeyValueCache cache = decoder.make_cache(1, std::ssize(prompt) + options.max_new_tokens);
@@ -82,6 +79,15 @@ std::vector<int32_t> generate(const RewritePlan& plan, std::span<const int32_t> 
     next = {token};
   }
   return result;
+}
+
+}  // namespace
+
+std::vector<int32_t> generate(const RewritePlan& plan, std::span<const int32_t> prompt, const GenerateOptions& options,
+                              const RuntimeOptions& runtime, const TokenVisitor& visit) {
+  check(options);
+  if (prompt.empty()) throw Error("prompt", "is empty", "give some text, or --bos");
+  return with_torch_errors([&] { return run(plan, prompt, options, runtime, visit); });
 }
 
 }  // namespace spinor
