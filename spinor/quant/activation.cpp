@@ -59,15 +59,13 @@ void ActivationQuantizer::apply_row(float* x, int64_t n, Scratch& scratch) const
   const Segments groups{group_size_ > 0 ? std::min(group_size_, n) : n, group_size_ > 0 ? group_size_ : n};
   const auto count = static_cast<size_t>(groups.count(n));
   scratch.affine.assign(count, affine_.value_or(Affine{}));
-  if (!affine_) {
-    scratch.low.assign(count, 0);
-    scratch.high.assign(count, 0);
-    if (!widen(x, n, groups, scratch.low.data(), scratch.high.data())) return;
-    for (size_t g = 0; g < count; ++g) {
-      Range range{scratch.low[g] * clip_, scratch.high[g] * clip_};
-      if (rule_.symmetric) range = {-std::max(-range.low, range.high), std::max(-range.low, range.high)};
-      scratch.affine[g] = rule_.affine(range);
-    }
+  scratch.low.assign(count, 0);
+  scratch.high.assign(count, 0);
+  if (!widen(x, n, groups, scratch.low.data(), scratch.high.data())) return;  // not finite
+  for (size_t g = 0; g < count && !affine_; ++g) {
+    Range range{scratch.low[g] * clip_, scratch.high[g] * clip_};
+    if (rule_.symmetric) range = {-std::max(-range.low, range.high), std::max(-range.low, range.high)};
+    scratch.affine[g] = rule_.affine(range);
   }
   scratch.codes.resize(static_cast<size_t>(n));
   quantize(rule_.numbers, x, n, groups, scratch.affine.data(), scratch.codes.data());

@@ -36,7 +36,7 @@ class ActivationQuantizer {
 
   bool operator==(const ActivationQuantizer&) const = default;
 
-  // x <- dequantize(quantize(x)). Values that are not finite stay so.
+  // x <- dequantize(quantize(x)). A row with a value that is not finite stays as it is.
   void apply(MatrixView<float> x, Scratch& scratch) const;
 
  private:
