@@ -7,6 +7,7 @@
 #include <iterator>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include "spinor/base/error.h"
 
@@ -46,6 +47,11 @@ struct Keys {
     const int64_t n = value->is_number_integer() ? value->get<int64_t>() : 0;
     if (n < 1 || n > std::numeric_limits<int32_t>::max()) fail(key, "a positive integer");
     return n;
+  }
+  int64_t layers(const char* key, int64_t absent) const {
+    const Json* value = find(key);
+    if (value && !value->is_number_integer()) fail(key, "a number of layers");
+    return value ? value->get<int64_t>() : absent;
   }
   bool flag(const char* key, bool absent) const {
     const Json* value = find(key);
@@ -135,7 +141,7 @@ std::vector<bool> windowed_layers(const Keys& config, const ForwardRow& row, con
   std::vector<bool> windowed(layers);
   const Json* types = config.find("layer_types");
   if (types && (!types->is_array() || types->size() != layers)) config.fail("layer_types", "a list of layers");
-  const int64_t first = config.number("max_window_layers") ? config.json.at("max_window_layers").get<int64_t>() : 28;
+  const int64_t first = config.layers("max_window_layers", 28);
   for (size_t i = 0; i < layers; ++i) {
     if (types && types->at(i) != "sliding_attention" && types->at(i) != "full_attention")
       throw Error(config.subject, fmt::format("layer_types has {}, which spinor cannot run", types->at(i).dump()));
@@ -163,7 +169,7 @@ std::vector<int32_t> read_eos(const Keys& config) {
   if (!value) return {};
   std::vector<int32_t> ids;
   for (const Json& id : value->is_array() ? *value : Json::array({*value})) {
-    if (!id.is_number_integer()) config.fail("eos_token_id", "a token");
+    if (!id.is_number_integer() || !std::in_range<int32_t>(id.get<int64_t>())) config.fail("eos_token_id", "a token");
     ids.push_back(id.get<int32_t>());
   }
   return ids;
