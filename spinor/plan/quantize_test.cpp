@@ -155,6 +155,55 @@ TEST_F(QuantizePlan, QuantizedAndDequantizedIsWhatTheCodesMean) {
     EXPECT_EQ(a.read(a.at(tensor.info.name)), b.read(tensor)) << tensor.info.name;
 }
 
+// What is run is what is stored: also after a rotation, and where scales are narrower than what is computed.
+TEST_F(QuantizePlan, DequantizedIsWhatTheStoredCodesMean) {
+  QuantizationArgs nvfp4{.num_bits = 4, .type = QuantizationType::floating, .group_size = 16, .strategy = tensor_group};
+  QuantizationArgs asymmetric = ints(4, group, 32);
+  asymmetric.symmetric = false;
+  const std::tuple<QuantizationArgs, const char*, bool> cases[] = {{ints(4, group, 32), "pack-quantized", false},
+                                                                   {asymmetric, "pack-quantized", true},
+                                                                   {ints(8, channel), "int-quantized", true},
+                                                                   {nvfp4, "nvfp4-pack-quantized", false}};
+  const Model model = make({.hidden = 64, .intermediate = 128});
+  const Module& down = *model.find("model.layers.0.mlp.down_proj");
+  for (const auto& [args, format, mse] : cases)
+    for (const DType saved : {DType::F32, DType::BF16}) {
+      SCOPED_TRACE(std::string(format) + ", " + std::string(info(saved).name));
+      RewritePlan codes(model);
+      codes.edit_weight(down, MultiplyLeft{Rotation::hadamard(Hadamard::sylvester(64)), "R1'"});
+      codes.edit_weight(down, Quantize{{.args = args, .format = format, .observer = {.mse = mse}}});
+      QuantizationConfig config;
+      config.config_groups.emplace_back("group_0",
+                                        QuantizationScheme{.targets = {down.name}, .weights = args, .format = format});
+      codes.set_quantization(config);
+      RewritePlan numbers = codes;
+      numbers.dequantize(saved);
+      const TensorPlan& tensor = planned(numbers, down.name + ".weight");
+      ASSERT_TRUE(std::holds_alternative<QuantizeDequantize>(tensor.edits.back()));
+      EXPECT_EQ(quantization_of(tensor.edits)->scale_dtype, saved);
+      save(codes, directory_ / "codes", {.dtype = saved, .force = true});
+      // Both in float32, because the decoded weight is what the runtime would compute with.
+      save(numbers, directory_ / "numbers", {.dtype = DType::F32, .force = true});
+      save(RewritePlan(Model::describe(Checkpoint::open(directory_ / "codes"))), directory_ / "decoded",
+           {.dtype = DType::F32, .force = true});
+      const Checkpoint a = Checkpoint::open(directory_ / "decoded"), b = Checkpoint::open(directory_ / "numbers");
+      EXPECT_EQ(a.read(a.at(down.name + ".weight")), b.read(b.at(down.name + ".weight")));
+    }
+}
+
+TEST_F(QuantizePlan, DequantizeTakesTheSourcesDTypeForScalesAndLeavesOtherEdits) {
+  const Model model = make({.hidden = 64});
+  RewritePlan plan(model);
+  plan.edit_weight(*model.find("model.layers.0.self_attn.q_proj"),
+                   Quantize{{.args = ints(4, group, 32), .format = "pack-quantized"}});
+  plan.edit_weight(*model.find("model.norm"), Fill{2});
+  plan.dequantize();
+  const std::string name = "model.layers.0.self_attn.q_proj.weight";
+  EXPECT_EQ(quantization_of(planned(plan, name).edits)->scale_dtype, DType::F32);
+  EXPECT_EQ(output_tensors(planned(plan, name), DType::BF16).size(), 1u);
+  EXPECT_TRUE(std::holds_alternative<Fill>(planned(plan, "model.norm.weight").edits.back()));
+}
+
 TEST_F(QuantizePlan, SaysWhichWeightDoesNotDivide) {
   const Model model = make({.hidden = 96});
   RewritePlan plan(model);
