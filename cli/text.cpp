@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <utility>
 
 #include "spinor/base/error.h"
 #include "spinor/base/json.h"
@@ -42,7 +43,8 @@ std::vector<int32_t> read_ids(const std::string& path) {
   if (!json.is_array()) throw Error(path, "is not a list of tokens");
   std::vector<int32_t> ids;
   for (const Json& id : json) {
-    if (!id.is_number_integer()) throw Error(path, "is not a list of tokens: it has " + id.dump());
+    if (!id.is_number_integer() || !std::in_range<int32_t>(id.get<int64_t>()))
+      throw Error(path, "is not a list of tokens: it has " + id.dump());
     ids.push_back(id.get<int32_t>());
   }
   return ids;
