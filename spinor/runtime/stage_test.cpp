@@ -1,0 +1,127 @@
+#include "spinor/runtime/stage.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "spinor/linalg/orthogonal.h"
+
+namespace spinor {
+namespace {
+
+std::vector<int8_t> signs(int64_t n) {
+  std::vector<int8_t> result;
+  for (int64_t i = 0; i < n; ++i) result.push_back(i % 3 == 1 || i % 7 == 2 ? -1 : 1);
+  return result;
+}
+std::vector<int64_t> permutation(int64_t n) {
+  std::vector<int64_t> result;
+  for (int64_t i = 0; i < n; ++i) result.push_back((i * 5 + 2) % n);
+  return result;
+}
+Rotation dense(int64_t n, uint64_t seed) {
+  Random random(seed);
+  return Rotation::dense(random_orthogonal(n, random), true);
+}
+
+// All of them divide 96.
+std::vector<std::pair<std::string, Rotation>> rotations() {
+  const Hadamard h12 = Hadamard::of_order(12), h96 = Hadamard::of_order(96), h32 = Hadamard::sylvester(32);
+  return {{"Sylvester, in blocks", Rotation::hadamard(h32)},
+          {"with signs", Rotation::hadamard(h32, signs(32))},
+          {"no power of two", Rotation::hadamard(h96, signs(96))},
+          {"no power of two, in blocks", Rotation::hadamard(h12, signs(12))},
+          {"permuted", Rotation::hadamard(h96, signs(96), permutation(96))},
+          {"permuted, in blocks", Rotation::hadamard(h12, {}, permutation(12))},
+          {"transposed", Rotation::hadamard(h12, signs(12)).transposed()},
+          {"dense", dense(96, 1)},
+          {"dense, in blocks, transposed", dense(24, 2).transposed()}};
+}
+
+at::Tensor matrix_of(const Rotation& r) {
+  const Matrix<double> m = r.matrix();
+  return at::tensor(m.data, at::kDouble).reshape({m.rows, m.cols});
+}
+
+// x blockdiag(r) in float64.
+at::Tensor product(const at::Tensor& x, const Rotation& r) {
+  const at::Tensor wide = x.to(at::kDouble);
+  return wide.reshape({-1, r.size()}).matmul(matrix_of(r)).reshape(wide.sizes());
+}
+
+// More rows than are computed at once; three dimensions, as activations have.
+at::Tensor activations(at::ScalarType dtype) {
+  at::manual_seed(4);
+  return at::randn({3, 97, 96}, at::kDouble).to(dtype);
+}
+
+TEST(Stage, ARotationIsTheDenseProduct) {
+  // float32: its roundoff times the stages of the transform. Narrow ones: that, and one rounding at the end.
+  const std::tuple<at::ScalarType, double, double> types[] = {
+      {at::kDouble, 1e-13, 0}, {at::kFloat, 2e-6, 0}, {at::kBFloat16, 2e-6, 0x1p-8}, {at::kHalf, 2e-6, 0x1p-11}};
+  for (const auto& [dtype, absolute, relative] : types)
+    for (const auto& [name, r] : rotations()) {
+      const at::Tensor x = activations(dtype), expected = product(x, r);
+      apply({{r}, {}}, x);
+      const at::Tensor bound = absolute + relative * expected.abs();
+      EXPECT_TRUE(at::all((x.to(at::kDouble) - expected).abs() <= bound).item<bool>())
+          << name << " " << toString(dtype);
+    }
+}
+
+TEST(Stage, RotationsActInTheirOrder) {
+  const Rotation a = Rotation::hadamard(Hadamard::of_order(12), signs(12)), b = dense(96, 5);
+  const at::Tensor x = activations(at::kDouble), expected = product(product(x, a), b);
+  EXPECT_GT((product(product(x, b), a) - expected).abs().max().item<double>(), 0.1);
+  apply({{a, b}, {}}, x);
+  EXPECT_LE((x - expected).abs().max().item<double>(), 1e-13);
+}
+
+TEST(Stage, IsQuantizedAfterItIsRotated) {
+  const Rotation r = Rotation::hadamard(Hadamard::of_order(96), signs(96));
+  const ActivationQuantizer quantizer(ActivationQuantizer::token_args(4, false));
+  const at::Tensor x = activations(at::kFloat), rotated = x.clone();
+  apply({{r}, {}}, rotated);
+  ActivationQuantizer::Scratch scratch;
+  quantizer.apply({rotated.data_ptr<float>(), rotated.numel() / 96, 96}, scratch);
+  apply({{r}, quantizer}, x);
+  EXPECT_TRUE(x.equal(rotated));
+}
+
+// float64 is rounded to float32 before codes are found; what comes out are numbers of float32.
+TEST(Stage, QuantizesEveryTypeAsFloat32) {
+  const ActivationQuantizer quantizer(ActivationQuantizer::token_args(8, true));
+  for (const at::ScalarType dtype : {at::kDouble, at::kBFloat16, at::kHalf}) {
+    const at::Tensor x = activations(dtype), expected = x.to(at::kFloat);
+    apply({{}, quantizer}, expected);
+    apply({{}, quantizer}, x);
+    EXPECT_TRUE(x.equal(expected.to(dtype))) << toString(dtype);
+  }
+}
+
+TEST(Stage, DoesNothingToNothing) {
+  at::Tensor none = at::empty({0, 96}), x = activations(at::kFloat);
+  const at::Tensor before = x.clone();
+  EXPECT_TRUE(Stage().empty());
+  apply({}, x);
+  EXPECT_TRUE(x.equal(before));
+  apply({{dense(96, 1)}, {}}, none);
+  EXPECT_EQ(none.numel(), 0);
+}
+
+TEST(Stage, IsTheSameAsItsCopyOnly) {
+  const Rotation a = dense(12, 1), b = dense(12, 2);
+  const ActivationQuantizer four(ActivationQuantizer::token_args(4, false));
+  const ActivationQuantizer eight(ActivationQuantizer::token_args(8, false));
+  const Stage stage{{a, b}, four}, copy = stage;
+  EXPECT_TRUE(stage.same_as(copy));
+  EXPECT_TRUE(Stage().same_as({}));
+  EXPECT_FALSE(stage.same_as({}));
+  EXPECT_FALSE(stage.same_as({{b, a}, four}));
+  EXPECT_FALSE(stage.same_as({{a}, four}));
+  EXPECT_FALSE(stage.same_as({{a, b.transposed()}, four}));
+  EXPECT_FALSE(stage.same_as({{a, b}, eight}));
+  EXPECT_FALSE(stage.same_as({{a, b}, {}}));
+}
+
+}  // namespace
+}  // namespace spinor
