@@ -22,6 +22,9 @@ constexpr auto kActivationSuffixes = std::to_array<std::string_view>(
     {".input_scale", ".input_zero_point", ".input_global_scale", ".output_scale", ".output_zero_point", ".k_scale",
      ".v_scale", ".q_scale", ".k_zero_point", ".v_zero_point", ".q_zero_point"});
 
+constexpr auto kLocations =
+    std::to_array<std::string_view>({"input", "weight_input", "weight_output", "output", "k_cache", "q_attn"});
+
 // The tensors of a weight but weight_shape, which says no more than the layout and may be left out. Errors about
 // `name`.
 std::vector<StoredTensor> parts_of(const std::string& name, const WeightLayout& layout) {
@@ -169,13 +172,16 @@ struct Method {
 };
 constexpr Method kMethods[] = {{"compressed-tensors", read_compressed_tensors}, {"fp8", read_fp8}};
 
+// <module>.<group>_<location>.weight or .perm. The location must be one: with a group v, v_proj is not such a name.
 bool is_transform(const std::string& name, const Json& transform_config) {
   if (!transform_config.is_object() || !transform_config.contains("config_groups")) return false;
   const size_t last = name.rfind('.'), before = name.rfind('.', last - 1);
   if (last == std::string::npos || before == std::string::npos) return false;
   const std::string_view what = std::string_view(name).substr(before + 1, last - before - 1);
   return std::ranges::any_of(transform_config["config_groups"].items(), [&](const auto& group) {
-    return what.starts_with(group.key() + "_") && what.size() > group.key().size() + 1;
+    const size_t length = group.key().size();
+    return what.starts_with(group.key() + "_") &&
+           std::ranges::find(kLocations, what.substr(length + 1)) != kLocations.end();
   });
 }
 
