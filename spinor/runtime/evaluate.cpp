@@ -67,7 +67,14 @@ Reference::Reference(Reference&&) noexcept = default;
 class Evaluator {
  public:
   Evaluator(const RewritePlan& plan, Reference* reference, const RuntimeOptions& runtime)
-      : decoder_(plan, runtime), reference_(reference ? reference->data_.get() : nullptr) {}
+      : decoder_(plan, runtime), reference_(reference ? reference->data_.get() : nullptr) {
+    const int64_t tokens = decoder_.model().vocabulary_size();
+    if (reference_ && reference_->decoder.model().vocabulary_size() != tokens)
+      throw Error(
+          reference_->decoder.model().checkpoint().directory().string(),
+          fmt::format("has a vocabulary of {}, not of {}", reference_->decoder.model().vocabulary_size(), tokens),
+          "a reference has the same tokens");
+  }
 
   const Decoder& decoder() const { return decoder_; }
 

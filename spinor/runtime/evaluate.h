@@ -60,6 +60,7 @@ class Reference {
   struct Data;
   std::unique_ptr<Data> data_;
 };
+// Error for a reference of another vocabulary.
 Evaluation evaluate(const RewritePlan& plan, Reference& reference, std::span<const int32_t> text,
                     const EvaluateOptions& options, const RuntimeOptions& runtime,
                     const EvaluateProgress& progress = {});
