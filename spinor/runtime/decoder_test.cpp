@@ -118,6 +118,8 @@ TEST_F(RuntimeDecoder, SaysWhatItCannotRun) {
     EXPECT_EQ(
         testing::message_of([&] { decoder.forward(at::tensor(std::vector<int64_t>{3, bad}, at::kLong).unsqueeze(0)); }),
         outside);
+  EXPECT_EQ(testing::message_of([&] { Decoder(RewritePlan(model), {.device = "abacus"}); }),
+            "device abacus: is not one that this libtorch can use; use cpu, or a torch with CUDA");
   RewritePlan elsewhere(model);
   elsewhere.add_online({"lm_head", "R5", "weight", Rotation::hadamard(Hadamard::sylvester(32))});
   elsewhere.add_online({"model.norm", "R5", "input", Rotation::hadamard(Hadamard::sylvester(32))});

@@ -91,7 +91,8 @@ TEST(Evaluate, ARotationChangesNothingAndItsReferenceAgrees) {
   // In float64 throughout, so that weights are not rounded in between.
   const RuntimeOptions runtime{.dtype = DType::F64, .threads = 1, .saved = DType::F64};
   const Evaluation plain = evaluate(source, text, options, runtime);
-  const Evaluation result = evaluate(rotated, source, text, options, runtime);
+  Reference reference(source, runtime);
+  const Evaluation result = evaluate(rotated, reference, text, options, runtime);
   EXPECT_FALSE(plain.divergence.has_value());
   EXPECT_EQ(plain.windows, 11);
   EXPECT_EQ(plain.tokens, 15 + 10 * 8);
@@ -127,9 +128,36 @@ TEST(Evaluate, TheReferenceRunsWithoutTheLowBits) {
   RuntimeOptions low = plain;
   low.activations = LowBits{.bits = 4};
   low.kv = LowBits{.bits = 4};
-  const Evaluation result = evaluate(plan, plan, text, {.context = 32}, low);
+  Reference reference(plan, low);
+  const Evaluation result = evaluate(plan, reference, text, {.context = 32}, low);
   EXPECT_EQ(result.reference_perplexity, evaluate(plan, text, {.context = 32}, plain).perplexity);
   EXPECT_GT(*result.divergence, 1e-6);
+}
+
+TEST(Evaluate, AReferenceThatKeepsItsStatesGivesTheSame) {
+  const testing::TemporaryDirectory directory;
+  const Model model = testing::make_model(directory);
+  const std::vector<int32_t> text = testing::tokens(64, 40);
+  RuntimeOptions runtime{.threads = 1};
+  Reference forgets(RewritePlan(model), runtime), keeps(RewritePlan(model), runtime, Reference::Keep::states);
+  for (const int bits : {3, 4}) {
+    runtime.activations = LowBits{.bits = bits};
+    for (const int64_t context : {32, 16, 32}) {
+      const EvaluateOptions options{.context = context};
+      const Evaluation expected = evaluate(RewritePlan(model), forgets, text, options, runtime);
+      const Evaluation result = evaluate(RewritePlan(model), keeps, text, options, runtime);
+      EXPECT_EQ(result.divergence, expected.divergence);
+      EXPECT_EQ(result.reference_perplexity, expected.reference_perplexity);
+    }
+  }
+}
+
+TEST(Evaluate, AReferenceHasTheSameVocabulary) {
+  const testing::TemporaryDirectory directory, other;
+  const RewritePlan plan(testing::make_model(directory));
+  Reference reference(RewritePlan(testing::make_model(other, {.vocabulary = 48})), {});
+  EXPECT_EQ(testing::message_of([&] { evaluate(plan, reference, testing::tokens(9, 40), {}, {}); }, other.path()),
+            "model: has a vocabulary of 48, not of 40; a reference has the same tokens");
 }
 
 }  // namespace
