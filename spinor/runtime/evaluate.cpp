@@ -18,6 +18,10 @@
 namespace spinor {
 namespace {
 
+Head head_of(Decoder& decoder) {
+  return {decoder.model().vocabulary_size(), [&decoder](const at::Tensor& x) { return decoder.logits(x); }};
+}
+
 // Windows of one length, as rows of tokens.
 at::Tensor rows_of(std::span<const int32_t> text, std::span<const Window> batch, std::optional<int32_t> bos) {
   const int64_t lead = bos ? 1 : 0, tokens = batch.front().tokens + lead;
@@ -43,14 +47,16 @@ int64_t windows_at_once(const Decoder& decoder, int64_t tokens, const RuntimeOpt
 struct Reference::Data {
   Decoder decoder;
   Keep keep;
-  std::map<int64_t, at::Tensor> states = {};  // by the place where a batch begins
+  struct Batch {
+    at::Tensor rows, hidden;
+  };
+  std::map<int64_t, Batch> states = {};  // by the place where a batch begins
 
   at::Tensor forward(const at::Tensor& rows, int64_t begin) {
-    if (const auto found = states.find(begin);
-        found != states.end() && found->second.sizes().slice(0, 2) == rows.sizes())
-      return found->second;
+    if (const auto found = states.find(begin); found != states.end() && at::equal(found->second.rows, rows))
+      return found->second.hidden;
     at::Tensor hidden = decoder.forward(rows);
-    if (keep == Keep::states) states[begin] = hidden;
+    if (keep == Keep::states) states[begin] = {rows, hidden};
     return hidden;
   }
 };
@@ -86,12 +92,12 @@ class Evaluator {
       const int64_t scored = batch[i].scored, first = rows.size(1) - scored;
       const auto predicting = [&](const at::Tensor& all) { return all.select(0, row).narrow(0, first - 1, scored); };
       const at::Tensor targets = rows.select(0, row).narrow(0, first, scored);
-      const Head head = [this](const at::Tensor& x) { return decoder_.logits(x); };
+      const Head head = head_of(decoder_);
       if (!reference_) {
         scores_.add(score(predicting(hidden), targets, head));
         continue;
       }
-      const Head reference = [this](const at::Tensor& x) { return reference_->decoder.logits(x); };
+      const Head reference = head_of(reference_->decoder);
       scores_.add(score(predicting(hidden), targets, head, predicting(expected), reference));
     }
   }
@@ -147,7 +153,9 @@ Evaluation run(const RewritePlan& plan, Reference* reference, std::span<const in
 
 std::vector<Window> windows(int64_t tokens, const EvaluateOptions& options) {
   const int64_t lead = options.bos ? 1 : 0;
-  if (options.context < 2 || options.stride < 0 || options.stride > options.context - lead)
+  if (options.context < 2)
+    throw Error("context", fmt::format("is {}: windows have at least two tokens", options.context));
+  if (options.stride < 0 || options.stride > options.context - lead)
     throw Error("windows", fmt::format("of {} tokens cannot begin every {}", options.context, options.stride));
   const int64_t length = std::min(tokens, options.context - lead);
   if (length + lead < 2) throw Error("text", fmt::format("has {} tokens: there is nothing to predict", tokens));

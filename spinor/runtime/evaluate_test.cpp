@@ -55,7 +55,7 @@ TEST(Windows, RefuseWhatMakesNoSense) {
   };
   EXPECT_EQ(message(1, {}), "text: has 1 tokens: there is nothing to predict");
   EXPECT_EQ(message(0, {.bos = 1}), "text: has 0 tokens: there is nothing to predict");
-  EXPECT_EQ(message(9, {.context = 1}), "windows: of 1 tokens cannot begin every 0");
+  EXPECT_EQ(message(9, {.context = 1}), "context: is 1: windows have at least two tokens");
   EXPECT_EQ(message(9, {.context = 4, .stride = 5}), "windows: of 4 tokens cannot begin every 5");
   EXPECT_EQ(message(9, {.context = 4, .stride = 4, .bos = 1}), "windows: of 4 tokens cannot begin every 4");
   EXPECT_EQ(message(9, {.context = 4, .stride = -1}), "windows: of 4 tokens cannot begin every -1");

@@ -49,7 +49,10 @@ ForwardCheck run(const RewritePlan& source, const RewritePlan& output, std::span
   for (size_t i = 0; i < expected.products.size(); ++i)
     result.layers.push_back(
         ((given.products[i] - expected.products[i]).norm() / expected.products[i].norm()).item<double>());
-  const auto head = [](Trace& trace) { return [&trace](const at::Tensor& x) { return trace.decoder.logits(x); }; };
+  const auto head = [](Trace& trace) {
+    return Head{trace.decoder.model().vocabulary_size(),
+                [&trace](const at::Tensor& x) { return trace.decoder.logits(x); }};
+  };
   const auto predicting = [&](const Trace& trace) { return trace.hidden.select(0, 0).narrow(0, 0, row.size(1) - 1); };
   const Scores scores = score(predicting(given), row.select(0, 0).narrow(0, 1, row.size(1) - 1), head(given),
                               predicting(expected), head(expected));

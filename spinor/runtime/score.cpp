@@ -7,7 +7,7 @@
 namespace spinor {
 namespace {
 
-constexpr int64_t kRows = 128;  // of logits at once: 64 MB for a vocabulary of 128 k
+constexpr int64_t kLogits = 1 << 25;  // at once: 128 MB. With fewer rows the product packs the head's weight too often.
 
 // Narrow types are widened: a logarithm of a sum over a vocabulary needs more than eight bits.
 at::Tensor wide(const at::Tensor& logits) {
@@ -53,14 +53,16 @@ Scores score(const at::Tensor& hidden, const at::Tensor& targets, const Head& he
 Scores score(const at::Tensor& hidden, const at::Tensor& targets, const Head& head, const at::Tensor& reference_hidden,
              const Head& reference_head) {
   Scores scores{.tokens = targets.size(0)};
-  for (int64_t first = 0; first < targets.size(0); first += kRows) {
-    const int64_t rows = std::min(kRows, targets.size(0) - first);
-    const at::Tensor logits = wide(head(hidden.narrow(0, first, rows)));
+  const int64_t step = std::max<int64_t>(1, kLogits / head.vocabulary);
+  for (int64_t first = 0; first < targets.size(0); first += step) {
+    const int64_t rows = std::min(step, targets.size(0) - first);
+    const at::Tensor logits = wide(head.logits(hidden.narrow(0, first, rows)));
     const at::Tensor log_probabilities = logits.log_softmax(-1);
     const at::Tensor next = targets.narrow(0, first, rows).to(logits.device());
     scores.negative_log_likelihood -= likelihood(log_probabilities, next);
     if (reference_hidden.defined())
-      compare(logits, log_probabilities, wide(reference_head(reference_hidden.narrow(0, first, rows))), next, scores);
+      compare(logits, log_probabilities, wide(reference_head.logits(reference_hidden.narrow(0, first, rows))), next,
+              scores);
   }
   return scores;
 }

@@ -21,8 +21,10 @@ struct Scores {
   void add(const Scores& other);
 };
 
-// Rows of hidden states to rows of logits.
-using Head = std::function<at::Tensor(const at::Tensor& hidden)>;
+struct Head {
+  int64_t vocabulary;
+  std::function<at::Tensor(const at::Tensor& hidden)> logits;  // rows of hidden states to rows of logits
+};
 
 // hidden (tokens, hidden size) and the tokens that follow each, (tokens). Logits are made for a few rows at a time.
 Scores score(const at::Tensor& hidden, const at::Tensor& targets, const Head& head);
