@@ -12,7 +12,7 @@ help:
 	@echo 'make build       build/spinor, optimized; installs what apt.txt lists if it is missing'
 	@echo 'make test        all tests: unit, invariance, golden, slow'
 	@echo 'make demo        rotate, verify and compare SmolLM2-135M-Instruct'
-	@echo 'make bench       kernels against memcpy, whole checkpoints against cp, as markdown'
+	@echo 'make bench       kernels against memcpy, checkpoints against cp, running models against transformers'
 	@echo 'make bench-peer  whole checkpoints against llm-compressor (installs it into .venv-peer)'
 	@echo 'make check-vllm  quantized checkpoints in vLLM on the CPU (installs it into .venv-vllm)'
 	@echo 'make fuzz        every libFuzzer target for FUZZ_SECONDS=$(FUZZ_SECONDS) (clang-19)'
@@ -37,6 +37,7 @@ bench: build
 	@$(PYTHON) benchmarks/kernel_bench.py build/release
 	@$(PYTHON) benchmarks/rotate_bench.py build/spinor
 	@$(PYTHON) benchmarks/quantize_bench.py build/spinor
+	@$(PYTHON) benchmarks/runtime_bench.py build/spinor
 
 bench-peer: build
 	@tools/venv.sh .venv-peer requirements-peer.txt
