@@ -19,18 +19,18 @@ namespace {
 
 constexpr int64_t kTokensAtOnce = 1024;  // sequences go through a layer in batches of about so many
 
-using Activation = at::Tensor (*)(const at::Tensor&);
+using Activation = at::Tensor (*)(at::Tensor);  // of an argument that may be overwritten
 struct ActivationRow {
   std::string_view name;
-  Activation function;  // of an argument that may be overwritten
+  Activation function;
 };
 const ActivationRow kActivations[] = {
-    {"silu", [](const at::Tensor& x) { return at::silu_(const_cast<at::Tensor&>(x)); }},
-    {"swish", [](const at::Tensor& x) { return at::silu_(const_cast<at::Tensor&>(x)); }},
-    {"gelu", [](const at::Tensor& x) { return at::gelu(x); }},
-    {"gelu_pytorch_tanh", [](const at::Tensor& x) { return at::gelu(x, "tanh"); }},
-    {"gelu_new", [](const at::Tensor& x) { return at::gelu(x, "tanh"); }},
-    {"relu", [](const at::Tensor& x) { return at::relu(x); }},
+    {"silu", [](at::Tensor x) { return at::silu_(x); }},
+    {"swish", [](at::Tensor x) { return at::silu_(x); }},
+    {"gelu", [](at::Tensor x) { return at::gelu(x); }},
+    {"gelu_pytorch_tanh", [](at::Tensor x) { return at::gelu(x, "tanh"); }},
+    {"gelu_new", [](at::Tensor x) { return at::gelu(x, "tanh"); }},
+    {"relu", [](at::Tensor x) { return at::relu(x); }},
 };
 
 Activation find_activation(const std::string& name) {
