@@ -81,6 +81,11 @@ DType Weights::computed_dtype(const TensorPlan& tensor) const {
   return options_.saved.value_or(tensor.source->info.dtype);
 }
 
+// Where nothing is edited, numbers of up to 32 bits go through float unchanged.
+Precision Weights::precision(const TensorPlan& tensor) const {
+  return tensor.edits.empty() && tensor.source->info.dtype != DType::F64 ? Precision::float32 : plan_.precision;
+}
+
 at::Tensor Weights::compute(std::string_view name) const {
   const TensorPlan* tensor = find(name);
   if (!tensor) return {};
@@ -90,7 +95,7 @@ at::Tensor Weights::compute(std::string_view name) const {
   auto* out = static_cast<std::byte*>(result.data_ptr());
   const int64_t element = info(dtype).bits / 8, stride = shape.cols() * element;
   for_blocks_in(
-      plan_.precision, plan_, *tensor, dtype, options_.threads, [](const Block&) { return true; },
+      precision(*tensor), plan_, *tensor, dtype, options_.threads, [](const Block&) { return true; },
       [&](const Block& block, const std::byte* rows, int64_t row_bytes) {
         for (int64_t i = 0; i < block.rows; ++i)
           std::memcpy(out + (block.row + i) * stride + block.col * element, rows + i * row_bytes,
@@ -112,7 +117,7 @@ at::Tensor Weights::compute_rows(std::string_view name, const at::Tensor& indice
     return [&block](int64_t row) { return row >= block.row && row < block.row + block.rows; };
   };
   for_blocks_in(
-      plan_.precision, plan_, *tensor, dtype, options_.threads,
+      precision(*tensor), plan_, *tensor, dtype, options_.threads,
       [&](const Block& block) { return std::ranges::any_of(rows, inside(block)); },
       [&](const Block& block, const std::byte* computed, int64_t row_bytes) {
         for (size_t i = 0; i < rows.size(); ++i)

@@ -31,6 +31,7 @@ class Weights {
  private:
   const TensorPlan* find(std::string_view name) const;
   DType computed_dtype(const TensorPlan& tensor) const;
+  Precision precision(const TensorPlan& tensor) const;
 
   RewritePlan plan_;
   RuntimeOptions options_;
