@@ -1,0 +1,153 @@
+"""`compare` says whether to rotate, from runs that `eval` makes as well."""
+
+import json
+from statistics import median
+
+import pytest
+import torch
+
+import tiny_models
+from command import refused, spinor, spinor_json
+from logits import load
+from quantize_client_test import SHAPES  # noqa: F401  adds the shape "quantizable"
+
+TEXT = torch.randint(3, 72, (120,), generator=torch.Generator().manual_seed(5)).tolist()
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "tokens.json"
+    path.write_text(json.dumps(TEXT))
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A model whose weights and activations are Gaussian: there is little to gain."""
+    directory = tmp_path_factory.mktemp("plain")
+    return tiny_models.save(directory, "llama", "quantizable", torch.float32, tie_word_embeddings=False)
+
+
+@pytest.fixture(scope="module")
+def outliers(tmp_path_factory):
+    """The same function, but each norm enlarges three channels, and the weights behind it make up for that."""
+    directory = tmp_path_factory.mktemp("outliers")
+    model = tiny_models.make("llama", "quantizable", torch.float32, tie_word_embeddings=False)
+    with torch.no_grad():
+        for layer in model.model.layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            for norm, readers in (
+                (layer.input_layernorm, [attention.q_proj, attention.k_proj, attention.v_proj]),
+                (layer.post_attention_layernorm, [mlp.gate_proj, mlp.up_proj]),
+            ):
+                norm.weight[:3] *= 60
+                for reader in readers:
+                    reader.weight[:, :3] /= 60
+    model.save_pretrained(directory)
+    return directory
+
+
+def compared(model, text, *options):
+    return spinor_json("compare", model, "--token-ids", text, "--context", 40, "--threads", 1, *options)
+
+
+def test_the_runs_are_those_of_eval(plain, text):
+    common = ["--scheme", "W4A16", "--activations", 6]
+    result = compared(plain, text, *common, "--seeds", 2, "--first-seed", 5)
+    assert set(result) == {"original_perplexity", "tokens", "variants", "rotate", "advice"}
+    assert result["tokens"] == 3 * 39
+    assert [variant["name"] for variant in result["variants"]] == ["unrotated", "R1+R2", "R1-R4"]
+    for variant in result["variants"]:
+        assert set(variant) == {"name", "rotations", "perplexity", "kl_divergence", "runs"}
+        seeds = [run["seed"] for run in variant["runs"]]
+        assert seeds == ([5, 6] if variant["rotations"] else [0])
+        for figure in ("perplexity", "kl_divergence"):
+            assert variant[figure] == pytest.approx(median(run[figure] for run in variant["runs"]), rel=1e-12)
+        rotated = ["--rotations", ",".join(variant["rotations"]), "--transform-type", "random-hadamard"]
+        rotated += ["--seed", seeds[-1]]
+        alone = spinor_json(
+            "eval", plain, "--token-ids", text, "--context", 40, "--threads", 1, "--reference", plain,
+            *common, *(rotated if variant["rotations"] else []),
+        )  # fmt: skip
+        assert variant["runs"][-1]["perplexity"] == alone["perplexity"]
+        assert variant["runs"][-1]["kl_divergence"] == alone["kl_divergence"]
+        assert result["original_perplexity"] == alone["reference_perplexity"]
+
+
+def wins(result):
+    """Rotations whose median beats the unrotated model by more than their seeds are apart, the best first."""
+    unrotated, *rotated = result["variants"]
+    found = []
+    for variant in rotated:
+        runs = [run["perplexity"] for run in variant["runs"]]
+        if unrotated["perplexity"] - median(runs) > max(runs) - min(runs):
+            found.append((median(runs), variant))
+    return [variant for _, variant in sorted(found, key=lambda pair: pair[0])]
+
+
+def test_a_gain_within_the_spread_is_none(plain, text):
+    result = compared(plain, text, "--scheme", "W8A8", "--seeds", 3)
+    assert not wins(result)
+    assert result["rotate"] is False
+    assert result["advice"] == (
+        "Do not rotate: no rotation beats the unrotated model by more than its seeds are apart."
+    )
+
+
+@pytest.fixture(scope="module")
+def own_text(tmp_path_factory, outliers):
+    """Windows that the model wrote itself: whatever it is changed to predicts them worse."""
+    model = load(outliers, torch.float32)
+    torch.manual_seed(1)
+    start = torch.arange(10, 26)[:, None]
+    tokens = model.generate(start, do_sample=True, top_k=0, max_new_tokens=39, eos_token_id=None, pad_token_id=0)
+    path = tmp_path_factory.mktemp("text") / "tokens.json"
+    path.write_text(json.dumps(tokens.flatten().tolist()))
+    return path
+
+
+def test_a_gain_beyond_the_spread_is_advised(outliers, own_text):
+    result = compared(outliers, own_text, "--activations", 5, "--seeds", 3)
+    best = wins(result)[0]
+    assert result["rotate"] == best["rotations"]
+    seed = min(best["runs"], key=lambda run: run["perplexity"])["seed"]
+    assert result["advice"] == (
+        f"Rotate with {best['name']}: the median over 3 seeds beats the unrotated model by more than they are apart. "
+        f"Best seed here: {seed}."
+    )
+    printed = spinor(
+        "compare", outliers, "--token-ids", own_text, "--context", 40, "--threads", 1, "--activations", 5, "--seeds", 3,
+        "--quiet",
+    )  # fmt: skip
+    assert f"the original model's perplexity is {result['original_perplexity']:.4f}" in printed
+    assert printed.rstrip().endswith(result["advice"])
+
+
+def test_a_recipe_gives_its_matrices(plain, text, tmp_path):
+    """Its rotations are replaced, what it says of the matrices is not; fixed matrices become random ones."""
+    recipe = tmp_path / "recipe.yaml"
+    modifiers = {
+        "SpinQuantModifier": {"rotations": ["R1"], "transform_block_size": 64},
+        "QuantizationModifier": {"scheme": "W8A8", "ignore": ["lm_head"]},
+    }
+    recipe.write_text(json.dumps({"test_stage": {"test_modifiers": modifiers}}))
+    result = compared(plain, text, "--recipe", recipe, "--seeds", 1)
+    modifiers["SpinQuantModifier"] |= {"rotations": ["R1", "R2"], "transform_type": "random-hadamard", "seed": 1}
+    recipe.write_text(json.dumps({"test_stage": {"test_modifiers": modifiers}}))
+    alone = spinor_json("eval", plain, "--token-ids", text, "--context", 40, "--threads", 1, "--recipe", recipe)
+    assert result["variants"][1]["perplexity"] == alone["perplexity"]
+
+
+def test_says_what_it_cannot_compare(plain, text, tmp_path):
+    common = ["compare", plain, "--token-ids", text]
+    own = "compare: tries rotations and seeds of its own; leave out --rotations, --quip and --seed"
+    for option in (["--rotations", "R1"], ["--seed", 3], ["--quip", "v"]):
+        assert refused(*common, "--scheme", "W8A8", *option) == own
+    nothing = (
+        "compare: nothing is quantized, and a rotation alone changes nothing; "
+        "give --recipe or --scheme, or --activations and --kv"
+    )
+    assert refused(*common) == nothing
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("test_stage: {test_modifiers: {SpinQuantModifier: {rotations: [R1]}}}")
+    assert refused(*common, "--recipe", recipe) == nothing
