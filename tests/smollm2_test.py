@@ -1,13 +1,14 @@
 """A real model keeps its logits, and is read by transformers in every scheme that needs no data. Runs where `make demo` has already fetched it: tests fetch nothing."""
 
 import json
+import os
 import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from command import ROOT, spinor
+from command import ROOT, spinor, spinor_json
 from logits import difference, load, logits
 from quantize_client_test import SCHEMES, WEIGHT_ONLY, dequantized
 
@@ -64,3 +65,33 @@ def test_transformers_reads_smollm2(tmp_path, scheme):
     if scheme in WEIGHT_ONLY:
         packed, plain = (logits(load(path, torch.bfloat16), TOKENS) for path in (out, dense))
         assert torch.equal(packed, plain)
+
+
+PROMPTS = [
+    "The capital of France is",
+    "def fibonacci(n):\n",
+    "<|im_start|>user\nWhat is a matrix?<|im_end|>\n<|im_start|>assistant\n",
+    "Once upon a time, in a village by the sea,",
+    "1, 2, 4, 8, 16,",
+]
+needs_torch = pytest.mark.skipif(not os.environ.get("SPINOR_LOGITS"), reason="spinor is built without libtorch")
+
+
+def generated(prompt, *options):
+    return spinor_json("generate", SOURCE, "--prompt", prompt, "--max-new-tokens", 64, *options)
+
+
+@needs_torch
+@torch.no_grad()
+def test_smollm2_says_what_it_says_in_transformers():
+    model = load(SOURCE, torch.float32)
+    for prompt in PROMPTS:
+        result = generated(prompt)
+        start = torch.tensor([result["prompt_tokens"]])
+        tokens = model.generate(start, do_sample=False, max_new_tokens=64)[0, start.shape[1] :]
+        assert result["tokens"] == tokens.tolist(), prompt
+
+
+@needs_torch
+def test_smollm2_says_the_same_a_layer_at_a_time():
+    assert generated(PROMPTS[0], "--memory", "200MB")["tokens"] == generated(PROMPTS[0])["tokens"]
