@@ -326,7 +326,7 @@ def test_says_what_is_wrong(tiny, spoken, tmp_path):
     assert message(mute, "[5, 4294967301]") == "FILE: is not a list of tokens: it has 4294967301"
     assert message(mute, "[5, 1.5]") == "FILE: is not a list of tokens: it has 1.5"
     assert message(mute, '{"a": 1}') == "FILE: is not a list of tokens"
-    assert message(mute, "[5, 6]", "--context", 1) == "windows: of 1 tokens cannot begin every 0"
+    assert message(mute, "[5, 6]", "--context", 1) == "context: is 1: windows have at least two tokens"
     assert message(mute, "[5, 6]", "--dtype", "float31") == (
         "--dtype: 'float31' is not a type models are run in; use float64, float32, bfloat16 or float16"
     )
