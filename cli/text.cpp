@@ -2,24 +2,16 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iterator>
 #include <sstream>
 #include <utility>
 
 #include "spinor/base/error.h"
 #include "spinor/base/json.h"
+#include "spinor/io/file.h"
 #include "spinor/tokenizer/tokenizer.h"
 
 namespace spinor::cli {
 namespace {
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream content;
-  if (!file || !(content << file.rdbuf())) throw Error(path, "cannot be read");
-  return content.str();
-}
 
 // The "text" of every row, joined by a blank line, as papers join WikiText.
 std::string joined_rows(const std::string& path, const std::string& content) {
@@ -38,8 +30,10 @@ std::string joined_rows(const std::string& path, const std::string& content) {
   return text;
 }
 
-std::vector<int32_t> read_ids(const std::string& path) {
-  const Json json = parse_json(read_file(path), path);
+}  // namespace
+
+std::vector<int32_t> read_token_ids(const std::string& path) {
+  const Json json = parse_json(read_text(path), path);
   if (!json.is_array()) throw Error(path, "is not a list of tokens");
   std::vector<int32_t> ids;
   for (const Json& id : json) {
@@ -50,8 +44,6 @@ std::vector<int32_t> read_ids(const std::string& path) {
   return ids;
 }
 
-}  // namespace
-
 void TextOptions::add_to(CLI::App& app, bool required) {
   auto* group = app.add_option_group("Text");
   auto* file = group->add_option("--text", text, "A text file, or .jsonl whose rows' \"text\" a blank line joins");
@@ -61,9 +53,9 @@ void TextOptions::add_to(CLI::App& app, bool required) {
 }
 
 std::vector<int32_t> TextOptions::tokens(const Model& model) const {
-  if (!token_ids.empty()) return read_ids(token_ids);
+  if (!token_ids.empty()) return read_token_ids(token_ids);
   const Tokenizer tokenizer = Tokenizer::load(model.checkpoint().directory());
-  std::string content = read_file(text);
+  std::string content = read_text(text);
   if (text.ends_with(".jsonl")) content = joined_rows(text, content);
   return tokenizer.encode(content);
 }

@@ -11,6 +11,9 @@
 
 namespace spinor::cli {
 
+// A JSON list of tokens. Error naming the file for anything else.
+std::vector<int32_t> read_token_ids(const std::string& path);
+
 struct TextOptions {
   std::string text, token_ids;  // files
   bool bos = false;

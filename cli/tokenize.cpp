@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "cli/command.h"
-#include "spinor/base/fields.h"
+#include "cli/text.h"
 #include "spinor/io/file.h"
 #include "spinor/model/hub.h"
 #include "spinor/tokenizer/tokenizer.h"
@@ -19,9 +19,8 @@ struct TokenizeCommand {
   int run() const {
     const Tokenizer tokenizer = Tokenizer::load(resolve_model(model));
     if (!decode.empty()) {
-      std::vector<int> ids;
-      fields_detail::read_any(parse_json(read_text(decode), decode), ids, {"ids", decode});
-      const std::string decoded = tokenizer.decode(ids, skip_special ? SpecialTokens::skip : SpecialTokens::keep);
+      const std::string decoded =
+          tokenizer.decode(read_token_ids(decode), skip_special ? SpecialTokens::skip : SpecialTokens::keep);
       // Not fmt::print: a text may hold NUL.
       std::fwrite(decoded.data(), 1, decoded.size(), stdout);
       return 0;

@@ -77,8 +77,7 @@ struct VerifyCommand {
   // Weights or activations of fewer bits; online transforms alone are exact.
   static bool is_approximation(const Model& model) {
     if (!model.quantized_source()) return false;
-    const Json& config = model.quantized_source()->stored.config();
-    const Json quantization = config.value("quantization_config", config.value("compression_config", Json::object()));
+    const Json& quantization = model.quantized_source()->quantization;
     return !quantization.value("config_groups", Json::object()).empty() || !quantization.contains("transform_config");
   }
 

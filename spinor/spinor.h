@@ -25,6 +25,7 @@
 #include "spinor/plan/plan.h"
 #include "spinor/plan/save.h"
 #include "spinor/plan/statistics.h"
+#include "spinor/tokenizer/tokenizer.h"
 #include "spinor/transform/apply.h"
 #include "spinor/transform/factory.h"
 #include "spinor/transform/fold.h"

@@ -341,7 +341,8 @@ def test_says_what_is_wrong(tiny, spoken, tmp_path):
         'FILE:3: is not an object with a string "text"'
     )
     assert message(spoken, '{"text": "a"}\n{"text": \n', suffix="jsonl").startswith("FILE:2")
-    assert refused("eval", spoken, "--text", tmp_path / "none.txt") == f"{tmp_path}/none.txt: cannot be read"
+    absent = tmp_path / "none.txt"
+    assert refused("eval", spoken, "--text", absent) == f"{absent}: cannot open: No such file or directory"
     other = tmp_path / "other"
     tiny_models.save(other, "llama", "power_of_two", torch.float32, vocab_size=80)
     assert message(mute, "[5, 6]", "--reference", other) == (

@@ -5,65 +5,14 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
-#include <limits>
 #include <optional>
 #include <utility>
 
 #include "spinor/base/error.h"
+#include "spinor/model/config_keys.h"
 
 namespace spinor {
 namespace {
-
-// Reads keys of one JSON object; errors name the key.
-struct Keys {
-  const Json& json;
-  std::string subject;
-
-  const Json* find(const char* key) const {
-    const auto found = json.find(key);
-    return found == json.end() || found->is_null() ? nullptr : &*found;
-  }
-  [[noreturn]] void fail(const char* key, std::string_view expected) const {
-    throw Error(subject, fmt::format("{} is {}, not {}", key, json.at(key).dump(), expected));
-  }
-  std::optional<double> number(const char* key) const {
-    const Json* value = find(key);
-    if (!value) return std::nullopt;
-    if (!value->is_number() || !std::isfinite(value->get<double>())) fail(key, "a number");
-    return value->get<double>();
-  }
-  double positive(const char* key, double absent) const {
-    const double value = number(key).value_or(absent);
-    if (value <= 0) fail(key, "a positive number");
-    return value;
-  }
-  double required(const char* key) const {
-    if (!find(key)) throw Error(subject, fmt::format("has no {}", key));
-    return positive(key, 1);
-  }
-  int64_t count(const char* key, int64_t absent) const {
-    const Json* value = find(key);
-    if (!value) return absent;
-    const int64_t n = value->is_number_integer() ? value->get<int64_t>() : 0;
-    if (n < 1 || n > std::numeric_limits<int32_t>::max()) fail(key, "a positive integer");
-    return n;
-  }
-  int64_t layers(const char* key, int64_t absent) const {
-    const Json* value = find(key);
-    if (value && !value->is_number_integer()) fail(key, "a number of layers");
-    return value ? value->get<int64_t>() : absent;
-  }
-  bool flag(const char* key, bool absent) const {
-    const Json* value = find(key);
-    if (value && !value->is_boolean()) fail(key, "true or false");
-    return value ? value->get<bool>() : absent;
-  }
-  std::string text(const char* key, std::string absent) const {
-    const Json* value = find(key);
-    if (value && !value->is_string()) fail(key, "a string");
-    return value ? value->get<std::string>() : absent;
-  }
-};
 
 struct RopeName {
   std::string_view name;
@@ -79,7 +28,7 @@ double yarn_scale(double factor, double mscale) {
   return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1;
 }
 
-void read_yarn(const Keys& keys, RopeConfig& rope) {
+void read_yarn(const ConfigKeys& keys, RopeConfig& rope) {
   rope.beta_fast = keys.positive("beta_fast", 32);
   rope.beta_slow = keys.positive("beta_slow", 1);
   rope.truncate = keys.flag("truncate", true);
@@ -90,8 +39,8 @@ void read_yarn(const Keys& keys, RopeConfig& rope) {
   rope.attention = keys.number("attention_factor").value_or(scale);
 }
 
-RopeConfig read_rope(const Keys& config, const ForwardRow& row) {
-  RopeConfig rope{.max_positions = config.count("max_position_embeddings", 2048)};
+RopeConfig read_rope(const ConfigKeys& config, const ForwardRow& row) {
+  RopeConfig rope{.max_positions = config.size("max_position_embeddings").value_or(2048)};
   rope.original_positions = rope.max_positions;
   const double theta = config.positive("rope_theta", row.rope_theta);
   const Json* json = config.find("rope_scaling");
@@ -99,21 +48,21 @@ RopeConfig read_rope(const Keys& config, const ForwardRow& row) {
   if (!json) json = config.find(name);
   if (json && !json->is_object()) config.fail(name, "an object");
   const Json none = Json::object();
-  const Keys keys{json ? *json : none, config.subject + ": " + name};
+  const ConfigKeys keys{json ? *json : none, config.subject + ": " + name};
   const std::string type = keys.text("rope_type", keys.text("type", "default"));
   const auto* found = std::ranges::find(kRopes, type, &RopeName::name);
   if (found == std::end(kRopes))
     throw Error(keys.subject, fmt::format("rope_type {} is not supported", type),
                 "spinor runs default, linear, dynamic, yarn and llama3");
-  for (const Keys* place : {&keys, &config})
+  for (const ConfigKeys* place : {&keys, &config})
     if (place->number("partial_rotary_factor").value_or(1) != 1)
       throw Error(place->subject, "partial_rotary_factor is not supported", "spinor runs RoPE over whole heads");
   rope.type = found->type;
   rope.theta = keys.positive("rope_theta", theta);
   if (rope.type == RopeType::plain) return rope;
   rope.factor = keys.required("factor");
-  rope.original_positions = config.count("original_max_position_embeddings",
-                                         keys.count("original_max_position_embeddings", rope.max_positions));
+  rope.original_positions = config.size("original_max_position_embeddings")
+                                .value_or(keys.size("original_max_position_embeddings").value_or(rope.max_positions));
   if (rope.type == RopeType::yarn) read_yarn(keys, rope);
   if (rope.type == RopeType::llama3) {
     rope.low_frequency = keys.required("low_freq_factor");
@@ -122,10 +71,10 @@ RopeConfig read_rope(const Keys& config, const ForwardRow& row) {
   return rope;
 }
 
-std::vector<bool> read_has_rope(const Keys& config, const ForwardRow& row, int64_t layers) {
+std::vector<bool> read_has_rope(const ConfigKeys& config, const ForwardRow& row, int64_t layers) {
   std::vector<bool> has_rope(static_cast<size_t>(layers), true);
   if (!row.no_rope_layers) return has_rope;
-  const int64_t interval = config.count("no_rope_layer_interval", 4);
+  const int64_t interval = config.size("no_rope_layer_interval").value_or(4);
   const Json* list = config.find("no_rope_layers");  // in spite of its name: 1 for layers with RoPE
   if (list && (!list->is_array() || list->size() < has_rope.size())) config.fail("no_rope_layers", "a list of layers");
   for (size_t i = 0; i < has_rope.size(); ++i) {
@@ -136,12 +85,12 @@ std::vector<bool> read_has_rope(const Keys& config, const ForwardRow& row, int64
 }
 
 // Whether each layer has a window, where use_sliding_window asks for them.
-std::vector<bool> windowed_layers(const Keys& config, const ForwardRow& row, const std::vector<bool>& has_rope) {
+std::vector<bool> windowed_layers(const ConfigKeys& config, const ForwardRow& row, const std::vector<bool>& has_rope) {
   const size_t layers = has_rope.size();
   std::vector<bool> windowed(layers);
   const Json* types = config.find("layer_types");
   if (types && (!types->is_array() || types->size() != layers)) config.fail("layer_types", "a list of layers");
-  const int64_t first = config.layers("max_window_layers", 28);
+  const int64_t first = config.integer("max_window_layers", 28);
   for (size_t i = 0; i < layers; ++i) {
     if (types && types->at(i) != "sliding_attention" && types->at(i) != "full_attention")
       throw Error(config.subject, fmt::format("layer_types has {}, which spinor cannot run", types->at(i).dump()));
@@ -151,11 +100,11 @@ std::vector<bool> windowed_layers(const Keys& config, const ForwardRow& row, con
   return windowed;
 }
 
-std::vector<int64_t> read_windows(const Keys& config, const ForwardRow& row, const std::vector<bool>& has_rope) {
+std::vector<int64_t> read_windows(const ConfigKeys& config, const ForwardRow& row, const std::vector<bool>& has_rope) {
   std::vector<int64_t> windows(has_rope.size(), 0);
   if (row.window == WindowRule::none) return windows;
   const bool named = config.json.contains("sliding_window");
-  const int64_t window = config.count("sliding_window", named ? 0 : row.sliding_window.value_or(0));
+  const int64_t window = config.size("sliding_window").value_or(named ? 0 : row.sliding_window.value_or(0));
   if (window == 0) return windows;
   if (row.window == WindowRule::always) return std::vector<int64_t>(windows.size(), window);
   if (!config.flag("use_sliding_window", false)) return windows;
@@ -164,7 +113,7 @@ std::vector<int64_t> read_windows(const Keys& config, const ForwardRow& row, con
   return windows;
 }
 
-std::vector<int32_t> read_eos(const Keys& config) {
+std::vector<int32_t> read_eos(const ConfigKeys& config) {
   const Json* value = config.find("eos_token_id");
   if (!value) return {};
   std::vector<int32_t> ids;
@@ -182,7 +131,7 @@ ForwardConfig read_forward_config(const Model& model) {
   const Architecture* row = model.architecture();
   if (!row)
     throw Error(path, fmt::format("spinor cannot run {}", model.architecture_name()), "its architecture is unknown");
-  const Keys config{model.checkpoint().config(), path};
+  const ConfigKeys config{model.checkpoint().config(), path};
   ForwardConfig forward;
   forward.norm_epsilon = config.positive("rms_norm_eps", 1e-6);
   forward.activation = config.text("hidden_act", "silu");

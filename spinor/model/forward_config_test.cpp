@@ -197,17 +197,19 @@ TEST(ForwardConfig, SaysWhichKeyIsWrong) {
       {"llama", rope({{"rope_type", "yarn"}, {"factor", 8}, {"truncate", 1}}),
        "config.json: rope_parameters: truncate is 1, not true or false"},
       {"llama", rope({{"rope_type", "yarn"}, {"factor", 8}, {"original_max_position_embeddings", 1.5}}),
-       "config.json: rope_parameters: original_max_position_embeddings is 1.5, not a positive integer"},
+       "config.json: rope_parameters: original_max_position_embeddings is 1.5, not an integer from 1 to 2147483647"},
       {"llama",
        {{"rope_parameters", {{"rope_theta", -1}}}},
        "config.json: rope_parameters: rope_theta is -1, not a positive number"},
       {"llama", {{"rope_theta", "10000"}}, "config.json: rope_theta is \"10000\", not a number"},
       {"llama", {{"rms_norm_eps", 0}}, "config.json: rms_norm_eps is 0, not a positive number"},
       {"llama", {{"hidden_act", 1}}, "config.json: hidden_act is 1, not a string"},
-      {"llama", {{"max_position_embeddings", 0}}, "config.json: max_position_embeddings is 0, not a positive integer"},
+      {"llama",
+       {{"max_position_embeddings", 0}},
+       "config.json: max_position_embeddings is 0, not an integer from 1 to 2147483647"},
       {"llama", {{"eos_token_id", "</s>"}}, "config.json: eos_token_id is \"</s>\", not a token"},
       {"llama", {{"eos_token_id", {1, 2.5}}}, "config.json: eos_token_id is [1,2.5], not a token"},
-      {"mistral", {{"sliding_window", -7}}, "config.json: sliding_window is -7, not a positive integer"},
+      {"mistral", {{"sliding_window", -7}}, "config.json: sliding_window is -7, not an integer from 1 to 2147483647"},
       {"qwen2",
        {{"sliding_window", 7}, {"use_sliding_window", 1}},
        "config.json: use_sliding_window is 1, not true or false"},
@@ -229,10 +231,10 @@ TEST(ForwardConfig, HostileNumbersAreErrors) {
   EXPECT_EQ(refused("llama", {{"eos_token_id", int64_t{1} << 40}}),
             "config.json: eos_token_id is 1099511627776, not a token");
   EXPECT_EQ(refused("llama", {{"max_position_embeddings", int64_t{1} << 40}}),
-            "config.json: max_position_embeddings is 1099511627776, not a positive integer");
+            "config.json: max_position_embeddings is 1099511627776, not an integer from 1 to 2147483647");
   const Json asked = {
       {"sliding_window", 7}, {"use_sliding_window", true}, {"layer_types", "remove"}, {"max_window_layers", 1e300}};
-  EXPECT_EQ(refused("qwen2", asked), "config.json: max_window_layers is 1e+300, not a number of layers");
+  EXPECT_EQ(refused("qwen2", asked), "config.json: max_window_layers is 1e+300, not an integer");
 }
 
 TEST(ForwardConfig, AnUnknownArchitectureCannotBeRun) {

@@ -3,39 +3,10 @@
 #include <fmt/format.h>
 
 #include "spinor/base/error.h"
+#include "spinor/model/config_keys.h"
 
 namespace spinor {
 namespace {
-
-constexpr int64_t kMaxSize = (int64_t{1} << 31) - 1;  // products of two sizes stay inside int64_t
-
-const Json* find(const Json& config, const std::string& key) {
-  const auto found = config.find(key);
-  return found == config.end() || found->is_null() ? nullptr : &*found;
-}
-
-std::optional<int64_t> read_size(const Json& config, const std::string& key, const std::string& subject) {
-  const Json* value = find(config, key);
-  if (!value) return std::nullopt;
-  const int64_t size = value->is_number_integer() ? value->get<int64_t>() : 0;
-  if (size < 1 || size > kMaxSize)
-    throw Error(subject, fmt::format("{} is {}, not an integer from 1 to {}", key, value->dump(), kMaxSize));
-  return size;
-}
-
-bool read_bool(const Json& config, const std::string& key, bool absent, const std::string& subject) {
-  const Json* value = find(config, key);
-  if (!value) return absent;
-  if (!value->is_boolean()) throw Error(subject, fmt::format("{} is {}, not true or false", key, value->dump()));
-  return value->get<bool>();
-}
-
-std::string read_string(const Json& config, const std::string& key, std::string absent, const std::string& subject) {
-  const Json* value = find(config, key);
-  if (!value) return absent;
-  if (!value->is_string()) throw Error(subject, fmt::format("{} is {}, not a string", key, value->dump()));
-  return value->get<std::string>();
-}
 
 void check_present(const ModelConfig& config, const std::string& subject) {
   const std::pair<const char*, const std::optional<int64_t>*> required[] = {
@@ -69,18 +40,19 @@ void set_heads(ModelConfig& config, const ConfigDefaults& defaults, const std::s
 
 ModelConfig read_model_config(const Json& json, const Architecture* row, const std::string& subject) {
   const ConfigDefaults defaults = row ? row->defaults : ConfigDefaults{};
+  const ConfigKeys keys{json, subject};
   ModelConfig config;
-  config.hidden_size = read_size(json, "hidden_size", subject);
-  config.num_layers = read_size(json, "num_hidden_layers", subject);
-  config.num_heads = read_size(json, "num_attention_heads", subject);
-  config.num_key_value_heads = read_size(json, "num_key_value_heads", subject);
-  config.head_dim = read_size(json, "head_dim", subject);
-  config.intermediate_size = read_size(json, "intermediate_size", subject);
-  config.vocabulary_size = read_size(json, "vocab_size", subject);
-  config.tie_word_embeddings = read_bool(json, "tie_word_embeddings", defaults.tie_word_embeddings, subject);
-  config.attention_bias = read_bool(json, "attention_bias", false, subject);
-  config.mlp_bias = read_bool(json, "mlp_bias", false, subject);
-  config.activation = read_string(json, "hidden_act", config.activation, subject);
+  config.hidden_size = keys.size("hidden_size");
+  config.num_layers = keys.size("num_hidden_layers");
+  config.num_heads = keys.size("num_attention_heads");
+  config.num_key_value_heads = keys.size("num_key_value_heads");
+  config.head_dim = keys.size("head_dim");
+  config.intermediate_size = keys.size("intermediate_size");
+  config.vocabulary_size = keys.size("vocab_size");
+  config.tie_word_embeddings = keys.flag("tie_word_embeddings", defaults.tie_word_embeddings);
+  config.attention_bias = keys.flag("attention_bias", false);
+  config.mlp_bias = keys.flag("mlp_bias", false);
+  config.activation = keys.text("hidden_act", config.activation);
   // A key that is there and null means num_attention_heads in every family; one that is not there, the class's default.
   if (!json.contains("num_key_value_heads")) config.num_key_value_heads = defaults.num_key_value_heads;
   if (row) check_present(config, subject);
@@ -89,7 +61,7 @@ ModelConfig read_model_config(const Json& json, const Architecture* row, const s
 }
 
 std::string read_architecture_name(const Json& config, const std::string& subject) {
-  const Json* names = find(config, "architectures");
+  const Json* names = ConfigKeys{config, subject}.find("architectures");
   if (!names) return "";
   if (!names->is_array() || names->empty() || !names->front().is_string())
     throw Error(subject, "architectures is " + names->dump() + ", not a list of class names");

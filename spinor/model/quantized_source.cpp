@@ -206,8 +206,11 @@ std::optional<QuantizedSource> read_quantized(const Checkpoint& checkpoint) {
   Reading r{checkpoint, *quantization, subject};
   method->read(r);
   const Json transforms = quantization->value("transform_config", Json());
-  QuantizedSource source{
-      .checkpoint = checkpoint, .method = name, .transform_config = transforms, .stored = checkpoint};
+  QuantizedSource source{.checkpoint = checkpoint,
+                         .method = name,
+                         .quantization = *quantization,
+                         .transform_config = transforms,
+                         .stored = checkpoint};
   for (const CheckpointTensor& tensor : checkpoint.tensors()) {
     const std::string& stored = tensor.info.name;
     if (r.consumed.contains(stored) || is_transform(stored, transforms)) continue;

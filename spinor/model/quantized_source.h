@@ -13,6 +13,7 @@ namespace spinor {
 struct QuantizedSource {
   Checkpoint checkpoint;       // every weight under its plain name and shape; config.json without what says quantized
   std::string method;          // "compressed-tensors", "fp8"
+  Json quantization;           // the stored config.json's quantization_config
   Json transform_config = {};  // of compressed-tensors; null: none
   Checkpoint stored;           // as it is, with the matrices of online transforms
   std::vector<std::string> dropped = {};  // tensors that only say how activations are quantized

@@ -16,9 +16,7 @@ std::optional<QuantizationConfig> declared(const RewritePlan& plan) {
   const QuantizedSource* source = plan.model().quantized_source();
   const bool as_stored = std::ranges::all_of(plan.tensors(), [](const TensorPlan& t) { return t.edits.empty(); });
   if (!source || source->method != "compressed-tensors" || !as_stored) return std::nullopt;
-  const Json& config = source->stored.config();
-  const char* key = config.contains("quantization_config") ? "quantization_config" : "compression_config";
-  return quantization_config_from_json(config.at(key), (source->stored.directory() / "config.json").string());
+  return quantization_config_from_json(source->quantization, (source->stored.directory() / "config.json").string());
 }
 
 ActivationQuantizer low_bits(const LowBits& asked) {

@@ -35,16 +35,6 @@ struct MetaspaceFields {
   }
 };
 
-struct ReplaceFields {
-  Json pattern;
-  std::string content;
-  template <class Visitor>
-  void fields(Visitor& v) {
-    v("pattern", pattern, required);
-    v("content", content, required);
-  }
-};
-
 struct StripFields {
   std::string content;
   int64_t start = 0, stop = 0;

@@ -19,16 +19,6 @@ struct PrependFields {
   }
 };
 
-struct ReplaceFields {
-  Json pattern;
-  std::string content;
-  template <class Visitor>
-  void fields(Visitor& v) {
-    v("pattern", pattern, required);
-    v("content", content, required);
-  }
-};
-
 struct StripFields {
   bool strip_left = false, strip_right = false;
   template <class Visitor>

@@ -180,7 +180,7 @@ struct PreTokenizerParts {
   static void punctuation(const Json& json, const Place& place, Steps& steps) {
     const auto fields = read_part<PunctuationFields>(json, place);
     steps.emplace_back(
-        PreTokenizer::Split{Regex::pcre2(kPunctuation, place, Regex::Newer::kAsTheyAre), fields.behavior, false});
+        PreTokenizer::Split{Regex::pcre2(kPunctuation, place, Regex::Newer::as_they_are), fields.behavior, false});
   }
   static void whitespace(const Json& json, const Place& place, Steps& steps) {
     read_part<NoFields>(json, place);

@@ -124,7 +124,7 @@ std::vector<Match> Regex::find_literal(std::string_view text) const {
 
 std::vector<Match> Regex::find_expression(std::string_view original) const {
   std::string storage;
-  const std::string_view text = newer_ == Newer::kStandIns ? with_stand_ins(original, storage) : original;
+  const std::string_view text = newer_ == Newer::stand_ins ? with_stand_ins(original, storage) : original;
   Searcher searcher(static_cast<const pcre2_code*>(code_.get()), text, name_);
   std::vector<Match> matches;
   Match match{};

@@ -22,8 +22,8 @@ class Regex {
   // Error at `place` for an expression that Oniguruma and PCRE2 do not read alike.
   static Regex oniguruma(std::string_view expression, const Place& place);
   // An expression of our own, in PCRE2's syntax; newer characters are matched through their stand-ins or as they are.
-  enum class Newer { kStandIns, kAsTheyAre };
-  static Regex pcre2(std::string_view expression, const Place& place, Newer newer = Newer::kStandIns);
+  enum class Newer { stand_ins, as_they_are };
+  static Regex pcre2(std::string_view expression, const Place& place, Newer newer = Newer::stand_ins);
   // {"String": "..."} or {"Regex": "..."}, as tokenizer.json has it.
   static Regex read(const Json& json, const Place& place);
 
@@ -41,8 +41,19 @@ class Regex {
 
   std::string literal_;
   std::string name_;  // of the value, for messages
-  Newer newer_ = Newer::kStandIns;
+  Newer newer_ = Newer::stand_ins;
   std::shared_ptr<const void> code_;  // the compiled expression, shared by copies; null: a literal
+};
+
+// A "Replace" part, of a normalizer or a decoder; the pattern is what Regex::read() reads.
+struct ReplaceFields {
+  Json pattern;
+  std::string content;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("pattern", pattern, required);
+    v("content", content, required);
+  }
 };
 
 }  // namespace spinor
