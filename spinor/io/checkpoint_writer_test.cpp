@@ -1,107 +1,20 @@
 #include "spinor/io/checkpoint_writer.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <csignal>
 #include <map>
-#include <random>
-#include <thread>
 
 #include "spinor/base/parallel.h"
 #include "spinor/io/checkpoint.h"
 #include "spinor/io/testing.h"
+#include "tests/io/checkpoint_writer_fixture.h"
 
 namespace spinor {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::in_child;
 using testing::message_of;
-using testing::MountedDirectory;
 using testing::TemporaryDirectory;
-
-constexpr int kTensors = 8;
-constexpr int64_t kRows = 64, kCols = 256;  // of BF16
-
-std::string name_of(int64_t i) {
-  return "tensor." + std::to_string(i);
-}
-
-OutputLayout layout() {
-  std::vector<TensorInfo> tensors;
-  for (int i = 0; i < kTensors; ++i)
-    tensors.push_back({.name = name_of(i), .dtype = DType::BF16, .shape = {kRows, kCols}});
-  return layout_shards(tensors, 3 * kRows * kCols * 2);  // three shards
-}
-
-std::vector<std::byte> content(int64_t i) {
-  std::vector<std::byte> bytes(kRows * kCols * 2);
-  std::mt19937 random(static_cast<unsigned>(i));
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
-  return bytes;
-}
-
-// Every file below the directory and its bytes.
-std::map<std::string, std::string> files_of(const fs::path& directory) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(directory))
-    files[entry.path().lexically_relative(directory)] = entry.is_directory() ? "/" : read_text(entry.path());
-  return files;
-}
-
-class CheckpointWriterTest : public ::testing::Test {
- protected:
-  CheckpointWriterTest() : root_(directory_.path()) {
-    fs::create_directories(source_);
-    write_text(source_ / "config.json", "{}");
-    write_text(source_ / "tokenizer.json", "{\"tokens\": []}");
-  }
-
-  CheckpointWriter open(WriterOptions options = {}) { return CheckpointWriter(out_, source_, layout(), job_, options); }
-
-  // Writes tensor i in pieces.
-  static void write_tensor(CheckpointWriter& writer, int64_t i) {
-    const std::vector<std::byte> bytes = content(i);
-    for (size_t at = 0; at < bytes.size(); at += 10000)
-      writer.write(name_of(i), static_cast<int64_t>(at),
-                   std::span(bytes).subspan(at, std::min<size_t>(10000, bytes.size() - at)));
-    writer.finish_tensor(name_of(i), {{"index", i}});
-  }
-  // The number of tensors that had to be written.
-  int write_all(CheckpointWriter& writer) {
-    int written = 0;
-    for (int i = 0; i < kTensors; ++i)
-      if (!writer.finished(name_of(i))) write_tensor(writer, i), ++written;
-    complete(writer);
-    return written;
-  }
-  void complete(CheckpointWriter& writer) {
-    writer.add_text("config.json", "{\"a\": 1}\n");
-    writer.copy(source_ / "tokenizer.json", "code/tokenizer.json");
-    writer.finish();
-  }
-  std::string refusal(WriterOptions options = {}) {
-    return message_of([&] { open(options); }, root_);
-  }
-  // Writes the first tensors and is gone.
-  void interrupt_after(int tensors) {
-    CheckpointWriter writer = open();
-    for (int i = 0; i < tensors; ++i) write_tensor(writer, i);
-  }
-  std::map<std::string, std::string> undisturbed() {
-    const fs::path out = std::exchange(out_, root_ / "undisturbed");
-    CheckpointWriter writer = open();
-    write_all(writer);
-    return files_of(std::exchange(out_, out));
-  }
-
-  TemporaryDirectory directory_;
-  fs::path root_, source_ = root_ / "model", out_ = root_ / "out", partial_ = root_ / "out.partial";
-  Json job_ = {{"seed", 1}, {"options", {{"rotations", {"R1"}}}}};
-};
 
 TEST_F(CheckpointWriterTest, WhatIsWrittenIsACheckpoint) {
   CheckpointWriter writer = open();
@@ -343,106 +256,6 @@ TEST_F(CheckpointWriterTest, AnOldOutMovedAsideIsMovedBack) {
   CheckpointWriter writer = open({.force = true});
   EXPECT_FALSE(fs::exists(partial_ / "replaced"));
   EXPECT_EQ(write_all(writer), kTensors - 5);
-}
-
-// kill -9 at random moments, again and again, until a run comes through.
-TEST_F(CheckpointWriterTest, KilledRunsEndByteIdentical) {
-  const auto expected = undisturbed();
-  std::mt19937 random(7);
-  int killed = 0;
-  for (int round = 0; round < 5; ++round, fs::remove_all(out_)) {
-    while (!fs::exists(out_)) {
-      const pid_t child = ::fork();
-      ASSERT_GE(child, 0);
-      if (child == 0) {
-        const std::string message = message_of([&] {
-          CheckpointWriter writer = open();
-          write_all(writer);
-        });
-        ::_exit(message.empty() ? 0 : 1);
-      }
-      std::this_thread::sleep_for(std::chrono::microseconds(random() % 20000));
-      ::kill(child, SIGKILL);
-      int status = 0;
-      ASSERT_EQ(::waitpid(child, &status, 0), child);
-      killed += WIFSIGNALED(status);
-      ASSERT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-    }
-    EXPECT_EQ(files_of(out_), expected);
-    fs::remove_all(partial_);
-  }
-  EXPECT_GT(killed, 0);
-}
-
-TEST_F(CheckpointWriterTest, AFileSizeLimitLeavesNothing) {
-  EXPECT_EQ(
-      in_child([&]() -> std::string {
-        std::signal(SIGXFSZ, SIG_IGN);
-        const rlimit limit{50000, 50000};
-        if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return "setrlimit failed";
-        return refusal();
-      }),
-      "out.partial/files/model-00001-of-00003.safetensors: cannot reserve 98.57 KB: File too large; raise the file "
-      "size limit (ulimit -f) or write smaller shards");
-  EXPECT_EQ(files_of(root_).size(), 3u);  // the model
-}
-
-TEST_F(CheckpointWriterTest, AFullDiskLeavesNothing) {
-  const std::string text = in_child([&]() -> std::string {
-    const MountedDirectory disk("size=128k");
-    if (!disk.mounted()) return "skip: " + disk.reason();
-    root_ = disk.path(), out_ = disk / "out";
-    return refusal() + (fs::is_empty(root_) ? "; nothing left" : "; something left");
-  });
-  if (text.starts_with("skip")) GTEST_SKIP() << text;
-  const size_t free = text.find(", ") + 2, free_end = text.find(" are free");  // depends on the size of pages
-  EXPECT_EQ(std::string(text).replace(free, free_end - free, "..."),
-            "out.partial/files: needs 262.86 KB, ... are free; free some space or choose a directory on another disk; "
-            "nothing left");
-}
-
-// The shards fit, what comes later does not.
-TEST_F(CheckpointWriterTest, ADiskThatFillsUpLeavesWhatAResumeNeeds) {
-  const std::string text = in_child([&]() -> std::string {
-    const MountedDirectory disk("size=512k");
-    if (!disk.mounted()) return "skip: " + disk.reason();
-    root_ = disk.path(), out_ = disk / "out";
-    const std::string message = message_of(
-        [&] {
-          CheckpointWriter writer = open();
-          for (int i = 0; i < kTensors; ++i) write_tensor(writer, i);
-          writer.add_text("big", std::string(1 << 20, 'x'));
-        },
-        root_);
-    if (fs::exists(out_)) return "out exists";
-    CheckpointWriter writer = open();
-    return message + " / " + std::to_string(write_all(writer)) + " written again";
-  });
-  if (text.starts_with("skip")) GTEST_SKIP() << text;
-  EXPECT_EQ(text.substr(0, text.find(',')), "out.partial/files/big: cannot reserve 1.05 MB");
-  EXPECT_EQ(text.substr(text.find(" / ")), " / 0 written again");
-}
-
-TEST_F(CheckpointWriterTest, AReadOnlyTargetIsAnError) {
-  const std::string text = in_child([&]() -> std::string {
-    const MountedDirectory disk("ro");
-    if (!disk.mounted()) return "skip: " + disk.reason();
-    root_ = disk.path(), out_ = disk / "out";
-    return refusal();
-  });
-  if (text.starts_with("skip")) GTEST_SKIP() << text;
-  EXPECT_EQ(text, "out.partial: cannot create: Read-only file system; choose a directory on a writable file system");
-}
-
-TEST_F(CheckpointWriterTest, AMountPointIsNotReplaced) {
-  const std::string text = in_child([&]() -> std::string {
-    const MountedDirectory disk("size=1m");
-    if (!disk.mounted()) return "skip: " + disk.reason();
-    out_ = disk.path(), root_ = disk.path().parent_path();
-    return refusal({.force = true}).substr(out_.filename().string().size());
-  });
-  if (text.starts_with("skip")) GTEST_SKIP() << text;
-  EXPECT_EQ(text, ": is a mount point, which --force does not replace; choose a directory inside it");
 }
 
 }  // namespace
