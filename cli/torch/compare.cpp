@@ -4,15 +4,11 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "cli/command.h"
 #include "cli/progress.h"
-#include "cli/recipe.h"
-#include "cli/runtime_flags.h"
-#include "cli/text.h"
+#include "cli/torch/evaluation_flags.h"
 #include "spinor/base/error.h"
 #include "spinor/base/yaml.h"
 #include "spinor/modifier/oneshot.h"
-#include "spinor/runtime/evaluate.h"
 #include "spinor/transform/stored_online.h"
 
 namespace spinor::cli {
@@ -61,13 +57,7 @@ Json spinquant_arguments(const Json& recipe) {
   return Json::object();
 }
 
-struct CompareCommand {
-  std::string model;
-  RecipeOptions recipe;
-  TextOptions text;
-  EvaluateOptions options;
-  RuntimeFlags runtime;
-  CommonOptions common;
+struct CompareCommand : EvaluationFlags {
   int64_t seeds = 4;
   uint64_t first_seed = 1;
 
@@ -177,19 +167,10 @@ struct CompareCommand {
 
 Runner compare_command(CLI::App& app) {
   const auto command = std::make_shared<CompareCommand>();
-  app.add_option("MODEL", command->model, "A checkpoint directory, or org/name in the local Hugging Face cache")
-      ->required();
-  command->text.add_to(app, true);
+  command->add_to(app);
   const auto option = [](CLI::Option* o) { return o->capture_default_str(); };
   option(app.add_option("--seeds", command->seeds, "Random matrices of each kind to try"))->check(CLI::Range(1, 1000));
   option(app.add_option("--first-seed", command->first_seed, "The seeds count up from here"));
-  option(app.add_option("--context", command->options.context, "Tokens in a window"));
-  option(app.add_option("--samples", command->options.samples, "Only the first so many windows; 0: all"));
-  command->recipe.add_rotation_to(app);
-  command->recipe.add_quantization_to(app);
-  command->common.add_to(app);
-  command->runtime.add_to(app);
-  command->runtime.add_low_bits_to(app);
   return [command] { return command->run(); };
 }
 

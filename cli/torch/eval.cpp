@@ -2,23 +2,14 @@
 
 #include <cstdio>
 
-#include "cli/command.h"
 #include "cli/progress.h"
-#include "cli/recipe.h"
-#include "cli/runtime_flags.h"
-#include "cli/text.h"
-#include "spinor/runtime/evaluate.h"
+#include "cli/torch/evaluation_flags.h"
 
 namespace spinor::cli {
 namespace {
 
-struct EvalCommand {
-  std::string model, reference;
-  RecipeOptions recipe;
-  TextOptions text;
-  EvaluateOptions options;
-  RuntimeFlags runtime;
-  CommonOptions common;
+struct EvalCommand : EvaluationFlags {
+  std::string reference;
 
   int run() {
     const Planned planned = recipe.given() ? plan_recipe(model, recipe) : plan_as_stored(model);
@@ -70,20 +61,8 @@ struct EvalCommand {
 
 Runner eval_command(CLI::App& app) {
   const auto command = std::make_shared<EvalCommand>();
-  app.add_option("MODEL", command->model, "A checkpoint directory, or org/name in the local Hugging Face cache")
-      ->required();
-  command->text.add_to(app, true);
-  const auto option = [](CLI::Option* o) { return o->group("Windows")->capture_default_str(); };
-  option(app.add_option("--context", command->options.context, "Tokens in a window"));
-  option(app.add_option("--stride", command->options.stride,
-                        "From one window to the next, so that tokens have a context; 0: windows do not overlap"));
-  option(app.add_option("--samples", command->options.samples, "Only the first so many windows; 0: all"));
+  command->add_to(app);
   app.add_option("--reference", command->reference, "Another checkpoint: also KL divergence and agreement with it");
-  command->recipe.add_rotation_to(app);
-  command->recipe.add_quantization_to(app);
-  command->common.add_to(app);
-  command->runtime.add_to(app);
-  command->runtime.add_low_bits_to(app);
   return [command] { return command->run(); };
 }
 
