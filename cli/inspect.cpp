@@ -13,12 +13,13 @@
 #include "spinor/model/hub.h"
 #include "spinor/model/quantized_source.h"
 #include "spinor/plan/statistics.h"
+#include "spinor/transform/legality.h"
 
 namespace spinor::cli {
 namespace {
 
 // Which rotation a model can take, and with which matrices.
-struct Legality {
+struct RotationLine {
   std::string rotation;
   int64_t size = 0;
   std::string verdict;
@@ -36,12 +37,25 @@ std::string hadamard_kinds(int64_t n) {
   }
 }
 
-std::vector<Legality> legality(const Model& model) {
-  const int64_t head = model.head_dim();
-  return {{"R1", model.hidden_size(), hadamard_kinds(model.hidden_size())},
-          {"R2", head, hadamard_kinds(head)},
-          {"R3", head, "online, for a quantized KV cache: " + hadamard_kinds(head)},
-          {"R4", model.intermediate_size(), "online: " + hadamard_kinds(model.intermediate_size())}};
+// One line for each size of each rotation; R1 of a LayerNorm model exists in every size.
+std::vector<RotationLine> rotation_lines(const Model& model) {
+  std::vector<RotationLine> lines;
+  for (const Legality& one : legality(model)) {
+    const std::string name(name_in_table(one.rotation));
+    const std::string prefix = one.rotation == Spin::R3   ? "online, for a quantized KV cache: "
+                               : one.rotation == Spin::R4 ? "online: "
+                                                          : "";
+    if (!one.reason.empty()) {
+      lines.push_back({name, one.sizes.empty() ? 0 : one.sizes.front(), "no: " + one.reason});
+      continue;
+    }
+    const bool centred = one.rotation == Spin::R1 && model.stream().centred;
+    for (const int64_t size : one.sizes)
+      lines.push_back({name, size,
+                       centred ? "hadamard, random-hadamard, random-orthogonal yes, each keeping the mean"
+                               : prefix + hadamard_kinds(size)});
+  }
+  return lines;
 }
 
 std::string shape_text(const TensorInfo& info) {
@@ -111,7 +125,7 @@ struct InspectCommand {
                                    {"dtype", info(tensor.info.dtype).name}};
     Json rotations = Json::object();
     if (refusal.empty())
-      for (const Legality& row : legality(model))
+      for (const RotationLine& row : rotation_lines(model))
         rotations[row.rotation] = {{"size", row.size}, {"verdict", row.verdict}};
     Json result = {{"architecture", model.architecture_name()},
                    {"refusal", refusal.empty() ? Json() : Json(refusal)},
@@ -151,7 +165,8 @@ struct InspectCommand {
     fmt::print("\nrotations\n");
     if (!refusal.empty()) fmt::print("  none: {}\n", refusal);
     if (refusal.empty())
-      for (const Legality& row : legality(model)) fmt::print("  {}  {:>6}  {}\n", row.rotation, row.size, row.verdict);
+      for (const RotationLine& row : rotation_lines(model))
+        fmt::print("  {}  {:>6}  {}\n", row.rotation, row.size, row.verdict);
   }
 
   // One line for tensors that differ only in the layer.

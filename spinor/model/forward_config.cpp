@@ -131,6 +131,8 @@ ForwardConfig read_forward_config(const Model& model) {
   const Architecture* row = model.architecture();
   if (!row)
     throw Error(path, fmt::format("spinor cannot run {}", model.architecture_name()), "its architecture is unknown");
+  if (!row->forward.unknown.empty())
+    throw Error(path, fmt::format("spinor cannot run {} yet", model.architecture_name()), row->forward.unknown);
   const ConfigKeys config{model.checkpoint().config(), path};
   ForwardConfig forward;
   forward.norm_epsilon = config.positive("rms_norm_eps", 1e-6);

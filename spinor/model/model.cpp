@@ -13,6 +13,7 @@
 #include "spinor/model/model_config.h"
 #include "spinor/model/modules.h"
 #include "spinor/model/quantized_source.h"
+#include "spinor/model/stream.h"
 
 namespace spinor {
 
@@ -26,6 +27,8 @@ struct ModelData {
   std::vector<Module> modules = {};
   std::map<std::string, const Module*, std::less<>> by_name = {}, by_tensor = {};
   const Module *embedding = nullptr, *head = nullptr;
+  Stream stream = {};
+  std::vector<ValueOutput> value_outputs = {};
 };
 
 namespace {
@@ -75,7 +78,11 @@ void add_tied_head(ModelData& data) {
   const auto head =
       std::find_if(data.modules.begin(), data.modules.end(), [](const Module& m) { return m.name == "lm_head"; });
   const auto index = embedding - data.modules.data();
-  const Module tied{"lm_head", {"Linear", "Module"}, ModuleKind::linear, Role::unknown, -1, embedding->weight, nullptr};
+  const Module tied{.name = "lm_head",
+                    .classes = {"Linear", "Module"},
+                    .kind = ModuleKind::linear,
+                    .weight = embedding->weight,
+                    .shape = embedding->shape};
   if (head == data.modules.end())
     data.modules.push_back(tied);
   else if (!head->weight)
@@ -86,14 +93,15 @@ void add_tied_head(ModelData& data) {
 void index_modules(ModelData& data) {
   for (const Module& module : data.modules) {
     data.by_name[module.name] = &module;
-    if (module.weight) data.by_tensor[module.name + ".weight"] = &module;
-    if (module.bias) data.by_tensor[module.bias->info.name] = &module;
+    if (module.weight && module.kind != ModuleKind::part) data.by_tensor[weight_name(module)] = &module;
+    if (module.bias && module.kind != ModuleKind::part) data.by_tensor[module.bias->info.name] = &module;
   }
 }
 
 void find_ends(ModelData& data) {
   if (!data.architecture && !data.config.tie_word_embeddings) return;
-  if (data.architecture) data.embedding = data.by_name.at(data.architecture->embedding);
+  if (data.architecture)
+    data.embedding = &*std::ranges::find(std::as_const(data.modules), Role::embedding, &Module::role);
   data.head = data.by_name.at(data.architecture ? data.architecture->head : "lm_head");
   if (data.config.tie_word_embeddings) check_tied(data);
 }
@@ -111,7 +119,8 @@ std::string leftover_hint(std::string_view tensor, const ModelData& data) {
 void check_no_leftover(const ModelData& data) {
   for (const CheckpointTensor& tensor : data.checkpoint.tensors()) {
     const std::string& name = tensor.info.name;
-    if (data.by_tensor.contains(name) || name.ends_with("rotary_emb.inv_freq")) continue;
+    const auto ends = [&](const std::string& buffer) { return name.ends_with(buffer); };
+    if (data.by_tensor.contains(name) || std::ranges::any_of(data.architecture->buffers, ends)) continue;
     throw Error(name, "is a tensor without a role", leftover_hint(name, data));
   }
 }
@@ -124,10 +133,22 @@ int64_t require(const std::optional<int64_t>& size, const char* key, const Model
 }  // namespace
 
 std::string_view name_of(Role role) {
-  static constexpr std::array<std::string_view, 11> kNames = {"embedding",   "head",    "attn_q", "attn_k",
-                                                              "attn_v",      "attn_o",  "mlp_in", "mlp_out",
-                                                              "stream_norm", "qk_norm", "unknown"};
+  static constexpr std::array<std::string_view, 19> kNames = {
+      "embedding",   "position",    "head",       "attn_q",    "attn_k", "attn_v",     "attn_qkv",
+      "attn_o",      "attn_latent", "mlp_in",     "mlp_out",   "router", "projection", "stream_norm",
+      "output_norm", "qk_norm",     "inner_norm", "parameter", "unknown"};
   return kNames[static_cast<size_t>(role)];
+}
+
+std::string weight_name(const Module& module) {
+  const std::string& stored = module.weight->info.name;
+  return module.kind == ModuleKind::part || stored.starts_with(module.name) ? stored : module.name + ".weight";
+}
+
+std::vector<const Module*> Stream::readers() const {
+  std::vector<const Module*> all = raw_readers;
+  for (const NormReads& reads : norm_reads) all.insert(all.end(), reads.linears.begin(), reads.linears.end());
+  return all;
 }
 
 Model::Model(std::shared_ptr<const ModelData> data) : data_(std::move(data)) {}
@@ -147,7 +168,12 @@ Model Model::describe(const Checkpoint& stored, ModelOptions options) {
   if (!data->architecture && data->config.tie_word_embeddings) add_tied_head(*data);
   index_modules(*data);
   find_ends(*data);
-  if (data->architecture) check_no_leftover(*data);
+  if (data->architecture) {
+    check_no_leftover(*data);
+    const ModuleNames names(*data->architecture, data->config, data->by_name);
+    data->stream = stream_of(names, *data->head);
+    data->value_outputs = value_outputs_of(names);
+  }
   return Model(data);
 }
 
@@ -214,24 +240,31 @@ Role Model::role(std::string_view tensor) const {
   return module ? module->role : Role::unknown;
 }
 
-std::vector<NormReads> Model::norm_reads() const {
-  std::vector<NormReads> all;
-  const Architecture* row = data_->architecture;
-  if (!row) return all;
-  const auto below = [&](int64_t layer, const std::string& name) {
-    std::string prefix = row->layer;
-    prefix.replace(prefix.find("{L}"), 3, std::to_string(layer));
-    return find(prefix + name);
-  };
+const Stream& Model::stream() const {
+  return data_->stream;
+}
+const std::vector<ValueOutput>& Model::value_outputs() const {
+  return data_->value_outputs;
+}
+
+std::string Model::layer_prefix(int64_t layer) const {
+  return ModuleNames(*data_->architecture, data_->config, data_->by_name).layer_prefix(layer);
+}
+
+std::string Model::refusal(std::string_view rotation) const {
+  if (data_->architecture)
+    for (const RefusalRow& row : data_->architecture->refusals)
+      if (row.rotation == rotation && is_so(row.when, data_->config, true)) return row.reason;
+  return "";
+}
+
+std::vector<const Module*> Model::named(const std::vector<std::string>& names) const {
+  if (!data_->architecture) return {};
+  const ModuleNames lookup(*data_->architecture, data_->config, data_->by_name);
+  std::vector<const Module*> found;
   for (int64_t layer = 0; layer < num_layers(); ++layer)
-    for (const NormRow& norm : row->norms) {
-      if (norm.reads.empty()) continue;
-      NormReads reads{below(layer, norm.name), {}};
-      for (const std::string& linear : norm.reads) reads.linears.push_back(below(layer, linear));
-      all.push_back(std::move(reads));
-    }
-  all.push_back({find(row->final_norm), {head()}});
-  return all;
+    for (const Module* module : lookup.in_layer(layer, names)) found.push_back(module);
+  return found;
 }
 
 }  // namespace spinor

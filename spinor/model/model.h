@@ -4,31 +4,48 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "spinor/base/slice.h"
 #include "spinor/io/checkpoint.h"
 #include "spinor/model/architecture.h"
 
 namespace spinor {
 
-enum class ModuleKind { linear, embedding, norm, container };
+// A part is some rows of a linear (PartRow); a parameter is a tensor that is neither weight nor bias of anything.
+enum class ModuleKind { linear, embedding, norm, container, part, parameter };
 
 enum class Role {
   embedding,
+  position,  // a learned embedding of positions
   head,
   attn_q,
   attn_k,
   attn_v,
+  attn_qkv,  // fused
   attn_o,
+  attn_latent,  // other linears of an attention
   mlp_in,
   mlp_out,      // weight (and, for linears, bias)
+  router,       // chooses experts, or weighs them
+  projection,   // between streams of different width
   stream_norm,  // scales the residual stream before its readers; folded away by a rotation
-  qk_norm,      // inside the attention, per head
+  output_norm,  // scales what a writer adds to the stream
+  qk_norm,      // of queries and keys, inside the attention
+  inner_norm,   // any other that does not touch the stream
+  parameter,    // no rotation concerns it
   unknown,      // only in a model of an unknown architecture, or a tensor that no module owns
 };
 std::string_view name_of(Role role);
+
+// A weight as W (out, in), `count` of them one after the other, and whether each is stored transposed.
+struct WeightShape {
+  int64_t out = 0, in = 0, count = 1;
+  bool transposed = false;
+};
 
 struct Module {
   std::string name;                  // "model.layers.0.self_attn.q_proj"; "" is the model itself
@@ -38,12 +55,34 @@ struct Module {
   int layer = -1;                            // -1 outside the layers
   const CheckpointTensor* weight = nullptr;  // null for containers; a tied head has the embedding's
   const CheckpointTensor* bias = nullptr;
+  WeightShape shape = {};          // of linears and parts; of embeddings (tokens, columns) as (out, in)
+  std::optional<Slice> part = {};  // rows of `weight`, for a part
+  double offset = 0;               // of a norm, which multiplies by offset + weight
+  bool layer_norm = false;         // of a norm: it subtracts the mean
 };
+
+// The tensor of its weight in the output: the source's name of it, or that of a tied head's own.
+std::string weight_name(const Module& module);
 
 // One norm and the linears that read the residual stream through it. One by one, in the order of the layers.
 struct NormReads {
-  const Module* norm = nullptr;
+  const Module* norm = nullptr;  // its weight is null if it has none
   std::vector<const Module*> linears;
+};
+
+// Who touches the residual stream, and the values between which a rotation of heads can hide.
+struct Stream {
+  std::vector<NormReads> norm_reads;        // layer by layer, the final norm with the head last
+  std::vector<const Module*> raw_readers;   // without a norm
+  std::vector<const Module*> writers;       // embeddings, then linears
+  std::vector<const Module*> output_norms;  // between a writer and the stream
+  bool centred = false;                     // LayerNorms read it: a rotation must keep the mean
+
+  std::vector<const Module*> readers() const;  // all of them
+};
+struct ValueOutput {
+  const Module *value = nullptr, *output = nullptr;
+  int64_t head_dim = 0;
 };
 
 struct ModelOptions {
@@ -59,17 +98,17 @@ struct QuantizedSource;
 
 class Model {
  public:
-  // Checks config.json (missing or contradictory keys by name), every tensor's presence and shape; quantized weights are
-  // read as read_quantized() says,
-  // and that no tensor is left over but rotary_emb.inv_freq, a buffer that old checkpoints have and nobody reads: it
-  // has no module and role unknown. A tied head that is in the files too must equal the embedding. An unknown or
-  // refused architecture is an Error with the reason. Reads no weights, except the two of such a head.
+  // Checks config.json (missing or contradictory keys by name), every tensor's presence and shape; quantized weights
+  // are read as read_quantized() says, and that no tensor is left over but rotary_emb.inv_freq, a buffer that old
+  // checkpoints have and nobody reads: it has no module and role unknown. A tied head that is in the files too must
+  // equal the embedding. An unknown or refused architecture is an Error with the reason. Reads no weights, except the
+  // two of such a head.
   static Model describe(const Checkpoint& checkpoint, ModelOptions options = {});
 
-  const Checkpoint& checkpoint() const;                // of a quantized model: its weights as numbers
-  const QuantizedSource* quantized_source() const;     // null: it is not quantized
-  const Architecture* architecture() const;    // null: accepted although unknown
-  std::string_view architecture_name() const;  // config.json "architectures"[0]
+  const Checkpoint& checkpoint() const;             // of a quantized model: its weights as numbers
+  const QuantizedSource* quantized_source() const;  // null: it is not quantized
+  const Architecture* architecture() const;         // null: accepted although unknown
+  std::string_view architecture_name() const;       // config.json "architectures"[0]
 
   // Sizes; for an unknown architecture Error if config.json does not have the key.
   int64_t hidden_size() const;
@@ -90,8 +129,15 @@ class Model {
   const Module* find(std::string_view module) const;
   // The module whose weight or bias has this name; lm_head for "lm_head.weight" even if tied. Null if there is none.
   const Module* owner(std::string_view tensor) const;
-  Role role(std::string_view tensor) const;   // its owner's, else unknown
-  std::vector<NormReads> norm_reads() const;  // layer by layer, the final norm with the head last; empty if unknown
+  Role role(std::string_view tensor) const;  // its owner's, else unknown
+  // Empty for an unknown architecture.
+  const Stream& stream() const;
+  const std::vector<ValueOutput>& value_outputs() const;  // of each layer that has them
+  std::string layer_prefix(int64_t layer) const;          // "model.layers.3."; of a known architecture
+  // Why the row says that a rotation ("R1") is impossible; empty: it does not.
+  std::string refusal(std::string_view rotation) const;
+  // The modules with these names of the row, in each layer that has them, experts one by one.
+  std::vector<const Module*> named(const std::vector<std::string>& names) const;
 
  private:
   explicit Model(std::shared_ptr<const ModelData> data);

@@ -20,14 +20,13 @@ void check_present(const ModelConfig& config, const std::string& subject) {
       throw Error(subject, fmt::format("has no {}", key), "the tensors' shapes cannot be checked without it");
 }
 
-void set_heads(ModelConfig& config, const ConfigDefaults& defaults, const std::string& subject) {
+void set_heads(ModelConfig& config, const std::string& subject) {
   if (!config.num_heads) return;
   const int64_t heads = *config.num_heads;
   if (!config.num_key_value_heads) config.num_key_value_heads = heads;
   if (heads % *config.num_key_value_heads != 0)
     throw Error(subject, fmt::format("num_attention_heads {} is not a multiple of num_key_value_heads {}", heads,
                                      *config.num_key_value_heads));
-  if (!config.head_dim) config.head_dim = defaults.head_dim;
   if (config.head_dim || !config.hidden_size) return;
   if (*config.hidden_size % heads != 0)
     throw Error(subject,
@@ -36,27 +35,52 @@ void set_heads(ModelConfig& config, const ConfigDefaults& defaults, const std::s
   config.head_dim = *config.hidden_size / heads;
 }
 
+// A problem of a formula is one of the config.json that it reads.
+template <typename Work>
+auto about(const ModelConfig& config, Work work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    throw Error(config.subject, error.what());
+  }
+}
+
+// The row's part of the file, by the usual names. A num_key_value_heads that is there and null means
+// num_attention_heads in every family; one that is not there, the class's default. Elsewhere the two mean the same.
+void fill_keys(ModelConfig& config, const Json& json, const Architecture& row) {
+  const bool nested = !row.section.empty() && json.contains(row.section);
+  config.keys = nested ? json[row.section] : json;
+  if (!config.keys.is_object()) ConfigKeys{json, config.subject}.fail(row.section.c_str(), "an object");
+  for (const auto& [usual, own] : row.aliases)
+    if (!config.keys.contains(usual) && config.keys.contains(own)) config.keys[usual] = config.keys[own];
+  for (const auto& [key, formula] : row.defaults) {
+    const auto found = config.keys.find(key);
+    if (found != config.keys.end() && (!found->is_null() || key == "num_key_value_heads")) continue;
+    config.keys[key] = about(config, [&] { return evaluate(formula, names_of(config)); });
+  }
+}
+
 }  // namespace
 
 ModelConfig read_model_config(const Json& json, const Architecture* row, const std::string& subject) {
-  const ConfigDefaults defaults = row ? row->defaults : ConfigDefaults{};
-  const ConfigKeys keys{json, subject};
   ModelConfig config;
+  config.subject = subject;
+  config.keys = json;
+  if (row) fill_keys(config, json, *row);
+  const ConfigKeys keys{config.keys, subject};
   config.hidden_size = keys.size("hidden_size");
-  config.num_layers = keys.size("num_hidden_layers");
+  config.num_layers = keys.size(row ? row->num_layers.c_str() : "num_hidden_layers");
   config.num_heads = keys.size("num_attention_heads");
   config.num_key_value_heads = keys.size("num_key_value_heads");
   config.head_dim = keys.size("head_dim");
   config.intermediate_size = keys.size("intermediate_size");
   config.vocabulary_size = keys.size("vocab_size");
-  config.tie_word_embeddings = keys.flag("tie_word_embeddings", defaults.tie_word_embeddings);
-  config.attention_bias = keys.flag("attention_bias", false);
-  config.mlp_bias = keys.flag("mlp_bias", false);
+  config.tie_word_embeddings = keys.flag("tie_word_embeddings", false);
   config.activation = keys.text("hidden_act", config.activation);
-  // A key that is there and null means num_attention_heads in every family; one that is not there, the class's default.
-  if (!json.contains("num_key_value_heads")) config.num_key_value_heads = defaults.num_key_value_heads;
   if (row) check_present(config, subject);
-  set_heads(config, defaults, subject);
+  set_heads(config, subject);
+  if (config.num_key_value_heads) config.keys["num_key_value_heads"] = *config.num_key_value_heads;
+  if (config.head_dim) config.keys["head_dim"] = *config.head_dim;
   return config;
 }
 
@@ -68,54 +92,26 @@ std::string read_architecture_name(const Json& config, const std::string& subjec
   return names->front().get<std::string>();
 }
 
-int64_t value_of(Size size, const ModelConfig& config) {
-  switch (size) {
-    case Size::hidden:
-      return *config.hidden_size;
-    case Size::intermediate:
-      return *config.intermediate_size;
-    case Size::query:
-      return *config.num_heads * *config.head_dim;
-    case Size::key_value:
-      return *config.num_key_value_heads * *config.head_dim;
-    case Size::head_dim:
-      return *config.head_dim;
-    case Size::vocabulary:
-      return *config.vocabulary_size;
-  }
-  return 0;
+FormulaNames names_of(const ModelConfig& config, int64_t layer) {
+  return [&config, layer](std::string_view name) -> Json {
+    if (name == "L" && layer >= 0) return layer;
+    const auto found = config.keys.find(name);
+    return found == config.keys.end() ? Json() : *found;
+  };
 }
 
-std::string explain(Size size, const ModelConfig& config) {
-  switch (size) {
-    case Size::hidden:
-      return fmt::format("hidden_size {}", *config.hidden_size);
-    case Size::intermediate:
-      return fmt::format("intermediate_size {}", *config.intermediate_size);
-    case Size::query:
-      return fmt::format("num_attention_heads {} x head_dim {}", *config.num_heads, *config.head_dim);
-    case Size::key_value:
-      return fmt::format("num_key_value_heads {} x head_dim {}", *config.num_key_value_heads, *config.head_dim);
-    case Size::head_dim:
-      return fmt::format("head_dim {}", *config.head_dim);
-    case Size::vocabulary:
-      return fmt::format("vocab_size {}", *config.vocabulary_size);
-  }
-  return "";
+int64_t size_of(const std::string& formula, const ModelConfig& config) {
+  return about(config, [&] {
+    const Json size = evaluate(formula, names_of(config));
+    if (!size.is_number_integer() || size < 1 || size > kMaxSize)
+      throw Error(explain(formula, names_of(config)),
+                  fmt::format("is {}, not an integer from 1 to {}", size.dump(), kMaxSize));
+    return size.get<int64_t>();
+  });
 }
 
-bool has_bias(const LinearRow& linear, const ModelConfig& config) {
-  switch (linear.bias) {
-    case Bias::never:
-      return false;
-    case Bias::always:
-      return true;
-    case Bias::attention_bias:
-      return config.attention_bias;
-    case Bias::mlp_bias:
-      return config.mlp_bias;
-  }
-  return false;
+bool is_so(const std::string& condition, const ModelConfig& config, bool empty, int64_t layer) {
+  return about(config, [&] { return holds(condition, names_of(config, layer), empty); });
 }
 
 }  // namespace spinor

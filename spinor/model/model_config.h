@@ -7,14 +7,17 @@
 
 #include "spinor/base/json.h"
 #include "spinor/model/architecture.h"
+#include "spinor/model/formula.h"
 
 namespace spinor {
 
 struct ModelConfig {
   std::optional<int64_t> hidden_size, num_layers, num_heads, num_key_value_heads, head_dim, intermediate_size,
       vocabulary_size;
-  bool tie_word_embeddings = false, attention_bias = false, mlp_bias = false;
+  bool tie_word_embeddings = false;
   std::string activation = "silu";  // hidden_act
+  std::string subject;              // of errors: the path of config.json
+  Json keys = Json::object();       // those of the row's section by their usual names, with the row's defaults
 };
 
 // Reads the keys; what is absent or null is the row's default. With a row every size is set in the result, without one
@@ -25,9 +28,11 @@ ModelConfig read_model_config(const Json& config, const Architecture* row, const
 // config.json "architectures"[0]; empty if there is none.
 std::string read_architecture_name(const Json& config, const std::string& subject);
 
-// The size in numbers and its explanation in the words of config.json: 16, "num_key_value_heads 2 x head_dim 8".
-int64_t value_of(Size size, const ModelConfig& config);
-std::string explain(Size size, const ModelConfig& config);
-bool has_bias(const LinearRow& linear, const ModelConfig& config);
+// The names that formulas of the row use, in a layer if there is one. Holds references to the config.
+FormulaNames names_of(const ModelConfig& config, int64_t layer = -1);
+// Error naming the formula and its keys if it is no size.
+int64_t size_of(const std::string& formula, const ModelConfig& config);
+// An empty formula is `empty`.
+bool is_so(const std::string& condition, const ModelConfig& config, bool empty, int64_t layer = -1);
 
 }  // namespace spinor

@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const Architecture& row : architectures()) {
       const ModelConfig read = read_model_config(config, &row, "config.json");
       for (const LinearRow& linear : row.linears)
-        if (value_of(linear.out, read) < 1 || value_of(linear.in, read) < 1) __builtin_trap();
+        if (size_of(linear.out, read) < 1 || size_of(linear.in, read) < 1) __builtin_trap();
     }
   } catch (const Error&) {
   }

@@ -21,8 +21,8 @@ TEST(ModelConfig, DefaultsOfKeysLeftOutAreTransformers) {
     EXPECT_EQ(read.num_key_value_heads, defaults.at("num_key_value_heads").get<int64_t>());
     EXPECT_EQ(read.head_dim, defaults.value("head_dim", int64_t{4096 / 64}));
     EXPECT_EQ(read.tie_word_embeddings, defaults.at("tie_word_embeddings").get<bool>());
-    EXPECT_EQ(read.attention_bias, defaults.value("attention_bias", false));
-    EXPECT_EQ(read.mlp_bias, defaults.value("mlp_bias", false));
+    for (const char* key : {"attention_bias", "mlp_bias"})
+      EXPECT_EQ(is_so(key, read, false), defaults.value(key, false));
   }
 }
 

@@ -148,7 +148,7 @@ TEST(Model, KeysLeftOutMeanWhatTheFamilysConfigClassSays) {
 TEST(Model, NormReadsAreLayerByLayerWithTheHeadLast) {
   const Model model = describe(read_architecture_case("qwen3", "plain"));
   std::vector<std::string> lines;
-  for (const NormReads& reads : model.norm_reads()) {
+  for (const NormReads& reads : model.stream().norm_reads) {
     lines.push_back(reads.norm->name + ":");
     for (const Module* linear : reads.linears)
       lines.back().append(" ").append(linear->name.substr(linear->name.rfind('.') + 1));
@@ -237,9 +237,10 @@ TEST(Model, MissingWrongAndContradictoryKeysAreNamed) {
 TEST(Model, AQuantizedSourceIsRefusedByItsMethod) {
   ArchitectureCase quantized = llama();
   quantized.config["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 4}};
-  EXPECT_EQ(error_of(quantized),
-            "config.json: the weights are quantized with gptq, which spinor cannot read; start from the model as it was "
-            "before, or dequantize it with the tool that made it");
+  EXPECT_EQ(
+      error_of(quantized),
+      "config.json: the weights are quantized with gptq, which spinor cannot read; start from the model as it was "
+      "before, or dequantize it with the tool that made it");
   quantized.config["quantization_config"] = nullptr;
   EXPECT_EQ(error_of(quantized), "");
 }

@@ -1,28 +1,53 @@
 #include "spinor/model/modules.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
-#include "spinor/base/error.h"
+#include "spinor/model/checked_tensors.h"
 
 namespace spinor {
 namespace {
+
+constexpr EnumName<Layout> kLayouts[] = {{Layout::matrix, "matrix"},
+                                         {Layout::transposed, "transposed"},
+                                         {Layout::experts, "experts"},
+                                         {Layout::experts_transposed, "experts_transposed"},
+                                         {Layout::filter, "filter"}};
 
 bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-Role role_of(const Architecture& row, const std::string& linear) {
-  if (linear == row.query) return Role::attn_q;
-  if (linear == row.key) return Role::attn_k;
-  if (linear == row.value) return Role::attn_v;
-  if (linear == row.output) return Role::attn_o;
-  if (contains(row.mlp_in, linear)) return Role::mlp_in;
-  if (contains(row.mlp_out, linear)) return Role::mlp_out;
-  return Role::unknown;
+std::string parent(const std::string& name) {
+  const size_t dot = name.rfind('.');
+  return dot == std::string::npos ? "" : name.substr(0, dot);
+}
+std::string first_component(const std::string& name) {
+  return name.substr(0, name.find('.'));
+}
+
+Role role_of(const Architecture& row, const LinearRow& linear) {
+  const AttentionRow& a = row.attention;
+  const std::string& name = linear.name;
+  if (linear.router) return Role::router;
+  if (name == a.query && name == a.key) return Role::attn_qkv;
+  if (name == a.query) return Role::attn_q;
+  if (name == a.key) return Role::attn_k;
+  if (name == a.value) return Role::attn_v;
+  if (name == a.output) return Role::attn_o;
+  if (contains(row.mlp_in, name)) return Role::mlp_in;
+  if (contains(row.mlp_out, name)) return Role::mlp_out;
+  return contains(row.writes, name) ? Role::attn_o : Role::attn_latent;
+}
+
+Role role_of(const Architecture& row, const NormRow& norm) {
+  if (!norm.reads.empty()) return Role::stream_norm;
+  if (contains(row.scaled_outputs, norm.name)) return Role::output_norm;
+  const bool heads = norm.name == row.attention.query_norm || norm.name == row.attention.key_norm;
+  return heads ? Role::qk_norm : Role::inner_norm;
 }
 
 // The class transformers makes for hidden_act, and its parents.
@@ -40,103 +65,217 @@ std::vector<std::string> activation_classes(const std::string& activation) {
 class Walk {
  public:
   Walk(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint)
-      : row_(row), config_(config), checkpoint_(checkpoint) {}
+      : row_(row),
+        config_(config),
+        checkpoint_(checkpoint),
+        tensors_(row, config, checkpoint),
+        experts_(number_of_experts(row, config)) {
+    const auto here = [&](const std::string& root) {
+      return checkpoint.find(root + row.embeddings.front().name + ".weight") != nullptr;
+    };
+    const auto found = std::ranges::find_if(row.roots, here);
+    root_ = found == row.roots.end() ? row.roots.front() : *found;
+  }
 
   std::vector<Module> run() {
-    const std::string layers = row_.layer.substr(0, row_.layer.find(".{L}"));
-    const std::string model = layers.substr(0, layers.rfind('.')), base = row_.classes + "PreTrainedModel";
+    const std::string base = row_.classes + "PreTrainedModel";
     container("", {row_.names.front(), base, "PreTrainedModel", "Module"});
-    container(model, {row_.classes + "Model", base, "PreTrainedModel", "Module"});
-    embedding();
-    container(layers, {"ModuleList", "Module"});
-    for (int64_t i = 0; i < *config_.num_layers; ++i) layer(fmt::format("{}.{}.", layers, i), static_cast<int>(i));
-    norm(row_.final_norm, {row_.final_norm, Size::hidden, {row_.head}}, -1);
-    container(model + ".rotary_emb", {row_.classes + "RotaryEmbedding", "Module"});
+    const std::string model = root_.substr(0, root_.empty() ? 0 : root_.size() - 1);
+    if (!model.empty()) hang(model, -1);
+    if (!model.empty()) container(model, {row_.classes + "Model", base, "PreTrainedModel", "Module"});
+    for (const EmbeddingRow& row : row_.embeddings)
+      if (is_so(row.when, config_, true)) embedding(row);
+    for (const LinearRow& row : row_.outer_linears)
+      if (is_so(row.when, config_, true)) linear(root_ + row.name, row, -1, Role::projection);
+    container(root_ + row_.layers, {"ModuleList", "Module"});
+    for (int64_t i = 0; i < *config_.num_layers; ++i) layer(static_cast<int>(i));
+    for (const NormRow& row : row_.outer_norms)
+      if (is_so(row.when, config_, true)) norm(root_ + row.name, row, -1);
+    if (!model.empty()) container(model + ".rotary_emb", {row_.classes + "RotaryEmbedding", "Module"});
     head();
     return std::move(modules_);
   }
 
  private:
   void container(std::string name, std::vector<std::string> classes, int layer = -1) {
-    modules_.push_back(
-        {std::move(name), std::move(classes), ModuleKind::container, Role::unknown, layer, nullptr, nullptr});
+    if (!containers_.insert(name).second) return;
+    modules_.push_back({.name = std::move(name), .classes = std::move(classes), .layer = layer});
   }
 
-  void embedding() {
-    const CheckpointTensor* weight = tensor(row_.embedding + ".weight", {Size::vocabulary, Size::hidden});
-    modules_.push_back(
-        {row_.embedding, {"Embedding", "Module"}, ModuleKind::embedding, Role::embedding, -1, weight, nullptr});
-    embedding_ = weight;
+  void embedding(const EmbeddingRow& row) {
+    const std::string name = root_ + row.name;
+    const bool tokens = row.name == row_.embeddings.front().name;
+    const CheckpointTensor* weight = tensors_.shaped(name + ".weight", {row.rows, row.columns});
+    modules_.push_back({.name = name,
+                        .classes = {"Embedding", "Module"},
+                        .kind = ModuleKind::embedding,
+                        .role = tokens ? Role::embedding : Role::position,
+                        .weight = weight,
+                        .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
+    if (tokens) embedding_ = weight;
   }
 
   void head() {
+    const EmbeddingRow& tokens = row_.embeddings.front();
     const std::string name = row_.head + ".weight";
     const bool own = !config_.tie_word_embeddings || checkpoint_.find(name);
-    const CheckpointTensor* weight = own ? tensor(name, {Size::vocabulary, Size::hidden}) : embedding_;
-    modules_.push_back({row_.head, {"Linear", "Module"}, ModuleKind::linear, Role::head, -1, weight, nullptr});
+    const CheckpointTensor* weight = own ? tensors_.shaped(name, {tokens.rows, tokens.columns}) : embedding_;
+    const bool bias = is_so(row_.head_bias, config_, false);
+    modules_.push_back({.name = row_.head,
+                        .classes = {"Linear", "Module"},
+                        .kind = ModuleKind::linear,
+                        .role = Role::head,
+                        .weight = weight,
+                        .bias = bias ? tensors_.shaped(row_.head + ".bias", {tokens.rows}) : nullptr,
+                        .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
   }
 
-  void layer(const std::string& prefix, int index) {
+  void layer(int index) {
+    const std::string prefix = fmt::format("{}{}.{}.", root_, row_.layers, index);
     container(prefix.substr(0, prefix.size() - 1),
               {row_.classes + "DecoderLayer", "GradientCheckpointingLayer", "Module"}, index);
-    for (const BlockRow& row : row_.blocks) block(row, prefix, index);
+    for (const std::string& block : blocks()) this->block(block, prefix, index);
     for (const NormRow& row : row_.norms)
-      if (row.name.find('.') == std::string::npos) norm(prefix + row.name, row, index);
+      if (row.name.find('.') == std::string::npos && is_so(row.when, config_, true, index))
+        norm(prefix + row.name, row, index);
   }
 
-  void block(const BlockRow& block, const std::string& prefix, int index) {
-    const auto inside = [&](const std::string& name) { return name.starts_with(block.name + "."); };
-    container(prefix + block.name, {row_.classes + block.class_suffix, "Module"}, index);
-    for (const LinearRow& row : row_.linears)
-      if (inside(row.name)) linear(prefix + row.name, row, index);
+  // The first components of names below a layer, in the order in which the row has them. Norms of the layer itself
+  // come last.
+  std::vector<std::string> blocks() const {
+    std::vector<std::string> blocks;
+    const auto add = [&](const std::string& name) {
+      if (const std::string first = first_component(name); !contains(blocks, first)) blocks.push_back(first);
+    };
+    for (const BlockRow& row : row_.blocks) add(row.name);
+    for (const LinearRow& row : row_.linears) add(row.name);
+    for (const ParameterRow& row : row_.parameters) add(row.name);
     for (const NormRow& row : row_.norms)
-      if (inside(row.name)) norm(prefix + row.name, row, index);
-    if (block.activation) container(prefix + block.name + ".act_fn", activation_classes(config_.activation), index);
+      if (row.name.find('.') != std::string::npos) add(row.name);
+    return blocks;
   }
 
-  void linear(const std::string& name, const LinearRow& row, int index) {
-    const CheckpointTensor* weight = tensor(name + ".weight", {row.out, row.in});
-    const CheckpointTensor* bias = has_bias(row, config_) ? tensor(name + ".bias", {row.out}) : nullptr;
-    modules_.push_back({name, {"Linear", "Module"}, ModuleKind::linear, role_of(row_, row.name), index, weight, bias});
+  void block(const std::string& name, const std::string& prefix, int index) {
+    const auto known = std::ranges::find(row_.blocks, name, &BlockRow::name);
+    if (known != row_.blocks.end()) container(prefix + name, {row_.classes + known->class_suffix, "Module"}, index);
+    const auto has = [&](const auto& row) {
+      return first_component(row.name) == name && is_so(row.when, config_, true, index);
+    };
+    std::vector<const LinearRow*> of_experts;  // expert by expert, as in the tree
+    for (const LinearRow& row : row_.linears) {
+      if (!has(row)) continue;
+      if (row.name.find("{E}") != std::string::npos)
+        of_experts.push_back(&row);
+      else
+        linear(prefix + row.name, row, index, role_of(row_, row));
+    }
+    for (int64_t expert = 0; expert < experts_; ++expert)
+      for (const LinearRow* row : of_experts)
+        linear(with_expert(prefix + row->name, expert), *row, index, role_of(row_, *row));
+    for (const ParameterRow& row : row_.parameters)
+      if (has(row)) parameter(prefix + row.name, row, index);
+    for (const NormRow& row : row_.norms)
+      if (row.name.find('.') != std::string::npos && has(row)) norm(prefix + row.name, row, index);
+    if (known != row_.blocks.end() && known->activation)
+      container(prefix + name + ".act_fn", activation_classes(config_.activation), index);
+  }
+
+  // What a module hangs from, if the row does not name its class.
+  void hang(const std::string& name, int index) {
+    const std::string above = parent(name);
+    if (above.empty() || containers_.contains(above)) return;
+    hang(above, index);
+    container(above, {"Module"}, index);
+  }
+
+  void linear(const std::string& name, const LinearRow& row, int index, Role role) {
+    hang(name, index);
+    const bool stacked = row.layout == Layout::experts || row.layout == Layout::experts_transposed;
+    const bool has_bias = is_so(row.bias, config_, false, index);
+    std::vector<std::string> bias_shape = {row.out};
+    if (stacked) bias_shape.insert(bias_shape.begin(), row_.experts);
+    Module module{
+        .name = name,
+        .classes = {"Linear", "Module"},
+        .kind = ModuleKind::linear,
+        .role = role,
+        .layer = index,
+        .weight = tensors_.weight(stacked ? name : name + ".weight", row),
+        .shape = {.out = size_of(row.out, config_),
+                  .in = size_of(row.in, config_),
+                  .count = stacked ? experts_ : 1,
+                  .transposed = row.layout == Layout::transposed || row.layout == Layout::experts_transposed}};
+    if (has_bias) module.bias = tensors_.shaped(stacked ? name + "_bias" : name + ".bias", bias_shape);
+    if (row.router) module.classes = {"Router", "Module"};
+    if (row.layout == Layout::transposed) module.classes = {"Conv1D", "Module"};
+    if (stacked) module.classes = {"Experts", "Module"};
+    modules_.push_back(module);
+    for (const PartRow& part : row_.parts)
+      if (part.linear == row.name) this->part(module, part);
+  }
+
+  // Only values are parts, and nowhere do they come first.
+  void part(const Module& whole, const PartRow& row) {
+    Module part = whole;
+    part.name += "." + row.name;
+    part.classes = {"Part"};
+    part.kind = ModuleKind::part;
+    part.role = Role::attn_v;
+    part.part = Slice{size_of(row.begin, config_), size_of(row.size, config_),
+                      row.period.empty() ? whole.shape.out : size_of(row.period, config_)};
+    part.shape.out = whole.shape.out / part.part->period * part.part->size;
+    modules_.push_back(std::move(part));
+  }
+
+  void parameter(const std::string& name, const ParameterRow& row, int index) {
+    hang(name, index);
+    modules_.push_back({.name = name,
+                        .classes = {"Parameter"},
+                        .kind = ModuleKind::parameter,
+                        .role = Role::parameter,
+                        .layer = index,
+                        .weight = tensors_.shaped(name, row.shape)});
   }
 
   void norm(const std::string& name, const NormRow& row, int index) {
-    const Role role = row.reads.empty() ? Role::qk_norm : Role::stream_norm;
-    const CheckpointTensor* weight = tensor(name + ".weight", {row.size});
-    modules_.push_back({name, {row_.classes + "RMSNorm", "Module"}, ModuleKind::norm, role, index, weight, nullptr});
-  }
-
-  const CheckpointTensor* tensor(const std::string& name, const std::vector<Size>& sizes) const {
-    std::vector<int64_t> shape;
-    std::vector<std::string> reasons;
-    for (const Size size : sizes) {
-      shape.push_back(value_of(size, config_));
-      reasons.push_back(explain(size, config_));
-    }
-    const CheckpointTensor* found = checkpoint_.find(name);
-    if (!found) throw Error(name, "is missing from the checkpoint", missing_hint(name));
-    if (found->info.shape != shape)
-      throw Error(name,
-                  fmt::format("has shape ({}), but config.json says ({})", fmt::join(found->info.shape, ", "),
-                              fmt::join(shape, ", ")),
-                  fmt::format("see {}", fmt::join(reasons, ", ")));
-    return found;
-  }
-
-  std::string missing_hint(const std::string& name) const {
-    if (name == row_.head + ".weight")
-      return "if the head is the embedding, config.json needs tie_word_embeddings: true";
-    return fmt::format("{} with num_hidden_layers {} needs it", row_.names.front(), *config_.num_layers);
+    hang(name, index);
+    const bool biased = !row.weightless && is_so(row.bias, config_, false, index);
+    modules_.push_back({.name = name,
+                        .classes = {row.layer_norm ? "LayerNorm" : row_.classes + "RMSNorm", "Module"},
+                        .kind = ModuleKind::norm,
+                        .role = role_of(row_, row),
+                        .layer = index,
+                        .weight = row.weightless ? nullptr : tensors_.shaped(name + ".weight", {row.size}),
+                        .bias = biased ? tensors_.shaped(name + ".bias", {row.size}) : nullptr,
+                        .offset = row.offset,
+                        .layer_norm = row.layer_norm});
   }
 
   const Architecture& row_;
   const ModelConfig& config_;
   const Checkpoint& checkpoint_;
+  CheckedTensors tensors_;
+  int64_t experts_;
+  std::string root_;
   const CheckpointTensor* embedding_ = nullptr;
+  std::set<std::string> containers_;
   std::vector<Module> modules_;
 };
 
 }  // namespace
+
+std::span<const EnumName<Layout>> enum_names(Layout) {
+  return kLayouts;
+}
+
+int64_t number_of_experts(const Architecture& row, const ModelConfig& config) {
+  return row.experts.empty() || evaluate(row.experts, names_of(config)).is_null() ? 0 : size_of(row.experts, config);
+}
+
+std::string with_expert(std::string name, int64_t expert) {
+  name.replace(name.find("{E}"), 3, std::to_string(expert));
+  return name;
+}
 
 std::vector<Module> modules_of(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint) {
   return Walk(row, config, checkpoint).run();

@@ -62,10 +62,11 @@ int layer_of(std::string_view name) {
 }
 
 Module make_module(std::string_view name, const Weights& tensors) {
-  Module module{std::string(name), {"Module"}, ModuleKind::container, Role::unknown, layer_of(name), nullptr, nullptr};
+  Module module{.name = std::string(name), .classes = {"Module"}, .layer = layer_of(name)};
   if (!tensors.weight) return module;
   module.weight = tensors.weight;
   module.bias = tensors.bias;
+  module.shape = {.out = tensors.weight->info.rows(), .in = tensors.weight->info.cols()};
   if (tensors.weight->info.shape.size() == 1) {
     module.kind = ModuleKind::norm;
   } else {

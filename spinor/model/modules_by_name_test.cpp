@@ -32,7 +32,7 @@ TEST(UnknownModel, ModulesWithTensorsAreThoseOfTheKnownOne) {
     const Model known = Model::describe(write_checkpoint(directory.path(), one)), unknown = accept(one);
     EXPECT_EQ(unknown.architecture(), nullptr);
     EXPECT_EQ(unknown.tied_head(), known.tied_head());
-    EXPECT_TRUE(unknown.norm_reads().empty());
+    EXPECT_TRUE(unknown.stream().norm_reads.empty());
     for (const Module& module : known.modules()) {
       if (!module.weight) continue;
       const Module* found = unknown.find(module.name);

@@ -8,6 +8,7 @@
 #include "spinor/model/match.h"
 #include "spinor/transform/apply.h"
 #include "spinor/transform/cancel.h"
+#include "spinor/transform/legality.h"
 #include "spinor/transform/paired.h"
 
 namespace spinor {
@@ -41,10 +42,10 @@ std::map<std::string, std::string> readers_of_folded_norms(const Model& model, c
   for (const TensorPlan& tensor : plan.tensors())
     if (has_edit<Fill>(tensor)) folded.insert(tensor.name);
   std::map<std::string, std::string> norm_of;
-  for (const NormReads& reads : model.norm_reads()) {
+  for (const NormReads& reads : model.stream().norm_reads) {
     const std::string norm = reads.norm->name + ".weight";
     if (!folded.contains(norm)) continue;
-    for (const Module* linear : reads.linears) norm_of[linear->name + ".weight"] = norm;
+    for (const Module* linear : reads.linears) norm_of[weight_name(*linear)] = norm;
   }
   return norm_of;
 }
@@ -115,6 +116,7 @@ bool SpinQuantModifier::on_initialize(State& state, const ExtraArguments&) {
     const std::vector<Spin>& rotations = arguments_.rotations;
     // Recorded as a choice of its own, because the filled in transform_config alone would fold them.
     if (!rotations.empty() && !has(rotations, Spin::R1) && !centers()) arguments_.norm_mappings.emplace();
+    if (model.architecture()) require_legal(model, rotations);
     arguments_.transform_config = spinquant(model, options_of(arguments_));
   }
   for (auto& [group, scheme] : arguments_.transform_config->config_groups) {
@@ -130,13 +132,17 @@ void SpinQuantModifier::rewrite(State& state, RewritePlan& plan) {
   const bool folds = !norms || !norms->empty();
   plan.ask_for(arguments_.precision);
   if (folds || centers() || edits_ends(config, model)) plan.untie();
-  if (centers()) center_embeddings(model, plan, mapping_for(model).embedding);
+  if (centers())
+    center_embeddings(model, plan, arguments_.mappings ? arguments_.mappings->embedding : model.embedding()->name);
   if (folds) fold_norms(model, plan, norms.value_or(std::vector<NormMapping>()));
   apply(config, model, plan);
   if (model.architecture() != nullptr) check_folds(model, plan);
   // Of a known architecture the table knows better than a mapping who reads and writes the residual stream.
-  check_cancels(plan, model.architecture() ? infer_mapping(model) : mapping_for(model),
-                {.any_stream_matrix = arguments_.compat == Compat::llm_compressor});
+  const CancelOptions options{.any_stream_matrix = arguments_.compat == Compat::llm_compressor};
+  if (model.architecture())
+    check_cancels(plan, options);
+  else
+    check_cancels(plan, mapping_for(model), options);
   if (model.architecture() == nullptr) warn_of_omissions(model, mapping_for(model), state);
 }
 

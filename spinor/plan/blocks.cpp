@@ -25,14 +25,22 @@ struct Step {
   bool dense = false;
 };
 
+// A rotation's blocks; of a part that does not begin with one, all that repeats.
+template <typename Multiply>
+int64_t side_step(const Multiply& edit) {
+  const int64_t size = edit.r.size();
+  const bool aligned = !edit.part || (edit.part->begin % size == 0 && edit.part->period % size == 0);
+  return aligned ? size : edit.part->period;
+}
+
 Step step_of(int64_t cols, std::span<const Edit> edits) {
   Step g;
   for (const Edit& edit : edits) {
     if (const auto* right = std::get_if<MultiplyRight>(&edit)) {
-      g.cols = std::lcm(g.cols, right->r.size());
+      g.cols = std::lcm(g.cols, side_step(*right));
       g.dense |= right->r.is_dense();
     } else if (const auto* left = std::get_if<MultiplyLeft>(&edit)) {
-      g.rows = std::lcm(g.rows, left->r.size());
+      g.rows = std::lcm(g.rows, side_step(*left));
       g.dense |= left->r.is_dense();
     } else if (std::holds_alternative<CenterRows>(edit)) {
       g.cols = cols;
@@ -85,7 +93,11 @@ Cut cut(int64_t rows, int64_t cols, int64_t element_bytes, std::span<const Edit>
   const int64_t tile_elements = step.dense ? kDenseTileElements : step.rows == 1 ? kRowTileElements : kTileElements;
   step.rows = std::min(rows, std::lcm(step.rows, codes.rows));
   step.cols = std::min(cols, std::lcm(step.cols, codes.cols));
-  if (step.rows < rows || step.cols == cols) {  // rows can be taken apart, or nothing can
+  if (step.rows < rows && step.rows * cols > kGroupTileElements && step.cols < cols) {  // matrices one below the other
+    c.tile_rows = c.block_rows = step.rows;
+    c.tile_cols = multiple(step.cols, tile_elements / step.rows, cols);
+    c.block_cols = multiple(c.tile_cols, kPanelBytes / (step.rows * element_bytes), cols);
+  } else if (step.rows < rows || step.cols == cols) {  // rows can be taken apart, or nothing can
     step.rows = with_groups(step.rows, codes.group_rows, kGroupTileElements / cols);
     c.tile_rows = multiple(step.rows, tile_elements / cols, rows);
     c.tile_cols = cols;

@@ -46,10 +46,10 @@ std::string type_of(const TensorInfo& tensor) {
 }
 
 std::string edits_of(const TensorPlan& tensor) {
-  const TensorInfo& source = tensor.source->info;
+  const std::string& source = tensor.source->info.name;
   std::vector<std::string> phrases;
-  if (tensor.name != source.name) phrases.push_back("from " + source.name);
-  for (const Edit& edit : tensor.edits) phrases.push_back(describe(edit, source.rows(), source.cols()));
+  if (tensor.name != source) phrases.push_back("from " + source);
+  for (const Edit& edit : tensor.edits) phrases.push_back(describe(edit, tensor.shape.out, tensor.shape.in));
   return phrases.empty() ? "copied" : fmt::format("{}", fmt::join(phrases, " | "));
 }
 

@@ -10,7 +10,10 @@ std::string_view last_component(std::string_view tensor) {
   return tensor.substr(tensor.rfind('.') + 1);  // npos + 1 is 0
 }
 
-std::string blocks(int64_t side, int64_t size) {
+std::string blocks(int64_t side, int64_t size, const std::optional<Slice>& part) {
+  if (part && size > 0)
+    return fmt::format(" ({} blocks of {} from {} of {})", side / part->period * part->size / size, size, part->begin,
+                       part->period);
   return side == size || size <= 0 ? "" : fmt::format(" ({} blocks of {})", side / size, size);
 }
 
@@ -34,10 +37,10 @@ struct Describe {
   }
   std::string operator()(const CenterRows&) const { return "center rows"; }
   std::string operator()(const MultiplyRight& edit) const {
-    return fmt::format("{} {}{}", tensor(), edit.label, blocks(cols, edit.r.size()));
+    return fmt::format("{} {}{}", tensor(), edit.label, blocks(cols, edit.r.size(), edit.part));
   }
   std::string operator()(const MultiplyLeft& edit) const {
-    return fmt::format("{} {}{}", edit.label, tensor(), blocks(rows, edit.r.size()));
+    return fmt::format("{} {}{}", edit.label, tensor(), blocks(rows, edit.r.size(), edit.part));
   }
   std::string operator()(const Fill& edit) const { return fmt::format("fill {}", edit.value); }
   std::string operator()(const Quantize& edit) const {

@@ -7,29 +7,34 @@
 #include <string>
 #include <variant>
 
+#include "spinor/base/slice.h"
 #include "spinor/linalg/rotation.h"
 #include "spinor/quant/codec.h"
 
 namespace spinor {
 
-// W (rows, cols) is a tensor as a matrix; a bias or norm weight is one row. `label` is what describe() prints: "R1".
+// W (out, in) is a weight, however it is stored; a bias or norm weight is one row. `label` is what describe() prints:
+// "R1".
 
-// W <- W diag(g + offset), g the source's tensor `norm`: "model.layers.0.input_layernorm.weight".
+// W <- W diag(g + offset), g the source's tensor `norm`: "model.layers.0.input_layernorm.weight". Where g is shorter
+// than the rows of W, it is repeated.
 struct FoldNorm {
   std::string norm;
   double offset = 0;
 };
 // Each row minus its mean.
 struct CenterRows {};
-// W <- W blockdiag(r).
+// W <- W blockdiag(r); with `part` only those columns.
 struct MultiplyRight {
   Rotation r;
   std::string label;
+  std::optional<Slice> part = {};
 };
-// W <- blockdiag(r) W.
+// W <- blockdiag(r) W; with `part` only those rows.
 struct MultiplyLeft {
   Rotation r;
   std::string label;
+  std::optional<Slice> part = {};
 };
 // Every element. A folded norm becomes 1 - offset.
 struct Fill {

@@ -11,6 +11,7 @@
 #include "spinor/linalg/convert.h"
 #include "spinor/linalg/scale.h"
 #include "spinor/model/encoded_weight.h"
+#include "spinor/plan/stored_edits.h"
 
 namespace spinor {
 namespace {
@@ -63,24 +64,52 @@ void fill(MatrixView<T> x, T value) {
   for (int64_t i = 0; i < x.rows; ++i) std::fill_n(x.row(i), x.cols, value);
 }
 
-// One edit on one tile; an edit without an overload does not compile. What quantizes is the encoder's business.
+// Row i by by[i modulo its size].
+template <typename T>
+void scale_rows(MatrixView<T> x, int64_t first, const std::vector<T>& by) {
+  for (int64_t i = 0; i < x.rows; ++i) {
+    const T factor = by[static_cast<size_t>((first + i) % std::ssize(by))];
+    for (int64_t j = 0; j < x.cols; ++j) x(i, j) *= factor;
+  }
+}
+
+// One stored edit on one tile; an edit without an overload does not compile. What quantizes is the encoder's business.
 template <typename T>
 struct Editor {
   MatrixView<T> x;
-  const T* norm;
+  const Block& tile;
+  bool transposed;
+  const std::vector<T>& norm;
   std::vector<T>& scratch;
 
-  void operator()(const FoldNorm&) const { scale_columns(x, norm); }
+  void operator()(const FoldNorm&) const {
+    if (transposed)
+      scale_rows(x, tile.row, norm);
+    else
+      scale_columns(x, norm.data() + tile.col);
+  }
   void operator()(const CenterRows&) const { center_rows(x); }
-  void operator()(const MultiplyRight& edit) const { edit.r.multiply_right(x, scratch); }
-  void operator()(const MultiplyLeft& edit) const { edit.r.multiply_left(x, scratch); }
+  void operator()(const MultiplyRight& edit) const {
+    if (!edit.part) return edit.r.multiply_right(x, scratch);
+    for_runs(*edit.part, tile.col, tile.col + tile.cols, [&](int64_t begin, int64_t end) {
+      edit.r.multiply_right(x.block(0, begin - tile.col, x.rows, end - begin), scratch);
+    });
+  }
+  void operator()(const MultiplyLeft& edit) const {
+    if (!edit.part) return edit.r.multiply_left(x, scratch);
+    for_runs(*edit.part, tile.row, tile.row + tile.rows, [&](int64_t begin, int64_t end) {
+      edit.r.multiply_left(x.block(begin - tile.row, 0, end - begin, x.cols), scratch);
+    });
+  }
   void operator()(const Fill& edit) const { fill(x, static_cast<T>(edit.value)); }
   void operator()(const Quantize&) const {}
   void operator()(const QuantizeDequantize&) const {}
 };
 
-void check_divides(const std::string& tensor, int64_t size, int64_t side, const std::string& label) {
-  if (size > 0 && side % size == 0) return;
+void check_divides(const std::string& tensor, int64_t size, int64_t side, const std::optional<Slice>& part,
+                   const std::string& label) {
+  if (part) side = part->period > 0 && side % part->period == 0 ? part->size : -1;
+  if (size > 0 && side > 0 && side % size == 0) return;
   throw Error(tensor, fmt::format("{} has size {}, which does not divide {}", label, size, side));
 }
 
@@ -91,9 +120,9 @@ void check_edits(const TensorPlan& tensor) {
                 "convert the checkpoint to BF16, F16 or F32 first");
   for (const Edit& edit : tensor.edits) {
     if (const auto* right = std::get_if<MultiplyRight>(&edit))
-      check_divides(tensor.name, right->r.size(), info.cols(), right->label);
+      check_divides(tensor.name, right->r.size(), tensor.shape.in, right->part, right->label);
     if (const auto* left = std::get_if<MultiplyLeft>(&edit))
-      check_divides(tensor.name, left->r.size(), info.rows(), left->label);
+      check_divides(tensor.name, left->r.size(), tensor.shape.out, left->part, left->label);
     if (std::holds_alternative<Quantize>(edit) && &edit != &tensor.edits.back())
       throw Error(tensor.name, "cannot be edited after it was quantized", "quantize last");
   }
@@ -101,6 +130,11 @@ void check_edits(const TensorPlan& tensor) {
 
 WeightLayout layout_of(const TensorPlan& tensor, const WeightQuantization& quantization, DType output) {
   const TensorInfo& info = tensor.source->info;
+  if (tensor.shape.transposed || tensor.shape.count > 1)
+    throw Error(tensor.name,
+                tensor.shape.transposed ? "is stored transposed, and no format has quantized weights so"
+                                        : "is a stack of weights, and no format has quantized ones so",
+                "name it in ignore");
   return {quantization.args, quantization.format, info.rows(), info.cols(), quantization.scale_dtype.value_or(output)};
 }
 
@@ -135,8 +169,9 @@ Granularity granularity_of(const TensorPlan& tensor, DType output) {
 template <typename T>
 std::vector<T> load_norm(const Checkpoint& checkpoint, const TensorPlan& tensor, const FoldNorm& fold) {
   const CheckpointTensor& norm = checkpoint.at(fold.norm);
-  const int64_t n = norm.info.elements(), cols = tensor.source->info.cols();
-  if (n != cols) throw Error(tensor.name, fmt::format("has {} columns, but {} has {} elements", cols, fold.norm, n));
+  const int64_t n = norm.info.elements(), in = tensor.shape.in;
+  if (n < 1 || in % n != 0)
+    throw Error(tensor.name, fmt::format("has {} columns, but {} has {} elements", in, fold.norm, n));
   if (!info(norm.info.dtype).editable)
     throw Error(fold.norm, fmt::format("cannot be folded: its dtype is {}", info(norm.info.dtype).name));
   std::vector<T> scale(static_cast<size_t>(n));
@@ -146,6 +181,7 @@ std::vector<T> load_norm(const Checkpoint& checkpoint, const TensorPlan& tensor,
     if (!std::isfinite(g)) throw Error(fold.norm, "contains NaN or infinity", "the checkpoint is damaged");
     g += static_cast<T>(fold.offset);
   }
+  for (int64_t i = n; i < in; ++i) scale.push_back(scale[static_cast<size_t>(i % n)]);
   return scale;
 }
 
@@ -176,7 +212,7 @@ Cut tensor_cut(const TensorPlan& tensor, DType output) {
   // Types spinor does not compute with are copied as bytes: some of them are smaller than one.
   if (is_copied(*tensor.source)) return cut(source.bytes(), 1, 1, {});
   const int64_t bytes = std::max(element_bytes(source.dtype), element_bytes(output));
-  return cut(source.rows(), source.cols(), bytes, tensor.edits, granularity_of(tensor, output));
+  return cut(source.rows(), source.cols(), bytes, stored_edits(tensor), granularity_of(tensor, output));
 }
 
 int observing_passes(const TensorPlan& tensor, DType output) {
@@ -194,7 +230,11 @@ int64_t kept_bytes(const TensorPlan& tensor, DType output) {
 
 template <typename T>
 TensorProgram<T>::TensorProgram(const RewritePlan& plan, const TensorPlan& tensor, DType output)
-    : checkpoint_(&plan.model().checkpoint()), tensor_(&tensor), output_(output), cut_(tensor_cut(tensor, output)) {
+    : checkpoint_(&plan.model().checkpoint()),
+      tensor_(&tensor),
+      edits_(stored_edits(tensor)),
+      output_(output),
+      cut_(tensor_cut(tensor, output)) {
   if (!is_copied(*tensor.source)) reader_.emplace(*checkpoint_, *tensor.source);
   for (const Edit& edit : tensor.edits) {
     const auto* fold = std::get_if<FoldNorm>(&edit);
@@ -236,8 +276,8 @@ MatrixView<T> TensorProgram<T>::edit(const Block& block, const Block& tile, Work
     reader_->load(block, work.source, tile, x);
   }
   for (size_t e = observed_ ? quantizing_ : 0; e < edits; ++e) {
-    std::visit(Editor<T>{x, norms_[e].data() + tile.col, work.scratch}, tensor_->edits[e]);
-    if (!std::holds_alternative<QuantizeDequantize>(tensor_->edits[e])) continue;
+    std::visit(Editor<T>{x, tile, tensor_->shape.transposed, norms_[e], work.scratch}, edits_[e]);
+    if (!std::holds_alternative<QuantizeDequantize>(edits_[e])) continue;
     const MatrixView<float> y = values(tile, x, work);
     if (!y.data) break;  // x is found out where it is rounded
     encoder_->quantize_dequantize(tile.row, tile.col, y);

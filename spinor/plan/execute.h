@@ -77,6 +77,7 @@ class TensorProgram {
 
   const Checkpoint* checkpoint_;
   const TensorPlan* tensor_;
+  std::vector<Edit> edits_;  // of the stored matrix
   DType output_;
   Cut cut_;
   std::optional<WeightReader> reader_;  // none: the bytes are only copied

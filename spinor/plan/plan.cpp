@@ -16,6 +16,16 @@ void check_untied(const Model& model, const Module& module) {
               "call untie() on the plan first");
 }
 
+// Of a part, only what keeps to its outputs: rows of the weight, columns of the bias.
+template <typename Multiply>
+Edit part_of(Edit edit, const Module& module) {
+  auto* multiply = std::get_if<Multiply>(&edit);
+  if (!multiply)
+    throw Error(module.name, "is a part of a tensor, and only its outputs can be edited", "name the whole linear");
+  multiply->part = module.part;
+  return edit;
+}
+
 // The type under which compressed-tensors makes room for the matrices of a group, which it then reads from the files.
 // One it does not know would be an error there, also for a group that it has nothing to do for. `online` is null for
 // such a group.
@@ -50,20 +60,37 @@ Json transforms_only(const Json& transforms) {
 RewritePlan::RewritePlan(const Model& model) : model_(model) {
   const auto tensors = model.checkpoint().tensors();
   tensors_.reserve(tensors.size() + 1);
-  const auto add = [this](const CheckpointTensor& tensor) { tensors_.push_back({tensor.info.name, &tensor, {}, 0}); };
+  const auto add_whole = [this](const CheckpointTensor& tensor) {
+    add(tensor.info.name, tensor, {.out = tensor.info.rows(), .in = tensor.info.cols()});
+  };
   for (const Module& module : model.modules()) {
-    if (module.weight && model.owner(module.weight->info.name) == &module) add(*module.weight);
-    if (module.bias) add(*module.bias);
+    if (module.kind == ModuleKind::part) continue;
+    if (module.weight && model.owner(module.weight->info.name) == &module) {
+      if (module.kind == ModuleKind::linear)
+        add(module.weight->info.name, *module.weight, module.shape);
+      else
+        add_whole(*module.weight);
+    }
+    if (module.bias) add_whole(*module.bias);
   }
   for (const CheckpointTensor& tensor : tensors)
-    if (!model.owner(tensor.info.name)) add(tensor);
+    if (!model.owner(tensor.info.name)) add_whole(tensor);
+}
+
+void RewritePlan::add(const std::string& name, const CheckpointTensor& source, WeightShape shape) {
+  index_.emplace(name, tensors_.size());
+  tensors_.push_back({.name = name, .source = &source, .shape = shape, .edits = {}});
+}
+
+const TensorPlan* RewritePlan::find(std::string_view tensor) const {
+  const auto found = index_.find(tensor);
+  return found == index_.end() ? nullptr : &tensors_[found->second];
 }
 
 TensorPlan& RewritePlan::at(std::string_view tensor) {
-  const auto found =
-      std::find_if(tensors_.begin(), tensors_.end(), [&](const TensorPlan& t) { return t.name == tensor; });
-  if (found == tensors_.end()) throw Error(std::string(tensor), "is not among the tensors of the plan");
-  return *found;
+  const auto found = index_.find(tensor);
+  if (found == index_.end()) throw Error(std::string(tensor), "is not among the tensors of the plan");
+  return tensors_[found->second];
 }
 
 void RewritePlan::ask_for(Precision wanted) {
@@ -74,15 +101,17 @@ void RewritePlan::ask_for(Precision wanted) {
 void RewritePlan::edit_weight(const Module& module, Edit edit) {
   if (!module.weight) throw Error(module.name, "has no weight to edit", "name a linear, an embedding or a norm");
   if (!untied_) check_untied(model_, module);
-  std::vector<Edit>& edits = at(module.name + ".weight").edits;
+  if (module.part) edit = part_of<MultiplyLeft>(std::move(edit), module);
+  std::vector<Edit>& edits = at(weight_name(module)).edits;
   if (!edits.empty() && std::holds_alternative<Quantize>(edits.back()))
-    throw Error(module.name + ".weight", "was quantized by an earlier modifier and cannot be edited any more",
+    throw Error(weight_name(module), "was quantized by an earlier modifier and cannot be edited any more",
                 "put what rotates before what quantizes");
   edits.push_back(std::move(edit));
 }
 
 void RewritePlan::edit_bias(const Module& module, Edit edit) {
   if (!module.bias) throw Error(module.name, "has no bias to edit");
+  if (module.part) edit = part_of<MultiplyRight>(std::move(edit), module);
   at(module.bias->info.name).edits.push_back(std::move(edit));
 }
 
@@ -102,7 +131,7 @@ void RewritePlan::untie() {
   if (!model_.tied_head() || untied_) return;
   untied_ = true;
   const Module &head = *model_.head(), &embedding = *model_.embedding();
-  if (head.weight == embedding.weight) tensors_.push_back({head.name + ".weight", embedding.weight, {}, 0});
+  if (head.weight == embedding.weight) add(weight_name(head), *embedding.weight, head.shape);
 }
 
 void RewritePlan::dequantize(std::optional<DType> scale_dtype) {

@@ -1,6 +1,7 @@
 // What shall become of each tensor: a value that can be printed, compared and tested, not yet executed.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@ enum class Precision { float32, float64 };
 struct TensorPlan {
   std::string name;  // in the output
   const CheckpointTensor* source = nullptr;
+  WeightShape shape = {};   // edits are of W (out, in), whatever way it is stored
   std::vector<Edit> edits;  // in the order they happen; none: the bytes are copied
   // The first so many edits only move the source's online transforms into its weights: with them the plan computes what
   // the source does.
@@ -47,8 +49,10 @@ class RewritePlan {
 
   // Sets the precision, where that is not less than what somebody who has edited already asked for.
   void ask_for(Precision wanted);
-  // Appends an edit to the tensor of a module: its weight, or its bias. An edit of the weight of a tied head or of a
-  // tied embedding before untie() is an Error.
+  // null: there is none of this name.
+  const TensorPlan* find(std::string_view tensor) const;
+  // Appends an edit to the tensor of a module: its weight, or its bias. Of a part, only its rows are multiplied. An
+  // edit of the weight of a tied head or of a tied embedding before untie() is an Error.
   void edit_weight(const Module& module, Edit edit);
   void edit_bias(const Module& module, Edit edit);
   void add_online(OnlineTransform transform);
@@ -70,9 +74,11 @@ class RewritePlan {
   std::string describe(bool full = false) const;
 
  private:
+  void add(const std::string& name, const CheckpointTensor& source, WeightShape shape);
   TensorPlan& at(std::string_view tensor);
   Model model_;
   std::vector<TensorPlan> tensors_;
+  std::map<std::string, size_t, std::less<>> index_;  // by name
   std::vector<OnlineTransform> online_;
   Json transform_config_;
   std::optional<QuantizationConfig> quantization_;

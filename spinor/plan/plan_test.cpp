@@ -43,7 +43,7 @@ const TensorPlan* find(const RewritePlan& plan, std::string_view name) {
 RewritePlan spin(const Model& model) {
   RewritePlan plan(model);
   plan.untie();
-  for (const NormReads& reads : model.norm_reads()) {
+  for (const NormReads& reads : model.stream().norm_reads) {
     for (const Module* linear : reads.linears) plan.edit_weight(*linear, FoldNorm{reads.norm->weight->info.name});
     plan.edit_weight(*reads.norm, Fill{1});
   }

@@ -60,30 +60,30 @@ Linear LayerFactory::linear(const std::string& name, at::Tensor weight) const {
 
 Layer LayerFactory::layer(int64_t index) const {
   const Architecture& row = *weights_.plan().model().architecture();
-  std::string prefix = row.layer;
-  prefix.replace(prefix.find("{L}"), 3, std::to_string(index));
-  const std::string attention = prefix + row.query.substr(0, row.query.rfind('.'));
-  Layer layer{.attention_norm = norm(prefix + reader_norm(row, row.query)),
+  const AttentionRow& heads = row.attention;
+  const std::string prefix = weights_.plan().model().layer_prefix(index);
+  const std::string attention = prefix + heads.query.substr(0, heads.query.rfind('.'));
+  Layer layer{.attention_norm = norm(prefix + reader_norm(row, heads.query)),
               .mlp_norm = norm(prefix + reader_norm(row, row.mlp_in.front())),
               .query_norm = {},
               .key_norm = {},
-              .query = linear(prefix + row.query),
-              .key = linear(prefix + row.key),
-              .value = linear(prefix + row.value),
-              .output = linear(prefix + row.output),
+              .query = linear(prefix + heads.query),
+              .key = linear(prefix + heads.key),
+              .value = linear(prefix + heads.value),
+              .output = linear(prefix + heads.output),
               .gate = linear(prefix + row.mlp_in.at(0)),
               .up = linear(prefix + row.mlp_in.at(1)),
               .down = linear(prefix + row.mlp_out.front()),
               .queries = {rotations(attention, "q_attn"), {}},
               .keys = {rotations(attention, "k_cache"), schemes_.keys(attention)},
               .values = {{}, schemes_.values(attention)}};
-  if (!row.query_norm.empty()) layer.query_norm = norm(prefix + row.query_norm);
-  if (!row.key_norm.empty()) layer.key_norm = norm(prefix + row.key_norm);
+  if (!heads.query_norm.empty()) layer.query_norm = norm(prefix + heads.query_norm);
+  if (!heads.key_norm.empty()) layer.key_norm = norm(prefix + heads.key_norm);
   return layer;
 }
 
 Norm LayerFactory::final_norm() const {
-  return norm(weights_.plan().model().architecture()->final_norm);
+  return norm(weights_.plan().model().stream().norm_reads.back().norm->name);
 }
 
 Linear LayerFactory::head(const at::Tensor& tied) const {

@@ -71,8 +71,7 @@ int64_t Weights::bytes() const {
 }
 
 const TensorPlan* Weights::find(std::string_view name) const {
-  const auto found = std::ranges::find(plan_.tensors(), name, &TensorPlan::name);
-  return found == plan_.tensors().end() ? nullptr : &*found;
+  return plan_.find(name);
 }
 
 // A weight that is edited is first what save() would write.

@@ -45,6 +45,11 @@ void check_precision(std::string_view group, const TransformScheme& scheme) {
               "use float64 or float32");
 }
 
+bool has_sides(const Module& module) {
+  using enum ModuleKind;
+  return module.kind == linear || module.kind == embedding || module.kind == part;
+}
+
 bool is_attention(const Module& module) {
   return std::ranges::any_of(module.classes, [](const std::string& name) { return name.ends_with("Attention"); });
 }
@@ -56,25 +61,24 @@ int64_t side_of(const Model& model, const Module& module, TransformLocation loca
       throw Error(module.name, fmt::format("is not an attention: it has no {}", name_of(location)));
     return model.head_dim();
   }
-  if (module.kind != ModuleKind::linear && module.kind != ModuleKind::embedding) {
+  if (!has_sides(module)) {
     if (is_online(location)) return 0;
     throw Error(module.name, fmt::format("is neither a linear nor an embedding, so it has no {}", name_of(location)),
                 "narrow the targets, or name it in ignore");
   }
-  const TensorInfo& weight = module.weight->info;
   const bool input_side = location == input || location == weight_input;
-  return input_side == (module.kind == ModuleKind::linear) ? weight.cols() : weight.rows();
+  return input_side == (module.kind != ModuleKind::embedding) ? module.shape.in : module.shape.out;
 }
 
 int64_t size_of(const Model& model, const Module& module, const Group& group, TransformLocation location) {
   const int64_t side = side_of(model, module, location);
-  const bool weighted = module.kind == ModuleKind::linear || module.kind == ModuleKind::embedding;
+  const bool weighted = has_sides(module);
   const auto block = group.scheme.head_dim;
   if (!block && !weighted)
     throw Error(module.name, fmt::format("{}: the size of a transform here is not known", group.name), "give head_dim");
   if (!block) return side;
   if (*block < 1 || side % *block != 0)
-    throw Error(weighted ? module.name + ".weight" : module.name,
+    throw Error(weighted ? weight_name(module) : module.name,
                 fmt::format("{}: blocks of {} do not divide its {} of {}", group.name, *block, name_of(location), side),
                 "choose another block size (transform_block_size, head_dim)");
   return *block;
@@ -91,7 +95,7 @@ const Rotation& rotation_for(Group& group, int64_t size, const Module& module, T
     Rotation r = group.type.make({size, group.scheme.randomize, float32}, group.random);
     return group.by_size.emplace(size, std::move(r)).first->second;
   } catch (const Error& error) {
-    throw Error(module.weight ? module.name + ".weight" : module.name,
+    throw Error(module.weight ? weight_name(module) : module.name,
                 fmt::format("{}: {} {}", group.name, error.subject(), error.problem()), error.hint());
   }
 }
@@ -107,7 +111,7 @@ Factor make_factor(const Group& group, const Rotation& r, bool inverse) {
 //   linear     weight_input W <- W T^T    weight_output W <- T^T W, b <- b T
 //   embedding  weight_input E <- T E      weight_output E <- E T
 void edit(RewritePlan& plan, const Module& module, TransformLocation location, const Factor& f) {
-  const bool linear = module.kind == ModuleKind::linear;
+  const bool linear = module.kind != ModuleKind::embedding;
   if (linear && location == weight_input)
     return plan.edit_weight(module, MultiplyRight{f.t.transposed(), f.transposed_label});
   if (linear) {

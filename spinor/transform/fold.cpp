@@ -11,11 +11,10 @@ namespace spinor {
 namespace {
 
 const std::vector<Edit>& edits_of(const RewritePlan& plan, const Module& module) {
-  const std::string tensor = module.name + ".weight";
-  const auto found = std::ranges::find(plan.tensors(), tensor, &TensorPlan::name);
+  const TensorPlan* found = plan.find(weight_name(module));
   // A tied head has no tensor of its own before untie(); edit_weight says so better than we could here.
   static const std::vector<Edit> none;
-  return found == plan.tensors().end() ? none : found->edits;
+  return found ? found->edits : none;
 }
 
 bool is_rotated(const RewritePlan& plan, const Module& module) {
@@ -31,21 +30,21 @@ void check_norm(const RewritePlan& plan, const Module& norm) {
   if (!edits_of(plan, norm).empty()) throw Error(norm.name, "is folded already", "name each norm in one mapping only");
 }
 
-void fold(RewritePlan& plan, const Module& norm, const std::vector<const Module*>& linears, double offset) {
+void fold(RewritePlan& plan, const Module& norm, const std::vector<const Module*>& linears) {
   check_norm(plan, norm);
   const TensorInfo& g = norm.weight->info;
   for (const Module* linear : linears) {
     if (linear->kind != ModuleKind::linear)
       throw Error(linear->name, fmt::format("is not a linear, so {} cannot be folded into it", norm.name));
-    if (linear->weight->info.cols() != g.cols())
-      throw Error(linear->name + ".weight",
-                  fmt::format("has {} columns, but {} has {} elements: it does not read through it",
-                              linear->weight->info.cols(), norm.name, g.cols()));
+    if (linear->shape.in != g.cols())
+      throw Error(weight_name(*linear),
+                  fmt::format("has {} columns, but {} has {} elements: it does not read through it", linear->shape.in,
+                              norm.name, g.cols()));
     if (is_rotated(plan, *linear))
-      throw Error(linear->name + ".weight", "is rotated already", "fold norms before rotating");
-    plan.edit_weight(*linear, FoldNorm{g.name, offset});
+      throw Error(weight_name(*linear), "is rotated already", "fold norms before rotating");
+    plan.edit_weight(*linear, FoldNorm{g.name, norm.offset});
   }
-  plan.edit_weight(norm, Fill{1 - offset});
+  plan.edit_weight(norm, Fill{1 - norm.offset});
 }
 
 void fold(const Model& model, RewritePlan& plan, const NormMapping& mapping) {
@@ -60,7 +59,7 @@ void fold(const Model& model, RewritePlan& plan, const NormMapping& mapping) {
                   "write the targets so that one norm matches in each layer");
     std::vector<const Module*> linears;
     for (size_t i = 1; i < set.size(); ++i) linears.insert(linears.end(), set[i].begin(), set[i].end());
-    fold(plan, *norms[0], linears, model.architecture() ? model.architecture()->norm_offset : 0);
+    fold(plan, *norms[0], linears);
   }
 }
 
@@ -69,11 +68,11 @@ void fold(const Model& model, RewritePlan& plan, const NormMapping& mapping) {
 void fold_norms(const Model& model, RewritePlan& plan, const std::vector<NormMapping>& mappings) {
   for (const NormMapping& mapping : mappings) fold(model, plan, mapping);
   if (!mappings.empty()) return;
-  const Architecture* row = model.architecture();
-  if (!row)
+  if (!model.architecture())
     throw Error(std::string(model.architecture_name()),
                 "an unknown architecture: which linears read through which norm?", "give norm_mappings");
-  for (const NormReads& reads : model.norm_reads()) fold(plan, *reads.norm, reads.linears, row->norm_offset);
+  for (const NormReads& reads : model.stream().norm_reads)
+    if (reads.norm->weight) fold(plan, *reads.norm, reads.linears);
 }
 
 void center_embeddings(const Model& model, RewritePlan& plan, std::string_view embedding_target) {

@@ -5,7 +5,6 @@
 #include "spinor/transform/apply.h"
 #include "spinor/transform/cancel.h"
 #include "spinor/transform/fold.h"
-#include "spinor/transform/spinquant.h"
 
 namespace spinor {
 namespace {
@@ -33,7 +32,7 @@ void undo(const TransformConfig& config, const Model& model, RewritePlan& plan) 
   plan.untie();
   fold_norms(model, plan);
   apply(inverse, model, plan);
-  check_cancels(plan, infer_mapping(model));
+  check_cancels(plan);
 }
 
 }  // namespace spinor

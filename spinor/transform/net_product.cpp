@@ -10,10 +10,6 @@ namespace {
 
 constexpr double kTolerance = 1e-6;
 
-std::string weight_of(const Module& module) {
-  return module.name + ".weight";
-}
-
 }  // namespace
 
 Row operator*(Row x, const Product& product) {
@@ -50,15 +46,14 @@ bool is_identity(const Product& product, int64_t side) {
   return product.empty() || agree(probe(side), probe(side) * product);
 }
 
-NetProducts::NetProducts(const RewritePlan& plan) {
-  for (const TensorPlan& tensor : plan.tensors()) tensors_.emplace(tensor.name, &tensor);
+NetProducts::NetProducts(const RewritePlan& plan) : plan_(plan) {
   for (const OnlineTransform& online : plan.online()) online_[online.module].push_back(&online);
 }
 
 Product NetProducts::incoming(const Module& module) const {
   Product inputs = online(module, "input");
   std::ranges::reverse(inputs);
-  return then(std::move(inputs), transposed(factors<MultiplyRight>(weight_of(module))));
+  return then(std::move(inputs), transposed(factors<MultiplyRight>(weight_name(module), {})));
 }
 
 Product NetProducts::outgoing(const Module& module) const {
@@ -66,17 +61,17 @@ Product NetProducts::outgoing(const Module& module) const {
 }
 
 Product NetProducts::rows_of_weight(const Module& linear) const {
-  Product left = factors<MultiplyLeft>(weight_of(linear));
+  Product left = factors<MultiplyLeft>(weight_name(linear), linear.part);
   for (Rotation& r : left) r = r.transposed();
   return left;
 }
 
 Product NetProducts::bias(const Module& linear) const {
-  return factors<MultiplyRight>(linear.bias->info.name);
+  return factors<MultiplyRight>(linear.bias->info.name, linear.part);
 }
 
 Product NetProducts::columns_of_weight(const Module& embedding) const {
-  return factors<MultiplyRight>(weight_of(embedding));
+  return factors<MultiplyRight>(weight_name(embedding), {});
 }
 
 Product NetProducts::online(const Module& module, std::string_view location) const {
@@ -88,21 +83,22 @@ Product NetProducts::online(const Module& module, std::string_view location) con
 }
 
 bool NetProducts::norm_is_folded(const Module& linear) const {
-  return std::ranges::any_of(edits(weight_of(linear)),
+  return std::ranges::any_of(edits(weight_name(linear)),
                              [](const Edit& edit) { return std::holds_alternative<FoldNorm>(edit); });
 }
 
 std::span<const Edit> NetProducts::edits(const std::string& tensor) const {
-  const auto found = tensors_.find(tensor);
-  if (found == tensors_.end()) return {};  // a tied head before untie()
-  return std::span(found->second->edits).subspan(found->second->restoring);
+  const TensorPlan* found = plan_.find(tensor);
+  if (!found) return {};  // a tied head before untie()
+  return std::span(found->edits).subspan(found->restoring);
 }
 
 template <typename Multiply>
-Product NetProducts::factors(const std::string& tensor) const {
+Product NetProducts::factors(const std::string& tensor, const std::optional<Slice>& part) const {
   Product product;
   for (const Edit& edit : edits(tensor))
-    if (const auto* multiply = std::get_if<Multiply>(&edit)) product.push_back(multiply->r);
+    if (const auto* multiply = std::get_if<Multiply>(&edit); multiply && multiply->part == part)
+      product.push_back(multiply->r);
   return product;
 }
 

@@ -30,6 +30,7 @@ class NetProducts {
  public:
   explicit NetProducts(const RewritePlan& plan);
 
+  // Of a part only what is done to its rows; of a linear only what is done to all of it.
   // An input x meets the weights of the checkpoint as x * incoming: online at input, then W P, which means x P^T. The
   // hook of a later group runs first on an input, as in compressed-tensors.
   Product incoming(const Module& module) const;
@@ -44,12 +45,12 @@ class NetProducts {
   bool norm_is_folded(const Module& linear) const;
 
  private:
-  std::map<std::string_view, const TensorPlan*> tensors_;
+  const RewritePlan& plan_;
   std::map<std::string_view, std::vector<const OnlineTransform*>> online_;  // by module
 
   std::span<const Edit> edits(const std::string& tensor) const;  // that change the function
   template <typename Multiply>
-  Product factors(const std::string& tensor) const;
+  Product factors(const std::string& tensor, const std::optional<Slice>& part) const;
 };
 
 }  // namespace spinor

@@ -43,9 +43,8 @@ class Prober {
     check_same_shape();
     probe_writers();
     draw_stream();
-    for (const NormReads& reads : source_.norm_reads()) probe_readers(reads);
-    for (const Module& module : source_.modules())
-      if (module.role == Role::attn_v) probe_value_output(module);
+    for (const NormReads& reads : source_.stream().norm_reads) probe_readers(reads);
+    for (const ValueOutput& pair : source_.value_outputs()) probe_value_output(pair);
     for (const Module& module : source_.modules()) probe_unchanged(module);
     return std::move(report_);
   }
@@ -68,6 +67,7 @@ class Prober {
     if (!source_.architecture() || source_.architecture() != output_.architecture())
       throw Error("verify",
                   fmt::format("cannot compare {} with {}", source_.architecture_name(), output_.architecture_name()));
+    check_covered();
     for (const Module& module : source_.modules()) {
       const Module* other = output_.find(module.name);
       if (!other || !other->weight != !module.weight || !other->bias != !module.bias)
@@ -77,15 +77,25 @@ class Prober {
     }
   }
 
+  // What these products do not hold for yet; a forward pass has no such limits.
+  void check_covered() const {
+    for (const Module& module : source_.modules()) {
+      const bool other = module.kind == ModuleKind::part || module.shape.transposed || module.shape.count > 1;
+      if (!other && !(module.kind == ModuleKind::norm && module.bias)) continue;
+      throw Error(module.name, "verify without a text cannot check fused values, stacked weights and norms with a bias",
+                  "use --random-tokens N, or --text FILE");
+    }
+  }
+
   // ---- writers
 
   void probe_writers() {
-    for (const Module& module : source_.modules()) {
-      if (module.role == Role::embedding || module.role == Role::mlp_out) add_writer(module);
-      if ((module.role == Role::attn_o || module.role == Role::mlp_out) && module.bias) {
-        written_.push_back({&module, true});
+    for (const Module* module : source_.stream().writers) {
+      if (module->role != Role::attn_o) add_writer(*module);
+      if (module->bias) {
+        written_.push_back({module, true});
         stream_.push_back(
-            {values(source_.checkpoint(), *module.bias), values(output_.checkpoint(), *twin(module).bias)});
+            {values(source_.checkpoint(), *module->bias), values(output_.checkpoint(), *twin(*module).bias)});
       }
     }
     const Agreement agreed = agreement(stream_, u(), kBoundFactor);
@@ -95,7 +105,7 @@ class Prober {
   }
 
   void add_writer(const Module& module) {
-    const bool embedding = module.role == Role::embedding;
+    const bool embedding = module.kind == ModuleKind::embedding;
     const TensorInfo& info = module.weight->info;
     const Matrix<double> z = random_matrix(random_, kProbes, embedding ? info.rows() : info.cols());
     const auto product = [&](const Model& model, const Module& m) {
@@ -148,10 +158,11 @@ class Prober {
   }
 
   Matrix<double> scaled(const Matrix<double>& x, const Model& model, const Module& norm_module) const {
+    if (!norm_module.weight) return x;
     const std::vector<double> g = values(model.checkpoint(), *norm_module.weight);
     Matrix<double> y = x;
     for (int64_t p = 0; p < y.rows; ++p)
-      for (int64_t j = 0; j < y.cols; ++j) y(p, j) *= g[static_cast<size_t>(j)] + model.architecture()->norm_offset;
+      for (int64_t j = 0; j < y.cols; ++j) y(p, j) *= g[static_cast<size_t>(j)] + norm_module.offset;
     return y;
   }
 
@@ -192,30 +203,24 @@ class Prober {
                         reads.norm->name));
     }
     if (failed > 0 && failed_without_norm == 0) report_.checks.resize(first);
-    add("norm", {weight(*reads.norm)}, Role::stream_norm, failed > 0 && failed_without_norm == 0 ? 1 : 0, 0.5,
-        "its readers have taken over the scale, but it still scales: it must be neutral");
+    if (reads.norm->weight)
+      add("norm", {weight(*reads.norm)}, Role::stream_norm, failed > 0 && failed_without_norm == 0 ? 1 : 0, 0.5,
+          "its readers have taken over the scale, but it still scales: it must be neutral");
   }
 
   // ---- value and output
 
   // a (heads * d): the value heads as the output projection sees them, with a random weight per query head.
-  std::vector<double> mix(const std::vector<double>& v, const std::vector<double>& weights) const {
-    const auto d = static_cast<size_t>(source_.head_dim());
-    const auto group = static_cast<size_t>(source_.num_heads() / source_.num_key_value_heads());
+  static std::vector<double> mix(const std::vector<double>& v, const std::vector<double>& weights, size_t d) {
+    const size_t group = weights.size() * d / v.size();
     std::vector<double> a(weights.size() * d);
     for (size_t head = 0; head < weights.size(); ++head)
       for (size_t i = 0; i < d; ++i) a[head * d + i] = weights[head] * v[head / group * d + i];
     return a;
   }
 
-  const Module& sibling(const Module& module, Role role) const {
-    for (const Module& other : source_.modules())
-      if (other.layer == module.layer && other.role == role) return other;
-    throw Error(module.name, fmt::format("has no {} in its layer", name_of(role)));
-  }
-
   const Module& norm_before(const Module& linear) const {
-    for (const NormReads& reads : source_.norm_reads())
+    for (const NormReads& reads : source_.stream().norm_reads)
       if (std::find(reads.linears.begin(), reads.linears.end(), &linear) != reads.linears.end()) return *reads.norm;
     throw Error(linear.name, "has no norm before it");
   }
@@ -230,15 +235,16 @@ class Prober {
   // v: values (k, kv heads * d). They are mixed over the heads and sent through the output projection.
   Through through(const Model& model, const Module& output, const RowProducts& v,
                   const std::vector<double>& heads) const {
-    const int64_t k = v.y.rows, cols = output.weight->info.cols();
+    const int64_t k = v.y.rows, cols = output.shape.in;
+    const auto d = static_cast<size_t>(cols) / heads.size();
     Matrix<double> a(2 * k, cols);  // the mixed values; below them the size of the terms they are sums of
     std::vector<double> weights = heads;
     for (double& weight : weights) weight = std::abs(weight);
     for (int64_t p = 0; p < k; ++p) {
-      const std::vector<double> mixed = mix(row(v.y, p), heads);
+      const std::vector<double> mixed = mix(row(v.y, p), heads, d);
       std::vector<double> terms = row(v.energy, p);
       for (double& term : terms) term = std::sqrt(term);
-      terms = mix(terms, weights);
+      terms = mix(terms, weights, d);
       for (int64_t j = 0; j < cols; ++j) {
         a(p, j) = mixed[static_cast<size_t>(j)];
         a(k + p, j) = std::hypot(a(p, j), terms[static_cast<size_t>(j)]);
@@ -268,10 +274,10 @@ class Prober {
     return b;
   }
 
-  void probe_value_output(const Module& value) {
-    const Module& output = sibling(value, Role::attn_o);
+  void probe_value_output(const ValueOutput& pair) {
+    const Module &value = *pair.value, &output = *pair.output;
     const Module& norm = norm_before(value);
-    std::vector<double> heads(static_cast<size_t>(source_.num_heads()));
+    std::vector<double> heads(static_cast<size_t>(output.shape.in / pair.head_dim));
     for (double& weight : heads) weight = 2 * random_.uniform_double() - 1;
     compare_in_stream(value, {weight(value), weight(output)},
                       through(source_, output, weight_values(source_, value, norm, x_), heads),

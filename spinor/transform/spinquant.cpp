@@ -6,6 +6,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/transform/factory.h"
+#include "spinor/transform/places.h"
 
 namespace spinor {
 namespace {
@@ -37,28 +38,75 @@ TransformArgs inverse(std::vector<std::string> targets, TransformLocation locati
   return {std::move(targets), location, true, {}};
 }
 
-// What each rotation does, in the words of the mapping.
-std::vector<TransformArgs> args_of(Spin spin, const SpinQuantMapping& m) {
+// Whom the rotations touch.
+struct Targets {
+  std::vector<std::string> writers, readers, values, outputs, attentions, mlp_out;
+};
+
+Targets targets_of(const SpinQuantMapping& m) {
+  Targets t{.writers = {m.embedding, m.attn_o},
+            .readers = {m.attn_q, m.attn_k, m.attn_v},
+            .values = {m.attn_v},
+            .outputs = {m.attn_o},
+            .attentions = {m.attn},
+            .mlp_out = m.mlp_out};
+  t.writers.insert(t.writers.end(), m.mlp_out.begin(), m.mlp_out.end());
+  t.readers.insert(t.readers.end(), m.mlp_in.begin(), m.mlp_in.end());
+  t.readers.push_back(m.lm_head);
+  return t;
+}
+
+Targets targets_of(const Model& model) {
+  const Architecture& row = *model.architecture();
+  std::vector<const Module*> values, outputs;
+  for (const ValueOutput& pair : model.value_outputs()) {
+    values.push_back(pair.value);
+    outputs.push_back(pair.output);
+  }
+  return {.writers = targets_of(model, model.stream().writers),
+          .readers = targets_of(model, model.stream().readers()),
+          .values = targets_of(model, values),
+          .outputs = targets_of(model, outputs),
+          .attentions = {regex(row.attention.query.substr(0, row.attention.query.rfind('.')))},
+          .mlp_out = targets_of(model, model.named(row.mlp_out))};
+}
+
+std::vector<TransformArgs> args_of(Spin spin, const Targets& t) {
   switch (spin) {
-    case Spin::R1: {
-      std::vector<std::string> writers = {m.embedding, m.attn_o}, readers = {m.attn_q, m.attn_k, m.attn_v};
-      writers.insert(writers.end(), m.mlp_out.begin(), m.mlp_out.end());
-      readers.insert(readers.end(), m.mlp_in.begin(), m.mlp_in.end());
-      readers.push_back(m.lm_head);
-      return {forward(std::move(writers), weight_output), inverse(std::move(readers), weight_input)};
-    }
+    case Spin::R1:
+      return {forward(t.writers, weight_output), inverse(t.readers, weight_input)};
     case Spin::R2:
-      return {forward({m.attn_v}, weight_output), inverse({m.attn_o}, weight_input)};
+      return {forward(t.values, weight_output), inverse(t.outputs, weight_input)};
     case Spin::R3:
-      return {forward({m.attn}, q_attn), forward({m.attn}, k_cache)};
+      return {forward(t.attentions, q_attn), forward(t.attentions, k_cache)};
     case Spin::R4:
-      return {forward(m.mlp_out, input), inverse(m.mlp_out, weight_input)};
+      return {forward(t.mlp_out, input), inverse(t.mlp_out, weight_input)};
   }
   return {};
 }
 
+// Whether llm-compressor's mapping can say who touches the residual stream of this family.
+bool fits_mapping(const Architecture& row) {
+  const AttentionRow& a = row.attention;
+  const auto among = [](const std::vector<std::string>& names, const std::vector<std::string>& others,
+                        const std::vector<std::string>& more) {
+    return std::ranges::all_of(names, [&](const std::string& name) {
+      return std::ranges::find(others, name) != others.end() || std::ranges::find(more, name) != more.end();
+    });
+  };
+  const bool reads = std::ranges::all_of(
+      row.norms, [&](const NormRow& norm) { return among(norm.reads, {a.query, a.key, a.value}, row.mlp_in); });
+  return reads && among(row.writes, {a.output}, row.mlp_out) && row.embeddings.size() == 1 && row.parts.empty() &&
+         row.outer_linears.empty() && row.raw_reads.empty() && row.experts.empty();
+}
+
 bool is_per_head(Spin spin) {
   return spin == Spin::R2 || spin == Spin::R3;
+}
+
+int64_t head_size(Spin spin, const Model& model) {
+  const bool values = spin == Spin::R2 && !model.value_outputs().empty();
+  return values ? model.value_outputs().front().head_dim : model.head_dim();
 }
 
 // R1 must commute with an RMS norm, R3 must cancel in the product of a query and a key: both need R^T R = 1. R2 and R4
@@ -85,13 +133,17 @@ Spin spin_from(std::string_view name) {
 
 SpinQuantMapping infer_mapping(const Model& model) {
   const Architecture& row = known_architecture(model, "mappings");
+  if (!fits_mapping(row))
+    throw Error(row.names.front(), "has readers or writers of the residual stream that no SpinQuantMapping names",
+                "leave the mappings out: its architecture says who they are");
+  const AttentionRow& attention = row.attention;
   SpinQuantMapping mapping;
-  mapping.embedding = regex(row.embedding);
-  mapping.attn = regex(row.query.substr(0, row.query.rfind('.')));
-  mapping.attn_q = regex(row.query);
-  mapping.attn_k = regex(row.key);
-  mapping.attn_v = regex(row.value);
-  mapping.attn_o = regex(row.output);
+  mapping.embedding = regex(row.embeddings.front().name);
+  mapping.attn = regex(attention.query.substr(0, attention.query.rfind('.')));
+  mapping.attn_q = regex(attention.query);
+  mapping.attn_k = regex(attention.key);
+  mapping.attn_v = regex(attention.value);
+  mapping.attn_o = regex(attention.output);
   mapping.mlp_in = regexes(row.mlp_in);
   std::ranges::reverse(mapping.mlp_in);  // llm-compressor names up_proj before gate_proj
   mapping.mlp_out = regexes(row.mlp_out);
@@ -104,25 +156,29 @@ std::vector<NormMapping> infer_norm_mappings(const Model& model) {
   std::vector<NormMapping> mappings;
   for (const NormRow& norm : row.norms)
     if (!norm.reads.empty()) mappings.push_back({regex(norm.name), regexes(norm.reads)});
-  mappings.push_back({row.final_norm, {row.head}});
+  for (const NormReads& reads : model.stream().norm_reads)
+    if (reads.norm->layer < 0) mappings.push_back({reads.norm->name, {reads.linears.front()->name}});
   return mappings;
 }
 
 TransformConfig spinquant(const Model& model, const SpinQuantOptions& options) {
   const auto block = options.transform_block_size;
   if (block && *block < 1) throw Error("transform_block_size", fmt::format("must be 1 or more, not {}", *block));
-  const SpinQuantMapping mapping = options.mappings ? *options.mappings : infer_mapping(model);
+  const bool by_row = !options.mappings && !fits_mapping(known_architecture(model, "mappings"));
+  const std::optional<SpinQuantMapping> mapping =
+      by_row ? std::nullopt : std::optional(options.mappings ? *options.mappings : infer_mapping(model));
+  const Targets targets = mapping ? targets_of(*mapping) : targets_of(model);
   TransformConfig config;
   for (const EnumName<Spin>& row : kSpins) {
     if (std::ranges::find(options.rotations, row.value) == options.rotations.end()) continue;
     check_type(row.value, options);
     TransformScheme scheme;
     scheme.type = options.transform_type;
-    scheme.apply = args_of(row.value, mapping);
+    scheme.apply = args_of(row.value, targets);
     scheme.randomize = options.randomize;
-    scheme.head_dim = !is_per_head(row.value) ? block
-                      : mapping.attn_head_dim ? mapping.attn_head_dim
-                                              : model.head_dim();
+    scheme.head_dim = block;
+    if (is_per_head(row.value))
+      scheme.head_dim = mapping && mapping->attn_head_dim ? mapping->attn_head_dim : head_size(row.value, model);
     scheme.precision = options.precision == Precision::float64 ? "torch.float64" : "torch.float32";
     scheme.seed = options.seed;
     config.config_groups.emplace_back(row.name, std::move(scheme));

@@ -117,9 +117,8 @@ class StoredGroup {
   int64_t size_of(const Module& module, TransformLocation location) const {
     if (scheme_.head_dim) return *scheme_.head_dim;
     if (!module.weight) return model_.head_dim();
-    const TensorInfo& weight = module.weight->info;
     const bool input = location == TransformLocation::input;
-    return input == (module.kind == ModuleKind::linear) ? weight.cols() : weight.rows();
+    return input == (module.kind == ModuleKind::linear) ? module.shape.in : module.shape.out;
   }
 
   const Model& model_;

@@ -1,0 +1,64 @@
+#include "spinor/model/checked_tensors.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "spinor/base/error.h"
+
+namespace spinor {
+
+const CheckpointTensor* CheckedTensors::shaped(const std::string& name,
+                                               const std::vector<std::string>& formulas) const {
+  const CheckpointTensor* found = present(name);
+  std::vector<int64_t> shape;
+  for (const std::string& formula : formulas) shape.push_back(size_of(formula, config_));
+  if (found->info.shape != shape) fail_shape(*found, shape, formulas);
+  return found;
+}
+
+const CheckpointTensor* CheckedTensors::weight(const std::string& name, const LinearRow& row) const {
+  switch (row.layout) {
+    case Layout::matrix:
+      return shaped(name, {row.out, row.in});
+    case Layout::transposed:
+      return shaped(name, {row.in, row.out});
+    case Layout::experts:
+      return shaped(name, {row_.experts, row.out, row.in});
+    case Layout::experts_transposed:
+      return shaped(name, {row_.experts, row.in, row.out});
+    case Layout::filter:
+      return filter(name, row);
+  }
+  return nullptr;
+}
+
+const CheckpointTensor* CheckedTensors::filter(const std::string& name, const LinearRow& row) const {
+  const CheckpointTensor* found = present(name);
+  const int64_t out = size_of(row.out, config_), in = size_of(row.in, config_);
+  if (found->info.shape.empty() || found->info.shape.front() != out || found->info.elements() != out * in)
+    fail_shape(*found, {out, in}, {row.out, row.in});
+  return found;
+}
+
+const CheckpointTensor* CheckedTensors::present(const std::string& name) const {
+  const CheckpointTensor* found = checkpoint_.find(name);
+  if (!found) throw Error(name, "is missing from the checkpoint", missing_hint(name));
+  return found;
+}
+
+void CheckedTensors::fail_shape(const CheckpointTensor& tensor, const std::vector<int64_t>& shape,
+                                const std::vector<std::string>& formulas) const {
+  std::vector<std::string> reasons;
+  for (const std::string& formula : formulas) reasons.push_back(explain(formula, names_of(config_)));
+  throw Error(tensor.info.name,
+              fmt::format("has shape ({}), but config.json says ({})", fmt::join(tensor.info.shape, ", "),
+                          fmt::join(shape, ", ")),
+              fmt::format("see {}", fmt::join(reasons, ", ")));
+}
+
+std::string CheckedTensors::missing_hint(const std::string& name) const {
+  if (name == row_.head + ".weight") return "if the head is the embedding, config.json needs tie_word_embeddings: true";
+  return fmt::format("{} with {} {} needs it", row_.names.front(), row_.num_layers, *config_.num_layers);
+}
+
+}  // namespace spinor

@@ -1,0 +1,34 @@
+// Tensors of a checkpoint that a row and config.json say must be there, of the shapes they say.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "spinor/io/checkpoint.h"
+#include "spinor/model/architecture.h"
+#include "spinor/model/model_config.h"
+
+namespace spinor {
+
+// Keeps references to its arguments. Error naming the tensor for one that is missing or has another shape.
+class CheckedTensors {
+ public:
+  CheckedTensors(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint)
+      : row_(row), config_(config), checkpoint_(checkpoint) {}
+
+  const CheckpointTensor* shaped(const std::string& name, const std::vector<std::string>& formulas) const;
+  const CheckpointTensor* weight(const std::string& name, const LinearRow& row) const;  // as its layout says
+
+ private:
+  const CheckpointTensor* present(const std::string& name) const;
+  const CheckpointTensor* filter(const std::string& name, const LinearRow& row) const;
+  [[noreturn]] void fail_shape(const CheckpointTensor& tensor, const std::vector<int64_t>& shape,
+                               const std::vector<std::string>& formulas) const;
+  std::string missing_hint(const std::string& name) const;
+
+  const Architecture& row_;
+  const ModelConfig& config_;
+  const Checkpoint& checkpoint_;
+};
+
+}  // namespace spinor

@@ -1,0 +1,27 @@
+// Formulas over the keys of config.json, in which rows of the architecture table write sizes and conditions:
+// "num_attention_heads * head_dim", "L >= first_k_dense_replace", "layer_types[L] == 'full_attention'".
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "spinor/base/json.h"
+
+namespace spinor {
+
+// The value of a name; null: there is none.
+using FormulaNames = std::function<Json(std::string_view name)>;
+
+// Integers, 'text', true, false, null and names; ( ) and list[index]; * / % + - on integers; < <= > >= == !=; `in` a
+// list; ! && ||; and a ?? b, which is b where a is null. Binding as in C, ?? weakest. null is false and in no list;
+// dividing must leave no rest. Error with `formula` as its subject: a syntax error, a value of the wrong type, an
+// overflow, division by zero.
+Json evaluate(std::string_view formula, const FormulaNames& names);
+// As a condition; an empty formula is `empty`.
+bool holds(std::string_view formula, const FormulaNames& names, bool empty);
+// The formula for people, each name that has a value followed by it: "num_key_value_heads 2 x head_dim 8".
+std::string explain(std::string_view formula, const FormulaNames& names);
+
+}  // namespace spinor

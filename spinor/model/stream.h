@@ -1,0 +1,37 @@
+// The places of a row found among the modules of a model.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "spinor/model/model.h"
+#include "spinor/model/model_config.h"
+
+namespace spinor {
+
+// Names of a row resolved to modules.
+class ModuleNames {
+ public:
+  using Index = std::map<std::string, const Module*, std::less<>>;
+  ModuleNames(const Architecture& row, const ModelConfig& config, const Index& by_name);
+
+  const Architecture& row() const { return *row_; }
+  const ModelConfig& config() const { return *config_; }
+  // Those of the names that the layer has, {E} being each expert.
+  std::vector<const Module*> in_layer(int64_t layer, const std::vector<std::string>& names) const;
+  std::string layer_prefix(int64_t layer) const;       // "model.layers.3."
+  const Module* outer(const std::string& name) const;  // null: there is none
+
+ private:
+  const Architecture* row_;
+  const ModelConfig* config_;
+  const Index* by_name_;
+  std::string root_;
+  int64_t experts_ = 0;
+};
+
+Stream stream_of(const ModuleNames& names, const Module& head);
+std::vector<ValueOutput> value_outputs_of(const ModuleNames& names);
+
+}  // namespace spinor

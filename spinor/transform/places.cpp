@@ -1,0 +1,140 @@
+#include "spinor/transform/places.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "spinor/base/error.h"
+#include "spinor/model/match.h"
+#include "spinor/transform/legality.h"
+
+namespace spinor {
+namespace {
+
+std::vector<std::string> joined(std::vector<std::string> first, const std::vector<std::string>& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+const Module* find_embedding(const Model& model, const std::string& target) {
+  const auto found = match_modules(model, {&target, 1});
+  if (found.size() == 1 && found[0]->kind == ModuleKind::embedding) return found[0];
+  throw Error(target, "must match one embedding", "correct `embedding` of the mapping");
+}
+
+std::set<const Module*> find_linears(const Model& model, const std::vector<std::string>& targets) {
+  std::set<const Module*> linears;
+  for (const std::string& target : targets) {
+    const auto found = match_modules(model, {&target, 1});
+    if (found.empty()) throw Error(target, "no module of the model matches this target of the mapping");
+    for (const Module* module : found)
+      if (module->kind != ModuleKind::linear)
+        throw Error(module->name, fmt::format("matches {}, but is not a linear", target));
+    linears.insert(found.begin(), found.end());
+  }
+  return linears;
+}
+
+// Rows and columns that face the residual stream are as many as the embedding's columns.
+void check_stream_size(const Places& places) {
+  const int64_t hidden = places.embedding->shape.in;
+  for (const Module* reader : places.readers)
+    if (reader->shape.in != hidden)
+      throw Error(weight_name(*reader),
+                  fmt::format("cannot read a stream of {}: it has {} columns", hidden, reader->shape.in));
+  for (const Module* writer : places.writers)
+    if (writer->shape.out != hidden)
+      throw Error(weight_name(*writer),
+                  fmt::format("cannot write a stream of {}: it has {} rows", hidden, writer->shape.out));
+}
+
+}  // namespace
+
+Places places_of(const Model& model, const SpinQuantMapping& m) {
+  Places places;
+  places.embedding = find_embedding(model, m.embedding);
+  places.writers = find_linears(model, joined({m.attn_o}, m.mlp_out));
+  places.readers = find_linears(model, joined({m.attn_q, m.attn_k, m.attn_v, m.lm_head}, m.mlp_in));
+  check_stream_size(places);
+  places.writers.insert(places.embedding);
+  // Of a known architecture we know the heads, whatever the mapping wants its blocks to be.
+  const int64_t head_dim = !model.architecture() && m.attn_head_dim ? *m.attn_head_dim : model.head_dim();
+  const std::vector<std::string> pair = {m.attn_v, m.attn_o};
+  for (const auto& set : match_module_sets(model, pair)) {
+    if (set[0].size() != 1 || set[1].size() != 1)
+      throw Error(set[1][0]->name, "attn_v and attn_o must match one module each in a layer");
+    places.values.insert(set[0][0]);
+    places.value_of[set[1][0]] = {set[0][0], set[1][0], head_dim};
+  }
+  return places;
+}
+
+Places places_of(const Model& model) {
+  const Stream& stream = model.stream();
+  const std::vector<const Module*> readers = stream.readers();
+  Places places;
+  places.embedding = model.embedding();
+  places.centred = stream.centred;
+  places.readers = {readers.begin(), readers.end()};
+  places.writers = {stream.writers.begin(), stream.writers.end()};
+  places.unscaled = {stream.raw_readers.begin(), stream.raw_readers.end()};
+  for (const NormReads& reads : stream.norm_reads)
+    if (!reads.norm->weight) places.unscaled.insert(reads.linears.begin(), reads.linears.end());
+  for (const ValueOutput& pair : model.value_outputs()) {
+    places.values.insert(pair.value);
+    places.value_of[pair.output] = pair;
+  }
+  const std::vector<Legality> verdicts = legality(model);
+  places.no_r1 = verdicts[0].reason;
+  places.no_r2 = verdicts[1].reason;
+  return places;
+}
+
+namespace {
+
+bool is_rotatable(const Module& module) {
+  using enum ModuleKind;
+  return module.kind == linear || module.kind == embedding || module.kind == part;
+}
+
+bool is_number(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
+// The last `count` components of a name as a regex, numbers as any number; all of them: the whole name.
+std::string target(std::string_view name, size_t count) {
+  std::string pattern;
+  for (size_t i = 0; i < count; ++i) {
+    const size_t dot = name.rfind('.');
+    const std::string_view component = name.substr(dot + 1);
+    pattern = (is_number(component) ? "\\d+" : std::string(component)) + (pattern.empty() ? "" : "\\." + pattern);
+    if (dot == std::string_view::npos) return "re:" + pattern + "$";
+    name = name.substr(0, dot);
+  }
+  return fmt::format("re:.*{}{}$", count > 1 ? "\\." : "", pattern);
+}
+
+}  // namespace
+
+std::vector<std::string> targets_of(const Model& model, const std::vector<const Module*>& modules) {
+  const std::set<const Module*> wanted(modules.begin(), modules.end());
+  std::set<const Module*> covered;
+  std::vector<std::string> targets;
+  for (const Module* module : modules) {
+    for (size_t count = 1; !covered.contains(module); ++count) {
+      const std::string pattern = target(module->name, count);
+      const std::vector<const Module*> found = match_modules(model, {&pattern, 1});
+      const bool inside =
+          std::ranges::all_of(found, [&](const Module* m) { return wanted.contains(m) || !is_rotatable(*m); });
+      const bool whole = !pattern.starts_with("re:.*");
+      if (!inside && !whole) continue;
+      targets.push_back(inside ? pattern : module->name);
+      covered.insert(module);
+      if (inside) covered.insert(found.begin(), found.end());
+    }
+  }
+  return targets;
+}
+
+}  // namespace spinor

@@ -1,0 +1,31 @@
+// The modules of a model by what a rotation must do to them: from its architecture, or from a mapping of the user's.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "spinor/model/model.h"
+#include "spinor/transform/spinquant.h"
+
+namespace spinor {
+
+// A linear in none of them stands alone.
+struct Places {
+  const Module* embedding = nullptr;  // of the tokens
+  std::set<const Module*> readers, writers, values;
+  std::set<const Module*> unscaled;               // readers before which no norm has weights
+  std::map<const Module*, ValueOutput> value_of;  // by the output
+  bool centred = false;                           // LayerNorms read the stream
+  std::string no_r1, no_r2;                       // why the stream, or the values, cannot be rotated
+};
+
+Places places_of(const Model& model);  // of a known architecture
+// Error for a target that matches nothing, or something that cannot read or write the stream.
+Places places_of(const Model& model, const SpinQuantMapping& mapping);
+
+// Targets that match these modules of the model and no others: "re:.*o_proj$" where that will do.
+std::vector<std::string> targets_of(const Model& model, const std::vector<const Module*>& modules);
+
+}  // namespace spinor
