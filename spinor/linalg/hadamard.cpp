@@ -85,6 +85,10 @@ Hadamard Hadamard::smallest_base(int64_t n) {
   return Hadamard(n, base_matrix(*base));
 }
 
+bool Hadamard::exists(int64_t n) {
+  return smallest_base_order(n).has_value();
+}
+
 int64_t Hadamard::base() const {
   return base_->matrix().order;
 }

@@ -23,6 +23,8 @@ class Hadamard {
   static Hadamard of_order(int64_t n);
   // The cheapest: the smallest base. Another matrix than of_order(n) in general. Throws as of_order does.
   static Hadamard smallest_base(int64_t n);
+  // Whether these two have one.
+  static bool exists(int64_t n);
 
   int64_t order() const { return order_; }
   int64_t base() const;

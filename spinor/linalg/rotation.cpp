@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cmath>
 #include <cstring>
 #include <mutex>
 #include <string>
@@ -11,21 +10,13 @@
 #include "spinor/base/error.h"
 #include "spinor/linalg/gemm.h"
 #include "spinor/linalg/inverse.h"
-#include "spinor/linalg/scale.h"
+#include "spinor/linalg/signed_hadamard.h"
 
 namespace spinor {
 namespace {
 
 constexpr int64_t kCacheBytes = 1 << 19;  // of x taken through all passes at a time: well inside any L2 cache
 constexpr int64_t kDenseTile = 1024;      // rows, or columns, of one dense product: fixed, so that it rounds in one way
-
-// R = P D H^T P^T / sqrt(n), P[i][permutation[i]] = 1, D the signs.
-struct SignedHadamard {
-  Hadamard h;
-  std::vector<float> signs;
-  std::vector<int64_t> permutation;
-  double scale = 1 / std::sqrt(static_cast<double>(h.order()));
-};
 
 // A matrix in both precisions, the second made when it is asked for.
 class Dense {
@@ -76,42 +67,17 @@ void copy(MatrixView<const T> from, MatrixView<T> to) {
     std::memcpy(to.row(i), from.row(i), sizeof(T) * static_cast<size_t>(from.cols));
 }
 
-template <typename T>
-void multiply_columns(MatrixView<T> x, const std::vector<float>& signs) {
-  if (signs.empty()) return;
-  for (int64_t i = 0; i < x.rows; ++i) scale(x.row(i), signs.data(), x.cols);
+void check_signs(const Hadamard& h, const std::vector<int8_t>& signs) {
+  if (!signs.empty() && std::ssize(signs) != h.order())
+    throw Error("rotation", std::to_string(signs.size()) + " signs for size " + std::to_string(h.order()));
 }
 
-template <typename T>
-void multiply_rows(MatrixView<T> x, const std::vector<float>& signs) {
-  for (size_t i = 0; i < signs.size(); ++i)
-    if (signs[i] < 0) negate(x.row(static_cast<int64_t>(i)), x.cols);
-}
-
-// x (rows, n) <- x R. With a permutation: x P goes to scratch, and back as z P^T.
-template <typename T>
-void hadamard_right(const SignedHadamard& r, MatrixView<T> x, bool transposed, std::vector<T>& scratch) {
-  const std::vector<int64_t>& p = r.permutation;
-  const MatrixView<T> z = p.empty() ? x : grown(scratch, x.rows, x.cols);
-  for (int64_t i = 0; i < x.rows; ++i)
-    for (size_t j = 0; j < p.size(); ++j) z(i, p[j]) = x(i, static_cast<int64_t>(j));
-  if (!transposed) multiply_columns(z, r.signs);
-  r.h.rows(z, static_cast<T>(r.scale), !transposed);
-  if (transposed) multiply_columns(z, r.signs);
-  for (int64_t i = 0; i < x.rows; ++i)
-    for (size_t j = 0; j < p.size(); ++j) x(i, static_cast<int64_t>(j)) = z(i, p[j]);
-}
-
-// x (n, cols) <- R x. With a permutation: P^T x goes to scratch, and back as P z.
-template <typename T>
-void hadamard_left(const SignedHadamard& r, MatrixView<T> x, bool transposed, std::vector<T>& scratch) {
-  const std::vector<int64_t>& p = r.permutation;
-  const MatrixView<T> z = p.empty() ? x : grown(scratch, x.rows, x.cols);
-  for (size_t i = 0; i < p.size(); ++i) std::copy_n(x.row(static_cast<int64_t>(i)), x.cols, z.row(p[i]));
-  if (transposed) multiply_rows(z, r.signs);
-  r.h.columns(z, static_cast<T>(r.scale), !transposed);
-  if (!transposed) multiply_rows(z, r.signs);
-  for (size_t i = 0; i < p.size(); ++i) std::copy_n(z.row(p[i]), x.cols, x.row(static_cast<int64_t>(i)));
+void check_permutation(const Hadamard& h, const std::vector<int64_t>& permutation) {
+  std::vector<int64_t> sorted = permutation;
+  std::ranges::sort(sorted);
+  bool valid = sorted.empty() || std::ssize(sorted) == h.order();
+  for (size_t i = 0; valid && i < sorted.size(); ++i) valid = sorted[i] == static_cast<int64_t>(i);
+  if (!valid) throw Error("rotation", "not a permutation of 0 ... " + std::to_string(h.order() - 1));
 }
 
 }  // namespace
@@ -130,15 +96,23 @@ struct Rotation::Data {
 Rotation::Rotation(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
 
 Rotation Rotation::hadamard(Hadamard h, std::vector<int8_t> signs, std::vector<int64_t> permutation) {
-  const int64_t n = h.order();
-  if (!signs.empty() && std::ssize(signs) != n)
-    throw Error("rotation", std::to_string(signs.size()) + " signs for size " + std::to_string(n));
-  std::vector<int64_t> sorted = permutation;
-  std::ranges::sort(sorted);
-  bool valid = sorted.empty() || std::ssize(sorted) == n;
-  for (size_t i = 0; valid && i < sorted.size(); ++i) valid = sorted[i] == static_cast<int64_t>(i);
-  if (!valid) throw Error("rotation", "not a permutation of 0 ... " + std::to_string(n - 1));
-  SignedHadamard kind{.h = std::move(h), .signs = {signs.begin(), signs.end()}, .permutation = std::move(permutation)};
+  check_signs(h, signs);
+  check_permutation(h, permutation);
+  SignedHadamard kind{
+      .h = std::move(h), .left = {signs.begin(), signs.end()}, .right = {}, .permutation = std::move(permutation)};
+  return Rotation(std::make_shared<const Data>(std::in_place_type<SignedHadamard>, std::move(kind)));
+}
+
+Rotation Rotation::hadamard_fixing_ones(Hadamard h, std::vector<int8_t> left, std::vector<int8_t> right,
+                                        std::vector<int64_t> permutation) {
+  check_signs(h, left);
+  check_signs(h, right);
+  check_permutation(h, permutation);
+  SignedHadamard kind{.h = std::move(h),
+                      .left = {left.begin(), left.end()},
+                      .right = {right.begin(), right.end()},
+                      .permutation = std::move(permutation)};
+  kind.reflection = reflection_that_fixes_ones(kind);
   return Rotation(std::make_shared<const Data>(std::in_place_type<SignedHadamard>, std::move(kind)));
 }
 
@@ -160,8 +134,7 @@ bool Rotation::orthogonal() const {
 
 int64_t Rotation::bytes() const {
   if (is_dense()) return size() * size() * static_cast<int64_t>(sizeof(double)) * (orthogonal() ? 1 : 2);
-  const SignedHadamard& r = *data_->hadamard();
-  return 2 * r.h.base() * r.h.base() + std::ssize(r.signs) * 4 + std::ssize(r.permutation) * 8;
+  return data_->hadamard()->bytes();
 }
 
 Rotation Rotation::transposed() const {
@@ -179,27 +152,18 @@ Rotation Rotation::inverse() const {
 }
 
 Matrix<double> Rotation::matrix() const {
-  const int64_t n = size();
-  Matrix<double> m(n, n);
   const SignedHadamard* r = data_->hadamard();
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < n; ++j) {
-      double& to = transposed_ ? m(j, i) : m(i, j);
-      if (!r) {
-        to = data_->factor(inverted_).as<double>()(i, j);
-        continue;
-      }
-      const int64_t pi = r->permutation.empty() ? i : r->permutation[static_cast<size_t>(i)];
-      const int64_t pj = r->permutation.empty() ? j : r->permutation[static_cast<size_t>(j)];
-      to = (r->signs.empty() ? 1.0 : r->signs[static_cast<size_t>(pi)]) * r->h.sign(pj, pi) * r->scale;
-    }
-  }
+  Matrix<double> m = r ? r->matrix() : data_->factor(inverted_).as<double>();
+  for (int64_t i = 0; transposed_ && i < m.rows; ++i)
+    for (int64_t j = 0; j < i; ++j) std::swap(m(i, j), m(j, i));
   return m;
 }
 
 double Rotation::stored(int64_t i, int64_t j) const {
-  if (const SignedHadamard* r = data_->hadamard())
-    return (r->signs.empty() ? 1.0 : r->signs[static_cast<size_t>(i)]) * r->h.sign(j, i);
+  if (const SignedHadamard* r = data_->hadamard()) {
+    if (!r->stored_as_signs()) throw Error("rotation", "one that fixes the ones vector has no stored form");
+    return (r->left.empty() ? 1.0 : r->left[static_cast<size_t>(i)]) * r->h.sign(j, i);
+  }
   const Matrix<double>& m = data_->factor(inverted_).as<double>();
   return transposed_ ? m(j, i) : m(i, j);
 }
@@ -219,7 +183,8 @@ const std::vector<int64_t>& Rotation::permutation() const {
 }
 
 bool Rotation::peer_has_order() const {
-  return !is_dense() && ((size() & (size() - 1)) == 0 || data_->hadamard()->h.from_peer_table());
+  const SignedHadamard* r = data_->hadamard();
+  return r && r->stored_as_signs() && ((size() & (size() - 1)) == 0 || r->h.from_peer_table());
 }
 
 template <typename T>
@@ -234,7 +199,7 @@ void Rotation::multiply_right(MatrixView<T> x, std::vector<T>& scratch) const {
     for (int64_t col = 0; col < x.cols; col += n) {
       const MatrixView<T> block = x.block(row, col, std::min(tile, x.rows - row), n);
       if (r) {
-        hadamard_right(*r, block, transposed_, scratch);
+        r->multiply_right(block, transposed_, scratch);
       } else {
         const MatrixView<T> copied = grown(scratch, block.rows, n);
         copy<T>(block, copied);
@@ -255,7 +220,7 @@ void Rotation::multiply_left(MatrixView<T> x, std::vector<T>& scratch) const {
     for (int64_t col = 0; col < x.cols; col += tile) {
       const MatrixView<T> block = x.block(row, col, n, std::min(tile, x.cols - col));
       if (r) {
-        hadamard_left(*r, block, transposed_, scratch);
+        r->multiply_left(block, transposed_, scratch);
       } else {
         const MatrixView<T> copied = grown(scratch, n, block.cols);
         copy<T>(block, copied);

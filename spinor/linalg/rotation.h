@@ -16,6 +16,11 @@ class Rotation {
   // R = M / sqrt(n), M[i][j] = signs[i] * H[j][i]; with a permutation p, M[p[i]][p[j]] instead. Empty signs: all +1.
   // Throws unless there are n signs (or none) and p is a permutation of 0 ... n-1 (or empty).
   static Rotation hadamard(Hadamard h, std::vector<int8_t> signs = {}, std::vector<int64_t> permutation = {});
+  // The same with signs on both sides, M[i][j] = left[i] * H[j][i] * right[j], times the Householder reflection that
+  // makes it fix the ones vector: 1 R = 1, R 1 = 1, so that LN(x R) = LN(x) R. The reflection changes entries of R by
+  // the order of log n / n when both signs are random. Not stored: stored() is an Error.
+  static Rotation hadamard_fixing_ones(Hadamard h, std::vector<int8_t> left, std::vector<int8_t> right,
+                                       std::vector<int64_t> permutation = {});
   // R = m as it is (n, n), no 1/sqrt(n). `orthogonal` says whether m^T is its inverse; else inverse() solves for it.
   static Rotation dense(Matrix<double> m, bool orthogonal);
 
