@@ -6,32 +6,45 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/nearest.h"
+#include "spinor/linalg/fixing_ones.h"
 #include "spinor/linalg/orthogonal.h"
 
 namespace spinor {
 namespace {
 
+std::vector<int64_t> draw_permutation(const TransformRequest& request, Random& random) {
+  return request.randomize ? random.permutation(request.size) : std::vector<int64_t>{};
+}
+
 // Signs first, then the permutation: the order of compressed-tensors' draws.
 Rotation make_hadamard(const TransformRequest& request, Random& random) {
   const int64_t n = request.size, block = n & -n;  // the largest power of two that divides n
+  if (request.fixes_ones && n > 0)
+    return hadamard_fixing_ones(n, bent_signs(n), bent_signs(n), draw_permutation(request, random));
   if (n <= 0 || n != block)
     throw Error("hadamard", fmt::format("has no matrix of size {}, which is not a power of two", n),
                 block < 2
                     ? "use random-hadamard"
                     : fmt::format("use random-hadamard, or blocks of {} (transform_block_size, head_dim)", block));
-  return Rotation::hadamard(Hadamard::sylvester(n), {},
-                            request.randomize ? random.permutation(n) : std::vector<int64_t>{});
+  return Rotation::hadamard(Hadamard::sylvester(n), {}, draw_permutation(request, random));
 }
 
 Rotation make_random_hadamard(const TransformRequest& request, Random& random) {
-  Hadamard matrix = Hadamard::of_order(request.size);
-  std::vector<int8_t> signs = random.signs(request.size);
-  return Rotation::hadamard(std::move(matrix), std::move(signs),
-                            request.randomize ? random.permutation(request.size) : std::vector<int64_t>{});
+  const int64_t n = request.size;
+  if (request.fixes_ones && n > 0) {
+    std::vector<int8_t> left = random.signs(n), right = random.signs(n);
+    return hadamard_fixing_ones(n, std::move(left), std::move(right), draw_permutation(request, random));
+  }
+  Hadamard matrix = Hadamard::of_order(n);
+  std::vector<int8_t> signs = random.signs(n);
+  return Rotation::hadamard(std::move(matrix), std::move(signs), draw_permutation(request, random));
 }
 
 // Not orthogonal; `randomize` means nothing here, as in compressed-tensors.
 Rotation make_random_matrix(const TransformRequest& request, Random& random) {
+  if (request.fixes_ones)
+    throw Error("random-matrix", "is not orthogonal, so it does not commute with a LayerNorm",
+                "use hadamard, random-hadamard or random-orthogonal");
   Matrix<double> m(request.size, request.size);
   for (double& entry : m.data) entry = request.single_precision ? random.uniform_float() : random.uniform_double();
   return Rotation::dense(std::move(m), false);
@@ -41,7 +54,9 @@ Rotation make_random_orthogonal(const TransformRequest& request, Random& random)
   if (request.randomize)
     throw Error("random-orthogonal", "randomize has no meaning for a matrix that is random in every direction",
                 "leave randomize out");
-  return Rotation::dense(random_orthogonal(request.size, random), true);
+  return Rotation::dense(request.fixes_ones ? random_orthogonal_fixing_ones(request.size, random)
+                                            : random_orthogonal(request.size, random),
+                         true);
 }
 
 std::vector<TransformType>& table() {

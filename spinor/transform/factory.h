@@ -14,7 +14,8 @@ struct TransformRequest {
   int64_t size = 0;
   bool randomize = false;  // the hadamard types draw a permutation after their signs
   bool single_precision =
-      false;  // random-matrix: draws are float32 draws (the first use is online, its precision float32)
+      false;                // random-matrix: draws are float32 draws (the first use is online, its precision float32)
+  bool fixes_ones = false;  // R 1 = 1, so that a LayerNorm commutes with R; any size. random-matrix has none
 };
 using TransformMaker = std::function<Rotation(const TransformRequest&, Random&)>;
 

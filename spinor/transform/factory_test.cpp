@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "spinor/base/error.h"
 #include "spinor/linalg/orthogonal.h"
 #include "tests/golden/golden.h"
@@ -57,6 +60,48 @@ TEST(TransformTypes, RandomMatrixDrawsRowAfterRow) {
       EXPECT_EQ(single(i, j), narrow.uniform_float());
     }
   }
+}
+
+double distance_from_fixing_ones(const Rotation& r) {
+  const Matrix<double> m = r.matrix();
+  double worst = 0;
+  for (int64_t i = 0; i < m.rows; ++i) {
+    double sum = -1;
+    for (int64_t j = 0; j < m.cols; ++j) sum += m(i, j);
+    worst = std::max(worst, std::abs(sum));
+  }
+  return worst;
+}
+
+TEST(TransformTypes, FixTheOnesVectorWhereAsked) {
+  for (const char* name : {"hadamard", "random-hadamard", "random-orthogonal"}) {
+    for (const int64_t n : {1, 2, 7, 12, 60, 64, 128, 509, 768}) {
+      const Rotation r = make(name, {.size = n, .fixes_ones = true});
+      EXPECT_EQ(r.size(), n);
+      EXPECT_TRUE(r.orthogonal());
+      EXPECT_EQ(r.is_dense(), std::string_view(name) == "random-orthogonal" || n % 4 == 3 || n == 509) << name << n;
+      EXPECT_LT(orthogonality_error(r.matrix().view()), 1e-13) << name << n;
+      EXPECT_LT(distance_from_fixing_ones(r), 1e-13) << name << n;
+    }
+  }
+  for (const char* name : {"hadamard", "random-hadamard"})  // a permutation moves nothing away from the ones vector
+    EXPECT_LT(distance_from_fixing_ones(make(name, {.size = 48, .randomize = true, .fixes_ones = true})), 1e-13);
+}
+
+TEST(TransformTypes, FixTheOnesVectorBySeed) {
+  const auto matrix = [](const char* name, bool randomize, uint64_t seed) {
+    return make(name, {.size = 48, .randomize = randomize, .fixes_ones = true}, seed).matrix();
+  };
+  for (const char* name : {"random-hadamard", "random-orthogonal"}) {
+    EXPECT_EQ(golden::distance(matrix(name, false, 1), matrix(name, false, 1)), 0);
+    EXPECT_GT(golden::distance(matrix(name, false, 1), matrix(name, false, 2)), 0.1);
+  }
+  EXPECT_EQ(golden::distance(matrix("hadamard", false, 1), matrix("hadamard", false, 2)), 0);
+  EXPECT_GT(golden::distance(matrix("hadamard", true, 1), matrix("hadamard", true, 2)), 0.1);
+  EXPECT_EQ(
+      refusal("random-matrix", {.size = 16, .fixes_ones = true}),
+      "random-matrix: is not orthogonal, so it does not commute with a LayerNorm; use hadamard, random-hadamard or "
+      "random-orthogonal");
 }
 
 TEST(TransformTypes, AreFoundAsThePeerFindsThem) {
