@@ -1,0 +1,100 @@
+"""Configurations of tiny vision-language models, and prompts with images for them."""
+
+import torch
+
+TOWER = {"depth": 2, "num_heads": 2, "patch_size": 4, "temporal_patch_size": 2, "spatial_merge_size": 2}
+TEXT = {
+    "num_hidden_layers": 2,
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 80,
+    "max_position_embeddings": 64,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+TOKENS = {"image_token_id": 76, "video_token_id": 77, "vision_start_token_id": 74, "vision_end_token_id": 75}
+
+
+def sections(*sizes, **more):
+    return {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": list(sizes), **more}}
+
+
+def nested(text, vision, **top):
+    return {"text_config": TEXT | text, "vision_config": TOWER | vision, **TOKENS, **top}
+
+
+QWEN2 = {"embed_dim": 24, "hidden_size": 48, "mlp_ratio": 3}
+QWEN2_5 = {
+    "hidden_size": 24,
+    "out_hidden_size": 48,
+    "intermediate_size": 36,
+    "window_size": 16,
+    "fullatt_block_indexes": [1],
+}
+QWEN3 = {"hidden_size": 24, "out_hidden_size": 48, "intermediate_size": 36, "num_position_embeddings": 36}
+LINEAR = {
+    "layer_types": ["linear_attention", "full_attention"],
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 12,
+    "linear_value_head_dim": 10,
+}
+
+VISION = {
+    "qwen2_vl": (
+        "Qwen2VLForConditionalGeneration",
+        {
+            "untied": nested(sections(2, 2, 2), QWEN2),
+            "tied": nested(sections(2, 2, 2), QWEN2 | {"depth": 1}, tie_word_embeddings=True),
+        },
+    ),
+    "qwen2_5_vl": (
+        "Qwen2_5_VLForConditionalGeneration",
+        {
+            "untied": nested(sections(2, 2, 2), QWEN2_5),
+            "tied": nested(sections(2, 2, 2), QWEN2_5, tie_word_embeddings=True),
+        },
+    ),
+    "qwen3_vl": (
+        "Qwen3VLForConditionalGeneration",
+        {
+            "untied": nested(
+                sections(4, 3, 3, mrope_interleaved=True) | {"head_dim": 20},
+                QWEN3 | {"deepstack_visual_indexes": [0, 1]},
+            ),
+            "tied and biased": nested(
+                sections(4, 3, 3, mrope_interleaved=True) | {"head_dim": 20, "attention_bias": True},
+                QWEN3 | {"deepstack_visual_indexes": [0]},
+                tie_word_embeddings=True,
+            ),
+        },
+    ),
+    "qwen3_5_vl": (
+        "Qwen3_5ForConditionalGeneration",
+        {
+            "untied": nested(
+                LINEAR | sections(2, 1, 1, mrope_interleaved=True, partial_rotary_factor=0.4) | {"head_dim": 20}, QWEN3
+            )
+        },
+    ),
+}
+
+
+def prompt(model, seed=0):
+    """Arguments of a forward: text with two images of different shapes in it."""
+    config, generator = model.config, torch.Generator().manual_seed(seed)
+    vision = config.vision_config
+    grids = torch.tensor([[1, 4, 4], [1, 4, 6]])
+    patch = getattr(vision, "in_channels", 3) * vision.temporal_patch_size * vision.patch_size**2
+    images = [[config.image_token_id] * (grid.prod().item() // vision.spatial_merge_size**2) for grid in grids]
+    words = torch.randint(3, 72, (15,), generator=generator).tolist()
+    start, end = config.vision_start_token_id, config.vision_end_token_id
+    ids = torch.tensor([[*words[:5], start, *images[0], end, *words[5:9], start, *images[1], end, *words[9:]]])
+    return {
+        "input_ids": ids,
+        "mm_token_type_ids": (ids == config.image_token_id).int(),
+        "pixel_values": torch.randn(grids.prod(1).sum(), patch, generator=generator).to(model.dtype),
+        "image_grid_thw": grids,
+    }
