@@ -20,7 +20,7 @@ namespace spinor {
 enum class Layout {
   matrix,
   transposed,          // (in, out): GPT-2's Conv1D
-  experts,             // (experts, out, in); the tensor's name is the linear's, its bias is <name>_bias
+  experts,             // (experts, out, in); where <name>.weight is not there: <name>, and for its bias <name>_bias
   experts_transposed,  // (experts, in, out)
   filter               // a convolution: (out, ...), the rest multiplied is in
 };

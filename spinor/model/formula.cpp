@@ -52,7 +52,7 @@ class Parser {
 
  private:
   [[noreturn]] void fail(const std::string& problem) const {
-    throw Error(fmt::format("'{}'", formula_), problem, "see docs/adding_an_architecture.md");
+    throw Error(fmt::format("'{}'", formula_), problem);
   }
 
   void advance() { token_ = next_token(formula_, at_); }

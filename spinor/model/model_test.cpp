@@ -248,11 +248,11 @@ TEST(Model, AQuantizedSourceIsRefusedByItsMethod) {
 TEST(Model, AnUnknownArchitectureIsRefusedWithTheSupportedOnes) {
   ArchitectureCase unknown = llama();
   unknown.config["architectures"] = {"NovelForCausalLM"};
-  EXPECT_EQ(
-      error_of(unknown),
-      "NovelForCausalLM: is not an architecture spinor knows; supported are LlamaForCausalLM, MistralForCausalLM, "
-      "Qwen2ForCausalLM, Qwen3ForCausalLM, GraniteForCausalLM, SmolLM3ForCausalLM; for another one give mappings and "
-      "norm_mappings");
+  const std::string text = error_of(unknown);
+  expect_text(text, "NovelForCausalLM: is not an architecture spinor knows; supported are LlamaForCausalLM, Mistral");
+  expect_text(text, "; for another one give mappings and norm_mappings");
+  for (const Architecture& row : architectures())
+    for (const std::string& name : row.names) expect_text(text, name);
 }
 
 TEST(Model, RefusedArchitecturesSayWhyAndAreNotAccepted) {

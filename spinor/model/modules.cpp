@@ -190,7 +190,9 @@ class Walk {
 
   void linear(const std::string& name, const LinearRow& row, int index, Role role) {
     hang(name, index);
+    containers_.insert(name);
     const bool stacked = row.layout == Layout::experts || row.layout == Layout::experts_transposed;
+    const bool bare = stacked && checkpoint_.find(name + ".weight") == nullptr;  // a parameter, not a module
     const bool has_bias = is_so(row.bias, config_, false, index);
     std::vector<std::string> bias_shape = {row.out};
     if (stacked) bias_shape.insert(bias_shape.begin(), row_.experts);
@@ -200,12 +202,12 @@ class Walk {
         .kind = ModuleKind::linear,
         .role = role,
         .layer = index,
-        .weight = tensors_.weight(stacked ? name : name + ".weight", row),
+        .weight = tensors_.weight(bare ? name : name + ".weight", row),
         .shape = {.out = size_of(row.out, config_),
                   .in = size_of(row.in, config_),
                   .count = stacked ? experts_ : 1,
                   .transposed = row.layout == Layout::transposed || row.layout == Layout::experts_transposed}};
-    if (has_bias) module.bias = tensors_.shaped(stacked ? name + "_bias" : name + ".bias", bias_shape);
+    if (has_bias) module.bias = tensors_.shaped(bare ? name + "_bias" : name + ".bias", bias_shape);
     if (row.router) module.classes = {"Router", "Module"};
     if (row.layout == Layout::transposed) module.classes = {"Conv1D", "Module"};
     if (stacked) module.classes = {"Experts", "Module"};

@@ -21,6 +21,7 @@ struct Group {
   const TransformScheme& scheme;
   const TransformType& type;
   Random random;
+  bool fixes_ones = false;  // it rotates a stream that LayerNorms read
   std::map<int64_t, Rotation> by_size = {};
 };
 
@@ -32,6 +33,15 @@ struct Factor {
 
 bool has_weight_location(const TransformScheme& scheme) {
   return std::ranges::any_of(scheme.apply, [](const TransformArgs& args) { return !is_online(args.location); });
+}
+
+bool rotates_centred_stream(const TransformScheme& scheme, const Model& model) {
+  if (!model.stream().centred) return false;
+  return std::ranges::any_of(scheme.apply, [&](const TransformArgs& args) {
+    return args.location == weight_output &&
+           std::ranges::any_of(match_modules(model, args.targets, args.ignore),
+                               [&](const Module* module) { return module == model.embedding(); });
+  });
 }
 
 // An online transform may run in any floating type; a weight is edited in float32 or float64.
@@ -92,7 +102,7 @@ const Rotation& rotation_for(Group& group, int64_t size, const Module& module, T
                 fmt::format("{} cannot be drawn in {}", group.type.name, group.scheme.precision),
                 "use float32 or float64");
   try {
-    Rotation r = group.type.make({size, group.scheme.randomize, float32}, group.random);
+    Rotation r = group.type.make({size, group.scheme.randomize, float32, group.fixes_ones}, group.random);
     return group.by_size.emplace(size, std::move(r)).first->second;
   } catch (const Error& error) {
     throw Error(module.weight ? weight_name(module) : module.name,
@@ -166,7 +176,7 @@ void apply(const TransformConfig& config, const Model& model, RewritePlan& plan)
     if (has_weight_location(scheme) && scheme.precision == "torch.float64") plan.precision = Precision::float64;
     const TransformType& type = find_transform_type(scheme.type);
     scheme.type = type.name;  // compressed-tensors' spelling of it
-    Group group{name, scheme, type, Random(scheme.seed.value_or(kPeerSeed))};
+    Group group{name, scheme, type, Random(scheme.seed.value_or(kPeerSeed)), rotates_centred_stream(scheme, model)};
     for (const TransformArgs& args : scheme.apply) apply(args, group, model, plan);
   }
   if (!all.empty()) plan.set_transform_config(to_json(all));

@@ -12,6 +12,7 @@ namespace spinor {
 //   linear     weight_input W <- W T^T    weight_output W <- T^T W, b <- b T
 //   embedding  weight_input E <- T E      weight_output E <- E T
 //   anything   online: x <- x T
+// Where LayerNorms read the residual stream, the matrices of a group that rotates it keep the mean.
 // Weights are edited in plan.precision, which becomes float64 when a scheme with weight locations asks for it; never
 // less. Errors: a target that is neither linear nor embedding at a weight location; a block size that does not divide
 // the side (tensor named); requires_grad ("learnable is not supported right now"); a target that matches nothing; an

@@ -1,0 +1,192 @@
+// Mixtures of experts, as their tensors are on disk: expert by expert, or stacked.
+#include "spinor/model/family_rows.h"
+
+namespace spinor {
+namespace {
+
+const std::string kHidden = "hidden_size";
+
+constexpr const char* kNotRun = "experts are not written yet";
+// Published and saved files name the number of experts differently.
+constexpr const char* kExperts = "num_experts ?? num_local_experts ?? n_routed_experts";
+
+LinearRow router(std::string name, std::string rows, std::string when = {}, std::string bias = {}) {
+  return {std::move(name), std::move(rows), kHidden, std::move(bias), std::move(when), Layout::matrix, true};
+}
+
+void add_gated_mlp(Architecture& row, const std::string& prefix, const std::string& width, const std::string& when,
+                   const std::string& bias = {}) {
+  row.linears.push_back({prefix + "gate_proj", width, kHidden, bias, when});
+  row.linears.push_back({prefix + "up_proj", width, kHidden, bias, when});
+  row.linears.push_back({prefix + "down_proj", kHidden, width, bias, when});
+  row.mlp_in.push_back(prefix + "gate_proj");
+  row.mlp_in.push_back(prefix + "up_proj");
+  row.mlp_out.push_back(prefix + "down_proj");
+}
+
+// Everything that makes or reads the MLP's input is read through this norm; what writes its output, into the stream.
+void connect(Architecture& row) {
+  NormRow& norm = row.norms[1];
+  norm.reads = row.mlp_in;
+  for (const LinearRow& linear : row.linears)
+    if (linear.router) norm.reads.push_back(linear.name);
+  row.writes = {row.attention.output};
+  row.writes.insert(row.writes.end(), row.mlp_out.begin(), row.mlp_out.end());
+}
+
+Architecture without_mlp(Architecture row) {
+  std::erase_if(row.linears, [](const LinearRow& linear) { return linear.name.starts_with("mlp."); });
+  row.mlp_in.clear();
+  row.mlp_out.clear();
+  row.experts = kExperts;
+  row.forward.unknown = kNotRun;
+  return row;
+}
+
+Architecture mixtral() {
+  Architecture row = without_mlp(gated_decoder("Mixtral", {}, {{"num_key_value_heads", "8"}}));
+  row.blocks = {{"self_attn", "Attention"}, {"block_sparse_moe", "SparseMoeBlock"}};
+  row.linears.push_back(router("block_sparse_moe.gate", kExperts));
+  const std::string expert = "block_sparse_moe.experts.{E}.";
+  row.linears.push_back({expert + "w1", "intermediate_size", kHidden});
+  row.linears.push_back({expert + "w2", kHidden, "intermediate_size"});
+  row.linears.push_back({expert + "w3", "intermediate_size", kHidden});
+  row.mlp_in = {expert + "w1", expert + "w3"};
+  row.mlp_out = {expert + "w2"};
+  connect(row);
+  return row;
+}
+
+// Sparse layers by decoder_sparse_step and mlp_only_layers, others dense.
+constexpr const char* kSparse =
+    "!(L in mlp_only_layers) && (num_experts ?? num_local_experts) > 0 && (L + 1) % (decoder_sparse_step ?? 1) == 0";
+
+Architecture qwen_moe(Architecture row) {
+  const std::string sparse = kSparse, dense = "!(" + sparse + ")";
+  row = without_mlp(std::move(row));
+  add_gated_mlp(row, "mlp.", "intermediate_size", dense);
+  row.linears.push_back(router("mlp.gate", kExperts, sparse));
+  add_gated_mlp(row, "mlp.experts.{E}.", "moe_intermediate_size", sparse);
+  return row;
+}
+
+Architecture qwen2_moe() {
+  Architecture row =
+      qwen_moe(gated_decoder("Qwen2Moe", {.qkv = "qkv_bias"}, {{"num_key_value_heads", "16"}, {"qkv_bias", "true"}}));
+  add_gated_mlp(row, "mlp.shared_expert.", "shared_expert_intermediate_size", kSparse);
+  row.linears.push_back(router("mlp.shared_expert_gate", "1", kSparse));
+  connect(row);
+  return row;
+}
+
+Architecture qwen3_moe() {
+  Architecture row = qwen_moe(with_qk_norms(gated_decoder(
+      "Qwen3Moe", {.qkv = "attention_bias", .output = "attention_bias"}, {{"num_key_value_heads", "4"}})));
+  connect(row);
+  return row;
+}
+
+// Queries and keys are normed over all heads at once.
+Architecture olmoe() {
+  Architecture row =
+      without_mlp(with_qk_norms(gated_decoder("Olmoe", {.qkv = "attention_bias", .output = "attention_bias"}, {})));
+  row.norms[2].size = "num_attention_heads * head_dim";
+  row.norms[3].size = "num_key_value_heads * head_dim";
+  row.linears.push_back(router("mlp.gate", kExperts));
+  add_gated_mlp(row, "mlp.experts.{E}.", "intermediate_size", "");
+  row.refusals = {{"R2", "clip_qkv clamps the values, entry by entry, and a rotation does not commute with that",
+                   "clip_qkv != null"}};
+  connect(row);
+  return row;
+}
+
+// Dense layers first; a correction that only chooses experts.
+void add_deepseek_moe(Architecture& row, const std::string& bias) {
+  const std::string dense = "L < first_k_dense_replace", sparse = "L >= first_k_dense_replace";
+  add_gated_mlp(row, "mlp.", "intermediate_size", dense, bias);
+  row.linears.push_back(router("mlp.gate", kExperts, sparse));
+  add_gated_mlp(row, "mlp.experts.{E}.", "moe_intermediate_size", sparse);
+  const std::string shared = sparse + " && (n_shared_experts ?? 0) > 0";
+  add_gated_mlp(row, "mlp.shared_experts.", "moe_intermediate_size * n_shared_experts", shared, bias);
+}
+
+Architecture glm4_moe() {
+  Architecture row = without_mlp(with_qk_norms(
+      gated_decoder("Glm4Moe", {.qkv = "attention_bias"},
+                    {{"num_key_value_heads", "8"}, {"first_k_dense_replace", "1"}, {"n_shared_experts", "1"}})));
+  row.norms[2].when = row.norms[3].when = "use_qk_norm";
+  add_deepseek_moe(row, "");
+  row.parameters = {{"mlp.gate.e_score_correction_bias", {kExperts}, "L >= first_k_dense_replace"}};
+  connect(row);
+  return row;
+}
+
+// Multi-head latent attention: R1 enters through q_a_proj (or q_proj) and kv_a_proj_with_mqa, R2 acts between the rows
+// of the values in kv_b_proj and o_proj.
+Architecture deepseek(const std::string& classes, const std::string& dense_layers, const std::string& mlp_bias) {
+  const std::string heads = "num_attention_heads * ", query = heads + "(qk_nope_head_dim + qk_rope_head_dim)";
+  Architecture row = without_mlp(gated_decoder(classes, {},
+                                               {{"num_key_value_heads", "num_attention_heads"},
+                                                {"head_dim", "qk_rope_head_dim"},
+                                                {"first_k_dense_replace", dense_layers}}));
+  row.linears = {{"self_attn.q_proj", query, kHidden, "", "q_lora_rank == null"},
+                 {"self_attn.q_a_proj", "q_lora_rank", kHidden, "attention_bias", "q_lora_rank != null"},
+                 {"self_attn.q_b_proj", query, "q_lora_rank", "", "q_lora_rank != null"},
+                 {"self_attn.kv_a_proj_with_mqa", "kv_lora_rank + qk_rope_head_dim", kHidden, "attention_bias"},
+                 {"self_attn.kv_b_proj", heads + "(qk_nope_head_dim + v_head_dim)", "kv_lora_rank"},
+                 {"self_attn.o_proj", kHidden, heads + "v_head_dim", "attention_bias"}};
+  row.norms = {{"input_layernorm", kHidden, {"self_attn.q_proj", "self_attn.q_a_proj", "self_attn.kv_a_proj_with_mqa"}},
+               row.norms[1],
+               {.name = "self_attn.q_a_layernorm", .size = "q_lora_rank", .when = "q_lora_rank != null"},
+               {"self_attn.kv_a_layernorm", "kv_lora_rank"}};
+  row.parts = {{"self_attn.kv_b_proj", "v_proj", "qk_nope_head_dim", "v_head_dim", "qk_nope_head_dim + v_head_dim"}};
+  row.attention.key = "self_attn.kv_a_proj_with_mqa";
+  row.attention.value = "self_attn.kv_b_proj.v_proj";
+  row.attention.head_dim = "v_head_dim";
+  row.refusals = {{"R3", "keys are kept as latent vectors, which its heads share"}};
+  add_deepseek_moe(row, mlp_bias);
+  connect(row);
+  return row;
+}
+
+// Stacked experts, each stored (in, out); gate and up alternate.
+Architecture gpt_oss() {
+  Architecture row =
+      without_mlp(gated_decoder("GptOss", {.qkv = "attention_bias", .output = "attention_bias"},
+                                {{"num_key_value_heads", "8"}, {"head_dim", "64"}, {"attention_bias", "true"}}));
+  row.linears.push_back(router("mlp.router", kExperts, "", "true"));
+  const Layout stacked = Layout::experts_transposed;
+  row.linears.push_back({"mlp.experts.gate_up_proj", "2 * intermediate_size", kHidden, "true", "", stacked});
+  row.linears.push_back({"mlp.experts.down_proj", kHidden, "intermediate_size", "true", "", stacked});
+  row.mlp_in = {"mlp.experts.gate_up_proj"};
+  row.mlp_out = {"mlp.experts.down_proj"};
+  row.parameters = {{"self_attn.sinks", {"num_attention_heads"}}};
+  connect(row);
+  return row;
+}
+
+// Stacked experts below one linear.
+Architecture granite_moe() {
+  const std::string by_config = "attention_bias";
+  Architecture row = without_mlp(gated_decoder("GraniteMoe", {by_config, by_config, ""}, {}));
+  row.blocks = {{"self_attn", "Attention"}, {"block_sparse_moe", "MoE"}};
+  row.linears.push_back(router("block_sparse_moe.router.layer", kExperts));
+  row.linears.push_back({"block_sparse_moe.input_linear", "2 * intermediate_size", kHidden, "", "", Layout::experts});
+  row.linears.push_back({"block_sparse_moe.output_linear", kHidden, "intermediate_size", "", "", Layout::experts});
+  row.mlp_in = {"block_sparse_moe.input_linear"};
+  row.mlp_out = {"block_sparse_moe.output_linear"};
+  connect(row);
+  return row;
+}
+
+}  // namespace
+
+std::vector<Architecture> expert_families() {
+  Architecture v3 = deepseek("DeepseekV3", "3", "");
+  v3.parameters = {{"mlp.gate.e_score_correction_bias", {kExperts}, "L >= first_k_dense_replace"}};
+  return {
+      mixtral(), qwen2_moe(), qwen3_moe(), olmoe(), granite_moe(), glm4_moe(), deepseek("DeepseekV2", "0", "mlp_bias"),
+      v3,        gpt_oss()};
+}
+
+}  // namespace spinor

@@ -1,0 +1,54 @@
+// Families whose projections are fused: qkv_proj, gate_up_proj.
+#include "spinor/model/family_rows.h"
+
+namespace spinor {
+namespace {
+
+constexpr const char* kNotRun = "its fused projections and partial rotary embedding are not written yet";
+
+LinearRow gate_up() {
+  return {"mlp.gate_up_proj", "2 * intermediate_size", "hidden_size"};
+}
+
+Architecture phi3() {
+  const std::string query = "num_attention_heads * head_dim", key_value = "num_key_value_heads * head_dim";
+  Architecture row;
+  row.names = {"Phi3ForCausalLM"};
+  row.classes = "Phi3";
+  row.linears = {{"self_attn.o_proj", "hidden_size", query},
+                 {"self_attn.qkv_proj", query + " + 2 * " + key_value, "hidden_size"},
+                 gate_up(),
+                 {"mlp.down_proj", "hidden_size", "intermediate_size"}};
+  row.parts = {{"self_attn.qkv_proj", "v_proj", query + " + " + key_value, key_value, ""}};
+  row.norms = {{"input_layernorm", "hidden_size", {"self_attn.qkv_proj"}},
+               {"post_attention_layernorm", "hidden_size", {"mlp.gate_up_proj"}}};
+  row.attention.query = row.attention.key = "self_attn.qkv_proj";
+  row.attention.value = "self_attn.qkv_proj.v_proj";
+  row.mlp_in = {"mlp.gate_up_proj"};
+  row.forward.unknown = kNotRun;
+  return row;
+}
+
+// GLM-4-9B-chat-hf; the 0414 models scale the outputs of their blocks, too.
+Architecture glm(std::string classes) {
+  Architecture row = gated_decoder(std::move(classes), {.qkv = "attention_bias"},
+                                   {{"num_key_value_heads", "2"}, {"head_dim", "128"}, {"attention_bias", "true"}},
+                                   {.unknown = kNotRun});
+  row.linears.erase(row.linears.begin() + 4, row.linears.begin() + 6);
+  row.linears.insert(row.linears.begin() + 4, gate_up());
+  row.norms[1].reads = {"mlp.gate_up_proj"};
+  row.mlp_in = {"mlp.gate_up_proj"};
+  return row;
+}
+
+}  // namespace
+
+std::vector<Architecture> fused_families() {
+  Architecture glm4 = glm("Glm4");
+  glm4.norms.push_back({"post_self_attn_layernorm"});
+  glm4.norms.push_back({"post_mlp_layernorm"});
+  glm4.scaled_outputs = {"post_self_attn_layernorm", "post_mlp_layernorm"};
+  return {phi3(), glm("Glm"), glm4};
+}
+
+}  // namespace spinor

@@ -1,0 +1,47 @@
+"""Every family beyond the Llama-like ones: a checkpoint as transformers saves it, sharded, rotated with all that is legal,
+computes the same logits in transformers; what is not legal is refused with the reason, and nothing is written."""
+
+import pytest
+import torch
+
+import logits
+import tiny_models
+from command import run, spinor
+
+LEGAL = {
+    "gemma": "R1,R2", "gemma2": "R2", "gemma3": "R2", "olmo2": "R2", "olmo3": "R2", "exaone4": "R2", "glm4": "R2",
+    "glm": "R1,R2", "phi3": "R1,R2", "mixtral": "R1,R2", "qwen2_moe": "R1,R2", "qwen3_moe": "R1,R2", "olmoe": "R1,R2",
+    "granitemoe": "R1,R2", "glm4_moe": "R1,R2", "deepseek_v2": "R1,R2", "deepseek_v3": "R1,R2", "gpt_oss": "R1,R2", "cohere": "R1,R2",
+    "cohere2": "R1,R2", "olmo": "R1,R2",
+}  # fmt: skip
+# Largest logit difference, in standard deviations: far above the rounding of two layers; weights rounded once.
+BOUND = {torch.float64: 1e-9, torch.float32: 2e-5}
+
+
+def cases():
+    for family, rotations in LEGAL.items():
+        for case in tiny_models.MORE_FAMILIES[family][1]:
+            yield family, case, "R1" if "clip" in case else rotations
+
+
+@pytest.mark.parametrize("dtype", BOUND, ids=["float64", "float32"])
+@pytest.mark.parametrize("family, case, rotations", cases())
+def test_rotation_keeps_the_logits(tmp_path, family, case, rotations, dtype):
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, family, case, dtype, max_shard_size="60KB")
+    spinor("rotate", source, out, "--rotations", rotations, "--transform-type", "random-hadamard", "--quiet")
+    expected, rotated = (logits.logits(logits.load(path, dtype)) for path in (source, out))
+    assert logits.difference(expected, rotated)[0] <= BOUND[dtype]
+
+
+REFUSED = [(f, c, r) for f, c, rotations in cases() for r in ("R1", "R2") if r not in rotations.split(",")]
+
+
+@pytest.mark.parametrize("family, case, rotation", REFUSED)
+def test_what_is_not_exact_is_refused_with_what_is(tmp_path, family, case, rotation):
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, family, case, torch.float32)
+    result = run("rotate", source, out, "--rotations", rotation, "--transform-type", "random-hadamard")
+    assert result.returncode == 1 and f"{rotation} would change the model: " in result.stderr
+    assert "possible are: --rotations R" in result.stderr
+    assert not out.exists()
