@@ -1,12 +1,14 @@
 """Every family beyond the Llama-like ones: a checkpoint as transformers saves it, sharded, rotated with all that is legal,
 computes the same logits in transformers; what is not legal is refused with the reason, and nothing is written."""
 
+import json
+
 import pytest
 import torch
 
 import logits
 import tiny_models
-from command import run, spinor
+from command import refused, run, spinor
 
 LEGAL = {
     "gemma": "R1,R2", "gemma2": "R2", "gemma3": "R2", "olmo2": "R2", "olmo3": "R2", "exaone4": "R2", "glm4": "R2",
@@ -45,3 +47,25 @@ def test_what_is_not_exact_is_refused_with_what_is(tmp_path, family, case, rotat
     assert result.returncode == 1 and f"{rotation} would change the model: " in result.stderr
     assert "possible are: --rotations R" in result.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize("family", ["gpt_oss", "granitemoe"])
+def test_stacked_experts_are_not_left_out_silently(tmp_path, family):
+    tiny_models.save(tmp_path / "source", family, "plain", torch.float32)
+    message = refused("quantize", tmp_path / "source", tmp_path / "out", "--scheme", "W8A8")
+    assert "is a stack of experts, which cannot be quantized yet; name it in ignore" in message
+
+
+def test_routers_are_not_quantized(tmp_path):
+    tiny_models.save(tmp_path / "source", "qwen2_moe", "plain", torch.float32)
+    spinor("quantize", tmp_path / "source", tmp_path / "out", "--scheme", "W8A8", "--quiet")
+    ignore = json.loads((tmp_path / "out" / "config.json").read_text())["quantization_config"]["ignore"]
+    assert {"model.layers.0.mlp.gate", "model.layers.0.mlp.shared_expert_gate", "lm_head"} <= set(ignore)
+
+
+# A check of the written bytes, expert by expert.
+def test_verify_checks_experts(tmp_path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, "mixtral", "plain", torch.float32)
+    spinor("rotate", source, out, "--transform-type", "random-hadamard", "--quiet")
+    assert "is the same function as" in spinor("verify", source, out)

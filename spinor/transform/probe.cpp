@@ -77,13 +77,13 @@ class Prober {
     }
   }
 
-  // What these products do not hold for yet; a forward pass has no such limits.
+  // What these products do not hold for yet.
   void check_covered() const {
     for (const Module& module : source_.modules()) {
       const bool other = module.kind == ModuleKind::part || module.shape.transposed || module.shape.count > 1;
       if (!other && !(module.kind == ModuleKind::norm && module.bias)) continue;
       throw Error(module.name, "verify without a text cannot check fused values, stacked weights and norms with a bias",
-                  "use --random-tokens N, or --text FILE");
+                  "compare the logits of both models in transformers");
     }
   }
 

@@ -1,0 +1,89 @@
+"""Every tensor of the real models, as saved and as published, has exactly one role; shapes are those of config.json. The files hold
+no bytes but their headers: a sparse file is as long as the model."""
+
+import itertools
+import json
+import re
+import struct
+
+import pytest
+
+from command import ROOT, refused, spinor_json
+
+FOLDER = ROOT / "tests" / "tensor_names"
+BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "F8_E8M0": 1, "U8": 1, "I64": 8, "BOOL": 1}
+
+# What spinor does not know yet, and says so.
+UNSUPPORTED = re.compile(
+    r"OPT|GPT2|GPTNeoX|Phi(?!3)|StableLm|Falcon|Starcoder2|Nemotron|MiniCPM3|Qwen3Next|Qwen3_5|VL|ForConditionalGeneration"
+)
+REFUSED = {
+    ("deepseek-v3", "published"): "model.layers.61.",  # multi-token prediction
+    ("glm-4.5-air", "published"): "model.layers.46.",
+    ("glm-4.6", "published"): "model.layers.92.",
+    ("gpt-oss-20b", "published"): "gate_up_proj: is missing from the checkpoint",  # MXFP4 blocks and scales
+}
+
+
+def expand(pattern):
+    pieces = re.split(r"\{(\d+)-(\d+)\}", pattern)
+    ranges = [range(int(a), int(b) + 1) for a, b in zip(pieces[1::3], pieces[2::3])]
+    for numbers in itertools.product(*ranges):
+        yield "".join(itertools.chain(*itertools.zip_longest(pieces[0::3], map(str, numbers), fillvalue="")))
+
+
+def read(path):
+    cases = {}
+    for line in path.read_text().splitlines():
+        kind, _, rest = line.partition(" ")
+        if kind == "case":
+            tensors = {}
+        if kind == "config":
+            cases[case] = (json.loads(rest), tensors)
+        if kind == "case":
+            case = rest
+        if kind == "tensor":
+            pattern, *words = rest.split()
+            dtype = words.pop() if words and not words[-1].isdigit() else "BF16"
+            for name in expand(pattern):
+                tensors[name] = (dtype, [int(word) for word in words])
+    return cases
+
+
+CASES = [
+    (path.stem, case)
+    for path in sorted(FOLDER.glob("*.txt"))
+    for case, (config, _) in read(path).items()
+    if not UNSUPPORTED.search(config["architectures"][0])
+]
+
+
+def write(folder, config, tensors):
+    header, end = {}, 0
+    for name, (dtype, shape) in tensors.items():
+        begin = end
+        end += BYTES[dtype]
+        for size in shape:
+            end += (end - begin) * (size - 1)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    (folder / "config.json").write_text(json.dumps(config))
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
+
+
+@pytest.mark.parametrize("model, case", CASES)
+def test_every_tensor_has_one_role(tmp_path, model, case):
+    config, tensors = read(FOLDER / f"{model}.txt")[case]
+    write(tmp_path, config, tensors)
+    if (model, case) in REFUSED:
+        message = refused("rotate", tmp_path, tmp_path / "out", "--rotations", "R1")
+        assert REFUSED[model, case] in message
+        return
+    report = spinor_json("inspect", tmp_path)
+    assert report["refusal"] is None
+    roles = {name: tensor["role"] for name, tensor in report["tensors"].items()}
+    assert set(roles) == set(tensors)
+    assert not [name for name, role in roles.items() if role == "unknown" and not name.endswith("rotary_emb.inv_freq")]
