@@ -51,9 +51,7 @@ class Parser {
   bool condition() { return truth(run()); }
 
  private:
-  [[noreturn]] void fail(const std::string& problem) const {
-    throw Error(fmt::format("'{}'", formula_), problem);
-  }
+  [[noreturn]] void fail(const std::string& problem) const { throw Error(fmt::format("'{}'", formula_), problem); }
 
   void advance() { token_ = next_token(formula_, at_); }
   bool take(std::string_view token) {
