@@ -123,10 +123,10 @@ struct InspectCommand {
       tensors[tensor.info.name] = {{"role", name_of(model.role(tensor.info.name))},
                                    {"shape", tensor.info.shape},
                                    {"dtype", info(tensor.info.dtype).name}};
-    Json rotations = Json::object();
+    Json rotations = Json::array();  // MLPs of several widths have several R4
     if (refusal.empty())
       for (const RotationLine& row : rotation_lines(model))
-        rotations[row.rotation] = {{"size", row.size}, {"verdict", row.verdict}};
+        rotations.push_back({{"rotation", row.rotation}, {"size", row.size}, {"verdict", row.verdict}});
     Json result = {{"architecture", model.architecture_name()},
                    {"refusal", refusal.empty() ? Json() : Json(refusal)},
                    {"rotations", rotations},

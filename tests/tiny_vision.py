@@ -2,6 +2,8 @@
 
 import torch
 
+from tiny_experts import LINEAR
+
 TOWER = {"depth": 2, "num_heads": 2, "patch_size": 4, "temporal_patch_size": 2, "spatial_merge_size": 2}
 TEXT = {
     "num_hidden_layers": 2,
@@ -34,13 +36,6 @@ QWEN2_5 = {
     "fullatt_block_indexes": [1],
 }
 QWEN3 = {"hidden_size": 24, "out_hidden_size": 48, "intermediate_size": 36, "num_position_embeddings": 36}
-LINEAR = {
-    "layer_types": ["linear_attention", "full_attention"],
-    "linear_num_key_heads": 2,
-    "linear_num_value_heads": 4,
-    "linear_key_head_dim": 12,
-    "linear_value_head_dim": 10,
-}
 
 VISION = {
     "qwen2_vl": (

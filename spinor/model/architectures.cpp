@@ -1,4 +1,4 @@
-// The table of architectures. To add a family: a row here, a case in tests/golden/make_architectures.py.
+// The table of architectures. To add a family: a row beside those it resembles (family_rows.h); see CONTRIBUTING.md.
 #include <algorithm>
 
 #include "spinor/model/family_rows.h"
@@ -19,7 +19,7 @@ std::vector<RefusedArchitecture> make_refused_architectures() {
        "it has a vision tower, and spinor does not rotate vision models yet",
        "use the text-only model of the same family"},
       {{"PhiForCausalLM", "StableLmForCausalLM", "GPTNeoXForCausalLM", "OPTForCausalLM", "GPT2LMHeadModel",
-        "Starcoder2ForCausalLM"},
+        "Starcoder2ForCausalLM", "FalconForCausalLM", "NemotronForCausalLM"},
        "its LayerNorms have biases, which spinor does not move into the linears behind them yet",
        "use a model without them: Cohere and OLMo have LayerNorms without biases"},
       {{"Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration", "Qwen3VLForConditionalGeneration"},

@@ -6,7 +6,7 @@ namespace {
 
 Architecture with_offset(Architecture row) {
   for (NormRow& norm : row.norms) norm.offset = 1;
-  for (NormRow& norm : row.outer_norms) norm.offset = 1;
+  row.final_norm.offset = 1;
   return row;
 }
 

@@ -9,7 +9,7 @@ const Biases kByConfig = {"attention_bias", "attention_bias", ""};
 
 Architecture with_layer_norms(Architecture row) {
   for (NormRow& norm : row.norms) norm.layer_norm = true;
-  for (NormRow& norm : row.outer_norms) norm.layer_norm = true;
+  row.final_norm.layer_norm = true;
   row.forward.unknown = kNotRun;
   return row;
 }
@@ -30,7 +30,7 @@ Architecture cohere(const std::string& classes) {
 Architecture olmo() {
   Architecture row = with_layer_norms(gated_decoder("Olmo", kByConfig, {}));
   for (NormRow& norm : row.norms) norm.weightless = true;
-  for (NormRow& norm : row.outer_norms) norm.weightless = true;
+  row.final_norm.weightless = true;
   row.refusals = {{"R2", "clip_qkv clamps the values, entry by entry, and a rotation does not commute with that",
                    "clip_qkv != null"}};
   return row;

@@ -27,6 +27,7 @@ struct ModelData {
   std::vector<Module> modules = {};
   std::map<std::string, const Module*, std::less<>> by_name = {}, by_tensor = {};
   const Module *embedding = nullptr, *head = nullptr;
+  std::optional<ModuleNames> names = {};  // of a known architecture
   Stream stream = {};
   std::vector<ValueOutput> value_outputs = {};
 };
@@ -100,8 +101,7 @@ void index_modules(ModelData& data) {
 
 void find_ends(ModelData& data) {
   if (!data.architecture && !data.config.tie_word_embeddings) return;
-  if (data.architecture)
-    data.embedding = &*std::ranges::find(std::as_const(data.modules), Role::embedding, &Module::role);
+  if (data.architecture) data.embedding = data.by_name.at(data.architecture->embedding);
   data.head = data.by_name.at(data.architecture ? data.architecture->head : "lm_head");
   if (data.config.tie_word_embeddings) check_tied(data);
 }
@@ -133,9 +133,9 @@ int64_t require(const std::optional<int64_t>& size, const char* key, const Model
 }  // namespace
 
 std::string_view name_of(Role role) {
-  static constexpr std::array<std::string_view, 19> kNames = {
-      "embedding",   "position",    "head",       "attn_q",    "attn_k", "attn_v",     "attn_qkv",
-      "attn_o",      "attn_latent", "mlp_in",     "mlp_out",   "router", "projection", "stream_norm",
+  static constexpr std::array<std::string_view, 17> kNames = {
+      "embedding",   "head",        "attn_q",     "attn_k",    "attn_v", "attn_qkv",
+      "attn_o",      "attn_latent", "mlp_in",     "mlp_out",   "router", "stream_norm",
       "output_norm", "qk_norm",     "inner_norm", "parameter", "unknown"};
   return kNames[static_cast<size_t>(role)];
 }
@@ -170,8 +170,9 @@ Model Model::describe(const Checkpoint& stored, ModelOptions options) {
   find_ends(*data);
   if (data->architecture) {
     check_no_leftover(*data);
-    const ModuleNames names(*data->architecture, data->config, data->by_name);
-    data->stream = stream_of(names, *data->head);
+    const ModuleNames& names = data->names.emplace(*data->architecture, data->config, data->by_name);
+    const Module& final_norm = *data->by_name.at(data->architecture->final_norm.name);
+    data->stream = stream_of(names, *data->embedding, final_norm, *data->head);
     data->value_outputs = value_outputs_of(names);
   }
   return Model(data);
@@ -248,7 +249,7 @@ const std::vector<ValueOutput>& Model::value_outputs() const {
 }
 
 std::string Model::layer_prefix(int64_t layer) const {
-  return ModuleNames(*data_->architecture, data_->config, data_->by_name).layer_prefix(layer);
+  return data_->names->layer_prefix(layer);
 }
 
 std::string Model::refusal(std::string_view rotation) const {
@@ -260,10 +261,9 @@ std::string Model::refusal(std::string_view rotation) const {
 
 std::vector<const Module*> Model::named(const std::vector<std::string>& names) const {
   if (!data_->architecture) return {};
-  const ModuleNames lookup(*data_->architecture, data_->config, data_->by_name);
   std::vector<const Module*> found;
   for (int64_t layer = 0; layer < num_layers(); ++layer)
-    for (const Module* module : lookup.in_layer(layer, names)) found.push_back(module);
+    for (const Module* module : data_->names->in_layer(layer, names)) found.push_back(module);
   return found;
 }
 

@@ -20,7 +20,6 @@ enum class ModuleKind { linear, embedding, norm, container, part, parameter };
 
 enum class Role {
   embedding,
-  position,  // a learned embedding of positions
   head,
   attn_q,
   attn_k,
@@ -31,7 +30,6 @@ enum class Role {
   mlp_in,
   mlp_out,      // weight (and, for linears, bias)
   router,       // chooses experts, or weighs them
-  projection,   // between streams of different width
   stream_norm,  // scales the residual stream before its readers; folded away by a rotation
   output_norm,  // scales what a writer adds to the stream
   qk_norm,      // of queries and keys, inside the attention

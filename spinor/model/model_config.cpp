@@ -45,14 +45,9 @@ auto about(const ModelConfig& config, Work work) {
   }
 }
 
-// The row's part of the file, by the usual names. A num_key_value_heads that is there and null means
+// What the file leaves out. A num_key_value_heads that is there and null means
 // num_attention_heads in every family; one that is not there, the class's default. Elsewhere the two mean the same.
-void fill_keys(ModelConfig& config, const Json& json, const Architecture& row) {
-  const bool nested = !row.section.empty() && json.contains(row.section);
-  config.keys = nested ? json[row.section] : json;
-  if (!config.keys.is_object()) ConfigKeys{json, config.subject}.fail(row.section.c_str(), "an object");
-  for (const auto& [usual, own] : row.aliases)
-    if (!config.keys.contains(usual) && config.keys.contains(own)) config.keys[usual] = config.keys[own];
+void add_defaults(ModelConfig& config, const Architecture& row) {
   for (const auto& [key, formula] : row.defaults) {
     const auto found = config.keys.find(key);
     if (found != config.keys.end() && (!found->is_null() || key == "num_key_value_heads")) continue;
@@ -66,10 +61,10 @@ ModelConfig read_model_config(const Json& json, const Architecture* row, const s
   ModelConfig config;
   config.subject = subject;
   config.keys = json;
-  if (row) fill_keys(config, json, *row);
+  if (row) add_defaults(config, *row);
   const ConfigKeys keys{config.keys, subject};
   config.hidden_size = keys.size("hidden_size");
-  config.num_layers = keys.size(row ? row->num_layers.c_str() : "num_hidden_layers");
+  config.num_layers = keys.size("num_hidden_layers");
   config.num_heads = keys.size("num_attention_heads");
   config.num_key_value_heads = keys.size("num_key_value_heads");
   config.head_dim = keys.size("head_dim");

@@ -17,7 +17,7 @@ struct ModelConfig {
   bool tie_word_embeddings = false;
   std::string activation = "silu";  // hidden_act
   std::string subject;              // of errors: the path of config.json
-  Json keys = Json::object();       // those of the row's section by their usual names, with the row's defaults
+  Json keys = Json::object();       // of the file, with the row's defaults
 };
 
 // Reads the keys; what is absent or null is the row's default. With a row every size is set in the result, without one

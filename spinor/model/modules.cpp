@@ -11,12 +11,6 @@
 namespace spinor {
 namespace {
 
-constexpr EnumName<Layout> kLayouts[] = {{Layout::matrix, "matrix"},
-                                         {Layout::transposed, "transposed"},
-                                         {Layout::experts, "experts"},
-                                         {Layout::experts_transposed, "experts_transposed"},
-                                         {Layout::filter, "filter"}};
-
 bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -61,6 +55,8 @@ std::vector<std::string> activation_classes(const std::string& activation) {
   return {"Module"};
 }
 
+const std::vector<std::string> kEnds = {"vocab_size", "hidden_size"};  // the shape of embedding and head
+
 // Walks a row in the order of named_modules().
 class Walk {
  public:
@@ -69,29 +65,17 @@ class Walk {
         config_(config),
         checkpoint_(checkpoint),
         tensors_(row, config, checkpoint),
-        experts_(number_of_experts(row, config)) {
-    const auto here = [&](const std::string& root) {
-      return checkpoint.find(root + row.embeddings.front().name + ".weight") != nullptr;
-    };
-    const auto found = std::ranges::find_if(row.roots, here);
-    root_ = found == row.roots.end() ? row.roots.front() : *found;
-  }
+        experts_(number_of_experts(row, config)) {}
 
   std::vector<Module> run() {
-    const std::string base = row_.classes + "PreTrainedModel";
+    const std::string base = row_.classes + "PreTrainedModel", model = parent(row_.layers);
     container("", {row_.names.front(), base, "PreTrainedModel", "Module"});
-    const std::string model = root_.substr(0, root_.empty() ? 0 : root_.size() - 1);
-    if (!model.empty()) hang(model, -1);
-    if (!model.empty()) container(model, {row_.classes + "Model", base, "PreTrainedModel", "Module"});
-    for (const EmbeddingRow& row : row_.embeddings)
-      if (is_so(row.when, config_, true)) embedding(row);
-    for (const LinearRow& row : row_.outer_linears)
-      if (is_so(row.when, config_, true)) linear(root_ + row.name, row, -1, Role::projection);
-    container(root_ + row_.layers, {"ModuleList", "Module"});
+    container(model, {row_.classes + "Model", base, "PreTrainedModel", "Module"});
+    embedding();
+    container(row_.layers, {"ModuleList", "Module"});
     for (int64_t i = 0; i < *config_.num_layers; ++i) layer(static_cast<int>(i));
-    for (const NormRow& row : row_.outer_norms)
-      if (is_so(row.when, config_, true)) norm(root_ + row.name, row, -1);
-    if (!model.empty()) container(model + ".rotary_emb", {row_.classes + "RotaryEmbedding", "Module"});
+    norm(row_.final_norm.name, row_.final_norm, -1);
+    container(model + ".rotary_emb", {row_.classes + "RotaryEmbedding", "Module"});
     head();
     return std::move(modules_);
   }
@@ -102,36 +86,30 @@ class Walk {
     modules_.push_back({.name = std::move(name), .classes = std::move(classes), .layer = layer});
   }
 
-  void embedding(const EmbeddingRow& row) {
-    const std::string name = root_ + row.name;
-    const bool tokens = row.name == row_.embeddings.front().name;
-    const CheckpointTensor* weight = tensors_.shaped(name + ".weight", {row.rows, row.columns});
-    modules_.push_back({.name = name,
+  void embedding() {
+    embedding_ = tensors_.shaped(row_.embedding + ".weight", kEnds);
+    modules_.push_back({.name = row_.embedding,
                         .classes = {"Embedding", "Module"},
                         .kind = ModuleKind::embedding,
-                        .role = tokens ? Role::embedding : Role::position,
-                        .weight = weight,
-                        .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
-    if (tokens) embedding_ = weight;
+                        .role = Role::embedding,
+                        .weight = embedding_,
+                        .shape = {.out = embedding_->info.rows(), .in = embedding_->info.cols()}});
   }
 
   void head() {
-    const EmbeddingRow& tokens = row_.embeddings.front();
     const std::string name = row_.head + ".weight";
     const bool own = !config_.tie_word_embeddings || checkpoint_.find(name);
-    const CheckpointTensor* weight = own ? tensors_.shaped(name, {tokens.rows, tokens.columns}) : embedding_;
-    const bool bias = is_so(row_.head_bias, config_, false);
+    const CheckpointTensor* weight = own ? tensors_.shaped(name, kEnds) : embedding_;
     modules_.push_back({.name = row_.head,
                         .classes = {"Linear", "Module"},
                         .kind = ModuleKind::linear,
                         .role = Role::head,
                         .weight = weight,
-                        .bias = bias ? tensors_.shaped(row_.head + ".bias", {tokens.rows}) : nullptr,
                         .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
   }
 
   void layer(int index) {
-    const std::string prefix = fmt::format("{}{}.{}.", root_, row_.layers, index);
+    const std::string prefix = fmt::format("{}.{}.", row_.layers, index);
     container(prefix.substr(0, prefix.size() - 1),
               {row_.classes + "DecoderLayer", "GradientCheckpointingLayer", "Module"}, index);
     for (const std::string& block : blocks()) this->block(block, prefix, index);
@@ -196,20 +174,18 @@ class Walk {
     const bool has_bias = is_so(row.bias, config_, false, index);
     std::vector<std::string> bias_shape = {row.out};
     if (stacked) bias_shape.insert(bias_shape.begin(), row_.experts);
-    Module module{
-        .name = name,
-        .classes = {"Linear", "Module"},
-        .kind = ModuleKind::linear,
-        .role = role,
-        .layer = index,
-        .weight = tensors_.weight(bare ? name : name + ".weight", row),
-        .shape = {.out = size_of(row.out, config_),
-                  .in = size_of(row.in, config_),
-                  .count = stacked ? experts_ : 1,
-                  .transposed = row.layout == Layout::transposed || row.layout == Layout::experts_transposed}};
+    Module module{.name = name,
+                  .classes = {"Linear", "Module"},
+                  .kind = ModuleKind::linear,
+                  .role = role,
+                  .layer = index,
+                  .weight = tensors_.weight(bare ? name : name + ".weight", row),
+                  .shape = {.out = size_of(row.out, config_),
+                            .in = size_of(row.in, config_),
+                            .count = stacked ? experts_ : 1,
+                            .transposed = row.layout == Layout::experts_transposed}};
     if (has_bias) module.bias = tensors_.shaped(bare ? name + "_bias" : name + ".bias", bias_shape);
     if (row.router) module.classes = {"Router", "Module"};
-    if (row.layout == Layout::transposed) module.classes = {"Conv1D", "Module"};
     if (stacked) module.classes = {"Experts", "Module"};
     modules_.push_back(module);
     for (const PartRow& part : row_.parts)
@@ -241,14 +217,12 @@ class Walk {
 
   void norm(const std::string& name, const NormRow& row, int index) {
     hang(name, index);
-    const bool biased = !row.weightless && is_so(row.bias, config_, false, index);
     modules_.push_back({.name = name,
                         .classes = {row.layer_norm ? "LayerNorm" : row_.classes + "RMSNorm", "Module"},
                         .kind = ModuleKind::norm,
                         .role = role_of(row_, row),
                         .layer = index,
                         .weight = row.weightless ? nullptr : tensors_.shaped(name + ".weight", {row.size}),
-                        .bias = biased ? tensors_.shaped(name + ".bias", {row.size}) : nullptr,
                         .offset = row.offset,
                         .layer_norm = row.layer_norm});
   }
@@ -258,17 +232,12 @@ class Walk {
   const Checkpoint& checkpoint_;
   CheckedTensors tensors_;
   int64_t experts_;
-  std::string root_;
   const CheckpointTensor* embedding_ = nullptr;
   std::set<std::string> containers_;
   std::vector<Module> modules_;
 };
 
 }  // namespace
-
-std::span<const EnumName<Layout>> enum_names(Layout) {
-  return kLayouts;
-}
 
 int64_t number_of_experts(const Architecture& row, const ModelConfig& config) {
   return row.experts.empty() || evaluate(row.experts, names_of(config)).is_null() ? 0 : size_of(row.experts, config);

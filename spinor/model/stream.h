@@ -20,18 +20,16 @@ class ModuleNames {
   const ModelConfig& config() const { return *config_; }
   // Those of the names that the layer has, {E} being each expert.
   std::vector<const Module*> in_layer(int64_t layer, const std::vector<std::string>& names) const;
-  std::string layer_prefix(int64_t layer) const;       // "model.layers.3."
-  const Module* outer(const std::string& name) const;  // null: there is none
+  std::string layer_prefix(int64_t layer) const;  // "model.layers.3."
 
  private:
   const Architecture* row_;
   const ModelConfig* config_;
   const Index* by_name_;
-  std::string root_;
   int64_t experts_ = 0;
 };
 
-Stream stream_of(const ModuleNames& names, const Module& head);
+Stream stream_of(const ModuleNames& names, const Module& embedding, const Module& final_norm, const Module& head);
 std::vector<ValueOutput> value_outputs_of(const ModuleNames& names);
 
 }  // namespace spinor

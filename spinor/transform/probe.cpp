@@ -60,7 +60,7 @@ class Prober {
     report_.checks.push_back(std::move(check));
   }
 
-  static std::string weight(const Module& module) { return module.name + ".weight"; }
+  static std::string weight(const Module& module) { return weight_name(module); }
   static std::string bias(const Module& module) { return module.name + ".bias"; }
 
   void check_same_shape() const {

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "spinor/linalg/convert.h"
-#include "spinor/plan/testing.h"
 #include "spinor/plan/save.h"
+#include "spinor/plan/testing.h"
 #include "spinor/transform/apply.h"
 #include "spinor/transform/fold.h"
 #include "spinor/transform/spinquant.h"

@@ -96,8 +96,8 @@ bool fits_mapping(const Architecture& row) {
   };
   const bool reads = std::ranges::all_of(
       row.norms, [&](const NormRow& norm) { return among(norm.reads, {a.query, a.key, a.value}, row.mlp_in); });
-  return reads && among(row.writes, {a.output}, row.mlp_out) && row.embeddings.size() == 1 && row.parts.empty() &&
-         row.outer_linears.empty() && row.raw_reads.empty() && row.experts.empty();
+  return reads && among(row.writes, {a.output}, row.mlp_out) && row.parts.empty() && row.raw_reads.empty() &&
+         row.experts.empty();
 }
 
 bool is_per_head(Spin spin) {
@@ -138,7 +138,7 @@ SpinQuantMapping infer_mapping(const Model& model) {
                 "leave the mappings out: its architecture says who they are");
   const AttentionRow& attention = row.attention;
   SpinQuantMapping mapping;
-  mapping.embedding = regex(row.embeddings.front().name);
+  mapping.embedding = regex(row.embedding);
   mapping.attn = regex(attention.query.substr(0, attention.query.rfind('.')));
   mapping.attn_q = regex(attention.query);
   mapping.attn_k = regex(attention.key);
@@ -156,8 +156,7 @@ std::vector<NormMapping> infer_norm_mappings(const Model& model) {
   std::vector<NormMapping> mappings;
   for (const NormRow& norm : row.norms)
     if (!norm.reads.empty()) mappings.push_back({regex(norm.name), regexes(norm.reads)});
-  for (const NormReads& reads : model.stream().norm_reads)
-    if (reads.norm->layer < 0) mappings.push_back({reads.norm->name, {reads.linears.front()->name}});
+  mappings.push_back({row.final_norm.name, {row.head}});
   return mappings;
 }
 
