@@ -22,7 +22,8 @@ function(spinor_module name)
   list(TRANSFORM ARG_DEPENDS PREPEND spinor_)
   target_link_libraries(spinor_${name} PUBLIC ${ARG_DEPENDS} ${ARG_LINK} PRIVATE $<BUILD_INTERFACE:spinor_warnings>)
   install(TARGETS spinor_${name} EXPORT spinorTargets)
-  install(DIRECTORY ${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/spinor FILES_MATCHING PATTERN "*.h" PATTERN "testing.h" EXCLUDE)
+  install(DIRECTORY ${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/spinor FILES_MATCHING
+          PATTERN "*.h" PATTERN "*testing.h" EXCLUDE)
 
   if(SPINOR_DEVELOPER AND tests)
     add_executable(${name}_test ${tests})

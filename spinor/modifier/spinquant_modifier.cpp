@@ -53,7 +53,10 @@ std::map<std::string, std::string> readers_of_folded_norms(const Model& model, c
 std::vector<std::string> norms_folded_into(const TensorPlan& tensor) {
   std::vector<std::string> norms;
   for (const Edit& edit : tensor.edits)
-    if (const auto* fold = std::get_if<FoldNorm>(&edit)) norms.push_back(fold->norm);
+    if (const auto* fold = std::get_if<FoldNorm>(&edit))
+      norms.push_back(fold->norm);
+    else if (const auto* biased = std::get_if<FoldNormWithBias>(&edit))
+      norms.push_back(biased->norm);
   return norms;
 }
 

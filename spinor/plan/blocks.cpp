@@ -33,7 +33,7 @@ int64_t side_step(const Multiply& edit) {
   return aligned ? size : edit.part->period;
 }
 
-Step step_of(int64_t cols, std::span<const Edit> edits) {
+Step step_of(int64_t rows, int64_t cols, std::span<const Edit> edits) {
   Step g;
   for (const Edit& edit : edits) {
     if (const auto* right = std::get_if<MultiplyRight>(&edit)) {
@@ -44,6 +44,8 @@ Step step_of(int64_t cols, std::span<const Edit> edits) {
       g.dense |= left->r.is_dense();
     } else if (std::holds_alternative<CenterRows>(edit)) {
       g.cols = cols;
+    } else if (const auto* fold = std::get_if<FoldNormWithBias>(&edit)) {
+      (fold->transposed ? g.rows : g.cols) = fold->transposed ? rows : cols;
     }
   }
   return g;
@@ -89,7 +91,7 @@ std::vector<Block> Cut::tiles(const Block& block) const {
 Cut cut(int64_t rows, int64_t cols, int64_t element_bytes, std::span<const Edit> edits, const Granularity& codes) {
   Cut c{.rows = rows, .cols = cols};
   if (rows == 0 || cols == 0) return c;
-  Step step = step_of(cols, edits);
+  Step step = step_of(rows, cols, edits);
   const int64_t tile_elements = step.dense ? kDenseTileElements : step.rows == 1 ? kRowTileElements : kTileElements;
   step.rows = std::min(rows, std::lcm(step.rows, codes.rows));
   step.cols = std::min(cols, std::lcm(step.cols, codes.cols));

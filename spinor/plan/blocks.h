@@ -23,9 +23,10 @@ struct Cut {
 };
 
 // Every edit must find its rows and columns whole inside a tile: blockdiag(r) from the left needs a multiple of r's
-// size in rows, from the right in columns; CenterRows needs whole rows; so must the codes of `codes`, and its groups
-// where that keeps a tile small. Row blocks where that keeps a block small, column panels where it does not, the whole
-// matrix when both sides are mixed completely. element_bytes: the larger of source's and output's.
+// size in rows, from the right in columns; CenterRows and FoldNormWithBias need all inputs; so must the codes of
+// `codes`, and its groups where that keeps a tile small. Row blocks where that keeps a block small, column panels where
+// it does not, the whole matrix when both sides are mixed completely. element_bytes: the larger of source's and
+// output's.
 Cut cut(int64_t rows, int64_t cols, int64_t element_bytes, std::span<const Edit> edits, const Granularity& codes = {});
 
 // Whether every group lies whole in one tile.

@@ -29,6 +29,8 @@ std::vector<Case> cases() {
       {"all rows mixed, columns in groups", 96, 6400, 4, {MultiplyLeft{r96, "R1"}, MultiplyRight{r64, "R2"}}},
       {"all mixed", 96, 96, 4, {MultiplyLeft{r96, "R1"}, MultiplyRight{r96, "R1"}}},
       {"centred", 300, 4096, 2, {CenterRows{}}},
+      {"norm and bias", 300, 4096, 2, {FoldNormWithBias{"g", "b"}}},
+      {"norm and bias, stored transposed", 4096, 300, 2, {FoldNormWithBias{"g", "b", 0, true}}},
   };
 }
 
@@ -62,6 +64,9 @@ TEST(Blocks, TilesHoldEveryGroupOfRowsAndColumnsThatAnEditMixes) {
           }
           if (std::holds_alternative<CenterRows>(edit)) {
             EXPECT_EQ(tile.cols, c.cols);
+          }
+          if (const auto* fold = std::get_if<FoldNormWithBias>(&edit)) {
+            EXPECT_EQ(fold->transposed ? tile.rows : tile.cols, fold->transposed ? c.rows : c.cols);
           }
         }
   }

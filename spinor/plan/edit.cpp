@@ -7,7 +7,12 @@ namespace {
 
 std::string_view last_component(std::string_view tensor) {
   if (tensor.ends_with(".weight")) tensor.remove_suffix(7);
+  if (tensor.ends_with(".bias")) tensor.remove_suffix(5);
   return tensor.substr(tensor.rfind('.') + 1);  // npos + 1 is 0
+}
+
+std::string scale_of(std::string_view norm, double offset) {
+  return offset == 0 ? std::string(last_component(norm)) : fmt::format("{} + {}", offset, last_component(norm));
 }
 
 std::string blocks(int64_t side, int64_t size, const std::optional<Slice>& part) {
@@ -31,10 +36,14 @@ struct Describe {
   int64_t rows, cols;
   char tensor() const { return rows == 1 ? 'b' : 'W'; }
 
-  std::string operator()(const FoldNorm& edit) const {
-    const std::string_view norm = last_component(edit.norm);
-    return edit.offset == 0 ? fmt::format("fold {}", norm) : fmt::format("fold {} + {}", edit.offset, norm);
+  std::string operator()(const FoldNorm& edit) const { return "fold " + scale_of(edit.norm, edit.offset); }
+  std::string operator()(const FoldNormBias& edit) const {
+    return fmt::format("fold bias of {}", last_component(edit.norm_bias));
   }
+  std::string operator()(const FoldNormWithBias& edit) const {
+    return fmt::format("fold {} with its bias", scale_of(edit.norm, edit.offset));
+  }
+  std::string operator()(const FillLevel&) const { return "fill level"; }
   std::string operator()(const CenterRows&) const { return "center rows"; }
   std::string operator()(const MultiplyRight& edit) const {
     return fmt::format("{} {}{}", tensor(), edit.label, blocks(cols, edit.r.size(), edit.part));

@@ -22,6 +22,23 @@ struct FoldNorm {
   std::string norm;
   double offset = 0;
 };
+// A LayerNorm, LN(x) diag(g) + beta, whose readers all have a bias: b <- b + W beta, W the source's tensor `weight`,
+// before any edit. Where W is stored as (in, out): `transposed`. Each W takes a FoldNorm, the norm Fill{1 - offset} and
+// Fill{0}.
+struct FoldNormBias {
+  std::string norm_bias, weight;
+  bool transposed = false;
+};
+// The same where a reader has no bias: W <- W diag(g + offset) + a 1^T, a = W (beta / t - g - offset) / n, t the level
+// of beta: LN(x) has no mean, so a 1^T makes W beta of t 1 alone. The norm takes Fill{1 - offset} and FillLevel.
+// `transposed` is set by stored_edits.
+struct FoldNormWithBias {
+  std::string norm, norm_bias;
+  double offset = 0;
+  bool transposed = false;
+};
+// Every element <- the level of the source's tensor: the power of two nearest to its rms, 0 if it is all zero.
+struct FillLevel {};
 // Each row minus its mean.
 struct CenterRows {};
 // W <- W blockdiag(r); with `part` only those columns.
@@ -58,13 +75,15 @@ struct Quantize {
 struct QuantizeDequantize {
   WeightQuantization quantization;
 };
-using Edit = std::variant<FoldNorm, CenterRows, MultiplyRight, MultiplyLeft, Fill, Quantize, QuantizeDequantize>;
+using Edit = std::variant<FoldNorm, FoldNormBias, FoldNormWithBias, FillLevel, CenterRows, MultiplyRight, MultiplyLeft,
+                          Fill, Quantize, QuantizeDequantize>;
 
 // What quantizes the tensor; null if nothing does. At most one edit of a tensor does.
 const WeightQuantization* quantization_of(std::span<const Edit> edits);
 
-// One phrase: "fold input_layernorm", "center rows", "W R1", "R2' W (8 blocks of 64)", "b R1", "fill 1", "quantize int4
-// group 128 (pack-quantized)".
+// One phrase: "fold input_layernorm", "fold bias of input_layernorm", "fold input_layernorm with its bias", "fill
+// level", "center rows", "W R1", "R2' W (8 blocks of 64)", "b R1", "fill 1", "quantize int4 group 128
+// (pack-quantized)".
 std::string describe(const Edit& edit, int64_t rows, int64_t cols);
 
 }  // namespace spinor

@@ -11,6 +11,7 @@
 #include "spinor/linalg/convert.h"
 #include "spinor/linalg/scale.h"
 #include "spinor/model/encoded_weight.h"
+#include "spinor/plan/norm_bias.h"
 #include "spinor/plan/stored_edits.h"
 
 namespace spinor {
@@ -73,6 +74,12 @@ void scale_rows(MatrixView<T> x, int64_t first, const std::vector<T>& by) {
   }
 }
 
+template <typename T>
+void add_to_rows(MatrixView<T> x, const T* term) {
+  for (int64_t i = 0; i < x.rows; ++i)
+    for (int64_t j = 0; j < x.cols; ++j) x(i, j) += term[j];
+}
+
 // One stored edit on one tile; an edit without an overload does not compile. What quantizes is the encoder's business.
 template <typename T>
 struct Editor {
@@ -88,6 +95,11 @@ struct Editor {
     else
       scale_columns(x, norm.data() + tile.col);
   }
+  void operator()(const FoldNormBias&) const { add_to_rows(x, norm.data() + tile.col); }
+  void operator()(const FoldNormWithBias& edit) const {  // the tile has all inputs
+    fold_with_level(x, norm.data(), norm.data() + norm.size() / 2, edit.transposed);
+  }
+  void operator()(const FillLevel&) const { fill(x, norm[0]); }
   void operator()(const CenterRows&) const { center_rows(x); }
   void operator()(const MultiplyRight& edit) const {
     if (!edit.part) return edit.r.multiply_right(x, scratch);
@@ -236,9 +248,10 @@ TensorProgram<T>::TensorProgram(const RewritePlan& plan, const TensorPlan& tenso
       output_(output),
       cut_(tensor_cut(tensor, output)) {
   if (!is_copied(*tensor.source)) reader_.emplace(*checkpoint_, *tensor.source);
-  for (const Edit& edit : tensor.edits) {
+  for (const Edit& edit : edits_) {
     const auto* fold = std::get_if<FoldNorm>(&edit);
-    norms_.push_back(fold ? load_norm<T>(*checkpoint_, tensor, *fold) : std::vector<T>{});
+    const std::vector<double> others = norm_bias_vector(plan, tensor, edit);
+    norms_.push_back(fold ? load_norm<T>(*checkpoint_, tensor, *fold) : std::vector<T>(others.begin(), others.end()));
   }
   const auto quantizes = [](const Edit& edit) {
     return std::holds_alternative<Quantize>(edit) || std::holds_alternative<QuantizeDequantize>(edit);

@@ -81,7 +81,7 @@ class TensorProgram {
   DType output_;
   Cut cut_;
   std::optional<WeightReader> reader_;  // none: the bytes are only copied
-  std::vector<std::vector<T>> norms_;   // per edit: offset + g for FoldNorm, else empty
+  std::vector<std::vector<T>> norms_;   // per edit: offset + g for FoldNorm, else see norm_bias_vector
   std::unique_ptr<WeightEncoder> encoder_;
   size_t quantizing_ = 0;  // the edit that does, or their number
   mutable std::once_flag keeping_;

@@ -217,6 +217,10 @@ TEST(RewritePlan, DescribesLayersThatDifferOneByOneAndOnlineTransforms) {
 TEST(Edit, IsDescribedInOnePhrase) {
   EXPECT_EQ(describe(FoldNorm{"model.norm.weight"}, 8, 8), "fold norm");
   EXPECT_EQ(describe(FoldNorm{"norm", 1}, 8, 8), "fold 1 + norm");
+  EXPECT_EQ(describe(FoldNormBias{"h.0.ln_1.bias", "h.0.attn.c_attn.weight", true}, 1, 8), "fold bias of ln_1");
+  EXPECT_EQ(describe(FoldNormWithBias{"h.0.ln_1.weight", "h.0.ln_1.bias"}, 8, 8), "fold ln_1 with its bias");
+  EXPECT_EQ(describe(FoldNormWithBias{"ln_1.weight", "ln_1.bias", 1}, 8, 8), "fold 1 + ln_1 with its bias");
+  EXPECT_EQ(describe(FillLevel{}, 1, 8), "fill level");
   EXPECT_EQ(describe(CenterRows{}, 8, 8), "center rows");
   EXPECT_EQ(describe(Fill{0.5}, 1, 8), "fill 0.5");
   EXPECT_EQ(describe(MultiplyRight{rotation(4), "R"}, 8, 4), "W R");

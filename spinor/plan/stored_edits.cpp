@@ -10,6 +10,8 @@ std::vector<Edit> stored_edits(const TensorPlan& tensor) {
       edit = MultiplyLeft{right->r.transposed(), std::move(right->label), right->part};
     else if (auto* left = std::get_if<MultiplyLeft>(&edit))
       edit = MultiplyRight{left->r.transposed(), std::move(left->label), left->part};
+    else if (auto* fold = std::get_if<FoldNormWithBias>(&edit))
+      fold->transposed = true;
   }
   return edits;
 }

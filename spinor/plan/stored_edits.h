@@ -8,7 +8,8 @@
 
 namespace spinor {
 
-// The same edits of the stored matrix: W R is R^T W^T. A FoldNorm stays as it is, and scales rows of a transpose.
+// The same edits of the stored matrix: W R is R^T W^T. A FoldNorm stays as it is, and scales rows of a
+// transpose; a FoldNormWithBias is marked.
 std::vector<Edit> stored_edits(const TensorPlan& tensor);
 
 // The indices of a part from `first` to `last`, run by run: visit(begin, end).

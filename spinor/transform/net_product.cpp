@@ -83,8 +83,9 @@ Product NetProducts::online(const Module& module, std::string_view location) con
 }
 
 bool NetProducts::norm_is_folded(const Module& linear) const {
-  return std::ranges::any_of(edits(weight_name(linear)),
-                             [](const Edit& edit) { return std::holds_alternative<FoldNorm>(edit); });
+  return std::ranges::any_of(edits(weight_name(linear)), [](const Edit& edit) {
+    return std::holds_alternative<FoldNorm>(edit) || std::holds_alternative<FoldNormWithBias>(edit);
+  });
 }
 
 std::span<const Edit> NetProducts::edits(const std::string& tensor) const {

@@ -97,6 +97,9 @@ struct Evaluate {
     for (int64_t i = 0; i < w.rows; ++i)
       for (int64_t j = 0; j < w.cols; ++j) w(i, j) *= edit.offset + g(0, j);
   }
+  void operator()(const FoldNormBias&) { throw Error("FoldNormBias", "no peer folds biases of norms"); }
+  void operator()(const FoldNormWithBias&) { throw Error("FoldNormWithBias", "no peer folds biases of norms"); }
+  void operator()(const FillLevel&) { throw Error("FillLevel", "no peer folds biases of norms"); }
   void operator()(const CenterRows&) {
     for (int64_t i = 0; i < w.rows; ++i) {
       double mean = 0;
