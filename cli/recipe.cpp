@@ -34,6 +34,7 @@ Json spinquant_arguments(const RecipeOptions& options) {
   arguments.update(transform_arguments(options));
   if (!options.compat.empty()) arguments["compat"] = options.compat;
   if (options.center_embeddings) arguments["center_embeddings"] = true;
+  if (options.vision) arguments["vision"] = true;
   return arguments;
 }
 
@@ -62,6 +63,7 @@ void RecipeOptions::add_rotation_to(CLI::App& app) {
   option(app.add_option("--block-size", block_size, "R1 and R4 as block-diagonal matrices with blocks of this size"));
   option(app.add_flag("--randomize", randomize, "Permute each matrix at random"));
   option(app.add_option("--precision", precision, "Arithmetic: float64 (default) or float32"));
+  option(app.add_flag("--vision", vision, "An R1 of its own for the residual stream of the vision tower"));
   option(app.add_flag("--center-embeddings", center_embeddings,
                       "Subtract each embedding's mean first, as llm-compressor does; changes RMSNorm models"));
   option(app.add_option("--compat", compat, "llm-compressor: do what it does, also where that is not exact"));
@@ -82,7 +84,7 @@ void RecipeOptions::add_quantization_to(CLI::App& app) {
 }
 
 bool RecipeOptions::given() const {
-  return !recipe.empty() || !rotations.empty() || center_embeddings || !compat.empty() || quantizes() ||
+  return !recipe.empty() || !rotations.empty() || center_embeddings || vision || !compat.empty() || quantizes() ||
          !transform_arguments(*this).empty();
 }
 
@@ -94,7 +96,7 @@ bool RecipeOptions::quantizes() const {
 Recipe RecipeOptions::make() const {
   if (!recipe.empty()) return Recipe::load(recipe);
   Json modifiers = Json::object();
-  if (!rotations.empty() || center_embeddings || !quantizes())
+  if (!rotations.empty() || center_embeddings || vision || !quantizes())
     modifiers["SpinQuantModifier"] = spinquant_arguments(*this);
   if (!quip.empty()) {
     modifiers["QuIPModifier"] = transform_arguments(*this);

@@ -19,7 +19,7 @@ struct RecipeOptions {
   std::string transform_type, precision, compat;
   std::optional<uint64_t> seed;
   std::optional<int64_t> block_size;
-  bool randomize = false, center_embeddings = false;
+  bool randomize = false, center_embeddings = false, vision = false;
   // Of a QuIPModifier (which has the type, seed, block size and precision above) and a QuantizationModifier.
   std::vector<std::string> quip, targets, ignore;
   std::string scheme, observer, format;

@@ -8,13 +8,16 @@ import torch
 
 import logits
 import tiny_models
+import tiny_vision
 from command import refused, run, spinor
 
 LEGAL = {
     "gemma": "R1,R2", "gemma2": "R2", "gemma3": "R2", "olmo2": "R2", "olmo3": "R2", "exaone4": "R2", "glm4": "R2",
     "glm": "R1,R2", "phi3": "R1,R2", "mixtral": "R1,R2", "qwen2_moe": "R1,R2", "qwen3_moe": "R1,R2", "olmoe": "R1,R2",
     "granitemoe": "R1,R2", "glm4_moe": "R1,R2", "deepseek_v2": "R1,R2", "deepseek_v3": "R1,R2", "gpt_oss": "R1,R2", "cohere": "R1,R2",
-    "cohere2": "R1,R2", "olmo": "R1,R2",
+    "cohere2": "R1,R2", "olmo": "R1,R2", "opt": "R1,R2", "gpt2": "R1,R2", "gpt_neox": "R1,R2", "phi": "R1,R2", "stablelm": "R1,R2",
+    "falcon": "R1,R2", "starcoder2": "R1,R2", "nemotron": "R1,R2", "gptj": "R1,R2", "codegen": "R1,R2", "minicpm3": "R1,R2",
+    "qwen3_next": "R1", "qwen3_5": "R1", "qwen2_vl": "R1,R2", "qwen2_5_vl": "R1,R2", "qwen3_vl": "R1,R2", "qwen3_5_vl": "R1",
 }  # fmt: skip
 # Largest logit difference, in standard deviations: far above the rounding of two layers; weights rounded once.
 BOUND = {torch.float64: 1e-9, torch.float32: 2e-5}
@@ -23,17 +26,39 @@ BOUND = {torch.float64: 1e-9, torch.float32: 2e-5}
 def cases():
     for family, rotations in LEGAL.items():
         for case in tiny_models.MORE_FAMILIES[family][1]:
-            yield family, case, "R1" if "clip" in case else rotations
+            yield family, case, {"clipped": "R1", "norm last": "R2"}.get(case.removeprefix("tied and "), rotations)
 
 
 @pytest.mark.parametrize("dtype", BOUND, ids=["float64", "float32"])
-@pytest.mark.parametrize("family, case, rotations", cases())
+@pytest.mark.parametrize("family, case, rotations", list(cases()))
 def test_rotation_keeps_the_logits(tmp_path, family, case, rotations, dtype):
     source, out = tmp_path / "source", tmp_path / "out"
     tiny_models.save(source, family, case, dtype, max_shard_size="60KB")
     spinor("rotate", source, out, "--rotations", rotations, "--transform-type", "random-hadamard", "--quiet")
-    expected, rotated = (logits.logits(logits.load(path, dtype)) for path in (source, out))
-    assert logits.difference(expected, rotated)[0] <= BOUND[dtype]
+    assert difference(source, out, dtype) <= BOUND[dtype]
+
+
+@pytest.mark.parametrize("dtype", BOUND, ids=["float64", "float32"])
+@pytest.mark.parametrize("family, case", [(f, c) for f, c, _ in cases() if f in tiny_models.VISION])
+def test_the_vision_tower_rotates_too(tmp_path, family, case, dtype):
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, family, case, dtype)
+    spinor("rotate", source, out, "--rotations", "R1", "--vision", "--transform-type", "random-hadamard", "--quiet")
+    assert difference(source, out, dtype) <= BOUND[dtype]
+    edits = spinor("plan", source, "--rotations", "R1", "--vision", "--transform-type", "random-hadamard")
+    assert edits.count("R1_vision") >= 8
+
+
+def test_a_model_without_a_vision_tower_is_refused(tmp_path):
+    tiny_models.save(tmp_path / "source", "phi", "plain", torch.float32)
+    assert "has no vision tower" in refused("rotate", tmp_path / "source", tmp_path / "out", "--vision")
+
+
+def difference(source, out, dtype):
+    """Of the logits, those of a prompt with images if the model sees them."""
+    models = [logits.load(path, dtype) for path in (source, out)]
+    inputs = tiny_vision.prompt(models[0]) if hasattr(models[0].config, "vision_config") else {}
+    return logits.difference(*(logits.logits(model, **inputs) for model in models))[0]
 
 
 REFUSED = [(f, c, r) for f, c, rotations in cases() for r in ("R1", "R2") if r not in rotations.split(",")]

@@ -6,6 +6,8 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <functional>
+#include <numeric>
 #include <tuple>
 #include <unordered_set>
 
@@ -180,6 +182,11 @@ std::string header_of(const Json& json) {
   return bytes + text;
 }
 
+size_t leading(const TensorInfo& info) {
+  if (info.row_dimensions >= 0) return std::min(static_cast<size_t>(info.row_dimensions), info.shape.size());
+  return info.shape.empty() ? 0 : info.shape.size() - 1;
+}
+
 }  // namespace
 
 int64_t TensorInfo::elements() const {
@@ -189,7 +196,8 @@ int64_t TensorInfo::elements() const {
 }
 
 int64_t TensorInfo::cols() const {
-  return shape.empty() ? 1 : shape.back();
+  const auto first = static_cast<std::ptrdiff_t>(leading(*this));
+  return std::accumulate(shape.begin() + first, shape.end(), int64_t{1}, std::multiplies<>());
 }
 
 int64_t TensorInfo::row_bytes() const {
@@ -198,9 +206,8 @@ int64_t TensorInfo::row_bytes() const {
 }
 
 int64_t TensorInfo::rows() const {
-  int64_t product = 1;
-  for (size_t i = 0; i + 1 < shape.size(); ++i) product *= shape[i];
-  return product;
+  const auto first = static_cast<std::ptrdiff_t>(leading(*this));
+  return std::accumulate(shape.begin(), shape.begin() + first, int64_t{1}, std::multiplies<>());
 }
 
 int64_t checked_bytes(DType dtype, const std::vector<int64_t>& shape, std::string_view subject) {

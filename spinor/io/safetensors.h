@@ -20,10 +20,12 @@ struct TensorInfo {
   DType dtype{};
   std::vector<int64_t> shape = {};
   int64_t begin = 0, end = 0;  // bytes, from the start of the file
+  int row_dimensions = -1;     // how many dimensions are rows of the matrix; -1: all but the last
 
   int64_t bytes() const { return end - begin; }
   int64_t elements() const;
-  // As a matrix (rows, cols): leading dimensions folded into rows; a vector is one row; a scalar is (1, 1).
+  // As a matrix (rows, cols): leading dimensions folded into rows, others into columns; a vector is one row; a scalar
+  // is (1, 1).
   int64_t rows() const;
   int64_t cols() const;
   int64_t row_bytes() const;  // of a row; all bytes where rows do not begin at bytes

@@ -1,7 +1,7 @@
 // Facts about families of checkpoints, one row a family. Facts only: what is legal is derived from them.
 //
 // Sizes, shapes and conditions are formulas (formula.h) over the keys of config.json; in a layer L is its number. Names
-// of modules in a layer are below it; {E} in them is the number of an expert.
+// of modules are below the layer, `outer_` ones below the root; {E} in a name counts to `experts`.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,19 @@
 #include <utility>
 #include <vector>
 
+#include "spinor/base/fields.h"
+
 namespace spinor {
 
 // How a linear's weight W (out, in) lies in the file.
 enum class Layout {
   matrix,
+  transposed,          // (in, out): GPT-2's Conv1D
   experts,             // (experts, out, in); where <name>.weight is not there: <name>, and for its bias <name>_bias
   experts_transposed,  // (experts, in, out)
+  filter               // of a convolution: (out, ...), the sizes after it multiply to `in`
 };
+std::span<const EnumName<Layout>> enum_names(Layout);
 
 struct LinearRow {
   std::string name;  // "self_attn.q_proj"
@@ -28,18 +33,42 @@ struct LinearRow {
   std::string when = {};  // when the layer has it; empty: always
   Layout layout = Layout::matrix;
   bool router = false;  // chooses experts, or weighs them: rotated like any reader, never quantized, no Linear
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("name", name, required);
+    v("out", out, required);
+    v("in", in, required);
+    v("bias", bias);
+    v("when", when);
+    v("layout", layout);
+    v("router", router);
+  }
 };
 
 // A norm multiplies by offset + weight. It scales what the linears in `reads` see of the residual stream, those of them
-// that the layer has; none: it does not touch the stream.
+// that the layer has; none: it does not touch the stream. A reader may be some times as wide: it reads as many normed
+// vectors side by side.
 struct NormRow {
   std::string name;
   std::string size = "hidden_size";
   std::vector<std::string> reads = {};
-  std::string when = {};
-  bool layer_norm = false;  // subtracts the mean first; else an RMS norm
-  bool weightless = false;  // it has no tensors
+  std::string when = {}, bias = {};
+  bool layer_norm = false;      // subtracts the mean first; else an RMS norm
+  std::string weightless = {};  // when it has no tensors; empty: never
   double offset = 0;
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("name", name, required);
+    v("size", size);
+    v("reads", reads);
+    v("bias", bias);
+    v("when", when);
+    v("layer_norm", layer_norm);
+    v("weightless", weightless);
+    v("offset", offset);
+  }
 };
 
 // A tensor that no rotation concerns: sinks, a router's correction, the state of linear attention.
@@ -47,13 +76,48 @@ struct ParameterRow {
   std::string name;
   std::vector<std::string> shape;
   std::string when = {};
+  std::string count = {};  // of tensors, {E} in the name being the number; empty: one
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("name", name, required);
+    v("shape", shape, required);
+    v("when", when);
+    v("count", count);
+  }
+};
+
+// Tokens, or learned positions. Its rows are added to the residual stream.
+struct EmbeddingRow {
+  std::string name, rows;
+  std::string columns = "hidden_size";
+  std::string writes = {};  // when they are, and not read by a linear that writes; empty: always
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("name", name, required);
+    v("rows", rows, required);
+    v("columns", columns);
+    v("writes", writes);
+  }
 };
 
 // Rows of a fused linear that are a linear of their own: those i with begin <= i % period < begin + size. Its name is
 // <linear>.<name>. Only the part with the values is needed, and only for R2.
 struct PartRow {
   std::string linear, name, begin, size;
-  std::string period;  // empty: all rows of the linear
+  std::string period;     // empty: all rows of the linear
+  std::string when = {};  // empty: always
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("linear", linear, required);
+    v("name", name, required);
+    v("begin", begin, required);
+    v("size", size, required);
+    v("period", period);
+    v("when", when);
+  }
 };
 
 struct AttentionRow {
@@ -61,12 +125,30 @@ struct AttentionRow {
               output = "self_attn.o_proj";
   std::string query_norm = {}, key_norm = {};  // of each head, before RoPE
   std::string head_dim = "head_dim";           // of the values
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("query", query);
+    v("key", key);
+    v("value", value);
+    v("output", output);
+    v("query_norm", query_norm);
+    v("key_norm", key_norm);
+    v("head_dim", head_dim);
+  }
 };
 
 // Why a rotation is impossible, and when (empty: always).
 struct RefusalRow {
   std::string rotation, reason;  // "R2", "the output gate multiplies ..."
   std::string when = {};
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("rotation", rotation, required);
+    v("reason", reason, required);
+    v("when", when);
+  }
 };
 
 // A module of the layer that holds others, and the rest of its class name: LlamaAttention.
@@ -74,6 +156,13 @@ struct BlockRow {
   std::string name;          // "self_attn"
   std::string class_suffix;  // "Attention"
   bool activation = false;   // its last child is act_fn
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("name", name, required);
+    v("class_suffix", class_suffix, required);
+    v("activation", activation);
+  }
 };
 
 // Which layers see only the last config.sliding_window tokens.
@@ -98,15 +187,20 @@ using NamePairs = std::vector<std::pair<std::string, std::string>>;
 struct Architecture {
   std::vector<std::string> names;  // values of config.json "architectures"
   std::string classes;             // "Llama": LlamaModel, LlamaDecoderLayer, LlamaAttention, LlamaMLP, LlamaRMSNorm
-  NamePairs defaults = {};         // formulas for keys that config.json leaves out
-  std::string embedding = "model.embed_tokens", layers = "model.layers", head = "lm_head";
-  NormRow final_norm = {"model.norm", "hidden_size", {"lm_head"}};
-  std::string experts = {};  // their number; empty: there are none
+  std::string section = {};        // the key of config.json that holds the others, where it is there: "text_config"
+  NamePairs defaults = {};         // formulas for keys that config.json leaves out, or calls by another name
+  std::vector<std::string> roots = {"model."};  // where the modules are: the first that has layers
+  std::vector<EmbeddingRow> embeddings = {{"embed_tokens", "vocab_size"}};  // that of the tokens first
+  std::string layers = "layers", num_layers = "num_hidden_layers";
+  std::string experts = {};  // their number, or a list with an entry for each; empty: there are none
   std::vector<BlockRow> blocks = {{"self_attn", "Attention"}, {"mlp", "MLP", true}};
   std::vector<LinearRow> linears = {};  // in the order of named_modules(), as are the lists below
   std::vector<NormRow> norms = {};      // those of a block are its children after the linears; the others follow it
   std::vector<ParameterRow> parameters = {};
   std::vector<PartRow> parts = {};
+  std::vector<LinearRow> outer_linears = {};
+  std::vector<NormRow> outer_norms = {{"norm", "hidden_size", {"lm_head"}}};
+  std::string head = "lm_head", head_bias = {};                             // not below the root; when it has a bias
   std::vector<std::string> writes = {"self_attn.o_proj", "mlp.down_proj"};  // their output is added to the stream
   AttentionRow attention = {};
   std::vector<std::string> mlp_in = {"mlp.gate_proj", "mlp.up_proj"}, mlp_out = {"mlp.down_proj"};
@@ -114,7 +208,42 @@ struct Architecture {
   std::vector<std::string> raw_reads = {};       // linears that read the stream without a norm
   std::vector<RefusalRow> refusals = {};         // beside R1 with scaled outputs, which is always impossible
   std::vector<std::string> buffers = {"rotary_emb.inv_freq"};  // ends of names of tensors that nobody reads
+  // Encoders with a stream of their own; `feeds` names those of their outer linears that write the stream of this one.
+  std::vector<Architecture> towers = {};
+  std::vector<std::string> feeds = {};
   ForwardRow forward = {};
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("names", names);
+    v("classes", classes);
+    v("section", section);
+    v("defaults", defaults);
+    v("roots", roots);
+    v("embeddings", embeddings);
+    v("layers", layers);
+    v("num_layers", num_layers);
+    v("experts", experts);
+    v("blocks", blocks);
+    v("linears", linears, required);
+    v("norms", norms, required);
+    v("parameters", parameters);
+    v("parts", parts);
+    v("outer_linears", outer_linears);
+    v("outer_norms", outer_norms);
+    v("head", head);
+    v("head_bias", head_bias);
+    v("writes", writes);
+    v("attention", attention);
+    v("mlp_in", mlp_in);
+    v("mlp_out", mlp_out);
+    v("scaled_outputs", scaled_outputs);
+    v("raw_reads", raw_reads);
+    v("refusals", refusals);
+    v("buffers", buffers);
+    v("towers", towers);
+    v("feeds", feeds);
+  }
 };
 
 // A family we know and refuse, with the reason and what is possible instead.

@@ -8,7 +8,8 @@ namespace {
 
 std::vector<Architecture> make_architectures() {
   std::vector<Architecture> rows;
-  for (auto* families : {gated_families, fused_families, gemma_families, expert_families, layer_norm_families})
+  for (auto* families : {gated_families, fused_families, gemma_families, expert_families, layer_norm_families,
+                         gpt_families, hybrid_families, vision_families})
     for (Architecture& row : families()) rows.push_back(std::move(row));
   return rows;
 }
@@ -18,16 +19,11 @@ std::vector<RefusedArchitecture> make_refused_architectures() {
       {{"Gemma3ForConditionalGeneration"},
        "it has a vision tower, and spinor does not rotate vision models yet",
        "use the text-only model of the same family"},
-      {{"PhiForCausalLM", "StableLmForCausalLM", "GPTNeoXForCausalLM", "OPTForCausalLM", "GPT2LMHeadModel",
-        "Starcoder2ForCausalLM", "FalconForCausalLM", "NemotronForCausalLM"},
-       "its LayerNorms have biases, which spinor does not move into the linears behind them yet",
-       "use a model without them: Cohere and OLMo have LayerNorms without biases"},
-      {{"Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration", "Qwen3VLForConditionalGeneration"},
-       "it has a vision tower that writes to the residual stream, and spinor does not rotate vision models yet",
-       "use the text-only model of the same family"},
-      {{"Qwen3NextForCausalLM"},
-       "it has linear attention layers and 1 + weight norms, and spinor does not rotate them yet",
-       "use a dense model of the same family (Qwen3ForCausalLM)"},
+      {{"BloomForCausalLM"},
+       "R1 is impossible: a LayerNorm with weights stands between its embedding and the residual stream, and a "
+       "rotation "
+       "does not commute with it",
+       "use a model whose embedding writes to the stream itself"},
   };
 }
 

@@ -20,12 +20,24 @@ const CheckpointTensor* CheckedTensors::weight(const std::string& name, const Li
   switch (row.layout) {
     case Layout::matrix:
       return shaped(name, {row.out, row.in});
+    case Layout::transposed:
+      return shaped(name, {row.in, row.out});
     case Layout::experts:
       return shaped(name, {row_.experts, row.out, row.in});
     case Layout::experts_transposed:
       return shaped(name, {row_.experts, row.in, row.out});
+    case Layout::filter:
+      return filter(name, row);
   }
   return nullptr;
+}
+
+const CheckpointTensor* CheckedTensors::filter(const std::string& name, const LinearRow& row) const {
+  const CheckpointTensor* found = present(name);
+  const int64_t out = size_of(row.out, config_), in = size_of(row.in, config_);
+  if (found->info.shape.empty() || found->info.shape.front() != out || found->info.elements() != out * in)
+    fail_shape(*found, {out, in}, {row.out, row.in});
+  return found;
 }
 
 const CheckpointTensor* CheckedTensors::present(const std::string& name) const {
@@ -46,7 +58,8 @@ void CheckedTensors::fail_shape(const CheckpointTensor& tensor, const std::vecto
 
 std::string CheckedTensors::missing_hint(const std::string& name) const {
   if (name == row_.head + ".weight") return "if the head is the embedding, config.json needs tie_word_embeddings: true";
-  return fmt::format("{} with num_hidden_layers {} needs it", row_.names.front(), *config_.num_layers);
+  return fmt::format("{} with {} {} needs it", row_.names.empty() ? row_.classes : row_.names.front(), row_.num_layers,
+                     *config_.num_layers);
 }
 
 }  // namespace spinor

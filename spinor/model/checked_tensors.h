@@ -21,6 +21,7 @@ class CheckedTensors {
 
  private:
   const CheckpointTensor* present(const std::string& name) const;
+  const CheckpointTensor* filter(const std::string& name, const LinearRow& row) const;
   [[noreturn]] void fail_shape(const CheckpointTensor& tensor, const std::vector<int64_t>& shape,
                                const std::vector<std::string>& formulas) const;
   std::string missing_hint(const std::string& name) const;

@@ -70,20 +70,29 @@ Architecture qwen_moe(Architecture row) {
   return row;
 }
 
-Architecture qwen2_moe() {
-  Architecture row =
-      qwen_moe(gated_decoder("Qwen2Moe", {.qkv = "qkv_bias"}, {{"num_key_value_heads", "16"}, {"qkv_bias", "true"}}));
-  add_gated_mlp(row, "mlp.shared_expert.", "shared_expert_intermediate_size", kSparse);
-  row.linears.push_back(router("mlp.shared_expert_gate", "1", kSparse));
+}  // namespace
+
+Architecture with_qwen_moe(Architecture row, bool shared_expert) {
+  row = qwen_moe(std::move(row));
+  if (shared_expert) {
+    add_gated_mlp(row, "mlp.shared_expert.", "shared_expert_intermediate_size", kSparse);
+    row.linears.push_back(router("mlp.shared_expert_gate", "1", kSparse));
+  }
   connect(row);
   return row;
 }
 
+namespace {
+
+Architecture qwen2_moe() {
+  return with_qwen_moe(
+      gated_decoder("Qwen2Moe", {.qkv = "qkv_bias"}, {{"num_key_value_heads", "16"}, {"qkv_bias", "true"}}), true);
+}
+
 Architecture qwen3_moe() {
-  Architecture row = qwen_moe(with_qk_norms(gated_decoder(
-      "Qwen3Moe", {.qkv = "attention_bias", .output = "attention_bias"}, {{"num_key_value_heads", "4"}})));
-  connect(row);
-  return row;
+  return with_qwen_moe(with_qk_norms(gated_decoder("Qwen3Moe", {.qkv = "attention_bias", .output = "attention_bias"},
+                                                   {{"num_key_value_heads", "4"}})),
+                       false);
 }
 
 // Queries and keys are normed over all heads at once.
@@ -123,18 +132,18 @@ Architecture glm4_moe() {
 
 // Multi-head latent attention: R1 enters through q_a_proj (or q_proj) and kv_a_proj_with_mqa, R2 acts between the rows
 // of the values in kv_b_proj and o_proj.
-Architecture deepseek(const std::string& classes, const std::string& dense_layers, const std::string& mlp_bias) {
+Architecture with_latent_attention(Architecture row) {
   const std::string heads = "num_attention_heads * ", query = heads + "(qk_nope_head_dim + qk_rope_head_dim)";
-  Architecture row = without_mlp(gated_decoder(classes, {},
-                                               {{"num_key_value_heads", "num_attention_heads"},
-                                                {"head_dim", "qk_rope_head_dim"},
-                                                {"first_k_dense_replace", dense_layers}}));
+  row.defaults.insert(row.defaults.begin(),
+                      {{"num_key_value_heads", "num_attention_heads"}, {"head_dim", "qk_rope_head_dim"}});
+  const std::vector<LinearRow> mlp(row.linears.begin() + 4, row.linears.end());
   row.linears = {{"self_attn.q_proj", query, kHidden, "", "q_lora_rank == null"},
                  {"self_attn.q_a_proj", "q_lora_rank", kHidden, "attention_bias", "q_lora_rank != null"},
                  {"self_attn.q_b_proj", query, "q_lora_rank", "", "q_lora_rank != null"},
                  {"self_attn.kv_a_proj_with_mqa", "kv_lora_rank + qk_rope_head_dim", kHidden, "attention_bias"},
                  {"self_attn.kv_b_proj", heads + "(qk_nope_head_dim + v_head_dim)", "kv_lora_rank"},
                  {"self_attn.o_proj", kHidden, heads + "v_head_dim", "attention_bias"}};
+  row.linears.insert(row.linears.end(), mlp.begin(), mlp.end());
   row.norms = {{"input_layernorm", kHidden, {"self_attn.q_proj", "self_attn.q_a_proj", "self_attn.kv_a_proj_with_mqa"}},
                row.norms[1],
                {.name = "self_attn.q_a_layernorm", .size = "q_lora_rank", .when = "q_lora_rank != null"},
@@ -144,9 +153,23 @@ Architecture deepseek(const std::string& classes, const std::string& dense_layer
   row.attention.value = "self_attn.kv_b_proj.v_proj";
   row.attention.head_dim = "v_head_dim";
   row.refusals = {{"R3", "keys are kept as latent vectors, which its heads share"}};
+  row.forward.unknown = "latent attention is not written yet";
+  return row;
+}
+
+Architecture deepseek(const std::string& classes, const std::string& dense_layers, const std::string& mlp_bias) {
+  Architecture row =
+      without_mlp(with_latent_attention(gated_decoder(classes, {}, {{"first_k_dense_replace", dense_layers}})));
   add_deepseek_moe(row, mlp_bias);
   connect(row);
   return row;
+}
+
+// Dense, with scalars on the embedding, on both branches and before the head, which commute with a rotation.
+Architecture minicpm3() {
+  return with_latent_attention(
+      gated_decoder("MiniCPM3", {.mlp = "mlp_bias"},
+                    {{"v_head_dim", "hidden_size / num_attention_heads"}, {"tie_word_embeddings", "true"}}));
 }
 
 // Stacked experts, each stored (in, out); gate and up alternate.
@@ -186,7 +209,7 @@ std::vector<Architecture> expert_families() {
   v3.parameters = {{"mlp.gate.e_score_correction_bias", {kExperts}, "L >= first_k_dense_replace"}};
   return {
       mixtral(), qwen2_moe(), qwen3_moe(), olmoe(), granite_moe(), glm4_moe(), deepseek("DeepseekV2", "0", "mlp_bias"),
-      v3,        gpt_oss()};
+      v3,        gpt_oss(),   minicpm3()};
 }
 
 }  // namespace spinor

@@ -15,13 +15,22 @@ struct Biases {
 // Pre-norm, gated MLP, separate projections: what most families have been since Llama. They differ in biases and
 // defaults.
 Architecture gated_decoder(std::string classes, Biases biases, NamePairs defaults, ForwardRow forward = {});
+// All norms of the stream are LayerNorms; when they have biases.
+Architecture with_layer_norms(Architecture row, const std::string& bias = {});
+// Qwen's experts in the layers that config.json says, in the others the MLP.
+Architecture with_qwen_moe(Architecture row, bool shared_expert);
 // RMS norms of each head's queries and keys, before RoPE. They do not touch the residual stream.
 Architecture with_qk_norms(Architecture row, double offset = 0);
+
+Architecture qwen3_5(const std::string& classes);
 
 std::vector<Architecture> gated_families();
 std::vector<Architecture> fused_families();   // Phi-3, GLM
 std::vector<Architecture> gemma_families();   // norms of 1 + w, and families that scale the outputs of their blocks
 std::vector<Architecture> expert_families();  // mixtures of experts
 std::vector<Architecture> layer_norm_families();
+std::vector<Architecture> gpt_families();     // LayerNorms, and names of their own
+std::vector<Architecture> hybrid_families();  // some layers with linear attention
+std::vector<Architecture> vision_families();  // a language model and a vision tower
 
 }  // namespace spinor

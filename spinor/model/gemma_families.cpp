@@ -6,7 +6,7 @@ namespace {
 
 Architecture with_offset(Architecture row) {
   for (NormRow& norm : row.norms) norm.offset = 1;
-  row.final_norm.offset = 1;
+  row.outer_norms.front().offset = 1;
   return row;
 }
 

@@ -1,25 +1,34 @@
-// Families with LayerNorms that have no biases. A rotation that keeps the mean commutes with them.
+// Families with LayerNorms and names like Llama's. A rotation that keeps the mean commutes with their norms.
 #include "spinor/model/family_rows.h"
 
 namespace spinor {
+
+Architecture with_layer_norms(Architecture row, const std::string& bias) {
+  const auto change = [&](NormRow& norm) {
+    norm.layer_norm = true;
+    norm.bias = bias;
+  };
+  for (NormRow& norm : row.norms) change(norm);
+  for (NormRow& norm : row.outer_norms) change(norm);
+  row.forward.unknown = "LayerNorms and parallel blocks are not written yet";
+  return row;
+}
+
 namespace {
 
-constexpr const char* kNotRun = "LayerNorms and parallel blocks are not written yet";
 const Biases kByConfig = {"attention_bias", "attention_bias", ""};
+const std::vector<std::string> kValuesKeysQueries = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
 
-Architecture with_layer_norms(Architecture row) {
-  for (NormRow& norm : row.norms) norm.layer_norm = true;
-  row.final_norm.layer_norm = true;
-  row.forward.unknown = kNotRun;
-  return row;
+std::vector<std::string> attention_and(const std::vector<std::string>& mlp) {
+  std::vector<std::string> reads = kValuesKeysQueries;
+  reads.insert(reads.end(), mlp.begin(), mlp.end());
+  return reads;
 }
 
 // Attention and MLP read one norm, and both write to the stream.
 Architecture cohere(const std::string& classes) {
   Architecture row = gated_decoder(classes, kByConfig, {{"tie_word_embeddings", "true"}});
-  row.norms = {{"input_layernorm",
-                "hidden_size",
-                {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.gate_proj"}}};
+  row.norms = {{"input_layernorm", "hidden_size", attention_and({"mlp.up_proj", "mlp.gate_proj"})}};
   const std::string normed = "use_qk_norm ?? false";  // a weight for each head
   row.parameters = {{"self_attn.q_norm.weight", {"num_attention_heads", "head_dim"}, normed},
                     {"self_attn.k_norm.weight", {"num_key_value_heads", "head_dim"}, normed}};
@@ -29,17 +38,79 @@ Architecture cohere(const std::string& classes) {
 // Norms without any tensors.
 Architecture olmo() {
   Architecture row = with_layer_norms(gated_decoder("Olmo", kByConfig, {}));
-  for (NormRow& norm : row.norms) norm.weightless = true;
-  row.final_norm.weightless = true;
+  for (NormRow& norm : row.norms) norm.weightless = "true";
+  row.outer_norms.front().weightless = "true";
   row.refusals = {{"R2", "clip_qkv clamps the values, entry by entry, and a rotation does not commute with that",
                    "clip_qkv != null"}};
+  return row;
+}
+
+// A second norm, unless attention and MLP stand side by side.
+Architecture stablelm() {
+  const std::string side_by_side = "use_parallel_residual", in_turn = "!use_parallel_residual";
+  Architecture row = gated_decoder("StableLm", {.qkv = "use_qkv_bias"},
+                                   {{"num_key_value_heads", "32"},
+                                    {"use_qkv_bias", "false"},
+                                    {"use_parallel_residual", "false"},
+                                    {"qk_layernorm", "false"}});
+  const std::string hidden = "hidden_size";
+  row.norms = {{"input_layernorm", hidden, attention_and({"mlp.up_proj", "mlp.gate_proj"}), side_by_side},
+               {"input_layernorm", hidden, kValuesKeysQueries, in_turn},
+               {"post_attention_layernorm", hidden, {"mlp.up_proj", "mlp.gate_proj"}, in_turn}};
+  row = with_layer_norms(row, "true");
+  const std::string heads = "num_attention_heads", key_heads = "num_key_value_heads", normed = "qk_layernorm";
+  row.parameters = {{"self_attn.q_layernorm.norms.{E}.weight", {"head_dim"}, normed, heads},
+                    {"self_attn.k_layernorm.norms.{E}.weight", {"head_dim"}, normed, key_heads}};
+  return row;
+}
+
+// An MLP of two linears. Their names differ, as the output of the attention does.
+Architecture plain_mlp(Architecture row, const std::string& in, const std::string& out, const std::string& bias) {
+  row.linears.resize(4);
+  row.linears.push_back({in, "intermediate_size", "hidden_size", bias});
+  row.linears.push_back({out, "hidden_size", "intermediate_size", bias});
+  row.norms[1].reads = row.mlp_in = {in};
+  row.mlp_out = {out};
+  row.writes = {row.attention.output, out};
+  return row;
+}
+
+Architecture phi() {
+  Architecture row =
+      plain_mlp(gated_decoder("Phi", {"true", "true"}, {{"qk_layernorm", "false"}, {"hidden_act", "'gelu_new'"}}),
+                "mlp.fc1", "mlp.fc2", "true");
+  row.linears[3].name = row.attention.output = row.writes[0] = "self_attn.dense";
+  row.norms = {{"input_layernorm", "hidden_size", attention_and({"mlp.fc1"})}};
+  row.outer_norms.front().name = "final_layernorm";
+  row.head_bias = "true";
+  row.attention.query_norm = "self_attn.q_layernorm";
+  row.attention.key_norm = "self_attn.k_layernorm";
+  for (const std::string& norm : {row.attention.query_norm, row.attention.key_norm})
+    row.norms.push_back({norm, "head_dim", {}, "qk_layernorm"});
+  return with_layer_norms(row, "true");
+}
+
+Architecture starcoder2() {
+  const std::string bias = "use_bias";
+  const NamePairs defaults = {{"num_key_value_heads", "2"}, {"use_bias", "true"}, {"tie_word_embeddings", "true"}};
+  return with_layer_norms(
+      plain_mlp(gated_decoder("Starcoder2", {bias, bias}, defaults), "mlp.c_fc", "mlp.c_proj", bias), "true");
+}
+
+// Its norms multiply by 1 + weight.
+Architecture nemotron() {
+  Architecture row = with_layer_norms(plain_mlp(gated_decoder("Nemotron", kByConfig, {{"mlp_bias", "false"}}),
+                                                "mlp.up_proj", "mlp.down_proj", "mlp_bias"),
+                                      "true");
+  for (NormRow& norm : row.norms) norm.offset = 1;
+  row.outer_norms.front().offset = 1;
   return row;
 }
 
 }  // namespace
 
 std::vector<Architecture> layer_norm_families() {
-  return {cohere("Cohere"), cohere("Cohere2"), olmo()};
+  return {cohere("Cohere"), cohere("Cohere2"), olmo(), stablelm(), phi(), starcoder2(), nemotron()};
 }
 
 }  // namespace spinor

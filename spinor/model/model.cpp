@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <list>
 #include <map>
 #include <optional>
 #include <utility>
@@ -29,6 +30,9 @@ struct ModelData {
   const Module *embedding = nullptr, *head = nullptr;
   std::optional<ModuleNames> names = {};  // of a known architecture
   Stream stream = {};
+  std::vector<ModelConfig> tower_configs = {};
+  std::vector<Stream> tower_streams = {};
+  std::list<CheckpointTensor> filters = {};  // those of the checkpoint as matrices (out, in)
   std::vector<ValueOutput> value_outputs = {};
 };
 
@@ -101,7 +105,8 @@ void index_modules(ModelData& data) {
 
 void find_ends(ModelData& data) {
   if (!data.architecture && !data.config.tie_word_embeddings) return;
-  if (data.architecture) data.embedding = data.by_name.at(data.architecture->embedding);
+  if (data.architecture)
+    data.embedding = &*std::ranges::find(std::as_const(data.modules), Role::embedding, &Module::role);
   data.head = data.by_name.at(data.architecture ? data.architecture->head : "lm_head");
   if (data.config.tie_word_embeddings) check_tied(data);
 }
@@ -125,6 +130,30 @@ void check_no_leftover(const ModelData& data) {
   }
 }
 
+// Their modules follow those of the language model.
+void add_towers(ModelData& data) {
+  for (const Architecture& tower : data.architecture->towers) {
+    data.tower_configs.push_back(read_tower_config(data.checkpoint.config(), tower, data.subject));
+    for (Module& module : modules_of(tower, data.tower_configs.back(), data.checkpoint))
+      data.modules.push_back(std::move(module));
+  }
+  for (Module& module : data.modules) {
+    if (module.kind != ModuleKind::linear || module.weight->info.shape.size() < 4) continue;
+    CheckpointTensor& filter = data.filters.emplace_back(*module.weight);
+    filter.info.row_dimensions = 1;
+    module.weight = &filter;
+  }
+}
+
+void find_tower_streams(ModelData& data) {
+  for (size_t i = 0; i < data.tower_configs.size(); ++i) {
+    const Architecture& tower = data.architecture->towers[i];
+    const ModuleNames names(tower, data.tower_configs[i], root_of(tower, data.checkpoint), data.by_name);
+    data.tower_streams.push_back(stream_of(names));
+    for (const Module* feed : feeds_of(names)) data.stream.writers.push_back(feed);
+  }
+}
+
 int64_t require(const std::optional<int64_t>& size, const char* key, const ModelData& data) {
   if (size) return *size;
   throw Error(data.subject, fmt::format("has no {}", key));
@@ -133,9 +162,9 @@ int64_t require(const std::optional<int64_t>& size, const char* key, const Model
 }  // namespace
 
 std::string_view name_of(Role role) {
-  static constexpr std::array<std::string_view, 17> kNames = {
-      "embedding",   "head",        "attn_q",     "attn_k",    "attn_v", "attn_qkv",
-      "attn_o",      "attn_latent", "mlp_in",     "mlp_out",   "router", "stream_norm",
+  static constexpr std::array<std::string_view, 19> kNames = {
+      "embedding",   "position",    "head",       "attn_q",    "attn_k", "attn_v",     "attn_qkv",
+      "attn_o",      "attn_latent", "mlp_in",     "mlp_out",   "router", "projection", "stream_norm",
       "output_norm", "qk_norm",     "inner_norm", "parameter", "unknown"};
   return kNames[static_cast<size_t>(role)];
 }
@@ -149,6 +178,11 @@ std::vector<const Module*> Stream::readers() const {
   std::vector<const Module*> all = raw_readers;
   for (const NormReads& reads : norm_reads) all.insert(all.end(), reads.linears.begin(), reads.linears.end());
   return all;
+}
+
+int64_t Stream::size() const {
+  const Module& first = *writers.front();
+  return first.kind == ModuleKind::embedding ? first.shape.in : first.shape.out;
 }
 
 Model::Model(std::shared_ptr<const ModelData> data) : data_(std::move(data)) {}
@@ -165,15 +199,17 @@ Model Model::describe(const Checkpoint& stored, ModelOptions options) {
   data->config = read_model_config(config, data->architecture, subject);
   data->modules = data->architecture ? modules_of(*data->architecture, data->config, checkpoint)
                                      : modules_by_name(checkpoint, data->name);
+  if (data->architecture) add_towers(*data);
   if (!data->architecture && data->config.tie_word_embeddings) add_tied_head(*data);
   index_modules(*data);
   find_ends(*data);
   if (data->architecture) {
     check_no_leftover(*data);
-    const ModuleNames& names = data->names.emplace(*data->architecture, data->config, data->by_name);
-    const Module& final_norm = *data->by_name.at(data->architecture->final_norm.name);
-    data->stream = stream_of(names, *data->embedding, final_norm, *data->head);
+    const ModuleNames& names =
+        data->names.emplace(*data->architecture, data->config, root_of(*data->architecture, checkpoint), data->by_name);
+    data->stream = stream_of(names);
     data->value_outputs = value_outputs_of(names);
+    find_tower_streams(*data);
   }
   return Model(data);
 }
@@ -243,6 +279,11 @@ Role Model::role(std::string_view tensor) const {
 
 const Stream& Model::stream() const {
   return data_->stream;
+}
+std::vector<const Stream*> Model::streams() const {
+  std::vector<const Stream*> all = {&data_->stream};
+  for (const Stream& stream : data_->tower_streams) all.push_back(&stream);
+  return all;
 }
 const std::vector<ValueOutput>& Model::value_outputs() const {
   return data_->value_outputs;

@@ -20,6 +20,7 @@ enum class ModuleKind { linear, embedding, norm, container, part, parameter };
 
 enum class Role {
   embedding,
+  position,  // a learned embedding of positions
   head,
   attn_q,
   attn_k,
@@ -30,6 +31,7 @@ enum class Role {
   mlp_in,
   mlp_out,      // weight (and, for linears, bias)
   router,       // chooses experts, or weighs them
+  projection,   // outside the layers: between streams
   stream_norm,  // scales the residual stream before its readers; folded away by a rotation
   output_norm,  // scales what a writer adds to the stream
   qk_norm,      // of queries and keys, inside the attention
@@ -68,16 +70,18 @@ struct NormReads {
   std::vector<const Module*> linears;
 };
 
-// Who touches the residual stream, and the values between which a rotation of heads can hide.
+// Who touches a residual stream.
 struct Stream {
-  std::vector<NormReads> norm_reads;        // layer by layer, the final norm with the head last
+  std::vector<NormReads> norm_reads;        // layer by layer, the final norm last
   std::vector<const Module*> raw_readers;   // without a norm
   std::vector<const Module*> writers;       // embeddings, then linears
   std::vector<const Module*> output_norms;  // between a writer and the stream
   bool centred = false;                     // LayerNorms read it: a rotation must keep the mean
 
   std::vector<const Module*> readers() const;  // all of them
+  int64_t size() const;                        // of its vectors
 };
+// Linears between which a rotation of the values' heads can hide.
 struct ValueOutput {
   const Module *value = nullptr, *output = nullptr;
   int64_t head_dim = 0;
@@ -97,8 +101,8 @@ struct QuantizedSource;
 class Model {
  public:
   // Checks config.json (missing or contradictory keys by name), every tensor's presence and shape; quantized weights
-  // are read as read_quantized() says, and that no tensor is left over but rotary_emb.inv_freq, a buffer that old
-  // checkpoints have and nobody reads: it has no module and role unknown. A tied head that is in the files too must
+  // are read as read_quantized() says, and that no tensor is left over but the row's buffers, which old checkpoints
+  // have and nobody reads: they have no module and role unknown. A tied head that is in the files too must
   // equal the embedding. An unknown or refused architecture is an Error with the reason. Reads no weights, except the
   // two of such a head.
   static Model describe(const Checkpoint& checkpoint, ModelOptions options = {});
@@ -130,6 +134,7 @@ class Model {
   Role role(std::string_view tensor) const;  // its owner's, else unknown
   // Empty for an unknown architecture.
   const Stream& stream() const;
+  std::vector<const Stream*> streams() const;             // that one, then those of the architecture's towers
   const std::vector<ValueOutput>& value_outputs() const;  // of each layer that has them
   std::string layer_prefix(int64_t layer) const;          // "model.layers.3."; of a known architecture
   // Why the row says that a rotation ("R1") is impossible; empty: it does not.

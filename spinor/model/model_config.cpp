@@ -55,16 +55,37 @@ void add_defaults(ModelConfig& config, const Architecture& row) {
   }
 }
 
+const Json& section_of(const Json& json, const std::string& section, const std::string& subject) {
+  const Json& found = json.at(section);
+  if (!found.is_object()) ConfigKeys{json, subject}.fail(section.c_str(), "an object");
+  return found;
+}
+
+// The keys of the row's section go before those of the file; who ties the embeddings is the whole model.
+Json keys_of(const Json& json, const Architecture& row, const std::string& subject) {
+  if (row.section.empty() || !json.contains(row.section)) return json;
+  Json keys = json;
+  for (const auto& [key, value] : section_of(json, row.section, subject).items())
+    if (key != "tie_word_embeddings" || !json.contains(key)) keys[key] = value;
+  return keys;
+}
+
+std::optional<int64_t> number_of_layers(const ModelConfig& config, const Architecture* row) {
+  if (!row || row->num_layers == "num_hidden_layers")
+    return ConfigKeys{config.keys, config.subject}.size("num_hidden_layers");
+  return size_of(row->num_layers, config);
+}
+
 }  // namespace
 
 ModelConfig read_model_config(const Json& json, const Architecture* row, const std::string& subject) {
   ModelConfig config;
   config.subject = subject;
-  config.keys = json;
+  config.keys = row ? keys_of(json, *row, subject) : json;
   if (row) add_defaults(config, *row);
   const ConfigKeys keys{config.keys, subject};
   config.hidden_size = keys.size("hidden_size");
-  config.num_layers = keys.size("num_hidden_layers");
+  config.num_layers = number_of_layers(config, row);
   config.num_heads = keys.size("num_attention_heads");
   config.num_key_value_heads = keys.size("num_key_value_heads");
   config.head_dim = keys.size("head_dim");
@@ -76,6 +97,18 @@ ModelConfig read_model_config(const Json& json, const Architecture* row, const s
   set_heads(config, subject);
   if (config.num_key_value_heads) config.keys["num_key_value_heads"] = *config.num_key_value_heads;
   if (config.head_dim) config.keys["head_dim"] = *config.head_dim;
+  return config;
+}
+
+ModelConfig read_tower_config(const Json& json, const Architecture& tower, const std::string& subject) {
+  ModelConfig config;
+  config.subject = subject;
+  if (!json.contains(tower.section))
+    throw Error(subject, fmt::format("has no {}", tower.section), "the tensors' shapes cannot be checked without it");
+  config.keys = section_of(json, tower.section, subject);
+  add_defaults(config, tower);
+  config.num_layers = size_of(tower.num_layers, config);
+  config.activation = ConfigKeys{config.keys, subject}.text("hidden_act", config.activation);
   return config;
 }
 

@@ -17,13 +17,16 @@ struct ModelConfig {
   bool tie_word_embeddings = false;
   std::string activation = "silu";  // hidden_act
   std::string subject;              // of errors: the path of config.json
-  Json keys = Json::object();       // of the file, with the row's defaults
+  Json keys = Json::object();       // of the file and the row's section of it, with the row's defaults
 };
 
 // Reads the keys; what is absent or null is the row's default. With a row every size is set in the result, without one
 // those that the file has. Errors, with `subject` (the path of config.json): a key of the wrong type or out of range (1
 // to 2^31 - 1), a missing one, sizes that contradict each other.
 ModelConfig read_model_config(const Json& config, const Architecture* row, const std::string& subject);
+
+// The keys of the tower's section. Of the sizes only num_layers is set. Error if there is no such section.
+ModelConfig read_tower_config(const Json& config, const Architecture& tower, const std::string& subject);
 
 // config.json "architectures"[0]; empty if there is none.
 std::string read_architecture_name(const Json& config, const std::string& subject);

@@ -7,9 +7,16 @@
 #include <utility>
 
 #include "spinor/model/checked_tensors.h"
+#include "spinor/model/roles.h"
 
 namespace spinor {
 namespace {
+
+constexpr EnumName<Layout> kLayouts[] = {{Layout::matrix, "matrix"},
+                                         {Layout::transposed, "transposed"},
+                                         {Layout::experts, "experts"},
+                                         {Layout::experts_transposed, "experts_transposed"},
+                                         {Layout::filter, "filter"}};
 
 bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -23,39 +30,9 @@ std::string first_component(const std::string& name) {
   return name.substr(0, name.find('.'));
 }
 
-Role role_of(const Architecture& row, const LinearRow& linear) {
-  const AttentionRow& a = row.attention;
-  const std::string& name = linear.name;
-  if (linear.router) return Role::router;
-  if (name == a.query && name == a.key) return Role::attn_qkv;
-  if (name == a.query) return Role::attn_q;
-  if (name == a.key) return Role::attn_k;
-  if (name == a.value) return Role::attn_v;
-  if (name == a.output) return Role::attn_o;
-  if (contains(row.mlp_in, name)) return Role::mlp_in;
-  if (contains(row.mlp_out, name)) return Role::mlp_out;
-  return contains(row.writes, name) ? Role::attn_o : Role::attn_latent;
+std::string numbered(std::string name, int64_t number) {
+  return name.replace(name.find("{E}"), 3, std::to_string(number));
 }
-
-Role role_of(const Architecture& row, const NormRow& norm) {
-  if (!norm.reads.empty()) return Role::stream_norm;
-  if (contains(row.scaled_outputs, norm.name)) return Role::output_norm;
-  const bool heads = norm.name == row.attention.query_norm || norm.name == row.attention.key_norm;
-  return heads ? Role::qk_norm : Role::inner_norm;
-}
-
-// The class transformers makes for hidden_act, and its parents.
-std::vector<std::string> activation_classes(const std::string& activation) {
-  static constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
-      {"silu", "SiLUActivation"},        {"swish", "SiLU"},
-      {"gelu", "GELUActivation"},        {"gelu_new", "NewGELUActivation"},
-      {"gelu_pytorch_tanh", "GELUTanh"}, {"relu", "ReLU"}};
-  for (const auto& [name, type] : kClasses)
-    if (name == activation) return {std::string(type), "Module"};
-  return {"Module"};
-}
-
-const std::vector<std::string> kEnds = {"vocab_size", "hidden_size"};  // the shape of embedding and head
 
 // Walks a row in the order of named_modules().
 class Walk {
@@ -65,18 +42,23 @@ class Walk {
         config_(config),
         checkpoint_(checkpoint),
         tensors_(row, config, checkpoint),
-        experts_(number_of_experts(row, config)) {}
+        experts_(number_of_experts(row, config)),
+        root_(root_of(row, checkpoint)) {}
 
   std::vector<Module> run() {
-    const std::string base = row_.classes + "PreTrainedModel", model = parent(row_.layers);
-    container("", {row_.names.front(), base, "PreTrainedModel", "Module"});
+    const std::string base = row_.classes + "PreTrainedModel", model = parent(root_);
+    if (!row_.names.empty()) container("", {row_.names.front(), base, "PreTrainedModel", "Module"});
+    hang(model, -1);
     container(model, {row_.classes + "Model", base, "PreTrainedModel", "Module"});
-    embedding();
-    container(row_.layers, {"ModuleList", "Module"});
+    for (const EmbeddingRow& row : row_.embeddings) embedding(row);
+    outer_linears();
+    container(root_ + row_.layers, {"ModuleList", "Module"});
     for (int64_t i = 0; i < *config_.num_layers; ++i) layer(static_cast<int>(i));
-    norm(row_.final_norm.name, row_.final_norm, -1);
-    container(model + ".rotary_emb", {row_.classes + "RotaryEmbedding", "Module"});
-    head();
+    for (const NormRow& row : row_.outer_norms)
+      if (is_so(row.when, config_, true))
+        for (const std::string& name : counted(row.name, experts_)) norm(root_ + name, row, -1);
+    container(root_ + "rotary_emb", {row_.classes + "RotaryEmbedding", "Module"});
+    if (!row_.head.empty()) head();
     return std::move(modules_);
   }
 
@@ -86,30 +68,42 @@ class Walk {
     modules_.push_back({.name = std::move(name), .classes = std::move(classes), .layer = layer});
   }
 
-  void embedding() {
-    embedding_ = tensors_.shaped(row_.embedding + ".weight", kEnds);
-    modules_.push_back({.name = row_.embedding,
+  void embedding(const EmbeddingRow& row) {
+    const std::string name = root_ + row.name;
+    const bool tokens = !row_.head.empty() && embedding_ == nullptr;  // the first one
+    const CheckpointTensor* weight = tensors_.shaped(name + ".weight", {row.rows, row.columns});
+    modules_.push_back({.name = name,
                         .classes = {"Embedding", "Module"},
                         .kind = ModuleKind::embedding,
-                        .role = Role::embedding,
-                        .weight = embedding_,
-                        .shape = {.out = embedding_->info.rows(), .in = embedding_->info.cols()}});
+                        .role = tokens ? Role::embedding : Role::position,
+                        .weight = weight,
+                        .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
+    if (tokens) embedding_ = weight;
+  }
+
+  void outer_linears() {
+    for (const LinearRow& row : row_.outer_linears)
+      if (is_so(row.when, config_, true))
+        for (const std::string& name : counted(row.name, experts_)) linear(root_ + name, row, -1, Role::projection);
   }
 
   void head() {
+    const EmbeddingRow& tokens = row_.embeddings.front();
     const std::string name = row_.head + ".weight";
     const bool own = !config_.tie_word_embeddings || checkpoint_.find(name);
-    const CheckpointTensor* weight = own ? tensors_.shaped(name, kEnds) : embedding_;
+    const CheckpointTensor* weight = own ? tensors_.shaped(name, {tokens.rows, tokens.columns}) : embedding_;
+    const bool bias = is_so(row_.head_bias, config_, false);
     modules_.push_back({.name = row_.head,
                         .classes = {"Linear", "Module"},
                         .kind = ModuleKind::linear,
                         .role = Role::head,
                         .weight = weight,
+                        .bias = bias ? tensors_.shaped(row_.head + ".bias", {tokens.rows}) : nullptr,
                         .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
   }
 
   void layer(int index) {
-    const std::string prefix = fmt::format("{}.{}.", row_.layers, index);
+    const std::string prefix = fmt::format("{}{}.{}.", root_, row_.layers, index);
     container(prefix.substr(0, prefix.size() - 1),
               {row_.classes + "DecoderLayer", "GradientCheckpointingLayer", "Module"}, index);
     for (const std::string& block : blocks()) this->block(block, prefix, index);
@@ -149,9 +143,11 @@ class Walk {
     }
     for (int64_t expert = 0; expert < experts_; ++expert)
       for (const LinearRow* row : of_experts)
-        linear(with_expert(prefix + row->name, expert), *row, index, role_of(row_, *row));
+        linear(prefix + numbered(row->name, expert), *row, index, role_of(row_, *row));
     for (const ParameterRow& row : row_.parameters)
-      if (has(row)) parameter(prefix + row.name, row, index);
+      if (has(row))
+        for (const std::string& parameter_name : counted(row.name, row.count.empty() ? 0 : size_of(row.count, config_)))
+          parameter(prefix + parameter_name, row, index);
     for (const NormRow& row : row_.norms)
       if (row.name.find('.') != std::string::npos && has(row)) norm(prefix + row.name, row, index);
     if (known != row_.blocks.end() && known->activation)
@@ -174,22 +170,25 @@ class Walk {
     const bool has_bias = is_so(row.bias, config_, false, index);
     std::vector<std::string> bias_shape = {row.out};
     if (stacked) bias_shape.insert(bias_shape.begin(), row_.experts);
-    Module module{.name = name,
-                  .classes = {"Linear", "Module"},
-                  .kind = ModuleKind::linear,
-                  .role = role,
-                  .layer = index,
-                  .weight = tensors_.weight(bare ? name : name + ".weight", row),
-                  .shape = {.out = size_of(row.out, config_),
-                            .in = size_of(row.in, config_),
-                            .count = stacked ? experts_ : 1,
-                            .transposed = row.layout == Layout::experts_transposed}};
+    Module module{
+        .name = name,
+        .classes = {"Linear", "Module"},
+        .kind = ModuleKind::linear,
+        .role = role,
+        .layer = index,
+        .weight = tensors_.weight(bare ? name : name + ".weight", row),
+        .shape = {.out = size_of(row.out, config_),
+                  .in = size_of(row.in, config_),
+                  .count = stacked ? experts_ : 1,
+                  .transposed = row.layout == Layout::transposed || row.layout == Layout::experts_transposed}};
     if (has_bias) module.bias = tensors_.shaped(bare ? name + "_bias" : name + ".bias", bias_shape);
     if (row.router) module.classes = {"Router", "Module"};
     if (stacked) module.classes = {"Experts", "Module"};
+    if (row.layout == Layout::transposed) module.classes = {"Conv1D", "Module"};
+    if (row.layout == Layout::filter) module.classes = {"Conv3d", "Module"};
     modules_.push_back(module);
     for (const PartRow& part : row_.parts)
-      if (part.linear == row.name) this->part(module, part);
+      if (part.linear == row.name && is_so(part.when, config_, true)) this->part(module, part);
   }
 
   // Only values are parts, and nowhere do they come first.
@@ -217,12 +216,15 @@ class Walk {
 
   void norm(const std::string& name, const NormRow& row, int index) {
     hang(name, index);
+    const bool weightless = is_so(row.weightless, config_, false, index);
+    const bool biased = !weightless && is_so(row.bias, config_, false, index);
     modules_.push_back({.name = name,
                         .classes = {row.layer_norm ? "LayerNorm" : row_.classes + "RMSNorm", "Module"},
                         .kind = ModuleKind::norm,
                         .role = role_of(row_, row),
                         .layer = index,
-                        .weight = row.weightless ? nullptr : tensors_.shaped(name + ".weight", {row.size}),
+                        .weight = weightless ? nullptr : tensors_.shaped(name + ".weight", {row.size}),
+                        .bias = biased ? tensors_.shaped(name + ".bias", {row.size}) : nullptr,
                         .offset = row.offset,
                         .layer_norm = row.layer_norm});
   }
@@ -232,6 +234,7 @@ class Walk {
   const Checkpoint& checkpoint_;
   CheckedTensors tensors_;
   int64_t experts_;
+  std::string root_;
   const CheckpointTensor* embedding_ = nullptr;
   std::set<std::string> containers_;
   std::vector<Module> modules_;
@@ -239,13 +242,31 @@ class Walk {
 
 }  // namespace
 
-int64_t number_of_experts(const Architecture& row, const ModelConfig& config) {
-  return row.experts.empty() || evaluate(row.experts, names_of(config)).is_null() ? 0 : size_of(row.experts, config);
+std::span<const EnumName<Layout>> enum_names(Layout) {
+  return kLayouts;
 }
 
-std::string with_expert(std::string name, int64_t expert) {
-  name.replace(name.find("{E}"), 3, std::to_string(expert));
-  return name;
+int64_t number_of_experts(const Architecture& row, const ModelConfig& config) {
+  if (row.experts.empty()) return 0;
+  const Json number = evaluate(row.experts, names_of(config));
+  if (number.is_array()) return std::ssize(number);
+  return number.is_null() ? 0 : size_of(row.experts, config);
+}
+
+std::vector<std::string> counted(const std::string& name, int64_t count) {
+  if (name.find("{E}") == std::string::npos) return {name};
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < count; ++i) names.push_back(numbered(name, i));
+  return names;
+}
+
+std::string root_of(const Architecture& row, const Checkpoint& checkpoint) {
+  for (const std::string& root : row.roots) {
+    const std::string first = root + row.layers + ".0.";
+    const auto here = [&](const CheckpointTensor& tensor) { return tensor.info.name.starts_with(first); };
+    if (std::ranges::any_of(checkpoint.tensors(), here)) return root;
+  }
+  return row.roots.front();
 }
 
 std::vector<Module> modules_of(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint) {

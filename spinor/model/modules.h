@@ -10,8 +10,8 @@
 
 namespace spinor {
 
-// In the order of torch's named_modules(), and for the blocks that the row names with its classes. Error naming the
-// tensor for one that is missing or has another shape than config.json says.
+// Without its towers. In the order of torch's named_modules(), and for the blocks that the row names with its classes.
+// Error naming the tensor for one that is missing or has another shape than config.json says.
 std::vector<Module> modules_of(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint);
 
 // See ModelOptions::accept_unknown. Tensors that are no 1-D or 2-D weight, and biases without one, have no module.
@@ -21,6 +21,8 @@ const Module* find_token_embedding(const std::vector<Module>& modules);
 
 // 0 if the row has none.
 int64_t number_of_experts(const Architecture& row, const ModelConfig& config);
-std::string with_expert(std::string name, int64_t expert);  // {E} replaced
+// The name for each number of {E} in it; without {E} the name itself.
+std::vector<std::string> counted(const std::string& name, int64_t count);
+std::string root_of(const Architecture& row, const Checkpoint& checkpoint);  // see Architecture::roots
 
 }  // namespace spinor

@@ -8,48 +8,91 @@
 
 namespace spinor {
 
-ModuleNames::ModuleNames(const Architecture& row, const ModelConfig& config, const Index& by_name)
-    : row_(&row), config_(&config), by_name_(&by_name), experts_(number_of_experts(row, config)) {}
+namespace {
+
+void append(std::vector<const Module*>& all, const std::vector<const Module*>& more) {
+  all.insert(all.end(), more.begin(), more.end());
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+void add_reads(Stream& stream, const Module* norm, std::vector<const Module*> linears) {
+  stream.centred |= norm->layer_norm;
+  stream.norm_reads.push_back({norm, std::move(linears)});
+}
+
+// Those outside the layers, the final norm among them.
+void add_outer_reads(Stream& stream, const ModuleNames& names) {
+  for (const NormRow& norm : names.row().outer_norms) {
+    if (!is_so(norm.when, names.config(), true)) continue;
+    const std::vector<const Module*> norms = names.outer(norm.name);
+    for (size_t i = 0; i < norms.size(); ++i) {
+      std::vector<const Module*> linears;
+      for (const std::string& read : norm.reads) {
+        const std::vector<const Module*> found = names.outer(read);
+        if (found.size() == norms.size()) linears.push_back(found[i]);  // each norm has a reader of its own
+      }
+      if (!norm.reads.empty()) add_reads(stream, norms[i], std::move(linears));
+    }
+  }
+}
+
+}  // namespace
+
+ModuleNames::ModuleNames(const Architecture& row, const ModelConfig& config, std::string root, const Index& by_name)
+    : row_(&row),
+      config_(&config),
+      root_(std::move(root)),
+      by_name_(&by_name),
+      experts_(number_of_experts(row, config)) {}
+
+std::vector<const Module*> ModuleNames::below(const std::string& prefix, const std::string& name) const {
+  std::vector<const Module*> found;
+  for (const std::string& full : counted(name, experts_))
+    if (const auto module = by_name_->find(prefix + full); module != by_name_->end()) found.push_back(module->second);
+  return found;
+}
 
 std::vector<const Module*> ModuleNames::in_layer(int64_t layer, const std::vector<std::string>& names) const {
   std::vector<const Module*> found;
-  const auto add = [&](const std::string& name) {
-    if (const auto module = by_name_->find(name); module != by_name_->end()) found.push_back(module->second);
-  };
-  for (const std::string& name : names) {
-    const std::string full = layer_prefix(layer) + name;
-    if (full.find("{E}") == std::string::npos)
-      add(full);
-    else
-      for (int64_t expert = 0; expert < experts_; ++expert) add(with_expert(full, expert));
-  }
+  for (const std::string& name : names) append(found, below(layer_prefix(layer), name));
   return found;
 }
 
 std::string ModuleNames::layer_prefix(int64_t layer) const {
-  return fmt::format("{}.{}.", row_->layers, layer);
+  return fmt::format("{}{}.{}.", root_, row_->layers, layer);
 }
 
-Stream stream_of(const ModuleNames& names, const Module& embedding, const Module& final_norm, const Module& head) {
+std::vector<const Module*> ModuleNames::outer(const std::string& name) const {
+  return below(name == row_->head ? "" : root_, name);
+}
+
+Stream stream_of(const ModuleNames& names) {
   const Architecture& row = names.row();
   Stream stream;
-  stream.writers = {&embedding};
-  const auto append = [](std::vector<const Module*>& all, const std::vector<const Module*>& more) {
-    all.insert(all.end(), more.begin(), more.end());
-  };
+  for (const EmbeddingRow& embedding : row.embeddings)
+    if (is_so(embedding.writes, names.config(), true)) append(stream.writers, names.outer(embedding.name));
+  for (const LinearRow& linear : row.outer_linears)
+    if (contains(row.writes, linear.name)) append(stream.writers, names.outer(linear.name));
   for (int64_t layer = 0; layer < *names.config().num_layers; ++layer) {
     append(stream.writers, names.in_layer(layer, row.writes));
     append(stream.output_norms, names.in_layer(layer, row.scaled_outputs));
     append(stream.raw_readers, names.in_layer(layer, row.raw_reads));
     for (const NormRow& norm : row.norms)
-      if (!norm.reads.empty())
+      if (!norm.reads.empty() && is_so(norm.when, names.config(), true, layer))
         for (const Module* module : names.in_layer(layer, {norm.name}))
-          stream.norm_reads.push_back({module, names.in_layer(layer, norm.reads)});
+          add_reads(stream, module, names.in_layer(layer, norm.reads));
   }
-  stream.norm_reads.push_back({&final_norm, {&head}});
-  stream.centred =
-      std::ranges::any_of(stream.norm_reads, [](const NormReads& reads) { return reads.norm->layer_norm; });
+  add_outer_reads(stream, names);
   return stream;
+}
+
+std::vector<const Module*> feeds_of(const ModuleNames& names) {
+  std::vector<const Module*> found;
+  for (const std::string& name : names.row().feeds) append(found, names.outer(name));
+  return found;
 }
 
 std::vector<ValueOutput> value_outputs_of(const ModuleNames& names) {

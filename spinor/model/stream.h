@@ -14,22 +14,28 @@ namespace spinor {
 class ModuleNames {
  public:
   using Index = std::map<std::string, const Module*, std::less<>>;
-  ModuleNames(const Architecture& row, const ModelConfig& config, const Index& by_name);
+  ModuleNames(const Architecture& row, const ModelConfig& config, std::string root, const Index& by_name);
 
   const Architecture& row() const { return *row_; }
   const ModelConfig& config() const { return *config_; }
   // Those of the names that the layer has, {E} being each expert.
   std::vector<const Module*> in_layer(int64_t layer, const std::vector<std::string>& names) const;
   std::string layer_prefix(int64_t layer) const;  // "model.layers.3."
+  // Those outside the layers, the head among them: one, or one for each number of {E}.
+  std::vector<const Module*> outer(const std::string& name) const;
 
  private:
+  std::vector<const Module*> below(const std::string& prefix, const std::string& name) const;
+
   const Architecture* row_;
   const ModelConfig* config_;
+  std::string root_;
   const Index* by_name_;
   int64_t experts_ = 0;
 };
 
-Stream stream_of(const ModuleNames& names, const Module& embedding, const Module& final_norm, const Module& head);
+Stream stream_of(const ModuleNames& names);                     // without what towers feed to it
+std::vector<const Module*> feeds_of(const ModuleNames& names);  // of a tower
 std::vector<ValueOutput> value_outputs_of(const ModuleNames& names);
 
 }  // namespace spinor

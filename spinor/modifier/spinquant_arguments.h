@@ -33,6 +33,7 @@ struct SpinQuantArguments {
   // Replaces rotations, transform_type, randomize, precision, transform_block_size and mappings; never the norms.
   std::optional<TransformConfig> transform_config = {};
   std::optional<uint64_t> seed = {};  // of every group; null: the peer's
+  bool vision = false;                // R1 for the residual stream of the vision tower, too
   bool center_embeddings = false;     // as llm-compressor does, always: changes the function of an RMSNorm model
   std::optional<Compat> compat = {};
 
@@ -48,6 +49,7 @@ struct SpinQuantArguments {
     v("norm_mappings", norm_mappings);
     v("transform_config", transform_config);
     v("seed", seed);
+    v("vision", vision);
     v("center_embeddings", center_embeddings);
     v("compat", compat);
   }

@@ -27,6 +27,7 @@ SpinQuantOptions options_of(const SpinQuantArguments& arguments) {
   options.transform_block_size = arguments.transform_block_size;
   options.mappings = arguments.mappings;
   options.seed = arguments.seed;
+  options.vision = arguments.vision;
   options.llm_compressor_compat = arguments.compat == Compat::llm_compressor;
   return options;
 }
@@ -36,17 +37,23 @@ bool has_edit(const TensorPlan& tensor) {
   return std::ranges::any_of(tensor.edits, [](const Edit& edit) { return std::holds_alternative<E>(edit); });
 }
 
+bool rotates(const TransformConfig& config, const Stream& stream, const Model& model) {
+  return std::ranges::any_of(config.config_groups,
+                             [&](const auto& group) { return spinor::rotates(group.second, model, stream); });
+}
+
 // By the tensor of a linear, the norm it reads through; only norms that are folded.
 std::map<std::string, std::string> readers_of_folded_norms(const Model& model, const RewritePlan& plan) {
   std::set<std::string> folded;
   for (const TensorPlan& tensor : plan.tensors())
     if (has_edit<Fill>(tensor)) folded.insert(tensor.name);
   std::map<std::string, std::string> norm_of;
-  for (const NormReads& reads : model.stream().norm_reads) {
-    const std::string norm = reads.norm->name + ".weight";
-    if (!folded.contains(norm)) continue;
-    for (const Module* linear : reads.linears) norm_of[weight_name(*linear)] = norm;
-  }
+  for (const Stream* stream : model.streams())
+    for (const NormReads& reads : stream->norm_reads) {
+      const std::string norm = reads.norm->name + ".weight";
+      if (!folded.contains(norm)) continue;
+      for (const Module* linear : reads.linears) norm_of[weight_name(*linear)] = norm;
+    }
   return norm_of;
 }
 
@@ -101,7 +108,8 @@ SpinQuantModifier::SpinQuantModifier(SpinQuantArguments arguments, const Place& 
 
 Json SpinQuantModifier::arguments() const {
   Json json = write_fields(arguments_);
-  if (!arguments_.center_embeddings) json.erase("center_embeddings");  // llm-compressor does not know the key
+  if (!arguments_.center_embeddings) json.erase("center_embeddings");  // llm-compressor does not know these keys
+  if (!arguments_.vision) json.erase("vision");
   return json;
 }
 
@@ -138,6 +146,8 @@ void SpinQuantModifier::rewrite(State& state, RewritePlan& plan) {
   if (centers())
     center_embeddings(model, plan, arguments_.mappings ? arguments_.mappings->embedding : model.embedding()->name);
   if (folds) fold_norms(model, plan, norms.value_or(std::vector<NormMapping>()));
+  for (const Stream* stream : model.streams())
+    if (stream != &model.stream() && rotates(config, *stream, model)) fold_norms(plan, *stream);
   apply(config, model, plan);
   if (model.architecture() != nullptr) check_folds(model, plan);
   // Of a known architecture the table knows better than a mapping who reads and writes the residual stream.

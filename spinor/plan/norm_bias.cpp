@@ -44,11 +44,13 @@ void for_rows(const Checkpoint& checkpoint, const CheckpointTensor& weight, cons
   }
 }
 
+// Repeated up to `in` elements, as FoldNorm does.
 std::vector<double> norm_vector(const Checkpoint& checkpoint, const std::string& name, const TensorPlan& reader,
                                 int64_t in) {
   const CheckpointTensor& norm = checkpoint.at(name);
   const int64_t n = norm.info.elements();
-  if (n != in) throw Error(reader.name, fmt::format("has {} columns, but {} has {} elements", in, name, n));
+  if (n < 1 || in % n != 0)
+    throw Error(reader.name, fmt::format("has {} columns, but {} has {} elements", in, name, n));
   if (!info(norm.info.dtype).editable)
     throw Error(name, fmt::format("cannot be folded: its dtype is {}", info(norm.info.dtype).name));
   std::vector<double> x(static_cast<size_t>(n));
@@ -56,6 +58,7 @@ std::vector<double> norm_vector(const Checkpoint& checkpoint, const std::string&
   load(norm.info.dtype, bytes.data(), x.data(), n);
   if (!std::ranges::all_of(x, [](double v) { return std::isfinite(v); }))
     throw Error(name, "contains NaN or infinity", "the checkpoint is damaged");
+  for (int64_t i = n; i < in; ++i) x.push_back(x[static_cast<size_t>(i % n)]);
   return x;
 }
 

@@ -83,7 +83,7 @@ Layer LayerFactory::layer(int64_t index) const {
 }
 
 Norm LayerFactory::final_norm() const {
-  return norm(weights_.plan().model().architecture()->final_norm.name);
+  return norm(weights_.plan().model().stream().norm_reads.back().norm->name);
 }
 
 Linear LayerFactory::head(const at::Tensor& tied) const {

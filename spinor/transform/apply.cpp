@@ -36,12 +36,9 @@ bool has_weight_location(const TransformScheme& scheme) {
 }
 
 bool rotates_centred_stream(const TransformScheme& scheme, const Model& model) {
-  if (!model.stream().centred) return false;
-  return std::ranges::any_of(scheme.apply, [&](const TransformArgs& args) {
-    return args.location == weight_output &&
-           std::ranges::any_of(match_modules(model, args.targets, args.ignore),
-                               [&](const Module* module) { return module == model.embedding(); });
-  });
+  const auto streams = model.streams();
+  return std::ranges::any_of(streams,
+                             [&](const Stream* stream) { return stream->centred && rotates(scheme, model, *stream); });
 }
 
 // An online transform may run in any floating type; a weight is edited in float32 or float64.
@@ -161,6 +158,15 @@ void apply(const TransformArgs& args, Group& group, const Model& model, RewriteP
 }
 
 }  // namespace
+
+bool rotates(const TransformScheme& scheme, const Model& model, const Stream& stream) {
+  if (stream.writers.empty()) return false;  // of an unknown architecture
+  return std::ranges::any_of(scheme.apply, [&](const TransformArgs& args) {
+    return args.location == weight_output &&
+           std::ranges::any_of(match_modules(model, args.targets, args.ignore),
+                               [&](const Module* module) { return module == stream.writers.front(); });
+  });
+}
 
 void apply(const TransformConfig& config, const Model& model, RewritePlan& plan) {
   // Groups get the names they have among all that were applied: those are the names of their tensors.

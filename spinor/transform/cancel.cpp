@@ -35,7 +35,8 @@ class CancelCheck {
   }
 
   void run(CancelOptions options) {
-    check_stream(options);
+    for (const StreamPlaces& places : places_.streams) products_.push_back(leaving(*places.first));
+    for (const StreamPlaces& places : places_.streams) check_stream(places, options);
     run_pairs();
     for (const auto& [output, pair] : places_.value_of) check_values(pair);
   }
@@ -44,43 +45,61 @@ class CancelCheck {
   const RewritePlan& plan_;
   NetProducts net_;
   Places places_;
-  Product stream_;
+  std::vector<Product> products_;  // what transforms each stream
+
+  // Null: the module does not write, or read, a stream.
+  const StreamPlaces* written_by(const Module& module) const {
+    const auto found =
+        std::ranges::find_if(places_.streams, [&](const auto& s) { return s.writers.contains(&module); });
+    return found == places_.streams.end() ? nullptr : &*found;
+  }
+  const StreamPlaces* read_by(const Module& module) const {
+    const auto found =
+        std::ranges::find_if(places_.streams, [&](const auto& s) { return s.readers.contains(&module); });
+    return found == places_.streams.end() ? nullptr : &*found;
+  }
+  const Product& product_of(const StreamPlaces& places) const {
+    return products_[static_cast<size_t>(&places - places_.streams.data())];
+  }
+  Product leaving(const Module& writer) const {
+    if (writer.kind != ModuleKind::embedding) return net_.outgoing(writer);
+    return then(net_.columns_of_weight(writer), net_.online(writer, "output"));
+  }
 
   void check_module(const Module& module) const {
     using enum ModuleKind;
     if (module.kind == linear) check_linear(module);
     if (module.kind == part) check_outputs(module);
-    if (module.kind == embedding && places_.writers.contains(&module))
-      check_embedding(module);
+    if (module.kind == embedding && written_by(module))
+      check_embedding(module, *written_by(module));
     else if (module.kind == embedding)
       check_other_embedding(module);
   }
 
-  void check_stream(CancelOptions options) {
-    const Module& embedding = *places_.embedding;
-    stream_ = then(net_.columns_of_weight(embedding), net_.online(embedding, "output"));
-    if (!places_.no_r1.empty() && !is_identity(stream_, cols(embedding)))
-      throw Error(weight_name(embedding), "the residual stream cannot be rotated: " + places_.no_r1);
-    const Row x = probe(cols(embedding)), ones(x.size(), 1.0);
-    if (places_.centred && !agree(ones, ones * stream_))
-      throw Error(weight_name(embedding),
+  void check_stream(const StreamPlaces& places, CancelOptions options) const {
+    const Module& first = *places.first;
+    const Product& stream = product_of(places);
+    if (!places.no_r1.empty() && !is_identity(stream, places.size))
+      throw Error(weight_name(first), "the residual stream cannot be rotated: " + places.no_r1);
+    const Row x = probe(places.size), ones(x.size(), 1.0);
+    if (places.centred && !agree(ones, ones * stream))
+      throw Error(weight_name(first),
                   "the transform of the residual stream does not keep the mean, which LayerNorms subtract",
                   "use hadamard, random-hadamard or random-orthogonal, which do for such a model");
-    if (options.any_stream_matrix || agree({squared_length(x)}, {squared_length(x * stream_)})) return;
-    throw Error(weight_name(embedding),
+    if (options.any_stream_matrix || agree({squared_length(x)}, {squared_length(x * stream)})) return;
+    throw Error(weight_name(first),
                 "the transform of the residual stream is not orthogonal, and an RMS norm does not commute with it",
                 "use hadamard, random-hadamard or random-orthogonal");
   }
 
-  void check_embedding(const Module& embedding) const {
+  void check_embedding(const Module& embedding, const StreamPlaces& places) const {
     if (!net_.rows_of_weight(embedding).empty() || !net_.online(embedding, "input").empty())
       throw Error(weight_name(embedding),
                   "a transform on the side of the vocabulary exchanges tokens, and nothing undoes it",
                   "use weight_output");
-    const Product columns = then(net_.columns_of_weight(embedding), net_.online(embedding, "output"));
-    if (!agree(probe(cols(embedding)) * stream_, probe(cols(embedding)) * columns))
+    if (!agree(probe(cols(embedding)) * product_of(places), probe(cols(embedding)) * leaving(embedding)))
       throw Error(weight_name(embedding), "is not transformed as the residual stream that it is added to",
-                  fmt::format("transform it at weight_output as {}", places_.embedding->name));
+                  fmt::format("transform it at weight_output as {}", places.first->name));
   }
 
   void check_other_embedding(const Module& embedding) const {
@@ -92,9 +111,9 @@ class CancelCheck {
   }
 
   void check_linear(const Module& linear) const {
-    const bool reads = places_.readers.contains(&linear), writes = places_.writers.contains(&linear);
-    if (reads) check_reader(linear);
-    if (writes) check_writer(linear);
+    const StreamPlaces *reads = read_by(linear), *writes = written_by(linear);
+    if (reads) check_reader(linear, *reads);
+    if (writes) check_writer(linear, *writes);
     if (!reads && !places_.value_of.contains(&linear) && !is_identity(net_.incoming(linear), cols(linear)))
       throw Error(weight_name(linear), "its input side is transformed, and nothing undoes it",
                   "pair weight_input with the opposite of it, online at input, in one group");
@@ -117,21 +136,22 @@ class CancelCheck {
       throw Error(linear.bias->info.name, "is not transformed as the rows of its weight");
   }
 
-  void check_reader(const Module& linear) const {
+  void check_reader(const Module& linear, const StreamPlaces& places) const {
     const Row x = probe(cols(linear));
-    if (!agree(x, x * then(stream_, net_.incoming(linear))))
-      throw Error(weight_name(linear), "does not undo the transform of the residual stream that it reads",
-                  fmt::format("transform it at weight_input, inverse, with the groups that transform {}",
-                              places_.embedding->name));
-    if (!places_.unscaled.contains(&linear) && !net_.norm_is_folded(linear) && !is_identity(stream_, cols(linear)))
+    const Product& stream = product_of(places);
+    if (!agree(x, x * then(stream, net_.incoming(linear))))
+      throw Error(
+          weight_name(linear), "does not undo the transform of the residual stream that it reads",
+          fmt::format("transform it at weight_input, inverse, with the groups that transform {}", places.first->name));
+    if (!places.unscaled.contains(&linear) && !net_.norm_is_folded(linear) && !is_identity(stream, cols(linear)))
       throw Error(weight_name(linear), "reads the rotated residual stream through a norm that is not folded into it",
                   "name it in a norm mapping, or fold norms before applying the config");
   }
 
-  void check_writer(const Module& linear) const {
-    if (agree(probe(rows(linear)) * stream_, probe(rows(linear)) * net_.outgoing(linear))) return;
+  void check_writer(const Module& linear, const StreamPlaces& places) const {
+    if (agree(probe(rows(linear)) * product_of(places), probe(rows(linear)) * leaving(linear))) return;
     throw Error(weight_name(linear), "its output is not transformed as the residual stream that it is added to",
-                fmt::format("transform it at weight_output as {}", places_.embedding->name));
+                fmt::format("transform it at weight_output as {}", places.first->name));
   }
 
   // A query head reads the values of its key-value head, weighted by an attention that differs from head to head: what

@@ -26,25 +26,38 @@ bool is_rotated(const RewritePlan& plan, const Module& module) {
 void check_norm(const RewritePlan& plan, const Module& norm) {
   if (!norm.weight || norm.weight->info.rows() != 1)
     throw Error(norm.name, "has no weight that could be folded into linears");
-  if (norm.bias) throw Error(norm.name, "has a bias, which cannot be folded into linears");
+  if (norm.bias && !norm.layer_norm)
+    throw Error(norm.name, "has a bias: only of a LayerNorm in an architecture that spinor knows can it be folded");
   if (!edits_of(plan, norm).empty()) throw Error(norm.name, "is folded already", "name each norm in one mapping only");
+}
+
+void check_reader(const RewritePlan& plan, const Module& norm, const Module& linear) {
+  if (linear.kind != ModuleKind::linear)
+    throw Error(linear.name, fmt::format("is not a linear, so {} cannot be folded into it", norm.name));
+  const int64_t size = norm.weight->info.cols();
+  const bool side_by_side = plan.model().architecture() && linear.shape.in % size == 0;
+  if (linear.shape.in != size && !side_by_side)
+    throw Error(weight_name(linear), fmt::format("has {} columns, but {} has {} elements: it does not read through it",
+                                                 linear.shape.in, norm.name, size));
+  if (is_rotated(plan, linear)) throw Error(weight_name(linear), "is rotated already", "fold norms before rotating");
 }
 
 void fold(RewritePlan& plan, const Module& norm, const std::vector<const Module*>& linears) {
   check_norm(plan, norm);
-  const TensorInfo& g = norm.weight->info;
+  for (const Module* linear : linears) check_reader(plan, norm, *linear);
+  const std::string& g = norm.weight->info.name;
+  const bool biased = std::ranges::all_of(linears, [](const Module* linear) { return linear->bias != nullptr; });
   for (const Module* linear : linears) {
-    if (linear->kind != ModuleKind::linear)
-      throw Error(linear->name, fmt::format("is not a linear, so {} cannot be folded into it", norm.name));
-    if (linear->shape.in != g.cols())
-      throw Error(weight_name(*linear),
-                  fmt::format("has {} columns, but {} has {} elements: it does not read through it", linear->shape.in,
-                              norm.name, g.cols()));
-    if (is_rotated(plan, *linear))
-      throw Error(weight_name(*linear), "is rotated already", "fold norms before rotating");
-    plan.edit_weight(*linear, FoldNorm{g.name, norm.offset});
+    if (norm.bias && !biased) {
+      plan.edit_weight(*linear, FoldNormWithBias{g, norm.bias->info.name, norm.offset});
+      continue;
+    }
+    plan.edit_weight(*linear, FoldNorm{g, norm.offset});
+    if (norm.bias)
+      plan.edit_bias(*linear, FoldNormBias{norm.bias->info.name, linear->weight->info.name, linear->shape.transposed});
   }
   plan.edit_weight(norm, Fill{1 - norm.offset});
+  if (norm.bias) plan.edit_bias(norm, biased ? Edit(Fill{0}) : Edit(FillLevel{}));
 }
 
 void fold(const Model& model, RewritePlan& plan, const NormMapping& mapping) {
@@ -71,7 +84,11 @@ void fold_norms(const Model& model, RewritePlan& plan, const std::vector<NormMap
   if (!model.architecture())
     throw Error(std::string(model.architecture_name()),
                 "an unknown architecture: which linears read through which norm?", "give norm_mappings");
-  for (const NormReads& reads : model.stream().norm_reads)
+  fold_norms(plan, model.stream());
+}
+
+void fold_norms(RewritePlan& plan, const Stream& stream) {
+  for (const NormReads& reads : stream.norm_reads)
     if (reads.norm->weight) fold(plan, *reads.norm, reads.linears);
 }
 

@@ -22,11 +22,14 @@ struct NormMapping {
   }
 };
 
-// W <- W diag(offset + g) for every linear behind every norm, then g <- 1 - offset. mappings empty: the architecture's.
+// W <- W diag(offset + g) for every linear behind every norm, then g <- 1 - offset. A bias of a LayerNorm goes into
+// those of its readers if all have one, else into their weights (FoldNormWithBias). mappings empty: the architecture's.
 // Needs plan.untie() when the head is tied and read through a norm. To be called before anything rotates. Error for a
-// norm that has no weight, has a bias or is folded already, a linear that is rotated already, and a mapping that
-// matches nothing.
+// norm that has no weight, has a bias and is no LayerNorm, or is folded already, a linear that is rotated already, and
+// a mapping that matches nothing.
 void fold_norms(const Model& model, RewritePlan& plan, const std::vector<NormMapping>& mappings = {});
+// Those of one stream: a tower's.
+void fold_norms(RewritePlan& plan, const Stream& stream);
 // Each row of the embedding minus its mean (llm-compressor's center_embeddings). Not function-preserving for RMSNorm
 // models. Error if the target (a name or regex) matches nothing, or something that is no embedding.
 void center_embeddings(const Model& model, RewritePlan& plan, std::string_view embedding_target);

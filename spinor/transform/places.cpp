@@ -37,8 +37,8 @@ std::set<const Module*> find_linears(const Model& model, const std::vector<std::
 }
 
 // Rows and columns that face the residual stream are as many as the embedding's columns.
-void check_stream_size(const Places& places) {
-  const int64_t hidden = places.embedding->shape.in;
+void check_stream_size(const StreamPlaces& places) {
+  const int64_t hidden = places.size;
   for (const Module* reader : places.readers)
     if (reader->shape.in != hidden)
       throw Error(weight_name(*reader),
@@ -53,11 +53,13 @@ void check_stream_size(const Places& places) {
 
 Places places_of(const Model& model, const SpinQuantMapping& m) {
   Places places;
-  places.embedding = find_embedding(model, m.embedding);
-  places.writers = find_linears(model, joined({m.attn_o}, m.mlp_out));
-  places.readers = find_linears(model, joined({m.attn_q, m.attn_k, m.attn_v, m.lm_head}, m.mlp_in));
-  check_stream_size(places);
-  places.writers.insert(places.embedding);
+  StreamPlaces& stream = places.streams.emplace_back();
+  stream.first = find_embedding(model, m.embedding);
+  stream.size = stream.first->shape.in;
+  stream.writers = find_linears(model, joined({m.attn_o}, m.mlp_out));
+  stream.readers = find_linears(model, joined({m.attn_q, m.attn_k, m.attn_v, m.lm_head}, m.mlp_in));
+  check_stream_size(stream);
+  stream.writers.insert(stream.first);
   // Of a known architecture we know the heads, whatever the mapping wants its blocks to be.
   const int64_t head_dim = !model.architecture() && m.attn_head_dim ? *m.attn_head_dim : model.head_dim();
   const std::vector<std::string> pair = {m.attn_v, m.attn_o};
@@ -70,23 +72,33 @@ Places places_of(const Model& model, const SpinQuantMapping& m) {
   return places;
 }
 
-Places places_of(const Model& model) {
-  const Stream& stream = model.stream();
+namespace {
+
+StreamPlaces places_of(const Stream& stream) {
   const std::vector<const Module*> readers = stream.readers();
-  Places places;
-  places.embedding = model.embedding();
+  StreamPlaces places;
+  places.first = stream.writers.front();
+  places.size = stream.size();
   places.centred = stream.centred;
   places.readers = {readers.begin(), readers.end()};
   places.writers = {stream.writers.begin(), stream.writers.end()};
   places.unscaled = {stream.raw_readers.begin(), stream.raw_readers.end()};
   for (const NormReads& reads : stream.norm_reads)
     if (!reads.norm->weight) places.unscaled.insert(reads.linears.begin(), reads.linears.end());
+  return places;
+}
+
+}  // namespace
+
+Places places_of(const Model& model) {
+  Places places;
+  for (const Stream* stream : model.streams()) places.streams.push_back(places_of(*stream));
   for (const ValueOutput& pair : model.value_outputs()) {
     places.values.insert(pair.value);
     places.value_of[pair.output] = pair;
   }
   const std::vector<Legality> verdicts = legality(model);
-  places.no_r1 = verdicts[0].reason;
+  places.streams.front().no_r1 = verdicts[0].reason;
   places.no_r2 = verdicts[1].reason;
   return places;
 }

@@ -11,14 +11,22 @@
 
 namespace spinor {
 
+// Around one residual stream. The transform of the first writer is that of the stream.
+struct StreamPlaces {
+  const Module* first = nullptr;
+  int64_t size = 0;
+  std::set<const Module*> readers, writers;
+  std::set<const Module*> unscaled;  // readers before which no norm has weights
+  bool centred = false;              // LayerNorms read the stream
+  std::string no_r1;                 // why it cannot be rotated
+};
+
 // A linear in none of them stands alone.
 struct Places {
-  const Module* embedding = nullptr;  // of the tokens
-  std::set<const Module*> readers, writers, values;
-  std::set<const Module*> unscaled;               // readers before which no norm has weights
+  std::vector<StreamPlaces> streams;  // that of the language model first
+  std::set<const Module*> values;
   std::map<const Module*, ValueOutput> value_of;  // by the output
-  bool centred = false;                           // LayerNorms read the stream
-  std::string no_r1, no_r2;                       // why the stream, or the values, cannot be rotated
+  std::string no_r2;                              // why the values cannot be rotated
 };
 
 Places places_of(const Model& model);  // of a known architecture

@@ -97,7 +97,7 @@ bool fits_mapping(const Architecture& row) {
   const bool reads = std::ranges::all_of(
       row.norms, [&](const NormRow& norm) { return among(norm.reads, {a.query, a.key, a.value}, row.mlp_in); });
   return reads && among(row.writes, {a.output}, row.mlp_out) && row.parts.empty() && row.raw_reads.empty() &&
-         row.experts.empty();
+         row.experts.empty() && row.embeddings.size() == 1 && row.outer_linears.empty() && row.towers.empty();
 }
 
 bool is_per_head(Spin spin) {
@@ -119,6 +119,30 @@ void check_type(Spin spin, const SpinQuantOptions& options) {
               "use random-orthogonal");
 }
 
+TransformScheme scheme_of(const SpinQuantOptions& options) {
+  TransformScheme scheme;
+  scheme.type = options.transform_type;
+  scheme.randomize = options.randomize;
+  scheme.precision = options.precision == Precision::float64 ? "torch.float64" : "torch.float32";
+  scheme.seed = options.seed;
+  return scheme;
+}
+
+// A reader of four patches side by side has four blocks.
+void add_vision(const Model& model, const SpinQuantOptions& options, TransformConfig& config) {
+  const auto streams = model.streams();
+  if (streams.size() < 2)
+    throw Error(std::string(model.architecture_name()), "has no vision tower", "leave out vision");
+  check_type(Spin::R1, options);
+  for (size_t i = 1; i < streams.size(); ++i) {
+    TransformScheme scheme = scheme_of(options);
+    scheme.apply = {forward(targets_of(model, streams[i]->writers), weight_output),
+                    inverse(targets_of(model, streams[i]->readers()), weight_input)};
+    scheme.head_dim = options.transform_block_size.value_or(streams[i]->size());
+    config.config_groups.emplace_back("R1_vision", std::move(scheme));
+  }
+}
+
 }  // namespace
 
 std::span<const EnumName<Spin>> enum_names(Spin) {
@@ -138,7 +162,7 @@ SpinQuantMapping infer_mapping(const Model& model) {
                 "leave the mappings out: its architecture says who they are");
   const AttentionRow& attention = row.attention;
   SpinQuantMapping mapping;
-  mapping.embedding = regex(row.embedding);
+  mapping.embedding = regex(row.embeddings.front().name);
   mapping.attn = regex(attention.query.substr(0, attention.query.rfind('.')));
   mapping.attn_q = regex(attention.query);
   mapping.attn_k = regex(attention.key);
@@ -156,7 +180,8 @@ std::vector<NormMapping> infer_norm_mappings(const Model& model) {
   std::vector<NormMapping> mappings;
   for (const NormRow& norm : row.norms)
     if (!norm.reads.empty()) mappings.push_back({regex(norm.name), regexes(norm.reads)});
-  mappings.push_back({row.final_norm.name, {row.head}});
+  for (const NormReads& reads : model.stream().norm_reads)
+    if (reads.norm->layer < 0) mappings.push_back({reads.norm->name, {reads.linears.front()->name}});
   return mappings;
 }
 
@@ -171,17 +196,14 @@ TransformConfig spinquant(const Model& model, const SpinQuantOptions& options) {
   for (const EnumName<Spin>& row : kSpins) {
     if (std::ranges::find(options.rotations, row.value) == options.rotations.end()) continue;
     check_type(row.value, options);
-    TransformScheme scheme;
-    scheme.type = options.transform_type;
+    TransformScheme scheme = scheme_of(options);
     scheme.apply = args_of(row.value, targets);
-    scheme.randomize = options.randomize;
     scheme.head_dim = block;
     if (is_per_head(row.value))
       scheme.head_dim = mapping && mapping->attn_head_dim ? mapping->attn_head_dim : head_size(row.value, model);
-    scheme.precision = options.precision == Precision::float64 ? "torch.float64" : "torch.float32";
-    scheme.seed = options.seed;
     config.config_groups.emplace_back(row.name, std::move(scheme));
   }
+  if (options.vision) add_vision(model, options, config);
   return config;
 }
 

@@ -47,14 +47,16 @@ struct SpinQuantOptions {
   std::optional<int64_t> transform_block_size = {};  // R1 and R4
   std::optional<SpinQuantMapping> mappings = {};     // null: from the architecture
   std::optional<uint64_t> seed = {};                 // null: the peer's
+  bool vision = false;                               // an R1 of its own for the stream of each vision tower
   bool llm_compressor_compat = false;                // allow what llm-compressor allows: random-matrix as R1
 };
 
 // From the architecture's row, spelled as llm-compressor's own mappings. Error if the architecture has no row.
 SpinQuantMapping infer_mapping(const Model& model);
 std::vector<NormMapping> infer_norm_mappings(const Model& model);
-// Groups R1, R2, R3, R4, those asked for; none: an empty config. R2 and R3 have blocks of the head dimension. Error: an
-// unknown type; a type that is not orthogonal as R1 or R3, unless compat; a block size below 1.
+// Groups R1, R2, R3, R4, those asked for, and R1_vision; none: an empty config. R2 and R3 have blocks of the head
+// dimension. Error: an unknown type; a type that is not orthogonal as R1 or R3, unless compat; a block size below 1;
+// vision for a model that has no tower.
 TransformConfig spinquant(const Model& model, const SpinQuantOptions& options);
 
 }  // namespace spinor

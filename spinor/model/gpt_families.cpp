@@ -1,0 +1,217 @@
+// Families with LayerNorms from before Llama, each with names of its own.
+#include "spinor/model/family_rows.h"
+
+namespace spinor {
+namespace {
+
+const std::string kHidden = "hidden_size", kWide = "intermediate_size", kHead = "head_dim";
+
+// Blocks `attention` and `mlp`, whose linears are named without them; `fused`: query, key and value in one.
+struct Names {
+  std::string attention, fused, output, mlp, in, out;
+};
+
+Architecture two_blocks(std::string classes, const Names& names) {
+  const auto join = [](const std::string& block, const std::string& name) { return block + "." + name; };
+  Architecture row;
+  row.classes = std::move(classes);
+  row.blocks = {{names.attention, "Attention"}, {names.mlp, "MLP"}};
+  row.attention.output = join(names.attention, names.output);
+  row.attention.query = row.attention.key = join(names.attention, names.fused);
+  row.attention.value = row.attention.query + ".v_proj";
+  row.mlp_in = {join(names.mlp, names.in)};
+  row.mlp_out = {join(names.mlp, names.out)};
+  row.writes = {row.attention.output, row.mlp_out[0]};
+  return row;
+}
+
+void set_final_norm(Architecture& row, const std::string& name) {
+  row.outer_norms = {{name, kHidden, {row.head}}};
+}
+
+const NamePairs kGptKeys = {{"vocab_size", "50257"},
+                            {"n_positions", "1024"},
+                            {"hidden_size", "n_embd"},
+                            {"num_hidden_layers", "n_layer"},
+                            {"num_attention_heads", "n_head"},
+                            {"intermediate_size", "n_inner ?? 4 * n_embd"},
+                            {"hidden_act", "activation_function ?? 'gelu_new'"}};
+
+// Conv1D: weights stored (in, out). Published files have no prefix, but the mask of each layer.
+Architecture gpt2() {
+  Architecture row = two_blocks("GPT2", {"attn", "c_attn", "c_proj", "mlp", "c_fc", "c_proj"});
+  row.names = {"GPT2LMHeadModel"};
+  row.defaults = kGptKeys;
+  row.defaults.emplace_back("tie_word_embeddings", "true");
+  row.roots = {"transformer.", ""};
+  row.embeddings = {{"wte", "vocab_size"}, {"wpe", "n_positions"}};
+  row.layers = "h";
+  row.linears = {{"attn.c_attn", "3 * hidden_size", kHidden, "true", "", Layout::transposed},
+                 {"attn.c_proj", kHidden, kHidden, "true", "", Layout::transposed},
+                 {"mlp.c_fc", kWide, kHidden, "true", "", Layout::transposed},
+                 {"mlp.c_proj", kHidden, kWide, "true", "", Layout::transposed}};
+  row.parts = {{"attn.c_attn", "v_proj", "2 * hidden_size", kHidden, ""}};
+  row.norms = {{"ln_1", kHidden, {"attn.c_attn"}}, {"ln_2", kHidden, {"mlp.c_fc"}}};
+  set_final_norm(row, "ln_f");
+  row.buffers = {".attn.bias", ".attn.masked_bias"};
+  return with_layer_norms(row, "true");
+}
+
+// Query, key and value of one head follow each other.
+Architecture gpt_neox() {
+  Architecture row =
+      two_blocks("GPTNeoX", {"attention", "query_key_value", "dense", "mlp", "dense_h_to_4h", "dense_4h_to_h"});
+  row.names = {"GPTNeoXForCausalLM"};
+  row.defaults = {{"attention_bias", "true"}};
+  row.roots = {"gpt_neox."};
+  row.embeddings = {{"embed_in", "vocab_size"}};
+  row.linears = {{"attention.query_key_value", "3 * hidden_size", kHidden, "attention_bias"},
+                 {"attention.dense", kHidden, kHidden, "attention_bias"},
+                 {"mlp.dense_h_to_4h", kWide, kHidden, "true"},
+                 {"mlp.dense_4h_to_h", kHidden, kWide, "true"}};
+  row.parts = {{"attention.query_key_value", "v_proj", "2 * head_dim", kHead, "3 * head_dim"}};
+  row.norms = {{"input_layernorm", kHidden, {"attention.query_key_value"}},
+               {"post_attention_layernorm", kHidden, {"mlp.dense_h_to_4h"}}};
+  row.head = "embed_out";
+  set_final_norm(row, "final_layer_norm");
+  row.buffers = {".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq"};
+  return with_layer_norms(row, "true");
+}
+
+// Attention and MLP read one norm; the head has a bias.
+Architecture gptj(const std::string& classes, Architecture row) {
+  row.names = {classes + "ForCausalLM"};
+  row.defaults = kGptKeys;
+  row.roots = {"transformer."};
+  row.embeddings = {{"wte", "vocab_size"}};
+  row.layers = "h";
+  row.linears.push_back({"attn.out_proj", kHidden, kHidden});
+  row.linears.push_back({"mlp.fc_in", kWide, kHidden, "true"});
+  row.linears.push_back({"mlp.fc_out", kHidden, kWide, "true"});
+  row.norms = {{"ln_1", kHidden, {row.attention.query}}};
+  if (row.attention.key != row.attention.query)
+    row.norms[0].reads = {row.attention.query, row.attention.key, row.attention.value};
+  row.norms[0].reads.push_back("mlp.fc_in");
+  set_final_norm(row, "ln_f");
+  row.head_bias = "true";
+  row.buffers = {".attn.bias", ".attn.masked_bias", ".attn.causal_mask", ".attn.embed_positions"};
+  return with_layer_norms(row, "true");
+}
+
+Architecture gptj() {
+  Architecture row = two_blocks("GPTJ", {"attn", "q_proj", "out_proj", "mlp", "fc_in", "fc_out"});
+  row.attention.key = "attn.k_proj";
+  row.attention.value = "attn.v_proj";
+  for (const char* name : {"attn.k_proj", "attn.v_proj", "attn.q_proj"})
+    row.linears.push_back({name, kHidden, kHidden});
+  return gptj("GPTJ", row);
+}
+
+// Four blocks of a quarter of the heads each: queries, values, keys.
+Architecture codegen() {
+  Architecture row = two_blocks("CodeGen", {"attn", "qkv_proj", "out_proj", "mlp", "fc_in", "fc_out"});
+  row.linears = {{"attn.qkv_proj", "3 * hidden_size", kHidden}};
+  row.parts = {{"attn.qkv_proj", "v_proj", "hidden_size / 4", "hidden_size / 4", "3 * hidden_size / 4"}};
+  return gptj("CodeGen", row);
+}
+
+// Positions are added after project_in, and the head reads project_out, where there are those. The 350m norms each
+// block's output together with the stream.
+Architecture opt() {
+  const std::string bias = "enable_bias", before = "do_layer_norm_before", after = "!do_layer_norm_before",
+                    same = "word_embed_proj_dim == hidden_size", other = "word_embed_proj_dim != hidden_size",
+                    affine = "layer_norm_elementwise_affine", bare = "!layer_norm_elementwise_affine";
+  Architecture row;
+  row.names = {"OPTForCausalLM"};
+  row.classes = "OPT";
+  row.defaults = {{"intermediate_size", "ffn_dim ?? 3072"},
+                  {"word_embed_proj_dim", "hidden_size"},
+                  {"do_layer_norm_before", "true"},
+                  {"enable_bias", "true"},
+                  {"layer_norm_elementwise_affine", "true"},
+                  {"hidden_act", "activation_function ?? 'relu'"},
+                  {"tie_word_embeddings", "true"}};
+  row.roots = {"model.decoder.", "decoder."};
+  row.embeddings = {{"embed_tokens", "vocab_size", "word_embed_proj_dim", same},
+                    {"embed_positions", "max_position_embeddings + 2"}};
+  row.blocks = {{"self_attn", "Attention"}};
+  for (const char* name : {"self_attn.k_proj", "self_attn.v_proj", "self_attn.q_proj", "self_attn.out_proj"})
+    row.linears.push_back({name, kHidden, kHidden, bias});
+  row.linears.push_back({"fc1", kWide, kHidden, bias});
+  row.linears.push_back({"fc2", kHidden, kWide, bias});
+  row.attention.output = "self_attn.out_proj";
+  row.mlp_in = {"fc1"};
+  row.mlp_out = {"fc2"};
+  row.writes = {"self_attn.out_proj", "fc2", "project_in"};
+  row.norms = {{"self_attn_layer_norm", kHidden, {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}, before},
+               {"final_layer_norm", kHidden, {"fc1"}, before},
+               {"self_attn_layer_norm", kHidden, {}, after},
+               {"final_layer_norm", kHidden, {}, after}};
+  row.outer_linears = {{"project_out", "word_embed_proj_dim", kHidden, "", other},
+                       {"project_in", kHidden, "word_embed_proj_dim", "", other}};
+  const std::string final = before + " && !(_remove_final_layer_norm ?? false)";
+  row.outer_norms = {{"final_layer_norm", kHidden, {"lm_head"}, final + " && " + same},
+                     {"final_layer_norm", kHidden, {"project_out"}, final + " && " + other}};
+  row.refusals = {
+      {"R1",
+       "its LayerNorms stand behind the sums of the residual stream, and the stream is scaled by them, entry "
+       "by entry",
+       after},
+      {"R1", "no final norm stands before the head", "_remove_final_layer_norm ?? false"}};
+  row = with_layer_norms(row, affine);
+  for (std::vector<NormRow>* norms : {&row.norms, &row.outer_norms})
+    for (NormRow& norm : *norms) norm.weightless = bare;
+  return row;
+}
+
+// Rows of query_key_value: groups of queries with one key and one value, or all queries with one of each, or head by
+// head. One norm for both blocks, or one each, side by side or in turn.
+Architecture falcon() {
+  Architecture row =
+      two_blocks("Falcon", {"self_attention", "query_key_value", "dense", "mlp", "dense_h_to_4h", "dense_4h_to_h"});
+  const std::string grouped = "new_decoder_architecture", shared = "!new_decoder_architecture && multi_query",
+                    separate = "!new_decoder_architecture && !multi_query", bias = "bias",
+                    queries = "num_attention_heads / num_kv_heads", linear = "self_attention.query_key_value";
+  row.names = {"FalconForCausalLM"};
+  row.defaults = {{"num_kv_heads", "num_attention_heads"},
+                  {"num_key_value_heads", "num_kv_heads"},
+                  {"intermediate_size", "ffn_hidden_size ?? 4 * hidden_size"},
+                  {"new_decoder_architecture", "false"},
+                  {"multi_query", "true"},
+                  {"parallel_attn", "true"},
+                  {"bias", "false"},
+                  {"tie_word_embeddings", "true"}};
+  row.roots = {"transformer."};
+  row.embeddings = {{"word_embeddings", "vocab_size"}};
+  row.layers = "h";
+  row.linears = {{linear, "(" + queries + " + 2) * num_kv_heads * head_dim", kHidden, bias, grouped},
+                 {linear, "(num_attention_heads + 2) * head_dim", kHidden, bias, shared},
+                 {linear, "3 * hidden_size", kHidden, bias, separate},
+                 {"self_attention.dense", kHidden, kHidden, bias},
+                 {"mlp.dense_h_to_4h", kWide, kHidden, bias},
+                 {"mlp.dense_4h_to_h", kHidden, kWide, bias}};
+  row.parts = {
+      {linear, "v_proj", "(" + queries + " + 1) * head_dim", kHead, "(" + queries + " + 2) * head_dim", grouped},
+      {linear, "v_proj", "(num_attention_heads + 1) * head_dim", kHead, "", shared},
+      {linear, "v_proj", "2 * head_dim", kHead, "3 * head_dim", separate}};
+  const std::string one = "parallel_attn && !(num_ln_in_parallel_attn == 2 || num_ln_in_parallel_attn == null && " +
+                          grouped + ")",
+                    two = "parallel_attn && (num_ln_in_parallel_attn == 2 || num_ln_in_parallel_attn == null && " +
+                          grouped + ")",
+                    in_turn = "!parallel_attn", wide = "mlp.dense_h_to_4h";
+  row.norms = {{"input_layernorm", kHidden, {linear, wide}, one},
+               {"ln_attn", kHidden, {linear}, two},
+               {"ln_mlp", kHidden, {wide}, two},
+               {"input_layernorm", kHidden, {linear}, in_turn},
+               {"post_attention_layernorm", kHidden, {wide}, in_turn}};
+  set_final_norm(row, "ln_f");
+  return with_layer_norms(row, "true");
+}
+
+}  // namespace
+
+std::vector<Architecture> gpt_families() {
+  return {gpt2(), gpt_neox(), gptj(), codegen(), opt(), falcon()};
+}
+
+}  // namespace spinor

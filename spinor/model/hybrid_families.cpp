@@ -1,0 +1,72 @@
+// Families in which most layers have linear attention.
+#include "spinor/model/family_rows.h"
+
+namespace spinor {
+namespace {
+
+const std::string kFull =
+    "layer_types != null && layer_types[L] == 'full_attention' || "
+    "layer_types == null && (L + 1) % full_attention_interval == 0";
+const std::string kLinear = "!(" + kFull + ")", kHidden = "hidden_size", kKeys = "linear_num_key_heads",
+                  kValues = "linear_num_value_heads", kKey = kKeys + " * linear_key_head_dim",
+                  kValue = kValues + " * linear_value_head_dim";
+
+// Rows for queries and their output gates; a state that the projections in `inputs` feed.
+Architecture hybrid(const std::string& classes, const std::string& key_value_heads,
+                    const std::vector<LinearRow>& inputs) {
+  const std::string bias = "attention_bias";
+  Architecture row = gated_decoder(classes, {bias, bias},
+                                   {{"num_key_value_heads", key_value_heads},
+                                    {"head_dim", "256"},
+                                    {"attention_bias", "false"},
+                                    {"full_attention_interval", "4"}});
+  row.linears[0].out = "2 * num_attention_heads * head_dim";
+  for (size_t i = 0; i < 4; ++i) row.linears[i].when = kFull;
+  row = with_qk_norms(std::move(row));
+  for (size_t i = 2; i < 4; ++i) row.norms[i].when = kFull;
+  for (NormRow& norm : row.norms) norm.offset = 1;
+  row.outer_norms.front().offset = 1;
+  row.norms.push_back({"linear_attn.norm", "linear_value_head_dim", {}, kLinear});
+  std::vector<LinearRow> linears = inputs;
+  linears.push_back({"linear_attn.out_proj", kHidden, kValue});
+  for (LinearRow& linear : linears) {
+    linear.name = linear.name.starts_with("linear_attn.") ? linear.name : "linear_attn." + linear.name;
+    linear.when = kLinear;
+    if (linear.in == kHidden) row.norms[0].reads.push_back(linear.name);
+  }
+  row.linears.insert(row.linears.begin(), linears.begin(), linears.end());
+  row.parameters = {
+      {"linear_attn.dt_bias", {kValues}, kLinear},
+      {"linear_attn.A_log", {kValues}, kLinear},
+      {"linear_attn.conv1d.weight", {"2 * " + kKey + " + " + kValue, "1", "linear_conv_kernel_dim"}, kLinear}};
+  row.writes.push_back("linear_attn.out_proj");
+  row.refusals = {{"R2",
+                   "an output gate multiplies the values, entry by entry, before o_proj reads them, and a rotation "
+                   "does not commute with that"}};
+  row.forward.unknown = "linear attention is not written yet";
+  return row;
+}
+
+Architecture qwen3_next() {
+  const std::vector<LinearRow> inputs = {{"in_proj_qkvz", "2 * " + kKey + " + 2 * " + kValue, kHidden},
+                                         {"in_proj_ba", "2 * " + kValues, kHidden}};
+  Architecture row = with_qwen_moe(hybrid("Qwen3Next", "2", inputs), true);
+  row.writes.push_back("linear_attn.out_proj");
+  return row;
+}
+
+}  // namespace
+
+Architecture qwen3_5(const std::string& classes) {
+  return hybrid(classes, "4",
+                {{"in_proj_qkv", "2 * " + kKey + " + " + kValue, kHidden},
+                 {"in_proj_z", kValue, kHidden},
+                 {"in_proj_b", kValues, kHidden},
+                 {"in_proj_a", kValues, kHidden}});
+}
+
+std::vector<Architecture> hybrid_families() {
+  return {qwen3_next(), qwen3_5("Qwen3_5")};
+}
+
+}  // namespace spinor

@@ -1,0 +1,46 @@
+#include "spinor/model/roles.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace spinor {
+namespace {
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+}  // namespace
+
+Role role_of(const Architecture& row, const LinearRow& linear) {
+  const AttentionRow& a = row.attention;
+  const std::string& name = linear.name;
+  if (linear.router) return Role::router;
+  if (name == a.query && name == a.key) return Role::attn_qkv;
+  if (name == a.query) return Role::attn_q;
+  if (name == a.key) return Role::attn_k;
+  if (name == a.value) return Role::attn_v;
+  if (name == a.output) return Role::attn_o;
+  if (contains(row.mlp_in, name)) return Role::mlp_in;
+  if (contains(row.mlp_out, name)) return Role::mlp_out;
+  return contains(row.writes, name) ? Role::attn_o : Role::attn_latent;
+}
+
+Role role_of(const Architecture& row, const NormRow& norm) {
+  if (!norm.reads.empty()) return Role::stream_norm;
+  if (contains(row.scaled_outputs, norm.name)) return Role::output_norm;
+  const bool heads = norm.name == row.attention.query_norm || norm.name == row.attention.key_norm;
+  return heads ? Role::qk_norm : Role::inner_norm;
+}
+
+std::vector<std::string> activation_classes(const std::string& activation) {
+  static constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
+      {"silu", "SiLUActivation"},        {"swish", "SiLU"},
+      {"gelu", "GELUActivation"},        {"gelu_new", "NewGELUActivation"},
+      {"gelu_pytorch_tanh", "GELUTanh"}, {"relu", "ReLU"}};
+  for (const auto& [name, type] : kClasses)
+    if (name == activation) return {std::string(type), "Module"};
+  return {"Module"};
+}
+
+}  // namespace spinor

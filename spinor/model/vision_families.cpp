@@ -1,0 +1,109 @@
+// A language model and a vision tower, whose mergers write to the residual stream of the language model.
+#include "spinor/model/family_rows.h"
+
+namespace spinor {
+namespace {
+
+// The facts in which towers differ.
+struct TowerNames {
+  std::string size, out;           // of its stream, and of what it gives to the language model
+  std::string in = {}, down = {};  // linears of the MLP: what reads, unless `gated`, and what writes
+  std::string norm = {}, merger_in = {}, merger_out = {};
+  bool layer_norm = true, gated = false;
+};
+
+const std::string kMerged = "spatial_merge_size * spatial_merge_size * ";
+
+Architecture tower(const TowerNames& names, const std::string& mlp_size, const std::string& patch_bias) {
+  const std::string &size = names.size, merged = kMerged + "(" + size + ")";
+  Architecture row;
+  row.classes = "Vision";
+  row.section = "vision_config";
+  row.defaults = {{"in_channels", "in_chans ?? 3"},
+                  {"temporal_patch_size", "2"},
+                  {"spatial_merge_size", "2"},
+                  {"patch_size", "14"}};
+  row.roots = {"model.visual.", "visual."};
+  row.embeddings = {};
+  row.layers = "blocks";
+  row.num_layers = "depth";
+  row.head = "";
+  row.blocks = {{"attn", "Attention"}, {"mlp", "MLP"}};
+  row.mlp_in = names.gated ? std::vector<std::string>{"mlp.gate_proj", "mlp.up_proj"} : std::vector{names.in};
+  row.mlp_out = {names.down};
+  row.attention.query = row.attention.key = row.attention.value = "attn.qkv";
+  row.attention.output = "attn.proj";
+  row.linears = {{"attn.qkv", "3 * (" + size + ")", size, "true"}, {"attn.proj", size, size, "true"}};
+  for (const std::string& name : row.mlp_in) row.linears.push_back({name, mlp_size, size, "true"});
+  row.linears.push_back({names.down, size, mlp_size, "true"});
+  row.norms = {{"norm1", size, {"attn.qkv"}}, {"norm2", size, row.mlp_in}};
+  row.outer_linears = {{"patch_embed.proj", size, "in_channels * temporal_patch_size * patch_size * patch_size",
+                        patch_bias, "", Layout::filter},
+                       {names.merger_in, merged, merged, "true"},
+                       {names.merger_out, names.out, merged, "true"}};
+  row.outer_norms = {{names.norm, size, {names.merger_in}}};
+  row.writes = {"patch_embed.proj", "attn.proj", names.down};
+  row.feeds = {names.merger_out};
+  row.buffers = {};
+  return names.layer_norm ? with_layer_norms(std::move(row), "true") : row;
+}
+
+// Positions are learned, and each merger of the deep stack norms the four patches together.
+Architecture qwen3_tower(bool deep_stack) {
+  Architecture row = tower({.size = "hidden_size",
+                            .out = "out_hidden_size",
+                            .in = "mlp.linear_fc1",
+                            .down = "mlp.linear_fc2",
+                            .norm = "merger.norm",
+                            .merger_in = "merger.linear_fc1",
+                            .merger_out = "merger.linear_fc2"},
+                           "intermediate_size", "true");
+  row.defaults.back().second = "16";
+  row.defaults.emplace_back("num_position_embeddings", "2304");
+  row.embeddings = {{"pos_embed", "num_position_embeddings"}};
+  if (!deep_stack) return row;
+  const std::string list = "deepstack_merger_list.{E}.", merged = kMerged + "hidden_size";
+  row.experts = "deepstack_visual_indexes";
+  row.outer_linears.push_back({list + "linear_fc1", merged, merged, "true"});
+  row.outer_linears.push_back({list + "linear_fc2", "out_hidden_size", merged, "true"});
+  row.outer_norms.push_back(
+      {.name = list + "norm", .size = merged, .reads = {list + "linear_fc1"}, .bias = "true", .layer_norm = true});
+  row.feeds.push_back(list + "linear_fc2");
+  return row;
+}
+
+Architecture qwen2_tower(TowerNames names, const std::string& mlp_size) {
+  names.norm = "merger.ln_q";
+  names.merger_in = "merger.mlp.0";
+  names.merger_out = "merger.mlp.2";
+  return tower(names, mlp_size, "");
+}
+
+Architecture with_tower(Architecture row, Architecture tower) {
+  row.names = {row.classes + "ForConditionalGeneration"};
+  row.section = "text_config";
+  row.roots = {"model.language_model.", "model."};
+  row.towers = {std::move(tower)};
+  row.forward.unknown = "images are not written yet";
+  return row;
+}
+
+}  // namespace
+
+std::vector<Architecture> vision_families() {
+  const Biases by_config = {.qkv = "attention_bias", .output = "attention_bias"};
+  Architecture qwen2_vl = qwen2_tower({.size = "embed_dim", .out = "hidden_size", .in = "mlp.fc1", .down = "mlp.fc2"},
+                                      "mlp_ratio * embed_dim");
+  qwen2_vl.defaults.emplace_back("mlp_ratio", "4");
+  const Architecture qwen2_5_vl = qwen2_tower(
+      {.size = "hidden_size", .out = "out_hidden_size", .down = "mlp.down_proj", .layer_norm = false, .gated = true},
+      "intermediate_size");
+  return {with_tower(gated_decoder("Qwen2VL", {.qkv = "true"}, {}), std::move(qwen2_vl)),
+          with_tower(gated_decoder("Qwen2_5_VL", {.qkv = "true"}, {}), qwen2_5_vl),
+          with_tower(
+              with_qk_norms(gated_decoder("Qwen3VL", by_config, {{"num_key_value_heads", "32"}, {"head_dim", "128"}})),
+              qwen3_tower(true)),
+          with_tower(qwen3_5("Qwen3_5"), qwen3_tower(false))};
+}
+
+}  // namespace spinor
