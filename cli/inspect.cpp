@@ -10,6 +10,7 @@
 #include "spinor/io/checkpoint.h"
 #include "spinor/io/file.h"
 #include "spinor/linalg/hadamard.h"
+#include "spinor/model/draft.h"
 #include "spinor/model/hub.h"
 #include "spinor/model/quantized_source.h"
 #include "spinor/plan/statistics.h"
@@ -130,6 +131,7 @@ struct InspectCommand {
     Json result = {{"architecture", model.architecture_name()},
                    {"refusal", refusal.empty() ? Json() : Json(refusal)},
                    {"rotations", rotations},
+                   {"draft", draft(model)},
                    {"record", record(model.checkpoint())},
                    {"tensors", tensors}};
     const auto add = [&](const char* key, const std::vector<OutlierStatistics>& statistics) {
@@ -164,9 +166,18 @@ struct InspectCommand {
     print_tensors(model);
     fmt::print("\nrotations\n");
     if (!refusal.empty()) fmt::print("  none: {}\n", refusal);
+    if (const std::string row = draft(model); !row.empty())
+      fmt::print("\na row for --architecture, see docs/adding_an_architecture.md\n\n{}", row);
     if (refusal.empty())
       for (const RotationLine& row : rotation_lines(model))
         fmt::print("  {}  {:>6}  {}\n", row.rotation, row.size, row.verdict);
+  }
+
+  // Empty for an architecture that is known, or known and refused.
+  static std::string draft(const Model& model) {
+    const std::string name(model.architecture_name());
+    if (model.architecture() || name.empty() || find_refused_architecture(name)) return "";
+    return draft_architecture(model.checkpoint(), name);
   }
 
   // One line for tensors that differ only in the layer.

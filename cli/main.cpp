@@ -4,9 +4,14 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <vector>
 
 #include "cli/command.h"
 #include "spinor/base/version.h"
+#include "spinor/base/yaml.h"
+#include "spinor/io/file.h"
+#include "spinor/model/architecture_file.h"
 
 namespace spinor::cli {
 namespace {
@@ -38,8 +43,11 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", std::string(kVersion));
   app.require_subcommand(1);
   Runner chosen;
+  std::vector<std::string> rows;
   for (const Command& command : kCommands) {
     CLI::App* sub = app.add_subcommand(command.name, command.about);
+    sub->add_option("--architecture", rows, "A row (YAML) for an architecture that spinor does not know")
+        ->group("Model");
     const Runner runner = command.setup(*sub);
     sub->callback([&chosen, runner] { chosen = runner; });
   }
@@ -49,6 +57,7 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   try {
+    for (const std::string& row : rows) register_architecture(read_architecture(parse_yaml(read_text(row), row)), row);
     return chosen();
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "error: out of memory; use fewer --threads, or --block-size for a smaller rotation\n");

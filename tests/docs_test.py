@@ -1,8 +1,8 @@
 """Every command that README.md and docs/ show in an sh block works.
 
 A block is run line by line, all of a page in one scratch directory. `spinor` is the binary under test, on a tiny model
-wherever the page names one that is not there; `make` is checked to have the target; a yaml block becomes recipe.yaml;
-text.txt is there.
+wherever the page names one that is not there, Abc-1B being one of an architecture that spinor does not know; `make` is
+checked to have the target; a yaml block becomes recipe.yaml, or the file that its first line names; text.txt is there.
 """
 
 import os
@@ -15,6 +15,7 @@ import tokenizers
 import torch
 
 import tiny_models
+from architecture_test import save_abc
 from command import BINARY, ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,7 +54,7 @@ def save_model(directory):
 def run_spinor(command, words, scratch):
     model = scratch / words[2] if len(words) > 2 and not words[2].startswith("-") else None
     if model and not model.exists():
-        save_model(model)
+        save_abc(scratch / "llama", model) if model.name == "Abc-1B" else save_model(model)
     environment = {**os.environ, "PATH": f"{scratch / 'bin'}:{os.environ['PATH']}"}
     done = subprocess.run(
         command.replace("build/spinor", "spinor"),
@@ -73,7 +74,8 @@ def test_commands_work(page, tmp_path):
     (tmp_path / "text.txt").write_text(TEXT)
     for language, text in steps(page.read_text()):
         if language == "yaml":
-            (tmp_path / "recipe.yaml").write_text(text)
+            named = re.match(r"# ([\w.]+\.yaml)\n", text)
+            (tmp_path / (named.group(1) if named else "recipe.yaml")).write_text(text)
             continue
         words = shlex.split(text)
         if words[0] in ("spinor", "build/spinor"):

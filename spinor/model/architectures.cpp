@@ -1,6 +1,9 @@
 // The table of architectures. To add a family: a row beside those it resembles (family_rows.h); see CONTRIBUTING.md.
 #include <algorithm>
+#include <deque>
 
+#include "spinor/base/error.h"
+#include "spinor/model/architecture_file.h"
 #include "spinor/model/family_rows.h"
 
 namespace spinor {
@@ -27,9 +30,14 @@ std::vector<RefusedArchitecture> make_refused_architectures() {
   };
 }
 
-template <typename Row>
-const Row* find_row(std::span<const Row> rows, std::string_view name) {
-  for (const Row& row : rows)
+std::deque<Architecture>& registered() {  // models keep pointers to them
+  static std::deque<Architecture> rows;
+  return rows;
+}
+
+template <typename Rows>
+auto find_row(const Rows& rows, std::string_view name) -> decltype(&*rows.begin()) {
+  for (const auto& row : rows)
     if (std::find(row.names.begin(), row.names.end(), name) != row.names.end()) return &row;
   return nullptr;
 }
@@ -47,7 +55,15 @@ std::span<const RefusedArchitecture> refused_architectures() {
 }
 
 const Architecture* find_architecture(std::string_view name) {
-  return find_row(architectures(), name);
+  if (const Architecture* row = find_row(architectures(), name)) return row;
+  return find_row(registered(), name);
+}
+
+void register_architecture(Architecture row, const std::string& subject) {
+  if (row.names.empty()) throw Error(subject, "has no names");
+  for (const std::string& name : row.names)
+    if (find_architecture(name)) throw Error(subject, name + " is known already", "give config.json another name");
+  registered().push_back(std::move(row));
 }
 
 const RefusedArchitecture* find_refused_architecture(std::string_view name) {

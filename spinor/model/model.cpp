@@ -43,12 +43,9 @@ const Architecture* choose_architecture(const std::string& name, const std::stri
   if (const RefusedArchitecture* row = find_refused_architecture(name); row && !options.accept_refused)
     throw Error(name, "is not supported: " + row->reason, row->instead);
   if (options.accept_unknown) return nullptr;
-  std::vector<std::string> names;
-  for (const Architecture& row : architectures()) names.insert(names.end(), row.names.begin(), row.names.end());
-  const std::string supported =
-      fmt::format("supported are {}; for another one give mappings and norm_mappings", fmt::join(names, ", "));
-  if (name.empty()) throw Error(subject, "has no architectures", supported);
-  throw Error(name, "is not an architecture spinor knows", supported);
+  const char* const other = "`spinor inspect` drafts a row for it (docs/adding_an_architecture.md)";
+  if (name.empty()) throw Error(subject, "has no architectures", "name the class that transformers has for it");
+  throw Error(name, "is not an architecture spinor knows", std::string(other) + "; or give mappings and norm_mappings");
 }
 
 bool same_bytes(const Checkpoint& checkpoint, const CheckpointTensor& a, const CheckpointTensor& b) {

@@ -9,7 +9,7 @@
 #include "spinor/base/yaml.h"
 #include "spinor/io/file.h"
 #include "spinor/modifier/modifier_types.h"
-#include "spinor/modifier/recipe_yaml.h"
+#include "spinor/base/yaml_writer.h"
 
 namespace spinor {
 namespace {

@@ -1,4 +1,4 @@
-#include "spinor/modifier/recipe_yaml.h"
+#include "spinor/base/yaml_writer.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>

@@ -1,4 +1,4 @@
-#include "spinor/modifier/recipe_yaml.h"
+#include "spinor/base/yaml_writer.h"
 
 #include <fmt/format.h>
 
@@ -37,7 +37,7 @@ std::string quoted(const std::string& text) {
 
 // A number with a dot: YAML 1.1 reads 1e-10 as text.
 std::string real(double value) {
-  if (!std::isfinite(value)) throw Error("recipe", fmt::format("{} cannot be written", value));
+  if (!std::isfinite(value)) throw Error("yaml", fmt::format("{} cannot be written", value));
   std::string text = fmt::format("{}", value);
   if (text.find('.') != std::string::npos) return text;
   const size_t exponent = std::min(text.find('e'), text.size());

@@ -1,0 +1,89 @@
+#include "spinor/model/architecture_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "spinor/base/error.h"
+#include "spinor/base/fields.h"
+
+namespace spinor {
+namespace {
+
+using Names = std::set<std::string>;
+
+template <typename Row>
+void add(Names& names, const std::vector<Row>& rows) {
+  for (const Row& row : rows) names.insert(row.name);
+}
+
+class Check {
+ public:
+  Check(const Architecture& row, const std::string& subject) : row_(row), subject_(subject) {
+    add(linears_, row.linears);
+    add(outer_linears_, row.outer_linears);
+    add(norms_, row.norms);
+    for (const PartRow& part : row.parts) parts_.insert(part.linear + "." + part.name);
+    for (const NormRow& norm : row.norms) read_.insert(norm.reads.begin(), norm.reads.end());
+    for (const NormRow& norm : row.outer_norms) read_.insert(norm.reads.begin(), norm.reads.end());
+    read_.insert(row.raw_reads.begin(), row.raw_reads.end());
+  }
+
+  void run() const {
+    named("writes", row_.writes, linears_, outer_linears_);
+    named("mlp_in", row_.mlp_in, linears_);
+    named("mlp_out", row_.mlp_out, linears_);
+    named("raw_reads", row_.raw_reads, linears_);
+    named("scaled_outputs", row_.scaled_outputs, norms_);
+    named("feeds", row_.feeds, outer_linears_);
+    const AttentionRow& a = row_.attention;
+    named("attention", {a.query, a.key, a.output}, linears_);
+    named("attention.value", {a.value}, linears_, parts_);
+    for (const std::string& norm : {a.query_norm, a.key_norm})
+      if (!norm.empty()) named("attention", {norm}, norms_);
+    for (const NormRow& norm : row_.norms) named("norms", norm.reads, linears_);
+    for (const NormRow& norm : row_.outer_norms) named("outer_norms", norm.reads, outer_linears_, {row_.head});
+    for (const PartRow& part : row_.parts) named("parts", {part.linear}, linears_);
+    for (const LinearRow& linear : row_.linears) connected(linear);
+    for (const Architecture& tower : row_.towers) Check(tower, subject_).run();
+  }
+
+ private:
+  void named(const char* key, const std::vector<std::string>& names, const Names& known, const Names& more = {}) const {
+    for (const std::string& name : names)
+      if (!known.contains(name) && !more.contains(name))
+        throw Error(subject_, fmt::format("{} names {}, which the row does not have", key, name));
+  }
+
+  void connected(const LinearRow& linear) const {
+    const auto writes = [&] { return std::ranges::find(row_.writes, linear.name) != row_.writes.end(); };
+    const bool reads = read_.contains(linear.name);
+    if (linear.in == "hidden_size" && !reads && !writes())
+      throw Error(subject_, linear.name + " reads vectors of hidden_size, but `reads` of no norm names it",
+                  "name it there, or in raw_reads if it reads the residual stream as it is");
+    if (linear.out == "hidden_size" && !reads && !writes())
+      throw Error(subject_, linear.name + " writes vectors of hidden_size, but `writes` does not name it");
+  }
+
+  const Architecture& row_;
+  const std::string& subject_;
+  Names linears_, outer_linears_, norms_, parts_, read_;
+};
+
+}  // namespace
+
+Architecture read_architecture(const Document& document) {
+  Architecture row = read_fields<Architecture>(document.value, {"architecture", document.subject, &document.lines});
+  if (row.names.empty())
+    throw Error(document.subject, "has no names", "names: [...] are those of config.json's architectures");
+  row.forward.unknown = "its row says what is in it, not how it is computed";
+  check_architecture(row, document.subject);
+  return row;
+}
+
+void check_architecture(const Architecture& row, const std::string& subject) {
+  Check(row, subject).run();
+}
+
+}  // namespace spinor

@@ -1,0 +1,24 @@
+// Rows of the architecture table that users write, in YAML. docs/adding_an_architecture.md shows how.
+#pragma once
+
+#include <string>
+
+#include "spinor/base/yaml.h"
+#include "spinor/model/architecture.h"
+
+namespace spinor {
+
+// A row by its fields (Architecture::fields); what is not there is as in Llama. Error with the line for an unknown key
+// or a value of another type; see also check_architecture().
+Architecture read_architecture(const Document& document);
+
+// A row that contradicts itself is an Error with `subject` and the key: a name that no linear, norm or part of the row
+// has; a linear that reads or writes vectors of hidden_size, but neither norm nor stream names it. What a row says of a
+// model cannot be checked, except that every tensor must have its place in it.
+void check_architecture(const Architecture& row, const std::string& subject);
+
+// Adds it to the rows that find_architecture() knows, for the life of the program; not while another thread describes
+// models. Error if one of its names is known already, or it has none.
+void register_architecture(Architecture row, const std::string& subject);
+
+}  // namespace spinor
