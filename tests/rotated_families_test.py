@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import logits
 import tiny_models
@@ -36,6 +37,24 @@ def test_rotation_keeps_the_logits(tmp_path, family, case, rotations, dtype):
     tiny_models.save(source, family, case, dtype, max_shard_size="60KB")
     spinor("rotate", source, out, "--rotations", rotations, "--transform-type", "random-hadamard", "--quiet")
     assert difference(source, out, dtype) <= BOUND[dtype]
+    assert "is the same function as" in spinor("verify", source, out)
+
+
+def tensors_of(folder):
+    return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
+
+
+@pytest.mark.parametrize("family, case, rotations", [case for case in cases() if case[1] == next(iter(tiny_models.MORE_FAMILIES[case[0]][1]))])
+def test_verify_finds_each_tensor_that_was_forgotten(tmp_path, family, case, rotations):
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, family, case, torch.float32)
+    spinor("rotate", source, out, "--rotations", rotations, "--transform-type", "random-hadamard", "--quiet")
+    before, after = tensors_of(source), tensors_of(out)
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert len(changed) >= 4
+    for name in changed:
+        save_file(after | {name: before[name]}, out / "model.safetensors", metadata={"format": "pt"})
+        assert run("verify", source, out).returncode == 1, f"{name} of the source was not found in the output"
 
 
 @pytest.mark.parametrize("dtype", BOUND, ids=["float64", "float32"])
@@ -47,6 +66,7 @@ def test_the_vision_tower_rotates_too(tmp_path, family, case, dtype):
     assert difference(source, out, dtype) <= BOUND[dtype]
     edits = spinor("plan", source, "--rotations", "R1", "--vision", "--transform-type", "random-hadamard")
     assert edits.count("R1_vision") >= 8
+    assert "is the same function as" in spinor("verify", source, out)
 
 
 def test_a_model_without_a_vision_tower_is_refused(tmp_path):

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <set>
 
 #include "spinor/base/error.h"
-#include "spinor/linalg/random.h"
+#include "spinor/transform/probe_arithmetic.h"
 #include "spinor/transform/products.h"
 #include "spinor/transform/stream_frame.h"
 
@@ -16,21 +18,11 @@ namespace {
 constexpr int64_t kProbes = 2;      // random vectors per product
 constexpr double kBoundFactor = 8;  // a bound is 8 roundoffs of random-sum size: rounding itself stays below 1
 
-// A vector in the stream, and the tensor that wrote it.
+// A vector in a stream, and the tensor that wrote it.
 struct Written {
   const Module* module;
   bool bias;
 };
-
-std::vector<double> row(const Matrix<double>& m, int64_t i) {
-  return {m.data.begin() + i * m.cols, m.data.begin() + (i + 1) * m.cols};
-}
-
-Matrix<double> random_matrix(Random& random, int64_t rows, int64_t cols) {
-  Matrix<double> m(rows, cols);
-  for (double& v : m.data) v = 2 * random.uniform_double() - 1;
-  return m;
-}
 
 class Prober {
  public:
@@ -41,9 +33,15 @@ class Prober {
 
   ProbeReport run() {
     check_same_shape();
-    probe_writers();
-    draw_stream();
-    for (const NormReads& reads : source_.stream().norm_reads) probe_readers(reads);
+    for (const ValueOutput& pair : source_.value_outputs()) values_.insert({pair.value, pair.output});
+    std::vector<const Stream*> streams = source_.streams();
+    std::ranges::reverse(streams);  // the values are probed with what is left of the language model's
+    for (const Stream* stream : streams) {
+      probe_writers(*stream);
+      draw_stream(*stream);
+      for (const NormReads& reads : stream->norm_reads) probe_readers(reads);
+      for (const Module* linear : stream->raw_readers) probe_readers({nullptr, {linear}});
+    }
     for (const ValueOutput& pair : source_.value_outputs()) probe_value_output(pair);
     for (const Module& module : source_.modules()) probe_unchanged(module);
     return std::move(report_);
@@ -61,13 +59,12 @@ class Prober {
   }
 
   static std::string weight(const Module& module) { return weight_name(module); }
-  static std::string bias(const Module& module) { return module.name + ".bias"; }
+  static std::string bias(const Module& module) { return module.bias->info.name; }
 
   void check_same_shape() const {
     if (!source_.architecture() || source_.architecture() != output_.architecture())
       throw Error("verify",
                   fmt::format("cannot compare {} with {}", source_.architecture_name(), output_.architecture_name()));
-    check_covered();
     for (const Module& module : source_.modules()) {
       const Module* other = output_.find(module.name);
       if (!other || !other->weight != !module.weight || !other->bias != !module.bias)
@@ -77,26 +74,15 @@ class Prober {
     }
   }
 
-  // What these products do not hold for yet.
-  void check_covered() const {
-    for (const Module& module : source_.modules()) {
-      const bool other = module.kind == ModuleKind::part || module.shape.transposed || module.shape.count > 1;
-      if (!other && !(module.kind == ModuleKind::norm && module.bias)) continue;
-      throw Error(module.name, "verify without a text cannot check fused values, stacked weights and norms with a bias",
-                  "compare the logits of both models in transformers");
-    }
-  }
-
   // ---- writers
 
-  void probe_writers() {
-    for (const Module* module : source_.stream().writers) {
-      if (module->role != Role::attn_o) add_writer(*module);
-      if (module->bias) {
-        written_.push_back({module, true});
-        stream_.push_back(
-            {values(source_.checkpoint(), *module->bias), values(output_.checkpoint(), *twin(*module).bias)});
-      }
+  void probe_writers(const Stream& stream) {
+    written_.clear();
+    stream_.clear();
+    frame_.clear();
+    for (const Module* module : stream.writers) {
+      if (!values_.contains(module)) add_writer(*module);
+      if (module->bias) add_bias(*module);
     }
     const Agreement agreed = agreement(stream_, u(), kBoundFactor);
     report_writers(agreed);
@@ -105,18 +91,24 @@ class Prober {
   }
 
   void add_writer(const Module& module) {
-    const bool embedding = module.kind == ModuleKind::embedding;
-    const TensorInfo& info = module.weight->info;
-    const Matrix<double> z = random_matrix(random_, kProbes, embedding ? info.rows() : info.cols());
-    const auto product = [&](const Model& model, const Module& m) {
-      return embedding ? combine_rows(model.checkpoint(), *m.weight, z, options_.threads)
-                       : row_products(model.checkpoint(), *m.weight, z, options_.threads).y;
-    };
-    const Matrix<double> a = product(source_, module), b = product(output_, twin(module));
+    const Matrix<double> z = random_matrix(random_, kProbes, inputs(module));
+    const Matrix<double> a = written(source_.checkpoint(), module, z, options_.threads),
+                         b = written(output_.checkpoint(), twin(module), z, options_.threads);
     for (int64_t p = 0; p < kProbes; ++p) {
       written_.push_back({&module, false});
       stream_.push_back({row(a, p), row(b, p)});
     }
+  }
+
+  // Of a stack a random sum.
+  void add_bias(const Module& module) {
+    const Matrix<double> z = random_matrix(random_, 1, module.shape.count);
+    const auto sum = [&](const Model& model, const Module& m) {
+      if (module.shape.count == 1) return values(model.checkpoint(), *m.bias);
+      return row(combine_rows(model.checkpoint(), *m.bias, z, options_.threads).y, 0);
+    };
+    written_.push_back({&module, true});
+    stream_.push_back({sum(source_, module), sum(output_, twin(module))});
   }
 
   void report_writers(const Agreement& agreed) {
@@ -138,8 +130,8 @@ class Prober {
   // ---- readers
 
   // Random vectors of the stream, of rms 1, as combinations of the writers that agree.
-  void draw_stream() {
-    const int64_t n = source_.hidden_size();
+  void draw_stream(const Stream& stream) {
+    const int64_t n = stream.size();
     x_ = {kProbes, n};
     x_output_ = {kProbes, n};
     for (int64_t p = 0; p < kProbes; ++p) {
@@ -152,27 +144,42 @@ class Prober {
           x_output_(p, j) += factor * vector.output[static_cast<size_t>(j)];
         }
       }
+      if (stream.centred) subtract_mean(x_, p), subtract_mean(x_output_, p);
       const double rms = length(row(x_, p)) / std::sqrt(static_cast<double>(n));
       for (int64_t j = 0; rms > 0 && j < n; ++j) x_(p, j) /= rms, x_output_(p, j) /= rms;
     }
   }
 
-  Matrix<double> scaled(const Matrix<double>& x, const Model& model, const Module& norm_module) const {
-    if (!norm_module.weight) return x;
-    const std::vector<double> g = values(model.checkpoint(), *norm_module.weight);
-    Matrix<double> y = x;
-    for (int64_t p = 0; p < y.rows; ++p)
-      for (int64_t j = 0; j < y.cols; ++j) y(p, j) *= g[static_cast<size_t>(j)] + norm_module.offset;
+  // What a linear makes of x. Its bias is added where that of the norm may have gone into it.
+  RowProducts outputs(const Model& model, const Module& linear, const Module* norm, const Matrix<double>& x) const {
+    RowProducts y =
+        read_products(model.checkpoint(), linear, normed(x, model, norm, linear.shape.in), options_.threads);
+    if (!norm || !norm->bias || !linear.bias) return y;
+    const std::vector<double> b = values(model.checkpoint(), *linear.bias);
+    for (int64_t p = 0; p < y.y.rows; ++p)
+      for (int64_t i = 0; i < y.y.cols; ++i) {
+        y.y(p, i) += b[static_cast<size_t>(i)];
+        y.energy(p, i) += b[static_cast<size_t>(i)] * b[static_cast<size_t>(i)];
+      }
     return y;
   }
 
+  // Which rows of a linear are values, and so are checked with the output projection.
+  std::optional<Slice> value_rows(const Module& linear) const {
+    for (const Module* value : values_)
+      if (value->part && value->weight == linear.weight) return value->part;
+    return std::nullopt;
+  }
+
   // max over rows of |y - y'| in units of rounding: u sqrt(sum_j (W'_ij x'_j)^2 + |x' error|^2 ...), and its rms.
-  double reader_error(const RowProducts& source, const RowProducts& output) const {
+  double reader_error(const RowProducts& source, const RowProducts& output, const std::optional<Slice>& values) const {
     double worst = 0, squares = 0, energies = 0;
     const auto count = static_cast<double>(source.y.data.size());
     for (const double e : output.energy.data) energies += e / count;
     for (const double e : source.energy.data) energies += e / count;
     for (size_t i = 0; i < source.y.data.size(); ++i) {
+      const int64_t at = values ? static_cast<int64_t>(i) % source.y.cols % values->period : 0;
+      if (values && at >= values->begin && at < values->begin + values->size) continue;
       const double error = source.y.data[i] - output.y.data[i];
       const double unit = u() * std::sqrt(source.energy.data[i] + output.energy.data[i] + 0.01 * energies);
       if (unit > 0) worst = std::max(worst, std::abs(error) / unit);
@@ -184,45 +191,37 @@ class Prober {
   }
 
   void probe_readers(const NormReads& reads) {
-    const Module& norm_out = twin(*reads.norm);
-    const Matrix<double> x = scaled(x_, source_, *reads.norm), x_out = scaled(x_output_, output_, norm_out);
+    const Module* norm_out = reads.norm ? &twin(*reads.norm) : nullptr;
     size_t failed = 0, failed_without_norm = 0;
     const size_t first = report_.checks.size();
     for (const Module* linear : reads.linears) {
-      const RowProducts a = row_products(source_.checkpoint(), *linear->weight, x, options_.threads);
-      const RowProducts b = row_products(output_.checkpoint(), *twin(*linear).weight, x_out, options_.threads);
-      double error = linear->role == Role::attn_v ? 0 : reader_error(a, b);  // the value is checked with the output
+      if (values_.contains(linear)) continue;
+      const std::optional<Slice> skipped = value_rows(*linear);
+      const RowProducts a = outputs(source_, *linear, reads.norm, x_);
+      const double error = reader_error(a, outputs(output_, twin(*linear), norm_out, x_output_), skipped);
       failed += error > kBoundFactor;
-      if (error > kBoundFactor) {
-        const RowProducts c = row_products(output_.checkpoint(), *twin(*linear).weight, x_output_, options_.threads);
-        failed_without_norm += reader_error(a, c) > kBoundFactor;
-      }
-      if (linear->role != Role::attn_v)
-        add("reader", {weight(*linear)}, linear->role, error * u(), kBoundFactor * u(),
-            fmt::format("its product with the stream changed: not rotated, rotated twice, or {} not folded into it",
-                        reads.norm->name));
+      if (error > kBoundFactor)
+        failed_without_norm +=
+            reader_error(a, outputs(output_, twin(*linear), nullptr, x_output_), skipped) > kBoundFactor;
+      add("reader", {weight(*linear)}, linear->role, error * u(), kBoundFactor * u(),
+          fmt::format("its product with the stream changed: not rotated, rotated twice, or {} not folded into it",
+                      reads.norm ? reads.norm->name : "no norm"));
     }
-    if (failed > 0 && failed_without_norm == 0) report_.checks.resize(first);
-    if (reads.norm->weight)
-      add("norm", {weight(*reads.norm)}, Role::stream_norm, failed > 0 && failed_without_norm == 0 ? 1 : 0, 0.5,
+    const bool norm_to_blame = failed > 0 && failed_without_norm == 0;
+    if (norm_to_blame) report_.checks.resize(first);
+    if (reads.norm && reads.norm->weight)
+      add("norm", {weight(*reads.norm)}, Role::stream_norm, norm_to_blame ? 1 : 0, 0.5,
           "its readers have taken over the scale, but it still scales: it must be neutral");
   }
 
   // ---- value and output
 
-  // a (heads * d): the value heads as the output projection sees them, with a random weight per query head.
-  static std::vector<double> mix(const std::vector<double>& v, const std::vector<double>& weights, size_t d) {
-    const size_t group = weights.size() * d / v.size();
-    std::vector<double> a(weights.size() * d);
-    for (size_t head = 0; head < weights.size(); ++head)
-      for (size_t i = 0; i < d; ++i) a[head * d + i] = weights[head] * v[head / group * d + i];
-    return a;
-  }
-
-  const Module& norm_before(const Module& linear) const {
+  // Null: it reads something else than the residual stream, which no rotation of that changes.
+  const NormReads* reads_before(const Module& value) const {
     for (const NormReads& reads : source_.stream().norm_reads)
-      if (std::find(reads.linears.begin(), reads.linears.end(), &linear) != reads.linears.end()) return *reads.norm;
-    throw Error(linear.name, "has no norm before it");
+      for (const Module* linear : reads.linears)
+        if (linear->weight == value.weight) return &reads;
+    return nullptr;
   }
 
   // What the value heads put into the stream, (k, hidden), and how much larger than that the terms are that it is a sum
@@ -250,7 +249,7 @@ class Prober {
         a(k + p, j) = std::hypot(a(p, j), terms[static_cast<size_t>(j)]);
       }
     }
-    const RowProducts products = row_products(model.checkpoint(), *output.weight, a, options_.threads);
+    const RowProducts products = read_products(model.checkpoint(), output, a, options_.threads);
     Through result{{k, products.y.cols}, 1};
     double square = 0, terms = 0;
     for (int64_t p = 0; p < k; ++p)
@@ -263,30 +262,53 @@ class Prober {
     return result;
   }
 
-  RowProducts weight_values(const Model& model, const Module& value, const Module& norm, const Matrix<double>& x) {
-    return row_products(model.checkpoint(), *value.weight, scaled(x, model, norm), options_.threads);
+  // The values that a module adds whatever it reads: its bias, and what a bias of the norm makes of its weight.
+  RowProducts constant_values(const Model& model, const Module& value, const Module* norm) const {
+    const int64_t size = value.shape.out;
+    RowProducts b{{1, size}, {1, size}};
+    if (norm && norm->bias) {
+      const Matrix<double> zero(1, value.shape.in);
+      b = read_products(model.checkpoint(), value, normed(zero, model, norm, value.shape.in), options_.threads);
+    }
+    if (!value.bias) return b;
+    const std::vector<double> bias = values(model.checkpoint(), *value.bias);
+    for (int64_t i = 0; i < size; ++i) {
+      const int64_t at =
+          value.part ? i / value.part->size * value.part->period + value.part->begin + i % value.part->size : i;
+      b.y(0, i) += bias[static_cast<size_t>(at)];
+      b.energy(0, i) += bias[static_cast<size_t>(at)] * bias[static_cast<size_t>(at)];
+    }
+    return b;
   }
 
-  static RowProducts bias_values(const Model& model, const Module& value) {
-    RowProducts b{{1, value.bias->info.elements()}, {1, value.bias->info.elements()}};
-    b.y.data = values(model.checkpoint(), *value.bias);
-    for (size_t i = 0; i < b.y.data.size(); ++i) b.energy.data[i] = b.y.data[i] * b.y.data[i];
-    return b;
+  // The scale of a norm alone, so that what is constant can be blamed alone.
+  RowProducts weight_values(const Model& model, const Module& value, const Module* norm,
+                            const Matrix<double>& x) const {
+    Module scale = norm ? *norm : Module();
+    scale.bias = nullptr;
+    return read_products(model.checkpoint(), value, normed(x, model, norm ? &scale : nullptr, value.shape.in),
+                         options_.threads);
   }
 
   void probe_value_output(const ValueOutput& pair) {
     const Module &value = *pair.value, &output = *pair.output;
-    const Module& norm = norm_before(value);
+    const NormReads* reads = reads_before(value);
+    const Module *norm = reads ? reads->norm : nullptr, *norm_out = norm ? &twin(*norm) : nullptr;
+    const bool latent = !reads && !std::ranges::any_of(source_.stream().raw_readers,
+                                                       [&](const Module* raw) { return raw->weight == value.weight; });
+    const Matrix<double> z = latent ? random_matrix(random_, kProbes, value.shape.in) : Matrix<double>();
     std::vector<double> heads(static_cast<size_t>(output.shape.in / pair.head_dim));
     for (double& weight : heads) weight = 2 * random_.uniform_double() - 1;
-    compare_in_stream(value, {weight(value), weight(output)},
-                      through(source_, output, weight_values(source_, value, norm, x_), heads),
-                      through(output_, twin(output), weight_values(output_, twin(value), twin(norm), x_output_), heads),
-                      "the values no longer fit the output projection: one of the two not rotated, rotated twice, or "
-                      "its heads out of order");
-    if (value.bias)
-      compare_in_stream(value, {bias(value)}, through(source_, output, bias_values(source_, value), heads),
-                        through(output_, twin(output), bias_values(output_, twin(value)), heads),
+    compare_in_stream(
+        value, {weight(value), weight(output)},
+        through(source_, output, weight_values(source_, value, norm, latent ? z : x_), heads),
+        through(output_, twin(output), weight_values(output_, twin(value), norm_out, latent ? z : x_output_), heads),
+        "the values no longer fit the output projection: one of the two not rotated, rotated twice, or "
+        "its heads out of order");
+    if (value.bias || (norm && norm->bias))
+      compare_in_stream(value, {value.bias ? bias(value) : norm->bias->info.name},
+                        through(source_, output, constant_values(source_, value, norm), heads),
+                        through(output_, twin(output), constant_values(output_, twin(value), norm_out), heads),
                         "the bias of the values was not rotated with their weight");
   }
 
@@ -307,10 +329,18 @@ class Prober {
   // ---- what a rotation leaves alone
 
   void probe_unchanged(const Module& module) {
-    const bool reader = module.role == Role::attn_q || module.role == Role::attn_k || module.role == Role::mlp_in ||
-                        module.role == Role::head;
-    if (reader && module.bias) compare(module, bias(module), *module.bias, *twin(module).bias);
-    if (module.role == Role::qk_norm) compare(module, weight(module), *module.weight, *twin(module).weight);
+    if (module.bias && keeps_bias(module)) compare(module, bias(module), *module.bias, *twin(module).bias);
+    if (module.weight && (module.role == Role::qk_norm || module.role == Role::inner_norm))
+      compare(module, weight(module), *module.weight, *twin(module).weight);
+  }
+
+  // A reader that no bias of a norm goes into, and that makes no values.
+  bool keeps_bias(const Module& module) const {
+    if (values_.contains(&module) || value_rows(module)) return false;
+    for (const Stream* stream : source_.streams())
+      for (const NormReads& reads : stream->norm_reads)
+        if (std::ranges::find(reads.linears, &module) != reads.linears.end()) return !reads.norm->bias;
+    return false;
   }
 
   void compare(const Module& module, std::string tensor, const CheckpointTensor& a, const CheckpointTensor& b) {
@@ -326,6 +356,7 @@ class Prober {
   const ProbeOptions& options_;
   Random random_;
   ProbeReport report_;
+  std::set<const Module*> values_;            // and their outputs
   std::vector<Written> written_;              // who wrote stream_[i]
   std::vector<StreamVector> stream_, frame_;  // all; those that agree
   Matrix<double> x_, x_output_;               // (kProbes, hidden)

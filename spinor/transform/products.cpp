@@ -28,12 +28,14 @@ void for_rows(const WeightReader& reader, int64_t cols, int64_t first, int64_t l
   }
 }
 
-// Cuts the rows of w into at most `parts` equal ranges and calls work(part, first, last) for each, on several threads.
-void for_row_ranges(const CheckpointTensor& w, int64_t parts, int threads,
+// Cuts the rows from `first` to `last` into at most kParts equal ranges and calls work(part, begin, end) for each, on
+// several threads.
+void for_row_ranges(int64_t first, int64_t last, int threads,
                     const std::function<void(int64_t, int64_t, int64_t)>& work) {
-  const int64_t rows = w.info.rows(), size = (rows + parts - 1) / parts;
-  parallel_for(parts, threads,
-               [&](int64_t part, int) { work(part, std::min(rows, part * size), std::min(rows, (part + 1) * size)); });
+  const int64_t size = (last - first + kParts - 1) / kParts;
+  parallel_for(kParts, threads, [&](int64_t part, int) {
+    work(part, std::min(last, first + part * size), std::min(last, first + (part + 1) * size));
+  });
 }
 
 struct Sums {
@@ -62,40 +64,112 @@ Sums dot(const double* a, const double* b, int64_t n) {
 
 }  // namespace
 
-RowProducts row_products(const Checkpoint& checkpoint, const CheckpointTensor& w, const Matrix<double>& x,
-                         int threads) {
-  RowProducts result{{x.rows, w.info.rows()}, {x.rows, w.info.rows()}};
+namespace {
+
+// Of some rows of w.
+RowProducts products_of_rows(const Checkpoint& checkpoint, const CheckpointTensor& w, const Matrix<double>& x,
+                             int threads, int64_t begin, int64_t end) {
+  RowProducts result{{x.rows, end - begin}, {x.rows, end - begin}};
   const WeightReader reader(checkpoint, w);
   const auto multiply = [&](int64_t first, MatrixView<const double> rows) {
     for (int64_t i = 0; i < rows.rows; ++i)
       for (int64_t p = 0; p < x.rows; ++p) {
         const auto [sum, squares] = dot(rows.row(i), x.view().row(p), rows.cols);
-        result.y(p, first + i) = sum;
-        result.energy(p, first + i) = squares;
+        result.y(p, first - begin + i) = sum;
+        result.energy(p, first - begin + i) = squares;
       }
   };
-  for_row_ranges(w, kParts, threads,
+  for_row_ranges(begin, end, threads,
                  [&](int64_t, int64_t first, int64_t last) { for_rows(reader, w.info.cols(), first, last, multiply); });
   return result;
 }
 
-Matrix<double> combine_rows(const Checkpoint& checkpoint, const CheckpointTensor& w, const Matrix<double>& z,
-                            int threads) {
+// Columns side by side.
+void append(RowProducts& all, const RowProducts& more) {
+  const auto joined = [](const Matrix<double>& a, const Matrix<double>& b) {
+    Matrix<double> c(b.rows, a.cols + b.cols);
+    for (int64_t i = 0; i < c.rows; ++i) {
+      for (int64_t j = 0; j < a.cols; ++j) c(i, j) = a(i, j);
+      for (int64_t j = 0; j < b.cols; ++j) c(i, a.cols + j) = b(i, j);
+    }
+    return c;
+  };
+  all = {joined(all.y, more.y), joined(all.energy, more.energy)};
+}
+
+Matrix<double> columns(const Matrix<double>& z, int64_t first, int64_t count) {
+  Matrix<double> some(z.rows, count);
+  for (int64_t i = 0; i < z.rows; ++i)
+    for (int64_t j = 0; j < count; ++j) some(i, j) = z(i, first + j);
+  return some;
+}
+
+RowProducts part_of(const RowProducts& whole, const Slice& part) {
+  RowProducts result;
+  for (int64_t first = 0; first < whole.y.cols; first += part.period)
+    append(result,
+           {columns(whole.y, first + part.begin, part.size), columns(whole.energy, first + part.begin, part.size)});
+  return result;
+}
+
+}  // namespace
+
+RowProducts row_products(const Checkpoint& checkpoint, const CheckpointTensor& w, const Matrix<double>& x,
+                         int threads) {
+  return products_of_rows(checkpoint, w, x, threads, 0, w.info.rows());
+}
+
+RowProducts combine_rows(const Checkpoint& checkpoint, const CheckpointTensor& w, const Matrix<double>& z, int threads,
+                         int64_t first_row) {
   const int64_t cols = w.info.cols();
   const WeightReader reader(checkpoint, w);
-  std::vector<Matrix<double>> sums(kParts);
-  for_row_ranges(w, kParts, threads, [&](int64_t part, int64_t begin, int64_t end) {
-    Matrix<double>& sum = sums[static_cast<size_t>(part)] = {z.rows, cols};
+  std::vector<RowProducts> sums(kParts);
+  for_row_ranges(first_row, first_row + z.cols, threads, [&](int64_t part, int64_t begin, int64_t end) {
+    RowProducts& sum = sums[static_cast<size_t>(part)] = {{z.rows, cols}, {z.rows, cols}};
     for_rows(reader, cols, begin, end, [&](int64_t first, MatrixView<const double> rows) {
       for (int64_t i = 0; i < rows.rows; ++i)
         for (int64_t p = 0; p < z.rows; ++p)
-          for (int64_t j = 0; j < cols; ++j) sum(p, j) += z(p, first + i) * rows(i, j);
+          for (int64_t j = 0; j < cols; ++j) {
+            const double term = z(p, first - first_row + i) * rows(i, j);
+            sum.y(p, j) += term;
+            sum.energy(p, j) += term * term;
+          }
     });
   });
-  Matrix<double> total(z.rows, cols);
-  for (const Matrix<double>& sum : sums)
-    for (size_t i = 0; i < total.data.size(); ++i) total.data[i] += sum.data[i];
+  RowProducts total{{z.rows, cols}, {z.rows, cols}};
+  for (const RowProducts& sum : sums)
+    for (size_t i = 0; i < total.y.data.size(); ++i) {
+      total.y.data[i] += sum.y.data[i];
+      total.energy.data[i] += sum.energy.data[i];
+    }
   return total;
+}
+
+RowProducts read_products(const Checkpoint& checkpoint, const Module& module, const Matrix<double>& x, int threads) {
+  RowProducts result;
+  if (!module.shape.transposed)
+    result = row_products(checkpoint, *module.weight, x, threads);
+  else
+    for (int64_t i = 0; i < module.shape.count; ++i)
+      append(result, combine_rows(checkpoint, *module.weight, x, threads, i * module.shape.in));
+  return module.part ? part_of(result, *module.part) : result;
+}
+
+Matrix<double> written(const Checkpoint& checkpoint, const Module& module, const Matrix<double>& z, int threads) {
+  const WeightShape& shape = module.shape;
+  if (module.kind == ModuleKind::embedding || shape.transposed)
+    return combine_rows(checkpoint, *module.weight, z, threads).y;
+  Matrix<double> sum(z.rows, shape.out);
+  for (int64_t i = 0; i < shape.count; ++i) {
+    const RowProducts one = products_of_rows(checkpoint, *module.weight, columns(z, i * shape.in, shape.in), threads,
+                                             i * shape.out, (i + 1) * shape.out);
+    for (size_t j = 0; j < sum.data.size(); ++j) sum.data[j] += one.y.data[j];
+  }
+  return sum;
+}
+
+int64_t inputs(const Module& module) {
+  return module.kind == ModuleKind::embedding ? module.shape.out : module.shape.count * module.shape.in;
 }
 
 std::vector<double> values(const Checkpoint& checkpoint, const CheckpointTensor& w) {
