@@ -7,6 +7,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/model/match.h"
+#include "spinor/transform/auto_operation.h"
 #include "spinor/transform/factory.h"
 
 namespace spinor {
@@ -28,7 +29,7 @@ struct Group {
 // T of a weight location, and what the labels of its edits say: "R1", "R1'" transposed, "R1^-1" inverted.
 struct Factor {
   Rotation t;
-  std::string label, transposed_label;
+  std::string label;
 };
 
 bool has_weight_location(const TransformScheme& scheme) {
@@ -108,26 +109,17 @@ const Rotation& rotation_for(Group& group, int64_t size, const Module& module, T
 }
 
 Factor make_factor(const Group& group, const Rotation& r, bool inverse) {
-  std::string plain(group.name), transposed = plain + "'";
-  if (!inverse) return {r, std::move(plain), std::move(transposed)};
-  if (r.orthogonal()) return {r.transposed(), std::move(transposed), std::move(plain)};
-  return {r.inverse(), plain + "^-1", plain + "^-1'"};
+  std::string plain(group.name);
+  if (!inverse) return {r, std::move(plain)};
+  if (r.orthogonal()) return {r.transposed(), transposed_label(plain)};
+  return {r.inverse(), plain + "^-1"};
 }
 
-// y = x W^T + b, an embedding's y is a row of E:
-//   linear     weight_input W <- W T^T    weight_output W <- T^T W, b <- b T
-//   embedding  weight_input E <- T E      weight_output E <- E T
 void edit(RewritePlan& plan, const Module& module, TransformLocation location, const Factor& f) {
-  const bool linear = module.kind != ModuleKind::embedding;
-  if (linear && location == weight_input)
-    return plan.edit_weight(module, MultiplyRight{f.t.transposed(), f.transposed_label});
-  if (linear) {
-    plan.edit_weight(module, MultiplyLeft{f.t.transposed(), f.transposed_label});
-    if (module.bias) plan.edit_bias(module, MultiplyRight{f.t, f.label});
-    return;
-  }
-  if (location == weight_input) return plan.edit_weight(module, MultiplyLeft{f.t, f.label});
-  plan.edit_weight(module, MultiplyRight{f.t, f.label});
+  if (location == weight_input)
+    AutoOperation::rotate_input(plan, module, f.t, f.label);
+  else
+    AutoOperation::rotate_output(plan, module, f.t, f.label);
 }
 
 // Its matrix is stored as <module>.<group>_<location>.weight, which must be one tensor.
