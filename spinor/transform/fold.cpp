@@ -78,6 +78,10 @@ void fold(const Model& model, RewritePlan& plan, const NormMapping& mapping) {
 
 }  // namespace
 
+void fold_norm(RewritePlan& plan, const Module& norm, const std::vector<const Module*>& linears) {
+  fold(plan, norm, linears);
+}
+
 void fold_norms(const Model& model, RewritePlan& plan, const std::vector<NormMapping>& mappings) {
   for (const NormMapping& mapping : mappings) fold(model, plan, mapping);
   if (!mappings.empty()) return;

@@ -30,6 +30,8 @@ struct NormMapping {
 void fold_norms(const Model& model, RewritePlan& plan, const std::vector<NormMapping>& mappings = {});
 // Those of one stream: a tower's.
 void fold_norms(RewritePlan& plan, const Stream& stream);
+// The same for one norm and the linears that read through it, all of them.
+void fold_norm(RewritePlan& plan, const Module& norm, const std::vector<const Module*>& linears);
 // Each row of the embedding minus its mean (llm-compressor's center_embeddings). Not function-preserving for RMSNorm
 // models. Error if the target (a name or regex) matches nothing, or something that is no embedding.
 void center_embeddings(const Model& model, RewritePlan& plan, std::string_view embedding_target);

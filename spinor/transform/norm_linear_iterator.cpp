@@ -1,0 +1,84 @@
+#include "spinor/transform/norm_linear_iterator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include "spinor/base/error.h"
+#include "spinor/transform/fold.h"
+
+namespace spinor {
+namespace {
+
+std::vector<NormLinears> pairs_of_row(const Model& model) {
+  std::vector<NormLinears> pairs;
+  for (const NormReads& reads : model.stream().norm_reads) {
+    if (!reads.norm->weight) continue;
+    const std::string& name = reads.norm->name;
+    const size_t dot = name.rfind('.');
+    NormLinears& pair = pairs.emplace_back();
+    pair.father = dot == std::string::npos ? "" : name.substr(0, dot);
+    pair.norm_name = name.substr(dot + 1);  // npos + 1 is 0
+    for (const Module* linear : reads.linears) pair.linears.push_back(linear->name);
+  }
+  return pairs;
+}
+
+// A deque, because of() hands out references.
+std::deque<NormLinearIterator>& registered() {
+  static std::deque<NormLinearIterator> iterators;
+  return iterators;
+}
+
+const NormLinearIterator& default_iterator() {
+  static const NormLinearIterator iterator = {
+      .name = "its architecture's row",
+      .supports_model = [](const Model& model) { return model.architecture() != nullptr; },
+      .pairs = pairs_of_row,
+  };
+  return iterator;
+}
+
+const Module& find(const Model& model, const std::string& name, const NormLinearIterator& iterator) {
+  if (const Module* module = model.find(name)) return *module;
+  throw Error(name, fmt::format("is named by {}, but the model has no such module", iterator.name));
+}
+
+}  // namespace
+
+void NormLinearIterator::register_iterator(NormLinearIterator iterator) {
+  if (iterator.name.empty() || !iterator.supports_model || !iterator.pairs)
+    throw Error("NormLinearIterator", "needs a name, supports_model and pairs");
+  registered().push_back(std::move(iterator));
+}
+
+const NormLinearIterator& NormLinearIterator::of(const Model& model) {
+  for (const NormLinearIterator& iterator : registered())
+    if (iterator.supports_model(model)) return iterator;
+  if (default_iterator().supports_model(model)) return default_iterator();
+  throw Error(
+      std::string(model.architecture_name()),
+      "no NormLinearIterator supports this model: which linears read through which norm?",
+      "write one, whose supports_model returns true for it and whose pairs returns {father, norm name, linears} "
+      "of each norm, and give it to NormLinearIterator::register_iterator");
+}
+
+bool is_instance(const Model& model, std::string_view model_class) {
+  if (model.architecture_name() == model_class) return true;
+  const Module* root = model.find("");
+  return root && std::ranges::find(root->classes, model_class) != root->classes.end();
+}
+
+void fuse_layer_norms(const Model& model, RewritePlan& plan) {
+  const NormLinearIterator& iterator = NormLinearIterator::of(model);
+  for (const auto& [father, norm_name, linear_names] : iterator.pairs(model)) {
+    const Module& norm = find(model, father.empty() ? norm_name : father + "." + norm_name, iterator);
+    std::vector<const Module*> linears;
+    for (const std::string& name : linear_names) linears.push_back(&find(model, name, iterator));
+    fold_norm(plan, norm, linears);
+  }
+}
+
+}  // namespace spinor
