@@ -81,6 +81,11 @@ void run(ModuleSide side, RewritePlan& plan, const Module& m, const Rotation& r,
               "say it with AutoOperation::register_operation");
 }
 
+const Module& module_at(const RewritePlan& plan, std::string_view name) {
+  if (const Module* module = plan.model().find(name)) return *module;
+  throw Error(std::string(name), "is not a module of the model", "spinor inspect lists the tensors of its modules");
+}
+
 }  // namespace
 
 void AutoOperation::rotate_output(RewritePlan& plan, const Module& m, const Rotation& r, const std::string& label) {
@@ -89,6 +94,16 @@ void AutoOperation::rotate_output(RewritePlan& plan, const Module& m, const Rota
 
 void AutoOperation::rotate_input(RewritePlan& plan, const Module& m, const Rotation& r, const std::string& label) {
   run(ModuleSide::input, plan, m, r, label);
+}
+
+void AutoOperation::rotate_output(RewritePlan& plan, std::string_view name, const Rotation& r,
+                                  const std::string& label) {
+  run(ModuleSide::output, plan, module_at(plan, name), r, label);
+}
+
+void AutoOperation::rotate_input(RewritePlan& plan, std::string_view name, const Rotation& r,
+                                 const std::string& label) {
+  run(ModuleSide::input, plan, module_at(plan, name), r, label);
 }
 
 void AutoOperation::register_operation(ModuleSide side, std::string class_name, Function function) {

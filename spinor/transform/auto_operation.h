@@ -26,6 +26,10 @@ class AutoOperation {
   // m'(x) = m(x R). What reads a stream that became x R undoes it with R^-1: r.inverse().
   static void rotate_input(RewritePlan& plan, const Module& m, const Rotation& r, const std::string& label);
 
+  // The same for the plan's module of this name. Error if it has none.
+  static void rotate_output(RewritePlan& plan, std::string_view name, const Rotation& r, const std::string& label);
+  static void rotate_input(RewritePlan& plan, std::string_view name, const Rotation& r, const std::string& label);
+
   // How modules of a class are rotated, and of its children that have no function of their own: Module::classes is
   // searched in its order. Whatever its class, a module of kind linear is a child of Linear, one of kind embedding of
   // Embedding. Error for a class that has its function already. Not thread-safe.

@@ -139,6 +139,16 @@ TEST_F(Sides, RefusesClassesThatNobodyKnows) {
             "AutoOperation::register_operation");
 }
 
+TEST_F(Sides, TakesTheNameOfAModule) {
+  const Rotation r = some_matrix(model.hidden_size());
+  AutoOperation::rotate_output(plan, "model.embed_tokens", r, "R");
+  AutoOperation::rotate_input(plan, "lm_head", r.inverse(), "R^-1");
+  EXPECT_EQ(golden::tensor(plan, "model.embed_tokens.weight").edits.size(), 1u);
+  EXPECT_EQ(golden::tensor(plan, "lm_head.weight").edits.size(), 1u);
+  EXPECT_EQ(testing::message_of([&] { AutoOperation::rotate_input(plan, "lm_heat", r, "R"); }),
+            "lm_heat: is not a module of the model; spinor inspect lists the tensors of its modules");
+}
+
 // The class comes before its parents, and those before the kind.
 TEST_F(Sides, UsersRegisterTheirClasses) {
   std::vector<std::string> called;

@@ -1,0 +1,104 @@
+"""The programs of examples/ do what they say: transformers loads what they write, and it computes the same."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import abc_model
+import logits
+import tiny_models
+import tiny_vision
+from command import ROOT
+
+EXAMPLES = Path(os.environ.get("SPINOR_EXAMPLES", ROOT / "build" / "release" / "examples"))
+# Largest logit difference, in standard deviations: float64 rounding, and weights rounded once to float32.
+BOUND = {torch.float64: 1e-9, torch.float32: 2e-5}
+TYPES = pytest.mark.parametrize("dtype", BOUND, ids=["float64", "float32"])
+
+
+def example(name, *arguments):
+    return subprocess.run([EXAMPLES / name, *map(str, arguments)], capture_output=True, text=True, timeout=600)
+
+
+def changed(source, out, tensor):
+    weights = [safetensors.torch.load_file(path / "model.safetensors")[tensor].double() for path in (source, out)]
+    return (weights[0] - weights[1]).abs().max().item() > 1e-3
+
+
+@TYPES
+@pytest.mark.parametrize("shape", tiny_models.SHAPES)
+def test_qwen2(tmp_path, tiny, shape, dtype):
+    source, expected = tiny("qwen2", shape, dtype)
+    done = example("qwen2_5_instruct", source, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert logits.difference(expected, logits.logits(logits.load(tmp_path / "out", dtype)))[0] <= BOUND[dtype]
+    for name in ("embed_tokens", "layers.1.self_attn.v_proj", "layers.1.mlp.down_proj"):
+        assert changed(source, tmp_path / "out", f"model.{name}.weight")
+
+
+# Until spinor knows the architecture, it says so.
+@TYPES
+@pytest.mark.parametrize("case", tiny_models.MORE_FAMILIES["qwen2_vl"][1])
+def test_qwen2_vl(tmp_path, case, dtype):
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, "qwen2_vl", case, dtype)
+    done = example("qwen2_5_instruct", source, out)
+    if done.returncode != 0:
+        assert "Qwen2VLForConditionalGeneration: is not supported: " in done.stderr
+        assert not out.exists()
+        return
+    models = [logits.load(path, dtype) for path in (source, out)]
+    inputs = tiny_vision.prompt(models[0])
+    expected, rotated = (logits.logits(model, **inputs) for model in models)
+    assert logits.difference(expected, rotated)[0] <= BOUND[dtype]
+
+
+def test_refuses_what_would_not_be_exact(tmp_path):
+    tiny_models.save(tmp_path / "source", "gemma2", "tied", torch.float32)
+    done = example("qwen2_5_instruct", tmp_path / "source", tmp_path / "out")
+    assert done.returncode == 1 and "R1 would change the model: " in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(params=BOUND, ids=["float64", "float32"])
+def abc(request, tmp_path):
+    """A saved AbcForCausalLM, and its dtype."""
+    model = abc_model.AbcForCausalLM(abc_model.AbcConfig(dtype=request.param)).double()
+    tiny_models.randomize(model, torch.Generator().manual_seed(3))
+    model.to(request.param).save_pretrained(tmp_path / "abc")
+    return tmp_path / "abc", request.param
+
+
+def abc_logits(directory, dtype):
+    model = abc_model.AbcForCausalLM.from_pretrained(directory, dtype=dtype).eval()
+    return logits.logits(model)
+
+
+def test_abc(tmp_path, abc):
+    source, dtype = abc
+    done = example("rotate_abc", source, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    expected, rotated = (abc_logits(path, dtype) for path in (source, tmp_path / "out"))
+    assert expected.std() > 0.1
+    assert logits.difference(expected, rotated)[0] <= BOUND[dtype]
+    for name in ("embed", "blocks.2.attn.value", "blocks.2.attn.out", "blocks.0.mlp.down", "head"):
+        assert changed(source, tmp_path / "out", f"{name}.weight")
+    norms = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
+    assert all((norms[name] == 1).all() for name in norms if name.endswith("norm.weight"))
+
+
+# Only the program that registered the operations knows the class.
+def test_abc_is_unknown_to_others(tmp_path, abc):
+    done = example("qwen2_5_instruct", abc[0], tmp_path / "out")
+    assert done.returncode == 1 and "AbcForCausalLM" in done.stderr
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "examples").glob("*.cpp"))])
+def test_says_how_it_is_used(name):
+    done = example(name)
+    assert done.returncode == 2 and re.fullmatch(r"usage: .* MODEL OUT\n", done.stderr)
