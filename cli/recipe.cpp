@@ -33,6 +33,7 @@ Json spinquant_arguments(const RecipeOptions& options) {
   if (!options.rotations.empty()) arguments["rotations"] = options.rotations;
   arguments.update(transform_arguments(options));
   if (!options.compat.empty()) arguments["compat"] = options.compat;
+  if (!options.rotation.empty()) arguments["rotation_file"] = options.rotation;
   if (options.center_embeddings) arguments["center_embeddings"] = true;
   if (options.vision) arguments["vision"] = true;
   return arguments;
@@ -59,6 +60,9 @@ void RecipeOptions::add_rotation_to(CLI::App& app) {
       ->delimiter(',');
   option(app.add_option("--transform-type", transform_type,
                         "hadamard (default), random-hadamard, random-matrix or random-orthogonal"));
+  option(app.add_option("--rotation", rotation,
+                        "A safetensors file of matrices of your own, R1 and R2 or R2.<layer>, orthogonal; what it does "
+                        "not have is drawn"));
   option(app.add_option("--seed", seed, "Seed of the random types; default as compressed-tensors: 67280421310721"));
   option(app.add_option("--block-size", block_size, "R1 and R4 as block-diagonal matrices with blocks of this size"));
   option(app.add_flag("--randomize", randomize, "Permute each matrix at random"));
@@ -84,8 +88,8 @@ void RecipeOptions::add_quantization_to(CLI::App& app) {
 }
 
 bool RecipeOptions::given() const {
-  return !recipe.empty() || !rotations.empty() || center_embeddings || vision || !compat.empty() || quantizes() ||
-         !transform_arguments(*this).empty();
+  return !recipe.empty() || !rotations.empty() || !rotation.empty() || center_embeddings || vision || !compat.empty() ||
+         quantizes() || !transform_arguments(*this).empty();
 }
 
 bool RecipeOptions::quantizes() const {
@@ -96,7 +100,7 @@ bool RecipeOptions::quantizes() const {
 Recipe RecipeOptions::make() const {
   if (!recipe.empty()) return Recipe::load(recipe);
   Json modifiers = Json::object();
-  if (!rotations.empty() || center_embeddings || vision || !quantizes())
+  if (!rotations.empty() || !rotation.empty() || center_embeddings || vision || !quantizes())
     modifiers["SpinQuantModifier"] = spinquant_arguments(*this);
   if (!quip.empty()) {
     modifiers["QuIPModifier"] = transform_arguments(*this);
@@ -149,10 +153,10 @@ Planned plan_dequantized(const std::string& model) {
 }
 
 // Of what spinor made its recipe says which matrices were used; of what others made, config.json does.
-Planned plan_inverse(const std::string& model) {
+Planned plan_inverse(const std::string& model, const std::string& rotation) {
   const Model described = open_model(model);
   Planned planned{described, Recipe(), start_plan(described), {}};
-  const TransformConfig config = applied_transforms(described);
+  const TransformConfig config = applied_transforms(described, rotation);
   if (config.empty()) throw Error(model, "neither recipe.yaml nor config.json says how it was rotated");
   undo(config, described, planned.plan);
   return planned;

@@ -16,7 +16,7 @@ struct RecipeOptions {
   std::string recipe;  // a file; or the options below
   // Of a SpinQuantModifier.
   std::vector<std::string> rotations;
-  std::string transform_type, precision, compat;
+  std::string transform_type, precision, compat, rotation;
   std::optional<uint64_t> seed;
   std::optional<int64_t> block_size;
   bool randomize = false, center_embeddings = false, vision = false;
@@ -60,8 +60,9 @@ Planned plan_recipe(const std::string& model, const RecipeOptions& options);
 Planned plan_as_stored(const std::string& model);
 // A quantized model as numbers, nothing else done to it.
 Planned plan_dequantized(const std::string& model);
-// The model with the rotations undone that its recipe or config.json names.
-Planned plan_inverse(const std::string& model);
+// The model with the rotations undone that its recipe or config.json names. `rotation`: where the file of its own
+// matrices is now; empty: where the recipe says.
+Planned plan_inverse(const std::string& model, const std::string& rotation);
 void print_warnings(const Planned& planned);  // to stderr
 
 }  // namespace spinor::cli

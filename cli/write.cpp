@@ -47,10 +47,13 @@ struct WriteCommand {
   Planned plan() const {
     if (name == "quantize" && recipe.recipe.empty() && recipe.scheme.empty())
       throw Error("quantize", "needs to know how", "give --scheme W4A16 (or another preset), or --recipe FILE");
-    if (inverse && recipe.given())
-      throw Error("--inverse", "takes the rotation from MODEL", "leave the other options of a rotation out");
+    RecipeOptions others = recipe;
+    others.rotation.clear();
+    if (inverse && others.given())
+      throw Error("--inverse", "takes the rotation from MODEL",
+                  "leave the other options of a rotation out, but for --rotation");
     if (name == "dequantize") return plan_dequantized(model);
-    if (inverse) return plan_inverse(model);
+    if (inverse) return plan_inverse(model, recipe.rotation);
     Planned planned = plan_recipe(model, recipe);
     if (name == "rotate" && quantizes(planned.plan))
       throw Error(recipe.recipe, "quantizes, and rotate does not", "use spinor quantize");

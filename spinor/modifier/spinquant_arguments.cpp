@@ -20,6 +20,8 @@ void to_json(Json& json, const SpinList& spins) {
 void check_arguments(const SpinQuantArguments& arguments, const Place& place) {
   check_transform_type(arguments.transform_type, place.key("transform_type"));
   if (arguments.learnable) place.key("learnable").fail("learnable is not supported right now");
+  if (arguments.rotation_digest && !arguments.rotation_file)
+    place.key("rotation_digest").fail("is the digest of no file", "give rotation_file, too");
   if (arguments.transform_config) check_not_learnable(*arguments.transform_config, place.key("transform_config"));
 }
 

@@ -1,4 +1,4 @@
-// The arguments of a SpinQuantModifier: llm-compressor's, spelled as there, and seed,
+// The arguments of a SpinQuantModifier: llm-compressor's, spelled as there, and seed, rotation_file,
 // center_embeddings, compat.
 #pragma once
 
@@ -33,8 +33,11 @@ struct SpinQuantArguments {
   // Replaces rotations, transform_type, randomize, precision, transform_block_size and mappings; never the norms.
   std::optional<TransformConfig> transform_config = {};
   std::optional<uint64_t> seed = {};  // of every group; null: the peer's
-  bool vision = false;                // R1 for the residual stream of the vision tower, too
-  bool center_embeddings = false;     // as llm-compressor does, always: changes the function of an RMSNorm model
+  // A file as read_rotations() takes: its matrices replace those of the groups with their names; and its digest, which
+  // the modifier fills in, so that a second run takes the same matrices.
+  std::optional<std::string> rotation_file = {}, rotation_digest = {};
+  bool vision = false;             // R1 for the residual stream of the vision tower, too
+  bool center_embeddings = false;  // as llm-compressor does, always: changes the function of an RMSNorm model
   std::optional<Compat> compat = {};
 
   template <class Visitor>
@@ -49,13 +52,16 @@ struct SpinQuantArguments {
     v("norm_mappings", norm_mappings);
     v("transform_config", transform_config);
     v("seed", seed);
+    v("rotation_file", rotation_file);
+    v("rotation_digest", rotation_digest);
     v("vision", vision);
     v("center_embeddings", center_embeddings);
     v("compat", compat);
   }
 };
 
-// Refuses what is refused whatever the model: learnable, an unknown transform type. Errors at `place` or the key of it.
+// Refuses what is refused whatever the model: learnable, an unknown transform type, a digest of no file. Errors at
+// `place` or the key of it.
 void check_arguments(const SpinQuantArguments& arguments, const Place& place);
 
 }  // namespace spinor

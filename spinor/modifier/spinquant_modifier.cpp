@@ -1,6 +1,7 @@
 #include "spinor/modifier/spinquant_modifier.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <set>
 
@@ -108,9 +109,22 @@ SpinQuantModifier::SpinQuantModifier(SpinQuantArguments arguments, const Place& 
 
 Json SpinQuantModifier::arguments() const {
   Json json = write_fields(arguments_);
-  if (!arguments_.center_embeddings) json.erase("center_embeddings");  // llm-compressor does not know these keys
+  // llm-compressor does not know these keys.
+  if (!arguments_.center_embeddings) json.erase("center_embeddings");
   if (!arguments_.vision) json.erase("vision");
+  if (!arguments_.rotation_file) json.erase("rotation_file");
+  if (!arguments_.rotation_digest) json.erase("rotation_digest");
   return json;
+}
+
+// What is recorded works from every directory.
+GivenRotations SpinQuantModifier::read_given(const Model& model) {
+  if (!arguments_.rotation_file) return {};
+  const std::filesystem::path file = std::filesystem::absolute(*arguments_.rotation_file).lexically_normal();
+  GivenRotations given = read_rotations(file, model, arguments_.rotation_digest.value_or(""));
+  arguments_.rotation_file = file.string();
+  arguments_.rotation_digest = given.digest;
+  return given;
 }
 
 SpinQuantMapping SpinQuantModifier::mapping_for(const Model& model) const {
@@ -123,12 +137,17 @@ bool SpinQuantModifier::on_initialize(State& state, const ExtraArguments&) {
   const bool both = arguments_.mappings && arguments_.norm_mappings;
   // The strict reading says why this architecture is not known and what to do about it.
   if (model.architecture() == nullptr && !both) Model::describe(model.checkpoint());
-  if (!arguments_.transform_config) {
+  GivenRotations given = read_given(model);
+  if (arguments_.transform_config) {
+    use_given(given, model, *arguments_.transform_config);
+  } else {
     const std::vector<Spin>& rotations = arguments_.rotations;
     // Recorded as a choice of its own, because the filled in transform_config alone would fold them.
     if (!rotations.empty() && !has(rotations, Spin::R1) && !centers()) arguments_.norm_mappings.emplace();
     if (model.architecture()) require_legal(model, rotations);
-    arguments_.transform_config = spinquant(model, options_of(arguments_));
+    SpinQuantOptions options = options_of(arguments_);
+    options.given = std::move(given);
+    arguments_.transform_config = spinquant(model, options);
   }
   for (auto& [group, scheme] : arguments_.transform_config->config_groups) {
     if (!scheme.seed) scheme.seed = arguments_.seed;

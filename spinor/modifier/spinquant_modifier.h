@@ -31,6 +31,7 @@ class SpinQuantModifier : public OnceModifier {
 
  private:
   bool centers() const { return arguments_.center_embeddings || arguments_.compat == Compat::llm_compressor; }
+  GivenRotations read_given(const Model& model);
   SpinQuantMapping mapping_for(const Model& model) const;
 
   SpinQuantArguments arguments_;

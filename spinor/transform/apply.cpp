@@ -92,7 +92,16 @@ int64_t size_of(const Model& model, const Module& module, const Group& group, Tr
   return *block;
 }
 
+const Rotation& given_for(const Group& group, const Module& module) {
+  const GivenMatrices& given = group.scheme.given;
+  if (const auto found = given.find(module.layer); found != given.end()) return found->second;
+  if (const auto found = given.find(kEveryLayer); found != given.end()) return found->second;
+  throw Error(module.name, fmt::format("no {} was given for its layer", group.name),
+              "give one for every layer, or one for all");
+}
+
 const Rotation& rotation_for(Group& group, int64_t size, const Module& module, TransformLocation location) {
+  if (!group.scheme.given.empty()) return given_for(group, module);
   if (const auto found = group.by_size.find(size); found != group.by_size.end()) return found->second;
   const bool float32 = is_online(location) && group.scheme.precision != "torch.float64";
   if (!group.type.orthogonal && float32 && group.scheme.precision != "torch.float32")

@@ -15,6 +15,7 @@ bool rotates(const TransformScheme& scheme, const Model& model, const Stream& st
 //   linear     weight_input W <- W T^T    weight_output W <- T^T W, b <- b T
 //   embedding  weight_input E <- T E      weight_output E <- E T
 //   anything   online: x <- x T
+// Matrices that a scheme is given take the place of drawn ones, by the layer of a module.
 // Where LayerNorms read the residual stream, the matrices of a group that rotates it keep the mean.
 // Weights are edited in plan.precision, which becomes float64 when a scheme with weight locations asks for it; never
 // less. Errors: a target that is neither linear nor embedding at a weight location; a block size that does not divide

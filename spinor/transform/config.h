@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 #include "spinor/base/fields.h"
 #include "spinor/base/json.h"
 #include "spinor/base/torch_dtype.h"
+#include "spinor/linalg/rotation.h"
 
 namespace spinor {
 
@@ -36,6 +38,10 @@ struct TransformArgs {
   }
 };
 
+// Matrices of the user's own, by the layer whose modules they are for.
+inline constexpr int kEveryLayer = -1;
+using GivenMatrices = std::map<int, Rotation>;
+
 struct TransformScheme {
   std::string type;                       // a row of the factory table: "hadamard", "random-hadamard", ...
   std::vector<TransformArgs> apply = {};  // order matters: draws are made in it
@@ -44,6 +50,7 @@ struct TransformScheme {
   std::optional<int64_t> head_dim = {};     // block size; null: the whole side
   std::string precision = "torch.float32";  // a torch dtype, serialized with "torch."
   std::optional<uint64_t> seed = {};        // ours: never serialized into transform_config; null: the peer's
+  GivenMatrices given = {};                 // ours, as seed; with them nothing is drawn (type: given)
 
   template <class Visitor>
   void fields(Visitor& v) {

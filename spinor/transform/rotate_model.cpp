@@ -26,9 +26,9 @@ void fuse_norms(const Model& model, RewritePlan& plan, const RotateOptions& opti
 RotateOperation rotate_by(Spin spin) {
   return [spin](const Model& model, RewritePlan& plan, const RotateOptions& options) {
     if (!asks_for(options, spin)) return;
-    SpinQuantOptions one = options.spin;
-    one.rotations = {spin};
-    apply(spinquant(model, one), model, plan);
+    TransformConfig config = spinquant(model, options.spin);
+    std::erase_if(config.config_groups, [&](const auto& group) { return group.first != name_in_table(spin); });
+    apply(config, model, plan);
   };
 }
 

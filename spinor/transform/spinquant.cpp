@@ -113,7 +113,9 @@ int64_t head_size(Spin spin, const Model& model) {
 // meet their inverse.
 void check_type(Spin spin, const SpinQuantOptions& options) {
   const TransformType& type = find_transform_type(options.transform_type);
-  if (type.orthogonal || options.llm_compressor_compat || (spin != Spin::R1 && spin != Spin::R3)) return;
+  if (type.orthogonal || options.given.groups.contains(std::string(name_in_table(spin))) ||
+      options.llm_compressor_compat || (spin != Spin::R1 && spin != Spin::R3))
+    return;
   throw Error(std::string(name_in_table(spin)),
               fmt::format("{} is not orthogonal, so the model would compute something else", type.name),
               "use random-orthogonal");
@@ -204,6 +206,7 @@ TransformConfig spinquant(const Model& model, const SpinQuantOptions& options) {
     config.config_groups.emplace_back(row.name, std::move(scheme));
   }
   if (options.vision) add_vision(model, options, config);
+  use_given(options.given, model, config);
   return config;
 }
 

@@ -9,6 +9,7 @@
 #include "spinor/model/model.h"
 #include "spinor/transform/config.h"
 #include "spinor/transform/fold.h"
+#include "spinor/transform/given_rotations.h"
 
 namespace spinor {
 
@@ -49,6 +50,7 @@ struct SpinQuantOptions {
   std::optional<uint64_t> seed = {};                 // null: the peer's
   bool vision = false;                               // an R1 of its own for the stream of each vision tower
   bool llm_compressor_compat = false;                // allow what llm-compressor allows: random-matrix as R1
+  GivenRotations given = {};                         // in the place of those of transform_type
 };
 
 // From the architecture's row, spelled as llm-compressor's own mappings. Error if the architecture has no row.
@@ -56,7 +58,7 @@ SpinQuantMapping infer_mapping(const Model& model);
 std::vector<NormMapping> infer_norm_mappings(const Model& model);
 // Groups R1, R2, R3, R4, those asked for, and R1_vision; none: an empty config. R2 and R3 have blocks of the head
 // dimension. Error: an unknown type; a type that is not orthogonal as R1 or R3, unless compat; a block size below 1;
-// vision for a model that has no tower.
+// vision for a model that has no tower; a given rotation that is not asked for, or has another block size.
 TransformConfig spinquant(const Model& model, const SpinQuantOptions& options);
 
 }  // namespace spinor

@@ -1,0 +1,66 @@
+#include "spinor/linalg/nearest_orthogonal.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "spinor/base/parallel.h"
+#include "spinor/linalg/gemm.h"
+
+namespace spinor {
+namespace {
+
+constexpr int64_t kPanel = 64;  // rows a thread takes at once
+constexpr int kMaxSteps = 8;    // 2^-8 squared 3 times is beyond double; what takes more does not converge
+
+// work(first row, rows) for panels of the rows of a square matrix.
+template <typename Work>
+void for_panels(int64_t n, int threads, Work work) {
+  parallel_for((n + kPanel - 1) / kPanel, threads,
+               [&](int64_t panel, int) { work(panel * kPanel, std::min(kPanel, n - panel * kPanel)); });
+}
+
+template <typename T>
+MatrixView<T> rows_of(MatrixView<T> m, int64_t first, int64_t rows) {
+  return {m.data + first * m.stride, rows, m.cols, m.stride};
+}
+
+MatrixView<const double> view(const Matrix<double>& m) {
+  return {m.data.data(), m.rows, m.cols};
+}
+
+// residual <- 1 - x x^T. The largest of its entries; NaN if one is.
+double find_residual(const Matrix<double>& x, Matrix<double>& residual, int threads) {
+  const int64_t n = x.rows;
+  for_panels(n, threads, [&](int64_t first, int64_t rows) {
+    const MatrixView<double> out = rows_of(residual.view(), first, rows);
+    gemm<double>(rows_of(view(x), first, rows), view(x), out, false, true);
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < n; ++j) out(i, j) = (first + i == j ? 1.0 : 0.0) - out(i, j);
+  });
+  double largest = 0;
+  for (const double entry : residual.data)
+    if (!(std::abs(entry) <= largest)) largest = std::abs(entry);  // NaN stays
+  return largest;
+}
+
+}  // namespace
+
+double make_orthogonal(Matrix<double>& x, double tolerance, int threads) {
+  const int64_t n = x.rows;
+  Matrix<double> residual(n, n), correction(n, n);
+  const double before = find_residual(x, residual, threads);
+  double error = before;
+  if (!(error <= tolerance)) return before;
+  for (int step = 0; error > kOrthogonal; ++step) {
+    if (step == kMaxSteps || !(error <= 1)) return std::numeric_limits<double>::infinity();
+    for_panels(n, threads, [&](int64_t first, int64_t rows) {
+      gemm<double>(rows_of(view(residual), first, rows), view(x), rows_of(correction.view(), first, rows));
+    });
+    for (size_t i = 0; i < x.data.size(); ++i) x.data[i] += correction.data[i] / 2;
+    error = find_residual(x, residual, threads);
+  }
+  return before;
+}
+
+}  // namespace spinor

@@ -1,0 +1,18 @@
+// Back to orthogonality for a matrix that lost it to rounding.
+#pragma once
+
+#include "spinor/base/view.h"
+
+namespace spinor {
+
+// Beyond this many digits double arithmetic does not bring R R^T to 1: entries are sums of n products of size 1 / n.
+inline constexpr double kOrthogonal = 0x1p-43;
+
+// x (n, n) <- the orthogonal matrix nearest to it, where max |(x x^T - 1)_ij| <= tolerance; one within kOrthogonal
+// stays as it is. Returns that maximum as it was; infinity where the steps do not converge, which takes a matrix far
+// from orthogonal; when it is above the tolerance, or NaN, x is not to be used. The steps x <- x + (1 - x x^T) x / 2
+// square the error (Bjorck and Bowie 1971, SIAM J. Numer. Anal. 8(2)): 2 or 3 from float32 or bfloat16, each of 2 n^3
+// multiply-adds on `threads` threads (0: all). 2 n^2 doubles of memory.
+double make_orthogonal(Matrix<double>& x, double tolerance, int threads = 0);
+
+}  // namespace spinor

@@ -1,0 +1,208 @@
+#include "spinor/transform/given_rotations.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <vector>
+
+#include "spinor/base/error.h"
+#include "spinor/io/digest.h"
+#include "spinor/io/file.h"
+#include "spinor/io/safetensors.h"
+#include "spinor/linalg/convert.h"
+#include "spinor/linalg/nearest_orthogonal.h"
+#include "spinor/model/model.h"
+
+namespace spinor {
+namespace {
+
+// How far R R^T may be from 1, entry by entry. Rounding the entries of R once by a relative u moves it by at most 2 u;
+// computing R in that type costs more, 2^10 u being what a product of a thousand inexact rotations may be off by.
+// bfloat16 is for storing only.
+struct StoredType {
+  DType dtype;
+  double tolerance;
+};
+constexpr StoredType kTypes[] = {{DType::F64, 0x1p-43}, {DType::F32, 0x1p-14}, {DType::BF16, 0x1p-8}};
+
+constexpr const char* kNames = "names are R1, R2, R2.<layer> and model.layers.<layer>.self_attn.R2";
+
+struct Target {
+  std::string group;
+  int layer = kEveryLayer;
+};
+
+// Digits as a number is written: no sign, no leading zero.
+std::optional<int> layer_from(std::string_view text) {
+  int layer = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layer);
+  if (error != std::errc() || end != text.data() + text.size() || std::to_string(layer) != text || layer < 0) return {};
+  return layer;
+}
+
+std::optional<Target> target_of(std::string_view name) {
+  if (name == "R1" || name == "R2") return Target{std::string(name)};
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kForms = {
+      {{"R2.", ""}, {"model.layers.", ".self_attn.R2"}}};
+  for (const auto& [prefix, suffix] : kForms) {
+    if (name.size() < prefix.size() + suffix.size() || !name.starts_with(prefix) || !name.ends_with(suffix)) continue;
+    const auto layer = layer_from(name.substr(prefix.size(), name.size() - prefix.size() - suffix.size()));
+    if (layer) return Target{"R2", *layer};
+  }
+  return {};
+}
+
+int64_t side_of(const Target& target, const Model& model) {
+  if (target.group == "R1") return model.hidden_size();
+  return model.value_outputs().empty() ? model.head_dim() : model.value_outputs().front().head_dim;
+}
+
+const StoredType& type_of(const TensorInfo& info, const std::string& subject) {
+  const auto found = std::ranges::find(kTypes, info.dtype, &StoredType::dtype);
+  if (found != std::end(kTypes)) return *found;
+  throw Error(subject, fmt::format("is stored as {}", spinor::info(info.dtype).name),
+              "use float64, float32 or bfloat16");
+}
+
+void check_shape(const TensorInfo& info, const Target& target, const Model& model, const std::string& subject) {
+  const std::vector<int64_t>& shape = info.shape;
+  if (shape.size() != 2 || shape[0] != shape[1] || shape[0] < 1) throw Error(subject, "is not a square matrix");
+  const int64_t side = side_of(target, model);
+  if (side % shape[0] == 0) return;
+  throw Error(
+      subject,
+      fmt::format("is of size {}, but {} is {}", shape[0], target.group == "R1" ? "hidden_size" : "head_dim", side),
+      "a rotation has that size, or one that divides it");
+}
+
+Matrix<double> read_matrix(const File& file, const TensorInfo& info, const std::string& subject) {
+  std::vector<std::byte> bytes(static_cast<size_t>(info.bytes()));
+  file.read(info.begin, bytes);
+  Matrix<double> m(info.shape[0], info.shape[1]);
+  load(info.dtype, bytes.data(), m.data.data(), std::ssize(m.data));
+  if (!std::ranges::all_of(m.data, [](double x) { return std::isfinite(x); }))
+    throw Error(subject, "has an entry that is not finite");
+  return m;
+}
+
+// The sums of the rows and of the columns, which are 1 where R fixes the vector of ones.
+struct Sums {
+  std::vector<double> rows, cols;
+
+  explicit Sums(const Matrix<double>& m) : rows(static_cast<size_t>(m.rows)), cols(static_cast<size_t>(m.cols)) {
+    for (int64_t i = 0; i < m.rows; ++i)
+      for (int64_t j = 0; j < m.cols; ++j) {
+        rows[static_cast<size_t>(i)] += m(i, j);
+        cols[static_cast<size_t>(j)] += m(i, j);
+      }
+  }
+  double error() const {
+    double largest = 0;
+    for (const auto* sums : {&rows, &cols})
+      for (const double sum : *sums) largest = std::max(largest, std::abs(sum - 1));
+    return largest;
+  }
+};
+
+// R <- P R P + 1 1^T / n, P taking the mean away: what R does to the ones is made exact, the rest stays.
+void fix_ones(Matrix<double>& m) {
+  const Sums sums(m);
+  const auto n = static_cast<double>(m.rows);
+  double total = 0;
+  for (const double sum : sums.rows) total += sum;
+  for (int64_t i = 0; i < m.rows; ++i)
+    for (int64_t j = 0; j < m.cols; ++j)
+      m(i, j) += (1 + total / n - sums.rows[static_cast<size_t>(i)] - sums.cols[static_cast<size_t>(j)]) / n;
+}
+
+// Rounding the n entries of a unit row by u each moves their sum by at most u sqrt(n).
+void require_fixed_ones(const Matrix<double>& m, double tolerance, const std::string& subject) {
+  const Sums sums(m);
+  if (!(sums.error() <= tolerance * std::sqrt(static_cast<double>(m.rows))))
+    throw Error(subject,
+                fmt::format("does not map the vector of ones to itself (a row or column adds up to 1 +- {:.2g}), which "
+                            "it must where LayerNorms read the residual stream",
+                            sums.error()),
+                "learn it among those that do, or leave R1 to be drawn");
+}
+
+Rotation rotation_of(Matrix<double> m, const StoredType& type, bool fixes_ones, const std::string& subject) {
+  if (fixes_ones) require_fixed_ones(m, type.tolerance, subject);
+  const double error = make_orthogonal(m, type.tolerance);
+  if (!(error <= type.tolerance))
+    throw Error(subject,
+                fmt::format("is not orthogonal: an entry of R R^T is off by {:.2g}, and rounding to {} explains {:.2g}",
+                            error, info(type.dtype).torch, type.tolerance));
+  if (fixes_ones) {
+    fix_ones(m);
+    make_orthogonal(m, 1);  // its steps keep what R does to the ones
+  }
+  return Rotation::dense(std::move(m), true);
+}
+
+void check_digest(const File& file, const std::string& digest, GivenRotations& given) {
+  Digest whole;
+  std::vector<std::byte> chunk;
+  for (int64_t at = 0; at < file.bytes(); at += std::ssize(chunk)) {
+    chunk.resize(static_cast<size_t>(std::min<int64_t>(1 << 20, file.bytes() - at)));
+    file.read(at, chunk);
+    whole.update(chunk);
+  }
+  given.digest = whole.hex();
+  if (digest.empty() || digest == given.digest) return;
+  throw Error(file.path().string(),
+              fmt::format("is not the file of rotations that was used: its digest is {}, not {}", given.digest, digest),
+              "give that file, or remove its digest from the recipe to use this one");
+}
+
+}  // namespace
+
+GivenRotations read_rotations(const std::filesystem::path& path, const Model& model, const std::string& digest) {
+  const File file = File::open(path);
+  const SafetensorsHeader header = read_safetensors_header(file);
+  GivenRotations given;
+  check_digest(file, digest, given);
+  for (const TensorInfo& info : header.tensors) {
+    const std::string subject = path.string() + ": " + info.name;
+    const std::optional<Target> target = target_of(info.name);
+    if (!target) throw Error(subject, "is not the name of a rotation", kNames);
+    if (target->layer != kEveryLayer && target->layer >= model.num_layers())
+      throw Error(subject, fmt::format("the model has {} layers", model.num_layers()));
+    const StoredType& type = type_of(info, subject);
+    check_shape(info, *target, model, subject);
+    const bool fixes_ones = target->group == "R1" && model.stream().centred;
+    Rotation r = rotation_of(read_matrix(file, info, subject), type, fixes_ones, subject);
+    GivenMatrices& matrices = given.groups[target->group];
+    if (!matrices.empty() && matrices.begin()->second.size() != r.size())
+      throw Error(subject, "is of another size than the matrices of other layers");
+    const bool alone = matrices.empty() || (target->layer != kEveryLayer && !matrices.contains(kEveryLayer));
+    if (!alone || !matrices.emplace(target->layer, std::move(r)).second)
+      throw Error(subject, "is a second matrix for the same layer", kNames);
+  }
+  if (given.empty()) throw Error(path.string(), "has no rotation in it", kNames);
+  return given;
+}
+
+void use_given(const GivenRotations& given, const Model& model, TransformConfig& config) {
+  for (const auto& [name, matrices] : given.groups) {
+    const auto group = std::ranges::find(config.config_groups, name, [](const auto& entry) { return entry.first; });
+    if (group == config.config_groups.end())
+      throw Error(name, "has matrices of its own, but is not among the rotations", "ask for it, or leave it out");
+    TransformScheme& scheme = group->second;
+    const int64_t size = matrices.begin()->second.size();
+    const bool per_head = name == "R2";
+    if (scheme.head_dim && (per_head ? *scheme.head_dim % size != 0 : *scheme.head_dim != size))
+      throw Error(name, fmt::format("has matrices of size {} of its own, not of {}", size, *scheme.head_dim),
+                  "leave the block size (transform_block_size, head_dim) out");
+    if (per_head || size != model.hidden_size()) scheme.head_dim = size;
+    scheme.type = kGivenType;
+    scheme.randomize = false;
+    scheme.given = matrices;
+  }
+}
+
+}  // namespace spinor

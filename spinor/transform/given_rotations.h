@@ -1,0 +1,39 @@
+// Matrices of the user's own in the place of those that a seed draws: learned ones, for instance.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "spinor/linalg/rotation.h"
+#include "spinor/transform/config.h"
+
+namespace spinor {
+
+class Model;
+
+// The type of their groups in a TransformConfig, where the matrices themselves are not written down.
+inline constexpr const char* kGivenType = "given";
+
+struct GivenRotations {
+  std::map<std::string, GivenMatrices> groups = {};  // by the name of the group: "R1", "R2"
+  std::string digest = {};                           // of the file they came from
+
+  bool empty() const { return groups.empty(); }
+};
+
+// A safetensors file of square matrices for this model; rows x of activations become x R, as everywhere:
+//   R1                                               (n, n), n = hidden_size or a divisor of it, for the residual
+//   stream R2                                               (d, d), d = head_dim or a divisor of it, for the values of
+//   all layers R2.<layer> or model.layers.<layer>.self_attn.R2  for those of one layer; then every layer needs one
+// A matrix must be orthogonal up to the rounding of its dtype (float64, float32 or bfloat16), and is replaced by the
+// orthogonal matrix nearest to it, so that rotating stays exact. Where LayerNorms read the residual stream, R1 must fix
+// the vector of ones, so far. Errors name file and tensor: another name, shape, dtype or layer, an entry that is not
+// finite, two matrices for one place, a file whose digest is not `digest` (empty: any will do).
+GivenRotations read_rotations(const std::filesystem::path& file, const Model& model, const std::string& digest = {});
+
+// Puts the matrices into the groups of their names, whose type becomes kGivenType. Error for one whose group the config
+// does not have, or whose size is not the block size asked for; R2's may divide it.
+void use_given(const GivenRotations& given, const Model& model, TransformConfig& config);
+
+}  // namespace spinor
