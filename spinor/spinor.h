@@ -30,6 +30,7 @@
 #include "spinor/transform/auto_operation.h"
 #include "spinor/transform/factory.h"
 #include "spinor/transform/fold.h"
+#include "spinor/transform/given_rotations.h"
 #include "spinor/transform/norm_linear_iterator.h"
 #include "spinor/transform/probe.h"
 #include "spinor/transform/rotate_model.h"

@@ -9,6 +9,7 @@
 #include "spinor/model/match.h"
 #include "spinor/transform/auto_operation.h"
 #include "spinor/transform/factory.h"
+#include "spinor/transform/given_rotations.h"
 
 namespace spinor {
 namespace {
@@ -51,6 +52,14 @@ void check_precision(std::string_view group, const TransformScheme& scheme) {
   if (online && (name == "torch.bfloat16" || name == "torch.float16")) return;
   throw Error(std::string(group), fmt::format("weights cannot be transformed in precision {}", name),
               "use float64 or float32");
+}
+
+const TransformType& type_of(std::string_view group, const TransformScheme& scheme) {
+  if (scheme.type != kGivenType) return find_transform_type(scheme.type);
+  static const TransformType given = {.name = kGivenType, .make = {}};
+  if (!scheme.given.empty()) return given;
+  throw Error(std::string(group), "stands for matrices of the user's own, which are not here",
+              "give their file (rotation_file, --rotation)");
 }
 
 bool has_sides(const Module& module) {
@@ -181,7 +190,7 @@ void apply(const TransformConfig& config, const Model& model, RewritePlan& plan)
     if (scheme.requires_grad) throw Error(name, "learnable is not supported right now", "set requires_grad: false");
     check_precision(name, scheme);
     if (has_weight_location(scheme) && scheme.precision == "torch.float64") plan.precision = Precision::float64;
-    const TransformType& type = find_transform_type(scheme.type);
+    const TransformType& type = type_of(name, scheme);
     scheme.type = type.name;  // compressed-tensors' spelling of it
     Group group{name, scheme, type, Random(scheme.seed.value_or(kPeerSeed)), rotates_centred_stream(scheme, model)};
     for (const TransformArgs& args : scheme.apply) apply(args, group, model, plan);

@@ -8,7 +8,6 @@
 #include "spinor/base/nearest.h"
 #include "spinor/linalg/fixing_ones.h"
 #include "spinor/linalg/orthogonal.h"
-#include "spinor/transform/given_rotations.h"
 
 namespace spinor {
 namespace {
@@ -60,18 +59,12 @@ Rotation make_random_orthogonal(const TransformRequest& request, Random& random)
                          true);
 }
 
-Rotation make_given(const TransformRequest&, Random&) {
-  throw Error(kGivenType, "stands for matrices of the user's own, which cannot be drawn",
-              "give their file (rotation_file, --rotation)");
-}
-
 std::vector<TransformType>& table() {
   static std::vector<TransformType> types = {
       {"hadamard", true, make_hadamard},
       {"random-hadamard", true, make_random_hadamard},
       {"random-matrix", false, make_random_matrix},
       {"random-orthogonal", true, make_random_orthogonal},
-      {kGivenType, true, make_given},
   };
   return types;
 }

@@ -25,7 +25,7 @@ struct TransformType {
   TransformMaker make;
 };
 
-// hadamard, random-hadamard, random-matrix (as compressed-tensors), random-orthogonal, given (ours), then those added.
+// hadamard, random-hadamard, random-matrix (as compressed-tensors), random-orthogonal (ours), then those added.
 const std::vector<TransformType>& transform_types();
 // For a program, before it applies anything; replacing a name is an Error. Not thread-safe.
 void add_transform_type(TransformType type);

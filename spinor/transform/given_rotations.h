@@ -12,7 +12,7 @@ namespace spinor {
 
 class Model;
 
-// The type of their groups in a TransformConfig, where the matrices themselves are not written down.
+// The type of their groups in a TransformConfig as it is written, without the matrices themselves.
 inline constexpr const char* kGivenType = "given";
 
 struct GivenRotations {

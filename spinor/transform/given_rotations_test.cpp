@@ -203,8 +203,11 @@ TEST_F(OwnMatrices, MustBeWhatIsAskedFor) {
 
 TEST_F(OwnMatrices, AreNotDrawn) {
   RewritePlan plan(model);
-  const std::string message = message_of([&] { apply(spinquant(model, {.transform_type = "given"}), model, plan); });
-  EXPECT_NE(message.find("stands for matrices of the user's own"), std::string::npos) << message;
+  TransformConfig config = spinquant(model, {});
+  config.config_groups[0].second.type = kGivenType;
+  EXPECT_EQ(message_of([&] { apply(config, model, plan); }),
+            "R1: stands for matrices of the user's own, which are not here; give their file (rotation_file, "
+            "--rotation)");
 }
 
 // Matrices that a program made itself are checked by what they do.
