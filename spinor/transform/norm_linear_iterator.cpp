@@ -46,6 +46,20 @@ const Module& find(const Model& model, const std::string& name, const NormLinear
   throw Error(name, fmt::format("is named by {}, but the model has no such module", iterator.name));
 }
 
+// Of a known architecture the row knows who reads through a norm, and folding it into others would change the model.
+void check_readers(const Model& model, const Module& norm, std::vector<const Module*> linears,
+                   const NormLinearIterator& iterator) {
+  if (!model.architecture()) return;
+  const std::vector<NormReads>& all = model.stream().norm_reads;
+  const auto row = std::ranges::find(all, &norm, &NormReads::norm);
+  std::vector<const Module*> readers = row == all.end() ? std::vector<const Module*>() : row->linears;
+  std::ranges::sort(readers);
+  std::ranges::sort(linears);
+  if (readers != linears)
+    throw Error(norm.name, fmt::format("{} does not name the linears that read through it", iterator.name),
+                "a norm is folded into all of those, and into no other");
+}
+
 }  // namespace
 
 void NormLinearIterator::register_iterator(NormLinearIterator iterator) {
@@ -77,6 +91,7 @@ void fuse_layer_norms(const Model& model, RewritePlan& plan) {
     const Module& norm = find(model, father.empty() ? norm_name : father + "." + norm_name, iterator);
     std::vector<const Module*> linears;
     for (const std::string& name : linear_names) linears.push_back(&find(model, name, iterator));
+    check_readers(model, norm, linears, iterator);
     fold_norm(plan, norm, linears);
   }
 }

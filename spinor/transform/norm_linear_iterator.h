@@ -42,7 +42,7 @@ bool is_instance(const Model& model, std::string_view model_class);
 
 // Folds every norm that NormLinearIterator::of(model) names into its linears: fold_norm() for each. As fold_norms(), to
 // be called before anything rotates, and after plan.untie() where the head is tied. Error for a name that the model
-// does not have, and those of fold_norm().
+// does not have, for linears that are not those the row of a known architecture names, and those of fold_norm().
 void fuse_layer_norms(const Model& model, RewritePlan& plan);
 
 }  // namespace spinor

@@ -72,20 +72,41 @@ TEST(FuseLayerNorms, TakesTheFirstIteratorThatSupportsTheModel) {
   EXPECT_TRUE(golden::tensor(plan, "model.layers.0.mlp.up_proj.weight").edits.empty());
 }
 
-// A class of one's own that the table knows is one's own all the same.
-TEST(FuseLayerNorms, PrefersAProgramsIteratorToTheRow) {
-  NormLinearIterator::register_iterator(
-      {.name = "of the test",
-       .supports_model =
-           [](const Model& model) { return model.checkpoint().config().contains("of_the_iterator_test"); },
-       .pairs = [](const Model&) { return std::vector<NormLinears>(); }});
+Model llama_with(const std::string& key) {
   const Model llama = golden::model("transforms/llama");
   Json config = llama.checkpoint().config();
-  config["of_the_iterator_test"] = true;
+  config[key] = true;
   const auto tensors = llama.checkpoint().tensors();
-  const Model model = Model::describe(llama.checkpoint().with(config, {tensors.begin(), tensors.end()}));
+  return Model::describe(llama.checkpoint().with(config, {tensors.begin(), tensors.end()}));
+}
+
+void register_for(const std::string& key, const std::vector<NormLinears>& pairs) {
+  NormLinearIterator::register_iterator(
+      {.name = "of the test",
+       .supports_model = [key](const Model& model) { return model.checkpoint().config().contains(key); },
+       .pairs = [pairs](const Model&) { return pairs; }});
+}
+
+// A class of one's own that the table knows is one's own all the same.
+TEST(FuseLayerNorms, PrefersAProgramsIteratorToTheRow) {
+  register_for("of_the_iterator_test", {});
+  const Model llama = golden::model("transforms/llama"), model = llama_with("of_the_iterator_test");
   EXPECT_TRUE(NormLinearIterator::of(model).pairs(model).empty());
   EXPECT_FALSE(NormLinearIterator::of(llama).pairs(llama).empty());
+}
+
+TEST(FuseLayerNorms, FoldsANormOfAKnownArchitectureIntoItsReadersOnly) {
+  const std::string mlp = "model.layers.0.mlp.", up = mlp + "up_proj", gate = mlp + "gate_proj";
+  const std::vector<std::vector<std::string>> wrong = {{up}, {up, gate, "lm_head"}};
+  for (const std::vector<std::string>& linears : wrong) {
+    const std::string key = "of_the_fold_test" + std::to_string(linears.size());
+    register_for(key, {{"model.layers.0", "post_attention_layernorm", linears}});
+    const Model model = llama_with(key);
+    RewritePlan plan(model);
+    EXPECT_EQ(message_of([&] { fuse_layer_norms(model, plan); }),
+              "model.layers.0.post_attention_layernorm: of the test does not name the linears that read through it; a "
+              "norm is folded into all of those, and into no other");
+  }
 }
 
 TEST(FuseLayerNorms, RefusesWhatTheModelDoesNotHave) {
