@@ -1,20 +1,24 @@
 // Rotates a Qwen2 or Qwen2-VL checkpoint, e.g. Qwen2.5-0.5B-Instruct: load, rotate, save.
 //
-//   qwen2_5_instruct MODEL OUT
+//   qwen2_5_instruct MODEL OUT [ROTATIONS]
 //
 // MODEL is a directory, or org/name in the local Hugging Face cache. OUT loads as MODEL does and computes the same.
+// ROTATIONS is a safetensors file of matrices of your own, in the place of random Hadamard matrices.
 #include <iostream>
 
 #include "spinor/spinor.h"
 
 int main(int argc, char** argv) try {
-  if (argc != 3) {
-    std::cerr << "usage: " << argv[0] << " MODEL OUT\n";
+  if (argc != 3 && argc != 4) {
+    std::cerr << "usage: " << argv[0] << " MODEL OUT [ROTATIONS]\n";
     return 2;
   }
   const spinor::Model model = spinor::Model::describe(spinor::Checkpoint::open(spinor::resolve_model(argv[1])));
+  spinor::RotateOptions options = {.spin = {.transform_type = "random-hadamard", .seed = 1}};
+  if (argc == 4) options.spin.given = spinor::read_rotations(argv[3], model);
+
   spinor::RewritePlan plan(model);
-  spinor::rotate_model(model, plan, {.spin = {.transform_type = "random-hadamard", .seed = 1}});
+  spinor::rotate_model(model, plan, options);
   spinor::save(plan, argv[2]);
   std::cout << plan.describe();
 } catch (const std::exception& error) {

@@ -3,9 +3,7 @@
 //   const spinor::Checkpoint source = spinor::Checkpoint::open("Llama-3.2-1B");
 //   const spinor::Model model = spinor::Model::describe(source);
 //   spinor::RewritePlan plan(model);
-//   plan.untie();
-//   spinor::fold_norms(model, plan);
-//   spinor::apply(spinor::spinquant(model, {.transform_type = "random-hadamard"}), model, plan);
+//   spinor::rotate_model(model, plan, {.spin = {.transform_type = "random-hadamard"}});
 //   std::cout << plan.describe();
 //   spinor::save(plan, "Llama-3.2-1B-spin", {.threads = 8});
 //

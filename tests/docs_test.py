@@ -1,8 +1,9 @@
 """Every command that README.md and docs/ show in an sh block works.
 
 A block is run line by line, all of a page in one scratch directory. `spinor` is the binary under test, on a tiny model
-wherever the page names one that is not there, Abc-1B being one of an architecture that spinor does not know; `make` is
-checked to have the target; a yaml block becomes recipe.yaml, or the file that its first line names; text.txt is there.
+wherever the page names one that is not there, Abc-1B being one of an architecture that spinor does not know; `make` and
+examples are checked to be there; a yaml block becomes recipe.yaml, or the file that its first line names; text.txt and
+own.safetensors, with rotations for that model, are there.
 """
 
 import os
@@ -11,6 +12,7 @@ import shlex
 import subprocess
 
 import pytest
+import safetensors.torch
 import tokenizers
 import torch
 
@@ -51,6 +53,12 @@ def save_model(directory):
     tokenizer.save(str(directory / "tokenizer.json"))
 
 
+def save_rotations(path):
+    """For a hidden size of 64 and heads of 16."""
+    matrices = {name: torch.linalg.qr(torch.randn(n, n).double())[0].contiguous() for name, n in (("R1", 64), ("R2", 16))}
+    safetensors.torch.save_file(matrices, path)
+
+
 def run_spinor(command, words, scratch):
     model = scratch / words[2] if len(words) > 2 and not words[2].startswith("-") else None
     if model and not model.exists():
@@ -72,6 +80,7 @@ def test_commands_work(page, tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "spinor").symlink_to(BINARY)
     (tmp_path / "text.txt").write_text(TEXT)
+    save_rotations(tmp_path / "own.safetensors")
     for language, text in steps(page.read_text()):
         if language == "yaml":
             named = re.match(r"# ([\w.]+\.yaml)\n", text)
@@ -82,5 +91,17 @@ def test_commands_work(page, tmp_path):
             run_spinor(text, words, tmp_path)
         elif words[0] == "make":
             subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+        elif words[0].startswith("build/release/examples/"):  # examples_test.py runs it
+            assert (ROOT / "examples" / words[0].rpartition("/")[2]).with_suffix(".cpp").exists()
         else:
             assert words[0] in NOT_RUN, f"{page.name}: no test can run {text!r}"
+
+
+CODE = re.compile(r"^```cpp\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def test_code_is_that_of_programs_that_are_tested():
+    programs = [path.read_text() for path in sorted((ROOT / "examples").glob("*.cpp"))]
+    for page in PAGES:
+        for block in CODE.findall(page.read_text()):
+            assert any(block in program for program in programs), f"{page.name}:\n{block}"

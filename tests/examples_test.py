@@ -41,6 +41,21 @@ def test_qwen2(tmp_path, tiny, shape, dtype):
         assert changed(source, tmp_path / "out", f"model.{name}.weight")
 
 
+def test_qwen2_by_matrices_of_ones_own(tmp_path, tiny):
+    source, expected = tiny("qwen2", "three_heads", torch.float64)
+    sizes = {"R1": 48, "R2.0": 16, "R2.1": 16}
+    own = {name: torch.linalg.qr(torch.randn(n, n).double())[0].contiguous() for name, n in sizes.items()}
+    safetensors.torch.save_file(own, tmp_path / "own.safetensors")
+    done = example("qwen2_5_instruct", source, tmp_path / "out", tmp_path / "own.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert logits.difference(expected, logits.logits(logits.load(tmp_path / "out", torch.float64)))[0] <= BOUND[torch.float64]
+    embeddings = [
+        safetensors.torch.load_file(path / "model.safetensors")["model.embed_tokens.weight"]
+        for path in (source, tmp_path / "out")
+    ]
+    torch.testing.assert_close(embeddings[0] @ own["R1"], embeddings[1], rtol=0, atol=1e-12)
+
+
 # Until spinor knows the architecture, it says so.
 @TYPES
 @pytest.mark.parametrize("case", tiny_models.MORE_FAMILIES["qwen2_vl"][1])
@@ -101,4 +116,4 @@ def test_abc_is_unknown_to_others(tmp_path, abc):
 @pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "examples").glob("*.cpp"))])
 def test_says_how_it_is_used(name):
     done = example(name)
-    assert done.returncode == 2 and re.fullmatch(r"usage: .* MODEL OUT\n", done.stderr)
+    assert done.returncode == 2 and re.fullmatch(r"usage: .* MODEL OUT( \[ROTATIONS\])?\n", done.stderr)
