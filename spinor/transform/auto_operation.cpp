@@ -67,7 +67,7 @@ std::vector<std::string> classes_of(const Module& m) {
   std::vector<std::string> classes = m.classes;
   std::erase(classes, "Module");
   classes.push_back(class_of(m.kind));
-  classes.push_back("Module");
+  classes.emplace_back("Module");
   return classes;
 }
 
@@ -108,7 +108,7 @@ void AutoOperation::rotate_input(RewritePlan& plan, std::string_view name, const
 
 void AutoOperation::register_operation(ModuleSide side, std::string class_name, Function function) {
   if (class_name.empty() || !function) throw Error(std::string(name_of(side)), "needs a class and a function");
-  const auto [row, is_new] = table().try_emplace({side, std::move(class_name)}, std::move(function));
+  const auto [row, is_new] = table().emplace(Key{side, std::move(class_name)}, std::move(function));
   if (!is_new) throw Error(row->first.second, fmt::format("has its {} already", name_of(side)));
 }
 

@@ -87,10 +87,12 @@ bool is_instance(const Model& model, std::string_view model_class) {
 
 void fuse_layer_norms(const Model& model, RewritePlan& plan) {
   const NormLinearIterator& iterator = NormLinearIterator::of(model);
-  for (const auto& [father, norm_name, linear_names] : iterator.pairs(model)) {
-    const Module& norm = find(model, father.empty() ? norm_name : father + "." + norm_name, iterator);
+  for (const NormLinears& pair : iterator.pairs(model)) {
+    const std::string prefix = pair.father.empty() ? "" : pair.father + ".";
+    const Module& norm = find(model, prefix + pair.norm_name, iterator);
     std::vector<const Module*> linears;
-    for (const std::string& name : linear_names) linears.push_back(&find(model, name, iterator));
+    linears.reserve(pair.linears.size());
+    for (const std::string& name : pair.linears) linears.push_back(&find(model, name, iterator));
     check_readers(model, norm, linears, iterator);
     fold_norm(plan, norm, linears);
   }
