@@ -6,6 +6,7 @@
 #include "spinor/base/error.h"
 #include "spinor/transform/apply.h"
 #include "spinor/transform/cancel.h"
+#include "spinor/transform/fold.h"
 #include "spinor/transform/legality.h"
 #include "spinor/transform/norm_linear_iterator.h"
 
@@ -23,28 +24,30 @@ void fuse_norms(const Model& model, RewritePlan& plan, const RotateOptions& opti
   fuse_layer_norms(model, plan);
 }
 
-RotateOperation rotate_by(Spin spin) {
-  return [spin](const Model& model, RewritePlan& plan, const RotateOptions& options) {
-    if (!asks_for(options, spin)) return;
+// Those of the vision towers, which no NormLinearIterator need know.
+void fuse_tower_norms(const Model& model, RewritePlan& plan, const RotateOptions& options) {
+  if (!options.spin.vision) return;
+  for (const Stream* stream : model.streams())
+    if (stream != &model.stream()) fold_norms(plan, *stream);
+}
+
+RotateOperation rotate_by(std::string_view group) {
+  return [group](const Model& model, RewritePlan& plan, const RotateOptions& options) {
     TransformConfig config = spinquant(model, options.spin);
-    std::erase_if(config.config_groups, [&](const auto& group) { return group.first != name_in_table(spin); });
+    std::erase_if(config.config_groups, [&](const auto& entry) { return entry.first != group; });
     apply(config, model, plan);
   };
 }
 
-using Operations = std::map<std::string, std::vector<RotateOperation>, std::less<>>;
-
-Operations make_registry() {
-  using enum Spin;
-  Operations operations;
-  for (const Architecture& row : architectures())
-    for (const std::string& name : row.names)
-      operations[name] = {fuse_norms, rotate_by(R1), rotate_by(R2), rotate_by(R3), rotate_by(R4)};
-  return operations;
+// Of every class that has an architecture.
+std::vector<RotateOperation> known_operations() {
+  return {fuse_norms,      fuse_tower_norms, rotate_by("R1"),       rotate_by("R2"),
+          rotate_by("R3"), rotate_by("R4"),  rotate_by("R1_vision")};
 }
 
-Operations& registry() {
-  static Operations operations = make_registry();
+// What programs registered, by the class.
+std::map<std::string, std::vector<RotateOperation>, std::less<>>& registry() {
+  static std::map<std::string, std::vector<RotateOperation>, std::less<>> operations;
   return operations;
 }
 
@@ -63,9 +66,13 @@ void RotateOperationRegistry::register_operation(const std::string& model_class,
   registry()[model_class].push_back(std::move(operation));
 }
 
-const std::vector<RotateOperation>& RotateOperationRegistry::operations_of(const Model& model) {
+std::vector<RotateOperation> RotateOperationRegistry::operations_of(const Model& model) {
   const std::string name(model.architecture_name());
-  if (const auto found = registry().find(name); found != registry().end()) return found->second;
+  std::vector<RotateOperation> operations;
+  if (model.architecture()) operations = known_operations();
+  if (const auto found = registry().find(name); found != registry().end())
+    operations.insert(operations.end(), found->second.begin(), found->second.end());
+  if (!operations.empty()) return operations;
   throw Error(name, "no operation that rotates this class of models is registered",
               "write one, void(const Model&, RewritePlan&, const RotateOptions&), and give it to "
               "RotateOperationRegistry::register_operation(\"" +

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "spinor/io/testing.h"
+#include "spinor/model/architecture_file.h"
 #include "spinor/transform/apply.h"
 #include "spinor/transform/auto_operation.h"
 #include "spinor/transform/fold.h"
@@ -85,6 +86,13 @@ TEST(RotateModel, RunsOperationsInTheirOrderWithTheOptionsAsTheyAre) {
   RewritePlan plan(model);
   rotate_model(model, plan, {.spin = {.transform_type = "mine"}, .extra = {{"wish", std::string("w")}}});
   EXPECT_EQ(calls, (std::vector<std::string>{"first OrderForCausalLM w mine", "second OrderForCausalLM w mine"}));
+}
+
+TEST(RotateModel, KnowsTheRowsOfAProgram) {
+  Architecture row = *find_architecture("LlamaForCausalLM");
+  row.names = {"RowOfTheTestForCausalLM"};
+  register_architecture(row, "row of the test");
+  EXPECT_EQ(refusal(with_class(golden::model("transforms/llama"), "RowOfTheTestForCausalLM")), "");
 }
 
 // Not the class of a parent: an operation knows the modules of one class.
