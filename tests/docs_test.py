@@ -55,7 +55,8 @@ def save_model(directory):
 
 def save_rotations(path):
     """For a hidden size of 64 and heads of 16."""
-    matrices = {name: torch.linalg.qr(torch.randn(n, n).double())[0].contiguous() for name, n in (("R1", 64), ("R2", 16))}
+    sizes = {"R1": 64, "R2": 16}
+    matrices = {name: torch.linalg.qr(torch.randn(n, n).double())[0].contiguous() for name, n in sizes.items()}
     safetensors.torch.save_file(matrices, path)
 
 

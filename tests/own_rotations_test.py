@@ -13,7 +13,7 @@ import tiny_models
 from command import refused, spinor
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
-BOUND = 1e-9  # logits in standard deviations, in float64: whatever the matrices were stored as, they are used in float64
+BOUND = 1e-9  # logits in standard deviations, in float64, whatever the matrices were stored as
 
 
 def orthogonal(size, seed, fixing_ones=False):
@@ -37,20 +37,24 @@ def weights(directory):
     return safetensors.torch.load_file(directory / "model.safetensors")
 
 
+def same_weights(one, other):
+    return (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+
+
 def sizes(config):
     head = getattr(config, "v_head_dim", None) or getattr(config, "head_dim", None)
     return config.hidden_size, head or config.hidden_size // config.num_attention_heads
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("family", ["llama", "qwen2", "phi3", "mixtral", "deepseek_v3", "cohere"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "phi3", "mixtral", "deepseek_v3", "cohere", "gpt_neox"])
 def test_logits_stay(tmp_path, family, dtype):
     case = "three_heads" if family in tiny_models.FAMILIES else next(iter(tiny_models.MORE_FAMILIES[family][1]))
     model = tiny_models.make(family, case)
     model.save_pretrained(tmp_path / "source")
     hidden, head = sizes(model.config)
     layers = {f"model.layers.{i}.self_attn.R2": orthogonal(head, 5 + i) for i in range(model.config.num_hidden_layers)}
-    own = {"R1": orthogonal(hidden, 1, family == "cohere"), **layers}
+    own = {"R1": orthogonal(hidden, 1, family in ("cohere", "gpt_neox")), **layers}
     file = save(tmp_path / "own.safetensors", own, DTYPES[dtype])
     spinor("rotate", tmp_path / "source", tmp_path / "out", "--rotation", file, "--quiet")
     rotated = logits.load(tmp_path / "out", torch.float64)
@@ -89,7 +93,7 @@ def test_the_recipe_says_so_and_does_it_again(tmp_path, llama):
     again = tmp_path / "recipe.yaml"
     shutil.copy(recipe, again)
     spinor("rotate", source, tmp_path / "again", "--recipe", again, "--quiet")
-    assert (tmp_path / "out" / "model.safetensors").read_bytes() == (tmp_path / "again" / "model.safetensors").read_bytes()
+    assert same_weights(tmp_path / "out", tmp_path / "again")
     assert recipe.read_text() == (tmp_path / "again" / "recipe.yaml").read_text()
     save(file, {"R1": orthogonal(48, 9), "R2": orthogonal(16, 9)})
     assert "is not the file of rotations that was used" in refused("rotate", source, tmp_path / "x", "--recipe", again)
@@ -109,7 +113,7 @@ def test_inverse(tmp_path, llama):
     moved = file.rename(tmp_path / "moved.safetensors")
     assert str(file) in refused("rotate", tmp_path / "out", tmp_path / "x", "--inverse")
     spinor("rotate", tmp_path / "out", tmp_path / "back-2", "--inverse", "--rotation", moved, "--quiet")
-    assert (tmp_path / "back" / "model.safetensors").read_bytes() == (tmp_path / "back-2" / "model.safetensors").read_bytes()
+    assert same_weights(tmp_path / "back", tmp_path / "back-2")
     save(moved, {"R1": orthogonal(48, 9), "R2": orthogonal(16, 9)})
     message = refused("rotate", tmp_path / "out", tmp_path / "x", "--inverse", "--rotation", moved)
     assert "is not the file of rotations that was used" in message
