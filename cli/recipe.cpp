@@ -36,6 +36,7 @@ Json spinquant_arguments(const RecipeOptions& options) {
   if (!options.rotation.empty()) arguments["rotation_file"] = options.rotation;
   if (options.center_embeddings) arguments["center_embeddings"] = true;
   if (options.vision) arguments["vision"] = true;
+  if (!options.mtp.empty()) arguments["mtp"] = options.mtp;
   return arguments;
 }
 
@@ -68,6 +69,7 @@ void RecipeOptions::add_rotation_to(CLI::App& app) {
   option(app.add_flag("--randomize", randomize, "Permute each matrix at random"));
   option(app.add_option("--precision", precision, "Arithmetic: float64 (default) or float32"));
   option(app.add_flag("--vision", vision, "An R1 of its own for the residual stream of the vision tower"));
+  option(app.add_option("--mtp", mtp, "drop: leave out the layers for multi-token prediction, which R1 would change"));
   option(app.add_flag("--center-embeddings", center_embeddings,
                       "Subtract each embedding's mean first, as llm-compressor does; changes RMSNorm models"));
   option(app.add_option("--compat", compat, "llm-compressor: do what it does, also where that is not exact"));
@@ -88,8 +90,8 @@ void RecipeOptions::add_quantization_to(CLI::App& app) {
 }
 
 bool RecipeOptions::given() const {
-  return !recipe.empty() || !rotations.empty() || !rotation.empty() || center_embeddings || vision || !compat.empty() ||
-         quantizes() || !transform_arguments(*this).empty();
+  return !recipe.empty() || !rotations.empty() || !rotation.empty() || center_embeddings || vision || !mtp.empty() ||
+         !compat.empty() || quantizes() || !transform_arguments(*this).empty();
 }
 
 bool RecipeOptions::quantizes() const {
@@ -100,7 +102,7 @@ bool RecipeOptions::quantizes() const {
 Recipe RecipeOptions::make() const {
   if (!recipe.empty()) return Recipe::load(recipe);
   Json modifiers = Json::object();
-  if (!rotations.empty() || !rotation.empty() || center_embeddings || vision || !quantizes())
+  if (!rotations.empty() || !rotation.empty() || center_embeddings || vision || !mtp.empty() || !quantizes())
     modifiers["SpinQuantModifier"] = spinquant_arguments(*this);
   if (!quip.empty()) {
     modifiers["QuIPModifier"] = transform_arguments(*this);

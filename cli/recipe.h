@@ -16,7 +16,7 @@ struct RecipeOptions {
   std::string recipe;  // a file; or the options below
   // Of a SpinQuantModifier.
   std::vector<std::string> rotations;
-  std::string transform_type, precision, compat, rotation;
+  std::string transform_type, precision, compat, mtp, rotation;
   std::optional<uint64_t> seed;
   std::optional<int64_t> block_size;
   bool randomize = false, center_embeddings = false, vision = false;

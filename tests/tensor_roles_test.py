@@ -21,7 +21,7 @@ UNSUPPORTED = re.compile(
     r"Gemma3ForConditionalGeneration"
 )
 REFUSED = {
-    ("deepseek-v3", "published"): "model.layers.61.",  # multi-token prediction
+    ("deepseek-v3", "published"): "model.layers.61.",  # multi-token prediction, without --mtp drop
     ("glm-4.5-air", "published"): "model.layers.46.",
     ("glm-4.6", "published"): "model.layers.92.",
     ("qwen3-next-80b", "published"): "mtp.",
@@ -91,10 +91,11 @@ def test_every_tensor_has_one_role(tmp_path, model, case):
     if (model, case) in REFUSED:
         message = refused("rotate", tmp_path, tmp_path / "out", "--rotations", "R1")
         assert REFUSED[model, case] in message
+    if model == "gpt-oss-20b" and case == "published":
         return
     report = spinor_json("inspect", tmp_path)
     assert report["refusal"] is None
     roles = {name: tensor["role"] for name, tensor in report["tensors"].items()}
-    assert set(roles) == set(tensors)
+    assert set(roles) == {name for name in tensors if not name.endswith("_scale_inv")}
     unknown = [name for name, role in roles.items() if role == "unknown"]
     assert not [name for name in unknown if not name.endswith(BUFFERS)]

@@ -34,6 +34,7 @@ struct ModelData {
   std::vector<Stream> tower_streams = {};
   std::list<CheckpointTensor> filters = {};  // those of the checkpoint as matrices (out, in)
   std::vector<ValueOutput> value_outputs = {};
+  std::vector<const CheckpointTensor*> mtp = {};
 };
 
 namespace {
@@ -118,12 +119,23 @@ std::string leftover_hint(std::string_view tensor, const ModelData& data) {
       data.name, *data.config.num_layers);
 }
 
-void check_no_leftover(const ModelData& data) {
+// mtp.layers.0.mlp.up_proj.weight, or layers behind the last one, as many as config.json says.
+bool is_mtp(std::string_view name, const ModelData& data) {
+  if (name.starts_with("mtp.") || name.starts_with("model.mtp.")) return true;
+  const auto key = data.config.keys.find("num_nextn_predict_layers");
+  const int64_t count = key != data.config.keys.end() && key->is_number_integer() ? key->get<int64_t>() : 0;
+  for (int64_t i = 0; i < count; ++i)
+    if (name.starts_with(data.names->layer_prefix(*data.config.num_layers + i))) return true;
+  return false;
+}
+
+void check_no_leftover(ModelData& data) {
   for (const CheckpointTensor& tensor : data.checkpoint.tensors()) {
     const std::string& name = tensor.info.name;
     const auto ends = [&](const std::string& buffer) { return name.ends_with(buffer); };
     if (data.by_tensor.contains(name) || std::ranges::any_of(data.architecture->buffers, ends)) continue;
-    throw Error(name, "is a tensor without a role", leftover_hint(name, data));
+    if (!is_mtp(name, data)) throw Error(name, "is a tensor without a role", leftover_hint(name, data));
+    data.mtp.push_back(&tensor);
   }
 }
 
@@ -159,10 +171,10 @@ int64_t require(const std::optional<int64_t>& size, const char* key, const Model
 }  // namespace
 
 std::string_view name_of(Role role) {
-  static constexpr std::array<std::string_view, 19> kNames = {
+  static constexpr std::array<std::string_view, 20> kNames = {
       "embedding",   "position",    "head",       "attn_q",    "attn_k", "attn_v",     "attn_qkv",
       "attn_o",      "attn_latent", "mlp_in",     "mlp_out",   "router", "projection", "stream_norm",
-      "output_norm", "qk_norm",     "inner_norm", "parameter", "unknown"};
+      "output_norm", "qk_norm",     "inner_norm", "parameter", "mtp",    "unknown"};
   return kNames[static_cast<size_t>(role)];
 }
 
@@ -201,12 +213,12 @@ Model Model::describe(const Checkpoint& stored, ModelOptions options) {
   index_modules(*data);
   find_ends(*data);
   if (data->architecture) {
-    check_no_leftover(*data);
     const ModuleNames& names =
         data->names.emplace(*data->architecture, data->config, root_of(*data->architecture, checkpoint), data->by_name);
     data->stream = stream_of(names);
     data->value_outputs = value_outputs_of(names);
     find_tower_streams(*data);
+    check_no_leftover(*data);
   }
   return Model(data);
 }
@@ -271,11 +283,16 @@ const Module* Model::owner(std::string_view tensor) const {
 
 Role Model::role(std::string_view tensor) const {
   const Module* module = owner(tensor);
-  return module ? module->role : Role::unknown;
+  if (module) return module->role;
+  const auto is_it = [&](const CheckpointTensor* mtp) { return mtp->info.name == tensor; };
+  return std::ranges::any_of(data_->mtp, is_it) ? Role::mtp : Role::unknown;
 }
 
 const Stream& Model::stream() const {
   return data_->stream;
+}
+const std::vector<const CheckpointTensor*>& Model::mtp() const {
+  return data_->mtp;
 }
 std::vector<const Stream*> Model::streams() const {
   std::vector<const Stream*> all = {&data_->stream};

@@ -37,6 +37,7 @@ enum class Role {
   qk_norm,      // of queries and keys, inside the attention
   inner_norm,   // any other that does not touch the stream
   parameter,    // no rotation concerns it
+  mtp,          // of layers that predict several tokens ahead; no module of this model
   unknown,      // only in a model of an unknown architecture, or a tensor that no module owns
 };
 std::string_view name_of(Role role);
@@ -102,9 +103,9 @@ class Model {
  public:
   // Checks config.json (missing or contradictory keys by name), every tensor's presence and shape; quantized weights
   // are read as read_quantized() says, and that no tensor is left over but the row's buffers, which old checkpoints
-  // have and nobody reads: they have no module and role unknown. A tied head that is in the files too must
-  // equal the embedding. An unknown or refused architecture is an Error with the reason. Reads no weights, except the
-  // two of such a head.
+  // have and nobody reads: they have no module and role unknown, and layers of multi-token prediction. A tied head that
+  // is in the files too must equal the embedding. An unknown or refused architecture is an Error with the reason. Reads
+  // no weights, except the two of such a head.
   static Model describe(const Checkpoint& checkpoint, ModelOptions options = {});
 
   const Checkpoint& checkpoint() const;             // of a quantized model: its weights as numbers
@@ -134,6 +135,8 @@ class Model {
   Role role(std::string_view tensor) const;  // its owner's, else unknown
   // Empty for an unknown architecture.
   const Stream& stream() const;
+  // The tensors of multi-token prediction, which read what the final norm gives. transformers ignores them.
+  const std::vector<const CheckpointTensor*>& mtp() const;
   std::vector<const Stream*> streams() const;             // that one, then those of the architecture's towers
   const std::vector<ValueOutput>& value_outputs() const;  // of each layer that has them
   std::string layer_prefix(int64_t layer) const;          // "model.layers.3."; of a known architecture

@@ -3,6 +3,16 @@
 #include <algorithm>
 
 namespace spinor {
+namespace {
+
+constexpr EnumName<Mtp> kMtp[] = {{Mtp::drop, "drop"}};
+
+}  // namespace
+
+std::span<const EnumName<Mtp>> enum_names(Mtp) {
+  return kMtp;
+}
+
 void read_value(const Json& json, SpinList out, const Place& place) {
   std::vector<std::string> names = read_fields<std::vector<std::string>>(json, place);
   out.list.clear();

@@ -1,5 +1,5 @@
 // The arguments of a SpinQuantModifier: llm-compressor's, spelled as there, and seed, rotation_file,
-// center_embeddings, compat.
+// vision, center_embeddings, compat, mtp.
 #pragma once
 
 #include <optional>
@@ -20,6 +20,10 @@ struct SpinList {
 void read_value(const Json& json, SpinList out, const Place& place);
 void to_json(Json& json, const SpinList& spins);
 
+// What becomes of the layers for multi-token prediction.
+enum class Mtp { drop };
+std::span<const EnumName<Mtp>> enum_names(Mtp);
+
 struct SpinQuantArguments {
   // Order and repetition do not matter; none: norms are folded, no more.
   std::vector<Spin> rotations = {Spin::R1, Spin::R2};
@@ -39,6 +43,7 @@ struct SpinQuantArguments {
   bool vision = false;             // R1 for the residual stream of the vision tower, too
   bool center_embeddings = false;  // as llm-compressor does, always: changes the function of an RMSNorm model
   std::optional<Compat> compat = {};
+  std::optional<Mtp> mtp = {};  // null: an error where multi-token prediction would change
 
   template <class Visitor>
   void fields(Visitor& v) {
@@ -57,6 +62,7 @@ struct SpinQuantArguments {
     v("vision", vision);
     v("center_embeddings", center_embeddings);
     v("compat", compat);
+    v("mtp", mtp);
   }
 };
 

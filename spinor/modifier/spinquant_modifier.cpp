@@ -38,6 +38,14 @@ bool has_edit(const TensorPlan& tensor) {
   return std::ranges::any_of(tensor.edits, [](const Edit& edit) { return std::holds_alternative<E>(edit); });
 }
 
+// Its layers read what the final norm gives, which loses its scale to the head.
+void check_no_mtp(const Model& model) {
+  if (model.mtp().empty()) return;
+  throw Error(model.mtp().front()->info.name,
+              "belongs to layers for multi-token prediction, which would see another state: the final norm is folded",
+              "--mtp drop leaves them out; R2 alone leaves them as they are");
+}
+
 bool rotates(const TransformConfig& config, const Stream& stream, const Model& model) {
   return std::ranges::any_of(config.config_groups,
                              [&](const auto& group) { return spinor::rotates(group.second, model, stream); });
@@ -114,6 +122,7 @@ Json SpinQuantModifier::arguments() const {
   if (!arguments_.vision) json.erase("vision");
   if (!arguments_.rotation_file) json.erase("rotation_file");
   if (!arguments_.rotation_digest) json.erase("rotation_digest");
+  if (!arguments_.mtp) json.erase("mtp");
   return json;
 }
 
@@ -167,6 +176,8 @@ void SpinQuantModifier::rewrite(State& state, RewritePlan& plan) {
   if (folds) fold_norms(model, plan, norms.value_or(std::vector<NormMapping>()));
   for (const Stream* stream : model.streams())
     if (stream != &model.stream() && rotates(config, *stream, model)) fold_norms(plan, *stream);
+  if (arguments_.mtp == Mtp::drop) plan.drop_mtp();
+  if (!arguments_.mtp && (folds || rotates(config, model.stream(), model))) check_no_mtp(model);
   apply(config, model, plan);
   if (model.architecture() != nullptr) check_folds(model, plan);
   // Of a known architecture the table knows better than a mapping who reads and writes the residual stream.

@@ -354,7 +354,7 @@ TEST(SpinQuantModifier, AcceptsAnUnknownArchitectureWithBothMappings) {
 
   for (const std::string& one : {std::string(), std::string(kNorms), std::string(kMapping) + "['re:.*up_proj$']}"}) {
     EXPECT_EQ(message_of([&] { run(recipe_of(one), unknown); }).substr(0, 68),
-              "UnheardOfForCausalLM: is not an architecture spinor knows; supported");
+              "UnheardOfForCausalLM: is not an architecture spinor knows; `spinor i");
   }
 }
 

@@ -108,6 +108,7 @@ std::string RewritePlan::describe(bool full) const {
   for (const OnlineTransform& transform : online_)
     text += fmt::format("{}  online {} {}\n", transform.module, transform.group, transform.location);
   if (untied_) text += "config.json  tie_word_embeddings false\n";
+  if (dropped_mtp_) text += fmt::format("{} tensors of multi-token prediction are left out\n", model_.mtp().size());
   return text;
 }
 

@@ -152,9 +152,30 @@ void RewritePlan::set_quantization(QuantizationConfig config) {
   quantization_ = std::move(config);
 }
 
+void RewritePlan::drop_mtp() {
+  dropped_mtp_ = true;
+  const auto& dropped = model_.mtp();
+  std::erase_if(tensors_,
+                [&](const TensorPlan& tensor) { return std::ranges::find(dropped, tensor.source) != dropped.end(); });
+  index_.clear();
+  for (size_t i = 0; i < tensors_.size(); ++i) index_.emplace(tensors_[i].name, i);
+}
+
+void RewritePlan::change_config(Json& config) const {
+  if (untied_) config["tie_word_embeddings"] = false;
+  if (!dropped_mtp_) return;
+  // Absent means one such layer to some families: none is said.
+  const auto drop = [](Json& keys) {
+    for (const char* key : {"num_nextn_predict_layers", "mtp_num_hidden_layers"})
+      if (keys.contains(key)) keys[key] = 0;
+  };
+  drop(config);
+  if (const auto text = config.find("text_config"); text != config.end() && text->is_object()) drop(*text);
+}
+
 Json RewritePlan::config(DType online_dtype) const {
   Json config = model_.checkpoint().config();
-  if (untied_) config["tie_word_embeddings"] = false;
+  change_config(config);
   if (!quantization_ && online_.empty()) return config;
   const Json transforms =
       transform_config_.is_null() ? Json::object() : stored_transforms(transform_config_, online_, online_dtype);

@@ -65,6 +65,8 @@ class RewritePlan {
   void dequantize(std::optional<DType> scale_dtype = {});
   // Gives a tied head its own tensor, a copy of the embedding with no edits. Nothing to do when not tied.
   void untie();
+  // Leaves out the tensors of multi-token prediction, and says so in config.json.
+  void drop_mtp();
 
   // config.json of the output: the source's with only what changed changed. quantization_config is there when something
   // is stored quantized or a transform runs online; online transforms are in `online_dtype`.
@@ -74,6 +76,7 @@ class RewritePlan {
   std::string describe(bool full = false) const;
 
  private:
+  void change_config(Json& config) const;
   void add(const std::string& name, const CheckpointTensor& source, WeightShape shape);
   TensorPlan& at(std::string_view tensor);
   Model model_;
@@ -82,7 +85,7 @@ class RewritePlan {
   std::vector<OnlineTransform> online_;
   Json transform_config_;
   std::optional<QuantizationConfig> quantization_;
-  bool untied_ = false;
+  bool untied_ = false, dropped_mtp_ = false;
 };
 
 }  // namespace spinor

@@ -99,11 +99,12 @@ std::string digest_of(const Checkpoint& checkpoint, const CheckpointTensor& tens
   return digest.hex();
 }
 
-// Per source file one digest: of the lines "name digest" of its tensors, in file order.
+// Per source file one digest: of the lines "name digest" of its tensors, in file order; "-" for one that was left out.
 Json source_digests(const Checkpoint& source, const std::map<std::string, std::string>& digests) {
   std::vector<Digest> files(source.shards().size());
   for (const CheckpointTensor& tensor : source.tensors()) {
-    const std::string line = tensor.info.name + " " + digests.at(tensor.info.name) + "\n";
+    const auto digest = digests.find(tensor.info.name);
+    const std::string line = tensor.info.name + " " + (digest == digests.end() ? "-" : digest->second) + "\n";
     files[static_cast<size_t>(tensor.file)].update(std::as_bytes(std::span(line)));
   }
   Json json = Json::object();

@@ -22,10 +22,14 @@ struct GivenRotations {
   bool empty() const { return groups.empty(); }
 };
 
-// A safetensors file of square matrices for this model; rows x of activations become x R, as everywhere:
-//   R1                                               (n, n), n = hidden_size or a divisor of it, for the residual
-//   stream R2                                               (d, d), d = head_dim or a divisor of it, for the values of
-//   all layers R2.<layer> or model.layers.<layer>.self_attn.R2  for those of one layer; then every layer needs one
+// A safetensors file of square matrices for this model; rows x of activations become x R, as everywhere. Its tensors:
+//
+// R1 (n, n), n = hidden_size or a divisor of it, for the residual stream;
+//
+// R2 (d, d), d = head_dim or a divisor of it, for the values of all layers;
+//
+// R2.<layer> or model.layers.<layer>.self_attn.R2 for those of one layer; then every layer needs one.
+//
 // A matrix must be orthogonal up to the rounding of its dtype (float64, float32 or bfloat16), and is replaced by the
 // orthogonal matrix nearest to it, so that rotating stays exact. Where LayerNorms read the residual stream, R1 must fix
 // the vector of ones, so far. Errors name file and tensor: another name, shape, dtype or layer, an entry that is not

@@ -83,6 +83,12 @@ def merged(indices):
     return result
 
 
+def quantization(tensors):
+    if not any(name.endswith("_scale_inv") for name in tensors):
+        return {}
+    return {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
+
+
 def natural(line):
     return [(part.isdigit(), int(part) if part.isdigit() else part) for part in re.split(r"(\d+)", line)]
 
@@ -95,7 +101,7 @@ def main():
         written, tensors = saved(config)
         lines = [f"# Made by tests/golden/make_tensor_names.py with transformers {transformers.__version__}."]
         published = PUBLISHED.get(model, lambda tensors, config: tensors)(tensors, config)
-        cases = {"saved": (written, tensors), "published": (config, published)}
+        cases = {"saved": (written, tensors), "published": (config | quantization(published), published)}
         if any(name.startswith("visual.") for name in tensors):
             cases["nested"] = (written, nested(tensors))
         for case, (keys, names) in cases.items():
