@@ -120,10 +120,11 @@ struct InspectCommand {
   static Json json(const Model& model, const std::string& refusal, const std::vector<OutlierStatistics>& before,
                    const std::vector<OutlierStatistics>& after) {
     Json tensors = Json::object();
+    auto& members = tensors.get_ref<Json::object_t&>();  // emplace_back: operator[] would search all names before it
     for (const CheckpointTensor& tensor : model.checkpoint().tensors())
-      tensors[tensor.info.name] = {{"role", name_of(model.role(tensor.info.name))},
-                                   {"shape", tensor.info.shape},
-                                   {"dtype", info(tensor.info.dtype).name}};
+      members.emplace_back(tensor.info.name, Json{{"role", name_of(model.role(tensor.info.name))},
+                                                  {"shape", tensor.info.shape},
+                                                  {"dtype", info(tensor.info.dtype).name}});
     Json rotations = Json::array();  // MLPs of several widths have several R4
     if (refusal.empty())
       for (const RotationLine& row : rotation_lines(model))
