@@ -207,6 +207,7 @@ struct Architecture {
   std::vector<std::string> scaled_outputs = {};  // norms between a writer and the stream
   std::vector<std::string> raw_reads = {};       // linears that read the stream without a norm
   std::vector<RefusalRow> refusals = {};         // beside R1 with scaled outputs, which is always impossible
+  NamePairs loaded_as = {};  // beginnings of names as they are in files, and as transformers has them in memory
   std::vector<std::string> buffers = {"rotary_emb.inv_freq"};  // ends of names of tensors that nobody reads
   // Encoders with a stream of their own; `feeds` names those of their outer linears that write the stream of this one.
   std::vector<Architecture> towers = {};
@@ -240,6 +241,7 @@ struct Architecture {
     v("scaled_outputs", scaled_outputs);
     v("raw_reads", raw_reads);
     v("refusals", refusals);
+    v("loaded_as", loaded_as);
     v("buffers", buffers);
     v("towers", towers);
     v("feeds", feeds);

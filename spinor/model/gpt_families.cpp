@@ -73,6 +73,7 @@ Architecture gpt_neox() {
   row.norms = {{"input_layernorm", kHidden, {"attention.query_key_value"}},
                {"post_attention_layernorm", kHidden, {"mlp.dense_h_to_4h"}}};
   row.head = "embed_out";
+  row.loaded_as = {{"embed_out", "lm_head"}};
   set_final_norm(row, "final_layer_norm");
   row.buffers = {".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq"};
   return with_layer_norms(row, "true");

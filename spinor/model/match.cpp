@@ -15,7 +15,8 @@ namespace spinor {
 namespace {
 
 bool matches(const Module& module, const Pattern& pattern) {
-  return pattern.matches(module.name) || std::ranges::find(module.classes, pattern.target()) != module.classes.end();
+  return pattern.matches(module.name) || (!module.loaded_name.empty() && pattern.matches(module.loaded_name)) ||
+         std::ranges::find(module.classes, pattern.target()) != module.classes.end();
 }
 
 std::vector<Pattern> compile(std::span<const std::string> targets) {

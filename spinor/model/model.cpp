@@ -93,6 +93,13 @@ void add_tied_head(ModelData& data) {
   data.embedding = &data.modules[static_cast<size_t>(index)];
 }
 
+void name_as_loaded(ModelData& data) {
+  for (Module& module : data.modules)
+    for (const auto& [stored, loaded] : data.architecture->loaded_as)
+      if (module.loaded_name.empty() && module.name.starts_with(stored))
+        module.loaded_name = loaded + module.name.substr(stored.size());
+}
+
 void index_modules(ModelData& data) {
   for (const Module& module : data.modules) {
     data.by_name[module.name] = &module;
@@ -208,7 +215,10 @@ Model Model::describe(const Checkpoint& stored, ModelOptions options) {
   data->config = read_model_config(config, data->architecture, subject);
   data->modules = data->architecture ? modules_of(*data->architecture, data->config, checkpoint)
                                      : modules_by_name(checkpoint, data->name);
-  if (data->architecture) add_towers(*data);
+  if (data->architecture) {
+    add_towers(*data);
+    name_as_loaded(*data);
+  }
   if (!data->architecture && data->config.tie_word_embeddings) add_tied_head(*data);
   index_modules(*data);
   find_ends(*data);

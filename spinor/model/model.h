@@ -49,7 +49,7 @@ struct WeightShape {
 };
 
 struct Module {
-  std::string name;                  // "model.layers.0.self_attn.q_proj"; "" is the model itself
+  std::string name;                  // "model.layers.0.self_attn.q_proj", as in the files; "" is the model itself
   std::vector<std::string> classes;  // its class and parents: {"LlamaRMSNorm", "Module"}
   ModuleKind kind = ModuleKind::container;
   Role role = Role::unknown;
@@ -60,6 +60,9 @@ struct Module {
   std::optional<Slice> part = {};  // rows of `weight`, for a part
   double offset = 0;               // of a norm, which multiplies by offset + weight
   bool layer_norm = false;         // of a norm: it subtracts the mean
+  std::string loaded_name = {};    // the name it has in transformers, if that is another
+
+  const std::string& name_in_memory() const { return loaded_name.empty() ? name : loaded_name; }
 };
 
 // The tensor of its weight in the output: the source's name of it, or that of a tied head's own.

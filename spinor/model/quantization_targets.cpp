@@ -33,7 +33,7 @@ bool can_be_quantized(const Module& module) {
 
 // 0 exact name, 1 regex, 2 class.
 int rank(const Module& module, const std::string& target) {
-  return target == module.name ? 0 : target.starts_with("re:") ? 1 : 2;
+  return target == module.name || target == module.loaded_name ? 0 : target.starts_with("re:") ? 1 : 2;
 }
 
 }  // namespace
@@ -80,7 +80,7 @@ std::vector<std::string> modules_left_out(const std::vector<QuantizedModule>& qu
     if (!classes.contains(type) || taken.contains(&module)) continue;
     auto found = std::ranges::find(left_out, type, [](const auto& entry) { return entry.first; });
     if (found == left_out.end()) found = left_out.insert(left_out.end(), {type, {}});
-    found->second.push_back(module.name);
+    found->second.push_back(module.name_in_memory());
   }
   std::vector<std::string> names;
   for (const auto& [type, of_type] : left_out) names.insert(names.end(), of_type.begin(), of_type.end());
@@ -104,6 +104,20 @@ void check_stacks(const QuantizationConfig& config, const Model& model, const Pl
 
 }  // namespace
 
+namespace {
+
+void check_quantizes(const QuantizationConfig& config, const Model& model, const Place& place) {
+  const bool asked =
+      std::ranges::any_of(config.config_groups, [](const auto& group) { return group.second.weights.has_value(); });
+  if (!asked || !quantized_modules(config, model).empty()) return;
+  const bool transposed = std::ranges::any_of(model.modules(), [](const Module& m) { return m.shape.transposed; });
+  place.fail("no weight would be quantized: targets matches nothing that ignore leaves",
+             transposed ? "the model's linears are stored transposed (Conv1D), and no format has quantized weights so"
+                        : "widen the targets");
+}
+
+}  // namespace
+
 std::vector<std::string> check_targets(const QuantizationConfig& config, const Model& model, const Place& place) {
   const auto matched = [&](const std::string& target) {
     return std::ranges::any_of(model.modules(), [&](const Module& module) { return matches(module, target); });
@@ -117,6 +131,7 @@ std::vector<std::string> check_targets(const QuantizationConfig& config, const M
                    "other modules cannot be quantized, nor routers");
     }
   check_stacks(config, model, place);
+  check_quantizes(config, model, place);
   std::vector<std::string> unused;
   for (const std::string& target : config.ignore)
     if (!matched(target)) unused.push_back(target);

@@ -88,6 +88,14 @@ Architecture with_tower(Architecture row, Architecture tower) {
   return row;
 }
 
+// Files still have the names from before the language model was a module of its own.
+Architecture as_before(Architecture row) {
+  row.loaded_as = {{"visual.", "model.visual."}};
+  for (const char* name : {"embed_tokens", "layers", "norm"})
+    row.loaded_as.emplace_back(std::string("model.") + name, std::string("model.language_model.") + name);
+  return row;
+}
+
 }  // namespace
 
 std::vector<Architecture> vision_families() {
@@ -98,8 +106,8 @@ std::vector<Architecture> vision_families() {
   const Architecture qwen2_5_vl = qwen2_tower(
       {.size = "hidden_size", .out = "out_hidden_size", .down = "mlp.down_proj", .layer_norm = false, .gated = true},
       "intermediate_size");
-  return {with_tower(gated_decoder("Qwen2VL", {.qkv = "true"}, {}), std::move(qwen2_vl)),
-          with_tower(gated_decoder("Qwen2_5_VL", {.qkv = "true"}, {}), qwen2_5_vl),
+  return {as_before(with_tower(gated_decoder("Qwen2VL", {.qkv = "true"}, {}), std::move(qwen2_vl))),
+          as_before(with_tower(gated_decoder("Qwen2_5_VL", {.qkv = "true"}, {}), qwen2_5_vl)),
           with_tower(
               with_qk_norms(gated_decoder("Qwen3VL", by_config, {{"num_key_value_heads", "32"}, {"head_dim", "128"}})),
               qwen3_tower(true)),
