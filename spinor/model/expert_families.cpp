@@ -39,7 +39,7 @@ Architecture without_mlp(Architecture row) {
   row.mlp_in.clear();
   row.mlp_out.clear();
   row.experts = kExperts;
-  row.forward.unknown = kNotRun;
+  change_forward(row, [](ForwardRow& forward) { forward.unknown = kNotRun; });
   return row;
 }
 
@@ -153,7 +153,7 @@ Architecture with_latent_attention(Architecture row) {
   row.attention.value = "self_attn.kv_b_proj.v_proj";
   row.attention.head_dim = "v_head_dim";
   row.refusals = {{"R3", "keys are kept as latent vectors, which its heads share"}};
-  row.forward.unknown = "latent attention is not written yet";
+  change_forward(row, [](ForwardRow& forward) { forward.unknown = "latent attention is not written yet"; });
   return row;
 }
 

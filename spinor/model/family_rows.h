@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "spinor/model/architecture.h"
+#include "spinor/model/forward_row.h"
 
 namespace spinor {
 
@@ -12,6 +12,8 @@ struct Biases {
   std::string qkv = {}, output = {}, mlp = {};
 };
 
+// Layers with a window: what layer_types says, else those of the rule.
+std::string by_layer_type(const std::string& rule);
 // Pre-norm, gated MLP, separate projections: what most families have been since Llama. They differ in biases and
 // defaults.
 Architecture gated_decoder(std::string classes, Biases biases, NamePairs defaults, ForwardRow forward = {});

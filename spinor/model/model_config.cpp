@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "spinor/base/error.h"
 #include "spinor/model/config_keys.h"
 
@@ -135,6 +137,31 @@ int64_t size_of(const std::string& formula, const ModelConfig& config) {
       throw Error(explain(formula, names_of(config)),
                   fmt::format("is {}, not an integer from 1 to {}", size.dump(), kMaxSize));
     return size.get<int64_t>();
+  });
+}
+
+double number_of(const std::string& formula, const ModelConfig& config, int64_t layer) {
+  return about(config, [&] {
+    const Json value = evaluate(formula, names_of(config, layer));
+    if (!value.is_number() || !std::isfinite(value.get<double>()))
+      throw Error(explain(formula, names_of(config, layer)), fmt::format("is {}, not a number", value.dump()));
+    return value.get<double>();
+  });
+}
+
+double positive_of(const std::string& formula, const ModelConfig& config, int64_t layer) {
+  const double value = number_of(formula, config, layer);
+  if (value > 0) return value;
+  throw Error(config.subject,
+              fmt::format("{}: is {}, not a positive number", explain(formula, names_of(config, layer)), value));
+}
+
+std::string text_of(const std::string& formula, const ModelConfig& config) {
+  return about(config, [&] {
+    const Json value = evaluate(formula, names_of(config));
+    if (!value.is_string())
+      throw Error(explain(formula, names_of(config)), fmt::format("is {}, not a string", value.dump()));
+    return value.get<std::string>();
   });
 }
 
