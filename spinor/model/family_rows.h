@@ -17,6 +17,8 @@ std::string by_layer_type(const std::string& rule);
 // Pre-norm, gated MLP, separate projections: what most families have been since Llama. They differ in biases and
 // defaults.
 Architecture gated_decoder(std::string classes, Biases biases, NamePairs defaults, ForwardRow forward = {});
+// Granite's scalars, which commute with a rotation.
+ForwardRow granite_forward();
 // All norms of the stream are LayerNorms; when they have biases.
 Architecture with_layer_norms(Architecture row, const std::string& bias = {});
 // Qwen's experts in the layers that config.json says, in the others the MLP.

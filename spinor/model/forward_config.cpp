@@ -81,9 +81,10 @@ void read_attention(const ModelConfig& config, const ForwardRow& row, ForwardCon
 }
 
 RouterConfig read_router(const ModelConfig& config, const RouterRow& row, int64_t experts) {
+  const bool grouped = is_so(row.grouped, config, false);
   const RouterConfig router{.chosen = size_of(row.chosen, config),
-                            .groups = size_of(row.groups, config),
-                            .chosen_groups = size_of(row.chosen_groups, config),
+                            .groups = grouped ? size_of(row.groups, config) : 1,
+                            .chosen_groups = grouped ? size_of(row.chosen_groups, config) : 1,
                             .normalized = is_so(row.normalized, config, false),
                             .scale = number_of(row.scale, config)};
   const int64_t group = experts / router.groups;

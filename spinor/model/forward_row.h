@@ -52,10 +52,11 @@ struct RouterRow {
   std::string chosen = "num_experts_per_tok";
   std::string normalized = "norm_topk_prob ?? false";  // the weights of the chosen experts add up to one
   std::string scale = "1";
-  std::string correction = {};                    // a parameter added to the scores for the choice only
-  std::string groups = "1", chosen_groups = "1";  // experts outside of the best groups are not chosen
-  bool best_two = false;                          // a group is as good as its best two experts; else as its best
-  std::string shared_gate = {};                   // a linear whose sigmoid weighs the other experts
+  std::string correction = {};    // a parameter added to the scores for the choice only
+  std::string grouped = "false";  // experts outside of the best groups are not chosen
+  std::string groups = "n_group ?? 1", chosen_groups = "topk_group ?? 1";
+  bool best_two = false;         // a group is as good as its best two experts; else as its best
+  std::string shared_gate = {};  // a linear whose sigmoid weighs the other experts
 };
 
 struct ForwardRow {

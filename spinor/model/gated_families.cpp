@@ -37,13 +37,16 @@ namespace {
 const OptionalKey kWindow = {"sliding_window", 4096};
 const std::string kIfAsked = "(use_sliding_window ?? false) && ";
 
-// Scalars, which commute with a rotation.
-ForwardRow granite() {
+}  // namespace
+
+ForwardRow granite_forward() {
   return {.attention_scale = "attention_multiplier ?? 1",
           .embedding_multiplier = "embedding_multiplier ?? 1",
           .residual_multiplier = "residual_multiplier ?? 1",
           .logits_multiplier = "1.0 / (logits_scaling ?? 1)"};
 }
+
+namespace {
 
 // Some layers have no RoPE; in spite of its name no_rope_layers has a one for each that does.
 ForwardRow smollm3() {
@@ -66,7 +69,7 @@ std::vector<Architecture> gated_families() {
       gated_decoder("Qwen2", {.qkv = "true"}, {{"num_key_value_heads", "32"}}, qwen),
       with_qk_norms(gated_decoder("Qwen3", {.qkv = "attention_bias", .output = "attention_bias"},
                                   {{"num_key_value_heads", "32"}, {"head_dim", "128"}}, qwen)),
-      gated_decoder("Granite", by_config, {}, granite()),
+      gated_decoder("Granite", by_config, {}, granite_forward()),
       // Layers without RoPE have the same tensors.
       gated_decoder("SmolLM3", by_config, {{"tie_word_embeddings", "true"}, {"num_key_value_heads", "4"}}, smollm3()),
   };
