@@ -153,6 +153,7 @@ class Parser {
     const bool real = a.is_number_float() || b.is_number_float();
     if (operation == '%' || !real) return of_integers(operation, integer(a), integer(b));
     const double x = number(a), y = number(b);
+    if (operation == '/' && y == 0) fail("divides by 0");
     const double result = operation == '+' ? x + y : operation == '-' ? x - y : operation == '*' ? x * y : x / y;
     if (!std::isfinite(result) && unneeded_ == 0) fail("is too large");
     return result;

@@ -37,19 +37,25 @@ std::string read_activation(const ModelConfig& config, const ForwardRow& row) {
   return other == row.activations.end() ? name : other->second;
 }
 
-// layer_types, where the family's windows may depend on them.
-void check_layer_types(const ConfigKeys& config, int64_t layers) {
-  const Json* types = config.find("layer_types");
-  if (!types) return;
-  if (!types->is_array() || std::ssize(*types) != layers) config.fail("layer_types", "a list of layers");
-  for (const Json& type : *types)
-    if (type != "sliding_attention" && type != "full_attention")
-      throw Error(config.subject, fmt::format("layer_types has {}, which spinor cannot run", type.dump()));
+// Lists with an entry for each layer that conditions of the row read.
+void check_lists(const ConfigKeys& config, const ForwardRow& row, int64_t layers) {
+  const std::string conditions = row.windowed + (row.rope ? row.rope->when : "");
+  for (const char* key : {"layer_types", "no_rope_layers"}) {
+    const Json* list = config.find(key);
+    if (!list || conditions.find(key) == std::string::npos) continue;
+    if (!list->is_array() || std::ssize(*list) < layers) config.fail(key, "a list of layers");
+    const bool types = key == std::string_view("layer_types");
+    for (const Json& entry : *list) {
+      if (!types && !entry.is_number_integer()) config.fail(key, "a list of integers");
+      if (types && entry != "sliding_attention" && entry != "full_attention")
+        throw Error(config.subject, fmt::format("{} has {}, which spinor cannot run", key, entry.dump()));
+    }
+  }
 }
 
 void read_layers(const ModelConfig& config, const ForwardRow& row, ForwardConfig& forward) {
   const ConfigKeys keys{config.keys, config.subject};
-  if (row.windowed.find("layer_types") != std::string::npos) check_layer_types(keys, *config.num_layers);
+  check_lists(keys, row, *config.num_layers);
   for (int64_t layer = 0; layer < *config.num_layers; ++layer)
     forward.local.push_back(is_so(row.windowed, config, false, layer));
   ModelConfig with_window = config;  // as conditions see it: with the family's default

@@ -140,29 +140,36 @@ int64_t size_of(const std::string& formula, const ModelConfig& config) {
   });
 }
 
+namespace {
+
+[[noreturn]] void fail_value(const std::string& formula, const ModelConfig& config, int64_t layer, const Json& value,
+                             std::string_view expected) {
+  throw Error(config.subject,
+              fmt::format("{} is {}, not {}", explain(formula, names_of(config, layer)), value.dump(), expected));
+}
+
+Json value_of(const std::string& formula, const ModelConfig& config, int64_t layer) {
+  return about(config, [&] { return evaluate(formula, names_of(config, layer)); });
+}
+
+}  // namespace
+
 double number_of(const std::string& formula, const ModelConfig& config, int64_t layer) {
-  return about(config, [&] {
-    const Json value = evaluate(formula, names_of(config, layer));
-    if (!value.is_number() || !std::isfinite(value.get<double>()))
-      throw Error(explain(formula, names_of(config, layer)), fmt::format("is {}, not a number", value.dump()));
-    return value.get<double>();
-  });
+  const Json value = value_of(formula, config, layer);
+  if (!value.is_number() || !std::isfinite(value.get<double>())) fail_value(formula, config, layer, value, "a number");
+  return value.get<double>();
 }
 
 double positive_of(const std::string& formula, const ModelConfig& config, int64_t layer) {
-  const double value = number_of(formula, config, layer);
-  if (value > 0) return value;
-  throw Error(config.subject,
-              fmt::format("{}: is {}, not a positive number", explain(formula, names_of(config, layer)), value));
+  const double number = number_of(formula, config, layer);
+  if (number <= 0) fail_value(formula, config, layer, value_of(formula, config, layer), "a positive number");
+  return number;
 }
 
 std::string text_of(const std::string& formula, const ModelConfig& config) {
-  return about(config, [&] {
-    const Json value = evaluate(formula, names_of(config));
-    if (!value.is_string())
-      throw Error(explain(formula, names_of(config)), fmt::format("is {}, not a string", value.dump()));
-    return value.get<std::string>();
-  });
+  const Json value = value_of(formula, config, -1);
+  if (!value.is_string()) fail_value(formula, config, -1, value, "a string");
+  return value.get<std::string>();
 }
 
 bool is_so(const std::string& condition, const ModelConfig& config, bool empty, int64_t layer) {

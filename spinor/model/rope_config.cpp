@@ -136,7 +136,7 @@ RopeConfig read_rope_config(const ModelConfig& config, const RopeRow& row, bool 
   rope.max_positions = file.size("max_position_embeddings").value_or(0);
   rope.original_positions = rope.max_positions;
   const std::string& theta = local && !row.local_theta.empty() ? row.local_theta : row.theta;
-  rope.theta = keys.find("rope_theta") ? keys.positive("rope_theta", 1) : positive_of(theta, config);
+  rope.theta = keys.positive("rope_theta", positive_of(theta, config));
   if (rope.type != RopeType::plain) read_scaling(keys, file, rope);
   return rope;
 }
