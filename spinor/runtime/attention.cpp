@@ -36,10 +36,10 @@ at::Tensor normed_heads(const at::Tensor& x, const std::optional<Norm>& norm, in
 
 Heads DirectHeads::make(LinearInput& x, const RopeTable* rope) const {
   Heads made = std::visit([&](const auto& linears) { return project(linears, x); }, projections);
-  if (clip)
-    for (at::Tensor* each : {&made.query, &made.key, &made.value}) *each = each->clamp(-*clip, *clip);
   made = {normed_heads(made.query, query_norm, size), normed_heads(made.key, key_norm, size),
           split_heads(made.value, size)};
+  if (clip)
+    for (at::Tensor* each : {&made.query, &made.key, &made.value}) *each = each->clamp(-*clip, *clip);
   if (!rope) return made;
   apply_rope(made.query, *rope);
   apply_rope(made.key, *rope);

@@ -32,8 +32,8 @@ struct FusedProjection {
 struct DirectHeads {
   std::variant<SeparateProjections, FusedProjection> projections;
   int64_t size = 0;                          // of a head
-  std::optional<double> clip;                // of all entries
   std::optional<Norm> query_norm, key_norm;  // over a head, or over all of them
+  std::optional<double> clip;                // of all entries, after that
 
   Heads make(LinearInput& x, const RopeTable* rope) const;
 };

@@ -47,9 +47,9 @@ std::optional<Norm> norm_of_heads(const ModuleFactory& factory, const std::strin
 
 DirectHeads direct_heads(const ModuleFactory& factory, const std::string& prefix) {
   const Architecture& row = *factory.model().architecture();
-  return {projections(factory, prefix), factory.model().head_dim(), factory.forward().clip,
+  return {projections(factory, prefix), factory.model().head_dim(),
           norm_of_heads(factory, prefix, row.attention.query_norm, row.forward->query_norms),
-          norm_of_heads(factory, prefix, row.attention.key_norm, row.forward->key_norms)};
+          norm_of_heads(factory, prefix, row.attention.key_norm, row.forward->key_norms), factory.forward().clip};
 }
 
 LatentHeads latent_heads(const ModuleFactory& factory, const std::string& prefix) {
