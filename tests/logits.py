@@ -33,13 +33,13 @@ def tensors(value):
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
 
 
-def load(directory, dtype):
+def load(directory, dtype, attention="eager"):
     """A model that transformers loads without a word: nothing missing, nothing left over, nothing to warn about."""
     config = transformers.AutoConfig.from_pretrained(directory)
     model, report = getattr(transformers, config.architectures[0]).from_pretrained(
         directory,
         dtype=dtype,
-        attn_implementation="eager",
+        attn_implementation=attention,
         experts_implementation="eager",  # the others take no float64
         output_loading_info=True,
     )

@@ -5,7 +5,7 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -165,22 +165,7 @@ struct BlockRow {
   }
 };
 
-// Which layers see only the last config.sliding_window tokens.
-enum class WindowRule {
-  none,
-  always,       // all layers, unless sliding_window is null
-  last_layers,  // if use_sliding_window: layer_types, or the layers from max_window_layers on
-  no_rope       // if use_sliding_window: layer_types, or the layers without RoPE
-};
-// What of the forward pass is not said by names and sizes. Defaults are those of the config class.
-struct ForwardRow {
-  std::string unknown = {};  // why spinor cannot run the family; empty: it can
-  WindowRule window = WindowRule::none;
-  std::optional<int64_t> sliding_window = {};  // where config.json has no such key
-  bool multipliers = false;                    // embedding_, residual_ and attention_multiplier, logits_scaling
-  bool no_rope_layers = false;                 // config.no_rope_layers, no_rope_layer_interval
-  double rope_theta = 10000;
-};
+struct ForwardRow;  // forward_row.h
 
 using NamePairs = std::vector<std::pair<std::string, std::string>>;
 
@@ -212,7 +197,7 @@ struct Architecture {
   // Encoders with a stream of their own; `feeds` names those of their outer linears that write the stream of this one.
   std::vector<Architecture> towers = {};
   std::vector<std::string> feeds = {};
-  ForwardRow forward = {};
+  std::shared_ptr<const ForwardRow> forward = {};  // null: of a tower
 
   template <class Visitor>
   void fields(Visitor& v) {

@@ -5,8 +5,8 @@ namespace spinor {
 namespace {
 
 const std::string kHidden = "hidden_size";
+constexpr const char* kEpsilon = "rms_norm_eps ?? 0.00001";
 
-constexpr const char* kNotRun = "experts are not written yet";
 // Published and saved files name the number of experts differently.
 constexpr const char* kExperts = "num_experts ?? num_local_experts ?? n_routed_experts";
 
@@ -39,7 +39,6 @@ Architecture without_mlp(Architecture row) {
   row.mlp_in.clear();
   row.mlp_out.clear();
   row.experts = kExperts;
-  row.forward.unknown = kNotRun;
   return row;
 }
 
@@ -54,6 +53,12 @@ Architecture mixtral() {
   row.mlp_in = {expert + "w1", expert + "w3"};
   row.mlp_out = {expert + "w2"};
   connect(row);
+  change_forward(row, [](ForwardRow& forward) {
+    forward.norm_epsilon = kEpsilon;
+    forward.windowed = "true";
+    forward.rope->theta = "rope_theta ?? 1000000";
+    forward.router = {.name = "block_sparse_moe.gate", .chosen = "num_experts_per_tok ?? 2", .normalized = "true"};
+  });
   return row;
 }
 
@@ -79,20 +84,31 @@ Architecture with_qwen_moe(Architecture row, bool shared_expert) {
     row.linears.push_back(router("mlp.shared_expert_gate", "1", kSparse));
   }
   connect(row);
+  change_forward(row, [&](ForwardRow& forward) {
+    forward.router = {.chosen = "num_experts_per_tok ?? " + std::string(shared_expert ? "4" : "8"),
+                      .shared_gate = shared_expert ? "mlp.shared_expert_gate" : ""};
+  });
   return row;
 }
 
 namespace {
 
+const std::string kIfAsked = "(use_sliding_window ?? false)";
+const OptionalKey kWindow = {"sliding_window", 4096};
+
 Architecture qwen2_moe() {
+  const std::string by_turns = by_layer_type("(L + 1) % 2 != 0 && L < (max_window_layers ?? 28)");
   return with_qwen_moe(
-      gated_decoder("Qwen2Moe", {.qkv = "qkv_bias"}, {{"num_key_value_heads", "16"}, {"qkv_bias", "true"}}), true);
+      gated_decoder("Qwen2Moe", {.qkv = "qkv_bias"}, {{"num_key_value_heads", "16"}, {"qkv_bias", "true"}},
+                    {.windowed = kIfAsked + " && (" + by_turns + ")", .sliding_window = kWindow}),
+      true);
 }
 
 Architecture qwen3_moe() {
-  return with_qwen_moe(with_qk_norms(gated_decoder("Qwen3Moe", {.qkv = "attention_bias", .output = "attention_bias"},
-                                                   {{"num_key_value_heads", "4"}})),
-                       false);
+  return with_qwen_moe(
+      with_qk_norms(gated_decoder("Qwen3Moe", {.qkv = "attention_bias", .output = "attention_bias"},
+                                  {{"num_key_value_heads", "4"}}, {.windowed = kIfAsked, .sliding_window = kWindow})),
+      false);
 }
 
 // Queries and keys are normed over all heads at once.
@@ -106,10 +122,28 @@ Architecture olmoe() {
   row.refusals = {{"R2", "clip_qkv clamps the values, entry by entry, and a rotation does not commute with that",
                    "clip_qkv != null"}};
   connect(row);
+  change_forward(row, [](ForwardRow& forward) {
+    forward.norm_epsilon = kEpsilon;
+    forward.clip = {"clip_qkv"};
+    forward.router = {.chosen = "num_experts_per_tok ?? 8"};
+  });
   return row;
 }
 
-// Dense layers first; a correction that only chooses experts.
+// Scores of their own for each expert, and a correction that only chooses.
+RouterRow sigmoid_router(const std::string& scale, const std::string& groups, const std::string& chosen_groups) {
+  return {.routing = Routing::sigmoid,
+          .chosen = "num_experts_per_tok ?? 8",
+          .normalized = "norm_topk_prob ?? true",
+          .scale = scale,
+          .correction = "mlp.gate.e_score_correction_bias",
+          .grouped = "true",
+          .groups = groups,
+          .chosen_groups = chosen_groups,
+          .best_two = true};
+}
+
+// Dense layers first.
 void add_deepseek_moe(Architecture& row, const std::string& bias) {
   const std::string dense = "L < first_k_dense_replace", sparse = "L >= first_k_dense_replace";
   add_gated_mlp(row, "mlp.", "intermediate_size", dense, bias);
@@ -127,6 +161,11 @@ Architecture glm4_moe() {
   add_deepseek_moe(row, "");
   row.parameters = {{"mlp.gate.e_score_correction_bias", {kExperts}, "L >= first_k_dense_replace"}};
   connect(row);
+  change_forward(row, [](ForwardRow& forward) {
+    forward.norm_epsilon = kEpsilon;
+    forward.rope->fraction = "partial_rotary_factor ?? 0.5";
+    forward.router = sigmoid_router("routed_scaling_factor ?? 1", "n_group ?? 1", "topk_group ?? 1");
+  });
   return row;
 }
 
@@ -153,7 +192,11 @@ Architecture with_latent_attention(Architecture row) {
   row.attention.value = "self_attn.kv_b_proj.v_proj";
   row.attention.head_dim = "v_head_dim";
   row.refusals = {{"R3", "keys are kept as latent vectors, which its heads share"}};
-  row.forward.unknown = "latent attention is not written yet";
+  change_forward(row, [](ForwardRow& forward) {
+    forward.attention_scale = "1 / sqrt(qk_nope_head_dim + qk_rope_head_dim)";
+    forward.rope->size = "qk_rope_head_dim";
+    forward.latent = LatentRow{};
+  });
   return row;
 }
 
@@ -165,11 +208,40 @@ Architecture deepseek(const std::string& classes, const std::string& dense_layer
   return row;
 }
 
+Architecture deepseek_v2() {
+  Architecture row = deepseek("DeepseekV2", "0", "mlp_bias");
+  change_forward(row, [](ForwardRow& forward) {
+    const std::string grouped = "(topk_method ?? 'greedy') == 'group_limited_greedy'";
+    forward.unsupported = {{"(topk_method ?? 'greedy') != 'greedy' && !(" + grouped + ")",
+                            "its topk_method is neither greedy nor group_limited_greedy"}};
+    forward.rope->interleaved = "true";
+    forward.router = {.normalized = "false", .scale = "routed_scaling_factor ?? 1", .grouped = grouped};
+  });
+  return row;
+}
+
+Architecture deepseek_v3() {
+  Architecture row = deepseek("DeepseekV3", "3", "");
+  row.parameters = {{"mlp.gate.e_score_correction_bias", {kExperts}, "L >= first_k_dense_replace"}};
+  change_forward(row, [](ForwardRow& forward) {
+    forward.rope->interleaved = "rope_interleave ?? true";
+    forward.router = sigmoid_router("routed_scaling_factor ?? 2.5", "n_group ?? 8", "topk_group ?? 4");
+  });
+  return row;
+}
+
 // Dense, with scalars on the embedding, on both branches and before the head, which commute with a rotation.
 Architecture minicpm3() {
-  return with_latent_attention(
+  Architecture row = with_latent_attention(
       gated_decoder("MiniCPM3", {.mlp = "mlp_bias"},
                     {{"v_head_dim", "hidden_size / num_attention_heads"}, {"tie_word_embeddings", "true"}}));
+  change_forward(row, [](ForwardRow& forward) {
+    forward.norm_epsilon = kEpsilon;
+    forward.embedding_multiplier = "scale_emb ?? 12";
+    forward.residual_multiplier = "(scale_depth ?? 1.4) / sqrt(num_hidden_layers)";
+    forward.logits_multiplier = "1.0 * (dim_model_base ?? 256) / hidden_size";
+  });
+  return row;
 }
 
 // Stacked experts, each stored (in, out); gate and up alternate.
@@ -185,13 +257,27 @@ Architecture gpt_oss() {
   row.mlp_out = {"mlp.experts.down_proj"};
   row.parameters = {{"self_attn.sinks", {"num_attention_heads"}}};
   connect(row);
+  change_forward(row, [](ForwardRow& forward) {
+    forward.unsupported = {{"rope_parameters == null && rope_scaling == null", "its config.json has no rope_scaling"}};
+    forward.norm_epsilon = kEpsilon;
+    forward.swiglu_limit = {"swiglu_limit", 7};
+    forward.swiglu_alpha = "swiglu_alpha ?? 1.702";
+    forward.alternating = true;
+    forward.windowed = by_layer_type("(L + 1) % 2 != 0");
+    forward.sliding_window.absent = 128;
+    forward.rope->theta = "rope_theta ?? 150000";
+    forward.sinks = "self_attn.sinks";
+    forward.router = {.name = "mlp.router",
+                      .routing = Routing::softmax_top,
+                      .chosen = "num_experts_per_tok ?? experts_per_token ?? 4"};
+  });
   return row;
 }
 
 // Stacked experts below one linear.
 Architecture granite_moe() {
   const std::string by_config = "attention_bias";
-  Architecture row = without_mlp(gated_decoder("GraniteMoe", {by_config, by_config, ""}, {}));
+  Architecture row = without_mlp(gated_decoder("GraniteMoe", {by_config, by_config, ""}, {}, granite_forward()));
   row.blocks = {{"self_attn", "Attention"}, {"block_sparse_moe", "MoE"}};
   row.linears.push_back(router("block_sparse_moe.router.layer", kExperts));
   row.linears.push_back({"block_sparse_moe.input_linear", "2 * intermediate_size", kHidden, "", "", Layout::experts});
@@ -199,17 +285,18 @@ Architecture granite_moe() {
   row.mlp_in = {"block_sparse_moe.input_linear"};
   row.mlp_out = {"block_sparse_moe.output_linear"};
   connect(row);
+  change_forward(row, [](ForwardRow& forward) {
+    forward.router = {
+        .name = "block_sparse_moe.router.layer", .routing = Routing::softmax_top, .chosen = "num_experts_per_tok ?? 2"};
+  });
   return row;
 }
 
 }  // namespace
 
 std::vector<Architecture> expert_families() {
-  Architecture v3 = deepseek("DeepseekV3", "3", "");
-  v3.parameters = {{"mlp.gate.e_score_correction_bias", {kExperts}, "L >= first_k_dense_replace"}};
-  return {
-      mixtral(), qwen2_moe(), qwen3_moe(), olmoe(), granite_moe(), glm4_moe(), deepseek("DeepseekV2", "0", "mlp_bias"),
-      v3,        gpt_oss(),   minicpm3()};
+  return {mixtral(),  qwen2_moe(),   qwen3_moe(),   olmoe(),   granite_moe(),
+          glm4_moe(), deepseek_v2(), deepseek_v3(), gpt_oss(), minicpm3()};
 }
 
 }  // namespace spinor

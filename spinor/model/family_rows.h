@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "spinor/model/architecture.h"
+#include "spinor/model/forward_row.h"
 
 namespace spinor {
 
@@ -12,9 +12,13 @@ struct Biases {
   std::string qkv = {}, output = {}, mlp = {};
 };
 
+// Layers with a window: what layer_types says, else those of the rule.
+std::string by_layer_type(const std::string& rule);
 // Pre-norm, gated MLP, separate projections: what most families have been since Llama. They differ in biases and
 // defaults.
 Architecture gated_decoder(std::string classes, Biases biases, NamePairs defaults, ForwardRow forward = {});
+// Granite's scalars, which commute with a rotation.
+ForwardRow granite_forward();
 // All norms of the stream are LayerNorms; when they have biases.
 Architecture with_layer_norms(Architecture row, const std::string& bias = {});
 // Qwen's experts in the layers that config.json says, in the others the MLP.

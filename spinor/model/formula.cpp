@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
+#include <cmath>
 #include <utility>
 
 #include "spinor/base/error.h"
@@ -22,7 +24,8 @@ std::string_view next_token(std::string_view formula, size_t& at) {
   const size_t begin = at;
   if (at == formula.size()) return {};
   if (is_word(formula[at])) {
-    while (at < formula.size() && is_word(formula[at])) ++at;
+    const bool number = std::isdigit(static_cast<unsigned char>(formula[at])) != 0;
+    while (at < formula.size() && (is_word(formula[at]) || (number && formula[at] == '.'))) ++at;
   } else if (formula[at] == '\'') {
     at = std::min(formula.size(), formula.find('\'', at + 1));
     at = std::min(formula.size(), at + 1);
@@ -60,38 +63,52 @@ class Parser {
     return true;
   }
 
+  // What stands on the right of ??, || and && is read in any case, but has no value, right or wrong, unless it is
+  // needed.
+  template <typename Read>
+  Json if_needed(bool needed, Read read) {
+    unneeded_ += needed ? 0 : 1;
+    Json value = read();
+    unneeded_ -= needed ? 0 : 1;
+    return value;
+  }
+
   bool truth(const Json& value) const {
-    if (value.is_null()) return false;
+    if (unneeded_ > 0 || value.is_null()) return false;
     if (!value.is_boolean()) fail(fmt::format("{} is not true or false", value.dump()));
     return value.get<bool>();
   }
   int64_t integer(const Json& value) const {
+    if (unneeded_ > 0) return 1;
     if (!value.is_number_integer()) fail(fmt::format("computes with {}, which is not an integer", value.dump()));
     return value.get<int64_t>();
+  }
+
+  double number(const Json& value) const {
+    return value.is_number_float() ? value.get<double>() : static_cast<double>(integer(value));
   }
 
   Json coalesce() {
     Json a = disjunction();
     while (take("??")) {
-      Json b = disjunction();
+      Json b = if_needed(a.is_null(), [&] { return disjunction(); });
       if (a.is_null()) a = std::move(b);
     }
     return a;
   }
-  // Both sides are evaluated: a formula has no effects, and a wrong one is found wherever it stands.
   Json disjunction() {
     Json a = conjunction();
     while (take("||")) {
-      const bool b = truth(conjunction());
-      a = truth(a) || b;
+      const bool known = truth(a);
+      a = if_needed(!known, [&] { return truth(conjunction()) || known; });
     }
     return a;
   }
   Json conjunction() {
     Json a = comparison();
     while (take("&&")) {
-      const bool b = truth(comparison());
-      a = truth(a) && b;
+      const bool known = truth(a);
+      a = if_needed(known, [&] { return truth(comparison()) && known; });
     }
     return a;
   }
@@ -104,48 +121,53 @@ class Parser {
       const Json list = sum();
       return list.is_array() && std::ranges::find(list, a) != list.end();
     }
-    if (take("<=")) return integer(a) <= integer(sum());
-    if (take(">=")) return integer(a) >= integer(sum());
-    if (take("<")) return integer(a) < integer(sum());
-    if (take(">")) return integer(a) > integer(sum());
+    if (take("<=")) return number(a) <= number(sum());
+    if (take(">=")) return number(a) >= number(sum());
+    if (take("<")) return number(a) < number(sum());
+    if (take(">")) return number(a) > number(sum());
     return a;
   }
 
   Json sum() {
     Json a = product();
-    for (;;) {
-      int64_t result = 0;
-      if (take("+")) {
-        if (__builtin_add_overflow(integer(a), integer(product()), &result)) fail("is too large");
-      } else if (take("-")) {
-        if (__builtin_sub_overflow(integer(a), integer(product()), &result)) fail("is too large");
-      } else {
-        return a;
-      }
-      a = result;
+    while (token_ == "+" || token_ == "-") {
+      const char operation = token_[0];
+      advance();
+      a = compute(operation, a, product());
     }
+    return a;
   }
 
   Json product() {
     Json a = unary();
-    for (;;) {
-      int64_t result = 0;
-      if (take("*")) {
-        if (__builtin_mul_overflow(integer(a), integer(unary()), &result)) fail("is too large");
-      } else if (token_ == "/" || token_ == "%") {
-        const bool rest = token_ == "%";
-        advance();
-        result = divide(integer(a), integer(unary()), rest);
-      } else {
-        return a;
-      }
-      a = result;
+    while (token_ == "*" || token_ == "/" || token_ == "%") {
+      const char operation = token_[0];
+      advance();
+      a = compute(operation, a, unary());
     }
+    return a;
   }
 
-  int64_t divide(int64_t a, int64_t b, bool rest) const {
-    if (b <= 0) fail(fmt::format("divides by {}", b));
-    if (rest) return a % b;
+  // On integers exactly, unless one of the two is none.
+  Json compute(char operation, const Json& a, const Json& b) const {
+    const bool real = a.is_number_float() || b.is_number_float();
+    if (operation == '%' || !real) return of_integers(operation, integer(a), integer(b));
+    const double x = number(a), y = number(b);
+    if (operation == '/' && y == 0) fail("divides by 0");
+    const double result = operation == '+' ? x + y : operation == '-' ? x - y : operation == '*' ? x * y : x / y;
+    if (!std::isfinite(result) && unneeded_ == 0) fail("is too large");
+    return result;
+  }
+  int64_t of_integers(char operation, int64_t a, int64_t b) const {
+    int64_t result = 0;
+    const bool divides = operation == '/' || operation == '%';
+    if (divides            ? b <= 0
+        : operation == '+' ? __builtin_add_overflow(a, b, &result)
+        : operation == '-' ? __builtin_sub_overflow(a, b, &result)
+                           : __builtin_mul_overflow(a, b, &result))
+      fail(divides ? fmt::format("divides by {}", b) : "is too large");
+    if (operation == '%') return a % b;
+    if (operation != '/') return result;
     if (a % b != 0) fail(fmt::format("divides {} by {}, which leaves a rest", a, b));
     return a / b;
   }
@@ -174,17 +196,35 @@ class Parser {
     advance();
     if (token == "true" || token == "false") return token == "true";
     if (token == "null") return {};
+    if (token == "sqrt" && token_ == "(") return root(number(primary()));
     if (is_name(token)) return names_(token);
     if (token[0] == '\'' && token.size() >= 2 && token.back() == '\'') return token.substr(1, token.size() - 2);
-    const bool number = std::ranges::all_of(token, [](unsigned char c) { return std::isdigit(c) != 0; });
-    if (!number || token.size() > 18) fail(fmt::format("is not a formula: '{}' is not expected", token));
-    return std::stoll(std::string(token));
+    return literal(token);
+  }
+
+  double root(double x) const {
+    if (x < 0 && unneeded_ == 0) fail(fmt::format("takes the root of {}", x));
+    return std::sqrt(x);
+  }
+
+  Json literal(std::string_view token) const {
+    const char *begin = token.data(), *end = begin + token.size();
+    double real = 0;
+    int64_t whole = 0;
+    if (const auto [rest, error] = std::from_chars(begin, end, whole); error == std::errc() && rest == end)
+      return whole;
+    const bool digits = std::isdigit(static_cast<unsigned char>(token[0])) != 0;
+    const auto [rest, error] = std::from_chars(begin, end, real, std::chars_format::fixed);
+    if (!digits || error != std::errc() || rest != end)
+      fail(fmt::format("is not a formula: '{}' is not expected", token));
+    return real;
   }
 
   std::string_view formula_;
   const FormulaNames& names_;
   size_t at_ = 0;
   std::string_view token_;
+  int unneeded_ = 0;
 };
 
 }  // namespace

@@ -26,6 +26,9 @@ TEST(Formula, ArithmeticBindsAsInC) {
   EXPECT_EQ(value("(1 + 2) * -3"), -9);
   EXPECT_EQ(value("heads / 4 % 2"), 1);
   EXPECT_EQ(value("8 / 2 / 2"), 2);
+  EXPECT_EQ(value("1.5 * dim / 5"), 19.2);
+  EXPECT_EQ(value("1 / sqrt(dim)"), 0.125);
+  EXPECT_TRUE(value("heads * dim").is_number_integer());
 }
 
 TEST(Formula, ConditionsCompareAndCombine) {
@@ -38,6 +41,9 @@ TEST(Formula, ConditionsCompareAndCombine) {
   EXPECT_TRUE(holds("flag", value_of, false));
   EXPECT_FALSE(holds("nothing", value_of, true));
   EXPECT_TRUE(holds("", value_of, true));
+  EXPECT_EQ(value("absent != null && heads % absent == 0"), false);
+  EXPECT_EQ(value("flag || heads / 0 > 1"), true);
+  EXPECT_EQ(value("heads ?? name * 2"), 12);
 }
 
 TEST(Formula, AbsentNamesAreNullAndMayHaveAnotherValue) {
@@ -63,6 +69,8 @@ TEST(Formula, ErrorsNameTheFormula) {
   starts("name + 1", "computes with \"gelu\", which is not an integer");
   starts("heads / 5", "divides 12 by 5, which leaves a rest");
   starts("heads / 0", "divides by 0");
+  starts("heads / 0.0", "divides by 0");
+  starts("1.2.3", "is not a formula: '1.2.3' is not expected");
   starts("999999999999999999 * 999999999999999999", "is too large");
 }
 

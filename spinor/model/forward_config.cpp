@@ -3,114 +3,102 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <iterator>
-#include <optional>
 #include <utility>
 
 #include "spinor/base/error.h"
 #include "spinor/model/config_keys.h"
+#include "spinor/model/modules.h"
 
 namespace spinor {
 namespace {
 
-struct RopeName {
-  std::string_view name;
-  RopeType type;
-};
-constexpr RopeName kRopes[] = {{"default", RopeType::plain},
-                               {"linear", RopeType::linear},
-                               {"dynamic", RopeType::dynamic},
-                               {"yarn", RopeType::yarn},
-                               {"llama3", RopeType::llama3}};
-
-double yarn_scale(double factor, double mscale) {
-  return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1;
+void check_runs(const Model& model, const std::string& path) {
+  const Architecture* row = model.architecture();
+  if (!row)
+    throw Error(path, fmt::format("spinor cannot run {}", model.architecture_name()), "its architecture is unknown");
+  if (!row->forward->unknown.empty())
+    throw Error(path, fmt::format("spinor cannot run {} yet", model.architecture_name()), row->forward->unknown);
 }
 
-void read_yarn(const ConfigKeys& keys, RopeConfig& rope) {
-  rope.beta_fast = keys.positive("beta_fast", 32);
-  rope.beta_slow = keys.positive("beta_slow", 1);
-  rope.truncate = keys.flag("truncate", true);
-  const auto mscale = keys.number("mscale"), all = keys.number("mscale_all_dim");
-  const bool both = mscale.value_or(0) != 0 && all.value_or(0) != 0;
-  const double scale =
-      both ? yarn_scale(rope.factor, *mscale) / yarn_scale(rope.factor, *all) : yarn_scale(rope.factor, 1);
-  rope.attention = keys.number("attention_factor").value_or(scale);
+void check_supported(const ModelConfig& config, const ForwardRow& row) {
+  for (const UnsupportedRow& one : row.unsupported)
+    if (is_so(one.when, config, true)) throw Error(config.subject, "spinor cannot run this model yet", one.reason);
 }
 
-RopeConfig read_rope(const ConfigKeys& config, const ForwardRow& row) {
-  RopeConfig rope{.max_positions = config.size("max_position_embeddings").value_or(2048)};
-  rope.original_positions = rope.max_positions;
-  const double theta = config.positive("rope_theta", row.rope_theta);
-  const Json* json = config.find("rope_scaling");
-  const char* name = json ? "rope_scaling" : "rope_parameters";
-  if (!json) json = config.find(name);
-  if (json && !json->is_object()) config.fail(name, "an object");
-  const Json none = Json::object();
-  const ConfigKeys keys{json ? *json : none, config.subject + ": " + name};
-  const std::string type = keys.text("rope_type", keys.text("type", "default"));
-  const auto* found = std::ranges::find(kRopes, type, &RopeName::name);
-  if (found == std::end(kRopes))
-    throw Error(keys.subject, fmt::format("rope_type {} is not supported", type),
-                "spinor runs default, linear, dynamic, yarn and llama3");
-  for (const ConfigKeys* place : {&keys, &config})
-    if (place->number("partial_rotary_factor").value_or(1) != 1)
-      throw Error(place->subject, "partial_rotary_factor is not supported", "spinor runs RoPE over whole heads");
-  rope.type = found->type;
-  rope.theta = keys.positive("rope_theta", theta);
-  if (rope.type == RopeType::plain) return rope;
-  rope.factor = keys.required("factor");
-  rope.original_positions = config.size("original_max_position_embeddings")
-                                .value_or(keys.size("original_max_position_embeddings").value_or(rope.max_positions));
-  if (rope.type == RopeType::yarn) read_yarn(keys, rope);
-  if (rope.type == RopeType::llama3) {
-    rope.low_frequency = keys.required("low_freq_factor");
-    rope.high_frequency = keys.required("high_freq_factor");
+std::optional<double> optional_of(const OptionalKey& row, const ConfigKeys& config) {
+  if (row.key.empty()) return std::nullopt;
+  if (!config.json.contains(row.key)) return row.absent;
+  return config.find(row.key.c_str()) ? std::optional(config.positive(row.key.c_str(), 1)) : std::nullopt;
+}
+
+std::string read_activation(const ModelConfig& config, const ForwardRow& row) {
+  const std::string name = text_of(row.activation, config);
+  const auto other = std::ranges::find(row.activations, name, &NamePairs::value_type::first);
+  return other == row.activations.end() ? name : other->second;
+}
+
+// Lists with an entry for each layer that conditions of the row read.
+void check_lists(const ConfigKeys& config, const ForwardRow& row, int64_t layers) {
+  const std::string conditions = row.windowed + (row.rope ? row.rope->when : "");
+  for (const char* key : {"layer_types", "no_rope_layers"}) {
+    const Json* list = config.find(key);
+    if (!list || conditions.find(key) == std::string::npos) continue;
+    if (!list->is_array() || std::ssize(*list) < layers) config.fail(key, "a list of layers");
+    const bool types = key == std::string_view("layer_types");
+    for (const Json& entry : *list) {
+      if (!types && !entry.is_number_integer()) config.fail(key, "a list of integers");
+      if (types && entry != "sliding_attention" && entry != "full_attention")
+        throw Error(config.subject, fmt::format("{} has {}, which spinor cannot run", key, entry.dump()));
+    }
   }
-  return rope;
 }
 
-std::vector<bool> read_has_rope(const ConfigKeys& config, const ForwardRow& row, int64_t layers) {
-  std::vector<bool> has_rope(static_cast<size_t>(layers), true);
-  if (!row.no_rope_layers) return has_rope;
-  const int64_t interval = config.size("no_rope_layer_interval").value_or(4);
-  const Json* list = config.find("no_rope_layers");  // in spite of its name: 1 for layers with RoPE
-  if (list && (!list->is_array() || list->size() < has_rope.size())) config.fail("no_rope_layers", "a list of layers");
-  for (size_t i = 0; i < has_rope.size(); ++i) {
-    if (list && !list->at(i).is_number_integer()) config.fail("no_rope_layers", "a list of integers");
-    has_rope[i] = list ? list->at(i).get<int64_t>() != 0 : (static_cast<int64_t>(i) + 1) % interval != 0;
+void read_layers(const ModelConfig& config, const ForwardRow& row, ForwardConfig& forward) {
+  const ConfigKeys keys{config.keys, config.subject};
+  check_lists(keys, row, *config.num_layers);
+  for (int64_t layer = 0; layer < *config.num_layers; ++layer)
+    forward.local.push_back(is_so(row.windowed, config, false, layer));
+  ModelConfig with_window = config;  // as conditions see it: with the family's default
+  Json& window = with_window.keys["sliding_window"];
+  if (std::ranges::count(forward.local, true) > 0) {
+    keys.size("sliding_window");  // a whole number, if it is there
+    const std::optional<double> tokens = optional_of(row.sliding_window, keys);
+    window = tokens ? Json(static_cast<int64_t>(*tokens)) : Json();
   }
-  return has_rope;
-}
-
-// Whether each layer has a window, where use_sliding_window asks for them.
-std::vector<bool> windowed_layers(const ConfigKeys& config, const ForwardRow& row, const std::vector<bool>& has_rope) {
-  const size_t layers = has_rope.size();
-  std::vector<bool> windowed(layers);
-  const Json* types = config.find("layer_types");
-  if (types && (!types->is_array() || types->size() != layers)) config.fail("layer_types", "a list of layers");
-  const int64_t first = config.integer("max_window_layers", 28);
-  for (size_t i = 0; i < layers; ++i) {
-    if (types && types->at(i) != "sliding_attention" && types->at(i) != "full_attention")
-      throw Error(config.subject, fmt::format("layer_types has {}, which spinor cannot run", types->at(i).dump()));
-    const bool by_rule = row.window == WindowRule::no_rope ? !has_rope[i] : static_cast<int64_t>(i) >= first;
-    windowed[i] = types ? types->at(i) == "sliding_attention" : by_rule;
+  for (int64_t layer = 0; layer < *config.num_layers; ++layer) {
+    const bool windowed = forward.local[static_cast<size_t>(layer)] && window.is_number_integer();
+    forward.window.push_back(windowed ? window.get<int64_t>() : 0);
+    forward.has_rope.push_back(row.rope && is_so(row.rope->when, with_window, true, layer));
   }
-  return windowed;
 }
 
-std::vector<int64_t> read_windows(const ConfigKeys& config, const ForwardRow& row, const std::vector<bool>& has_rope) {
-  std::vector<int64_t> windows(has_rope.size(), 0);
-  if (row.window == WindowRule::none) return windows;
-  const bool named = config.json.contains("sliding_window");
-  const int64_t window = config.size("sliding_window").value_or(named ? 0 : row.sliding_window.value_or(0));
-  if (window == 0) return windows;
-  if (row.window == WindowRule::always) return std::vector<int64_t>(windows.size(), window);
-  if (!config.flag("use_sliding_window", false)) return windows;
-  const std::vector<bool> windowed = windowed_layers(config, row, has_rope);
-  for (size_t i = 0; i < windows.size(); ++i) windows[i] = windowed[i] ? window : 0;
-  return windows;
+void read_attention(const ModelConfig& config, const ForwardRow& row, ForwardConfig& forward) {
+  if (row.rope && std::ranges::count(forward.has_rope, true) > 0)
+    forward.rope = read_rope_config(config, *row.rope, false);
+  if (forward.rope && !row.rope->local_theta.empty()) forward.local_rope = read_rope_config(config, *row.rope, true);
+  forward.alibi = is_so(row.alibi, config, false);
+  forward.attention_scale = number_of(row.attention_scale, config);
+  forward.attention_cap = optional_of(row.attention_cap, {config.keys, config.subject});
+  forward.clip = optional_of(row.clip, {config.keys, config.subject});
+  if (!row.latent) return;
+  forward.latent = {size_of(row.latent->fixed, config), size_of(row.latent->turning, config),
+                    size_of(row.latent->value, config)};
+  if (forward.rope) forward.attention_scale *= forward.rope->latent_attention;
+}
+
+RouterConfig read_router(const ModelConfig& config, const RouterRow& row, int64_t experts) {
+  const bool grouped = is_so(row.grouped, config, false);
+  const RouterConfig router{.chosen = size_of(row.chosen, config),
+                            .groups = grouped ? size_of(row.groups, config) : 1,
+                            .chosen_groups = grouped ? size_of(row.chosen_groups, config) : 1,
+                            .normalized = is_so(row.normalized, config, false),
+                            .scale = number_of(row.scale, config)};
+  const int64_t group = experts / router.groups;
+  if (experts % router.groups != 0 || router.chosen_groups > router.groups ||
+      router.chosen > group * router.chosen_groups || (row.best_two && group < 2))
+    throw Error(config.subject, fmt::format("{} of {} experts cannot be chosen, from {} of {} groups", router.chosen,
+                                            experts, router.chosen_groups, router.groups));
+  return router;
 }
 
 std::vector<int32_t> read_eos(const ConfigKeys& config) {
@@ -126,27 +114,34 @@ std::vector<int32_t> read_eos(const ConfigKeys& config) {
 
 }  // namespace
 
+const RopeConfig* ForwardConfig::rope_of(int64_t layer) const {
+  const auto i = static_cast<size_t>(layer);
+  if (!has_rope[i]) return nullptr;
+  return local[i] && local_rope ? &*local_rope : &*rope;
+}
+
 ForwardConfig read_forward_config(const Model& model) {
   const std::string path = (model.checkpoint().directory() / "config.json").string();
-  const Architecture* row = model.architecture();
-  if (!row)
-    throw Error(path, fmt::format("spinor cannot run {}", model.architecture_name()), "its architecture is unknown");
-  if (!row->forward.unknown.empty())
-    throw Error(path, fmt::format("spinor cannot run {} yet", model.architecture_name()), row->forward.unknown);
-  const ConfigKeys config{model.checkpoint().config(), path};
+  check_runs(model, path);
+  const ForwardRow& row = *model.architecture()->forward;
+  const ModelConfig config = read_model_config(model.checkpoint().config(), model.architecture(), path);
+  check_supported(config, row);
   ForwardConfig forward;
-  forward.norm_epsilon = config.positive("rms_norm_eps", 1e-6);
-  forward.activation = config.text("hidden_act", "silu");
-  forward.rope = read_rope(config, row->forward);
-  forward.has_rope = read_has_rope(config, row->forward, model.num_layers());
-  forward.window = read_windows(config, row->forward, forward.has_rope);
-  forward.attention_scale = 1 / std::sqrt(static_cast<double>(model.head_dim()));
-  forward.eos = read_eos(config);
-  if (!row->forward.multipliers) return forward;
-  forward.embedding_multiplier = config.number("embedding_multiplier").value_or(1);
-  forward.residual_multiplier = config.number("residual_multiplier").value_or(1);
-  forward.attention_scale = config.number("attention_multiplier").value_or(1);
-  forward.logits_scaling = config.positive("logits_scaling", 1);
+  forward.norm_epsilon = positive_of(row.norm_epsilon, config);
+  forward.swiglu_limit = optional_of(row.swiglu_limit, {config.keys, path});
+  forward.swiglu_alpha = positive_of(row.swiglu_alpha, config);
+  forward.activation = read_activation(config, row);
+  read_layers(config, row, forward);
+  read_attention(config, row, forward);
+  forward.embedding_multiplier = number_of(row.embedding_multiplier, config);
+  forward.residual_multiplier = number_of(row.residual_multiplier, config);
+  forward.logits_multiplier = number_of(row.logits_multiplier, config);
+  forward.logits_cap = optional_of(row.logits_cap, {config.keys, path});
+  forward.parallel = is_so(row.parallel, config, false);
+  forward.norms_sums = is_so(row.norms_sums, config, false);
+  const int64_t experts = number_of_experts(*model.architecture(), config);
+  if (row.router && experts > 0) forward.router = read_router(config, *row.router, experts);
+  forward.eos = read_eos({config.keys, path});
   return forward;
 }
 

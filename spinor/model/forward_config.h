@@ -2,39 +2,50 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "spinor/model/forward_row.h"
 #include "spinor/model/model.h"
+#include "spinor/model/rope_config.h"
 
 namespace spinor {
 
-enum class RopeType { plain, linear, dynamic, yarn, llama3 };  // "default", "linear", ...
+struct LatentConfig {
+  int64_t fixed = 0, turning = 0, value = 0;  // sizes in a head
+};
 
-// rope_parameters, or rope_scaling and rope_theta of older files, as transformers reads them.
-struct RopeConfig {
-  RopeType type = RopeType::plain;
-  double theta = 10000, factor = 1;
-  int64_t max_positions = 0;       // max_position_embeddings; dynamic: beyond it frequencies change with the length
-  int64_t original_positions = 0;  // yarn, llama3: original_max_position_embeddings
-  double low_frequency = 1, high_frequency = 4;         // llama3
-  double beta_fast = 32, beta_slow = 1, attention = 1;  // yarn; cos and sin are multiplied by `attention`
-  bool truncate = true;                                 // yarn: whole dimensions
+struct RouterConfig {
+  int64_t chosen = 0, groups = 1, chosen_groups = 1;
+  bool normalized = false;
+  double scale = 1;
 };
 
 struct ForwardConfig {
-  double norm_epsilon = 1e-6;  // rms_norm_eps
+  double norm_epsilon = 1e-6;
   std::string activation = "silu";
-  RopeConfig rope;
+  std::optional<double> swiglu_limit;
+  double swiglu_alpha = 1;
+  std::optional<RopeConfig> rope, local_rope;  // local: of the layers with a window, where they have one of their own
   std::vector<int64_t> window;  // of each layer: a token sees itself and so many less one before it; 0: all
   std::vector<bool> has_rope;   // of each layer
-  double embedding_multiplier = 1, residual_multiplier = 1, logits_scaling = 1;
+  std::vector<bool> local;      // of each layer: it is one of those with a window, even if the window is without end
+  bool alibi = false;
   double attention_scale = 1;  // scores are multiplied by it
-  std::vector<int32_t> eos;    // eos_token_id: one or several; empty: none
+  std::optional<double> attention_cap, logits_cap, clip;
+  double embedding_multiplier = 1, residual_multiplier = 1, logits_multiplier = 1;
+  bool parallel = false, norms_sums = false;
+  std::optional<LatentConfig> latent;
+  std::optional<RouterConfig> router;
+  std::vector<int32_t> eos;  // eos_token_id: one or several; empty: none
+
+  // Of a layer; null: it has none.
+  const RopeConfig* rope_of(int64_t layer) const;
 };
 
-// Errors: a value of the wrong type or out of range, a rope type or an activation that spinor cannot run, a model
-// without a row in the table of architectures.
+// Errors: a value of the wrong type or out of range, what the row says is unsupported, a rope type that spinor cannot
+// run, a model without a row in the table of architectures.
 ForwardConfig read_forward_config(const Model& model);
 
 }  // namespace spinor

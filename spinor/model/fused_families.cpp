@@ -4,8 +4,6 @@
 namespace spinor {
 namespace {
 
-constexpr const char* kNotRun = "its fused projections and partial rotary embedding are not written yet";
-
 LinearRow gate_up() {
   return {"mlp.gate_up_proj", "2 * intermediate_size", "hidden_size"};
 }
@@ -25,15 +23,22 @@ Architecture phi3() {
   row.attention.query = row.attention.key = "self_attn.qkv_proj";
   row.attention.value = "self_attn.qkv_proj.v_proj";
   row.mlp_in = {"mlp.gate_up_proj"};
-  row.forward.unknown = kNotRun;
+  row.defaults = {{"original_max_position_embeddings", "4096"}};
+  change_forward(row, [](ForwardRow& forward) {
+    forward.norm_epsilon = "rms_norm_eps ?? 0.00001";
+    forward.windowed = "true";
+    forward.rope = {.fraction = "partial_rotary_factor ?? 1", .types = {{"su", "longrope"}, {"yarn", "longrope"}}};
+  });
   return row;
 }
 
 // GLM-4-9B-chat-hf; the 0414 models scale the outputs of their blocks, too.
 Architecture glm(std::string classes) {
-  Architecture row = gated_decoder(std::move(classes), {.qkv = "attention_bias"},
-                                   {{"num_key_value_heads", "2"}, {"head_dim", "128"}, {"attention_bias", "true"}},
-                                   {.unknown = kNotRun});
+  Architecture row =
+      gated_decoder(std::move(classes), {.qkv = "attention_bias"},
+                    {{"num_key_value_heads", "2"}, {"head_dim", "128"}, {"attention_bias", "true"}},
+                    {.norm_epsilon = "rms_norm_eps ?? 0.00000015625",
+                     .rope = RopeRow{.fraction = "partial_rotary_factor ?? 0.5", .interleaved = "true"}});
   row.linears.erase(row.linears.begin() + 4, row.linears.begin() + 6);
   row.linears.insert(row.linears.begin() + 4, gate_up());
   row.norms[1].reads = {"mlp.gate_up_proj"};

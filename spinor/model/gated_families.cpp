@@ -2,6 +2,10 @@
 
 namespace spinor {
 
+std::string by_layer_type(const std::string& rule) {
+  return "layer_types != null && layer_types[L] == 'sliding_attention' || layer_types == null && (" + rule + ")";
+}
+
 Architecture gated_decoder(std::string classes, Biases biases, NamePairs defaults, ForwardRow forward) {
   const std::string query = "num_attention_heads * head_dim", key_value = "num_key_value_heads * head_dim",
                     hidden = "hidden_size", intermediate = "intermediate_size";
@@ -16,7 +20,7 @@ Architecture gated_decoder(std::string classes, Biases biases, NamePairs default
   row.norms = {{"input_layernorm", hidden, {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}},
                {"post_attention_layernorm", hidden, {"mlp.up_proj", "mlp.gate_proj"}}};
   row.defaults = std::move(defaults);
-  row.forward = std::move(forward);
+  row.forward = std::make_shared<const ForwardRow>(std::move(forward));
   return row;
 }
 
@@ -28,20 +32,46 @@ Architecture with_qk_norms(Architecture row, double offset) {
   return row;
 }
 
+namespace {
+
+const OptionalKey kWindow = {"sliding_window", 4096};
+const std::string kIfAsked = "(use_sliding_window ?? false) && ";
+
+}  // namespace
+
+ForwardRow granite_forward() {
+  return {.attention_scale = "attention_multiplier ?? 1",
+          .embedding_multiplier = "embedding_multiplier ?? 1",
+          .residual_multiplier = "residual_multiplier ?? 1",
+          .logits_multiplier = "1.0 / (logits_scaling ?? 1)"};
+}
+
+namespace {
+
+// Some layers have no RoPE; in spite of its name no_rope_layers has a one for each that does.
+ForwardRow smollm3() {
+  const std::string rope =
+      "(no_rope_layers != null && no_rope_layers[L] != 0 || no_rope_layers == null && "
+      "(L + 1) % (no_rope_layer_interval ?? 4) != 0)";
+  return {.windowed = kIfAsked + "(" + by_layer_type("!" + rope) + ")",
+          .rope = RopeRow{.when = rope, .theta = "rope_theta ?? 2000000"}};
+}
+
+}  // namespace
+
 std::vector<Architecture> gated_families() {
   const Biases by_config = {"attention_bias", "attention_bias", "mlp_bias"};
-  const ForwardRow qwen = {.window = WindowRule::last_layers, .sliding_window = 4096};
+  const ForwardRow qwen = {.windowed = kIfAsked + "(" + by_layer_type("L >= (max_window_layers ?? 28)") + ")",
+                           .sliding_window = kWindow};
   return {
       gated_decoder("Llama", by_config, {}),
-      gated_decoder("Mistral", {}, {{"num_key_value_heads", "8"}},
-                    {.window = WindowRule::always, .sliding_window = 4096}),
+      gated_decoder("Mistral", {}, {{"num_key_value_heads", "8"}}, {.windowed = "true", .sliding_window = kWindow}),
       gated_decoder("Qwen2", {.qkv = "true"}, {{"num_key_value_heads", "32"}}, qwen),
       with_qk_norms(gated_decoder("Qwen3", {.qkv = "attention_bias", .output = "attention_bias"},
                                   {{"num_key_value_heads", "32"}, {"head_dim", "128"}}, qwen)),
-      gated_decoder("Granite", by_config, {}, {.multipliers = true}),  // scalars, which commute with a rotation
+      gated_decoder("Granite", by_config, {}, granite_forward()),
       // Layers without RoPE have the same tensors.
-      gated_decoder("SmolLM3", by_config, {{"tie_word_embeddings", "true"}, {"num_key_value_heads", "4"}},
-                    {.window = WindowRule::no_rope, .no_rope_layers = true, .rope_theta = 2000000}),
+      gated_decoder("SmolLM3", by_config, {{"tie_word_embeddings", "true"}, {"num_key_value_heads", "4"}}, smollm3()),
   };
 }
 

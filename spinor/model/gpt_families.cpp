@@ -5,6 +5,7 @@ namespace spinor {
 namespace {
 
 const std::string kHidden = "hidden_size", kWide = "intermediate_size", kHead = "head_dim";
+constexpr const char* kEpsilon = "layer_norm_epsilon ?? 0.00001";
 
 // Blocks `attention` and `mlp`, whose linears are named without them; `fused`: query, key and value in one.
 struct Names {
@@ -54,7 +55,15 @@ Architecture gpt2() {
   row.norms = {{"ln_1", kHidden, {"attn.c_attn"}}, {"ln_2", kHidden, {"mlp.c_fc"}}};
   set_final_norm(row, "ln_f");
   row.buffers = {".attn.bias", ".attn.masked_bias"};
-  return with_layer_norms(row, "true");
+  row = with_layer_norms(row, "true");
+  change_forward(row, [](ForwardRow& forward) {
+    forward.unsupported = {{"!(scale_attn_weights ?? true)", "its scores are not scaled"},
+                           {"scale_attn_by_inverse_layer_idx ?? false", "its scores are scaled layer by layer"},
+                           {"add_cross_attention ?? false", "it has cross-attention"}};
+    forward.norm_epsilon = kEpsilon;
+    forward.rope = {};
+  });
+  return row;
 }
 
 // Query, key and value of one head follow each other.
@@ -76,7 +85,13 @@ Architecture gpt_neox() {
   row.loaded_as = {{"embed_out", "lm_head"}};
   set_final_norm(row, "final_layer_norm");
   row.buffers = {".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq"};
-  return with_layer_norms(row, "true");
+  row = with_layer_norms(row, "true");
+  change_forward(row, [](ForwardRow& forward) {
+    forward.activation = "hidden_act ?? 'gelu'";
+    forward.parallel = "use_parallel_residual ?? true";
+    forward.rope = {.theta = "rotary_emb_base ?? 10000", .fraction = "rotary_pct ?? 0.25"};
+  });
+  return row;
 }
 
 // Attention and MLP read one norm; the head has a bias.
@@ -96,7 +111,13 @@ Architecture gptj(const std::string& classes, Architecture row) {
   set_final_norm(row, "ln_f");
   row.head_bias = "true";
   row.buffers = {".attn.bias", ".attn.masked_bias", ".attn.causal_mask", ".attn.embed_positions"};
-  return with_layer_norms(row, "true");
+  row = with_layer_norms(row, "true");
+  change_forward(row, [](ForwardRow& forward) {
+    forward.norm_epsilon = kEpsilon;
+    forward.parallel = "true";
+    forward.rope = {.theta = "10000", .size = "rotary_dim ?? 64", .interleaved = "true"};
+  });
+  return row;
 }
 
 Architecture gptj() {
@@ -162,6 +183,15 @@ Architecture opt() {
   row = with_layer_norms(row, affine);
   for (std::vector<NormRow>* norms : {&row.norms, &row.outer_norms})
     for (NormRow& norm : *norms) norm.weightless = bare;
+  change_forward(row, [&](ForwardRow& forward) {
+    forward.norm_epsilon = "0.00001";
+    forward.rope = {};
+    forward.first_position = 2;
+    forward.project_in = "project_in";
+    forward.project_out = "project_out";
+    forward.norms_of_sums = {"self_attn_layer_norm", "final_layer_norm"};
+    forward.norms_sums = after;
+  });
   return row;
 }
 
@@ -206,7 +236,15 @@ Architecture falcon() {
                {"input_layernorm", kHidden, {linear}, in_turn},
                {"post_attention_layernorm", kHidden, {wide}, in_turn}};
   set_final_norm(row, "ln_f");
-  return with_layer_norms(row, "true");
+  row = with_layer_norms(row, "true");
+  change_forward(row, [](ForwardRow& forward) {
+    forward.norm_epsilon = kEpsilon;
+    forward.activation = "activation ?? 'gelu'";
+    forward.parallel = "parallel_attn";
+    forward.alibi = "alibi ?? false";
+    forward.rope = {.when = "!(alibi ?? false)"};
+  });
+  return row;
 }
 
 }  // namespace

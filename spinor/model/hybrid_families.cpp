@@ -43,7 +43,7 @@ Architecture hybrid(const std::string& classes, const std::string& key_value_hea
   row.refusals = {{"R2",
                    "an output gate multiplies the values, entry by entry, before o_proj reads them, and a rotation "
                    "does not commute with that"}};
-  row.forward.unknown = "linear attention is not written yet";
+  change_forward(row, [](ForwardRow& forward) { forward.unknown = "linear attention is not written yet"; });
   return row;
 }
 

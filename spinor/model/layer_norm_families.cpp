@@ -10,7 +10,7 @@ Architecture with_layer_norms(Architecture row, const std::string& bias) {
   };
   for (NormRow& norm : row.norms) change(norm);
   for (NormRow& norm : row.outer_norms) change(norm);
-  row.forward.unknown = "LayerNorms and parallel blocks are not written yet";
+  change_forward(row, [](ForwardRow& forward) { forward.norm_epsilon = "layer_norm_eps ?? 0.00001"; });
   return row;
 }
 
@@ -32,7 +32,26 @@ Architecture cohere(const std::string& classes) {
   const std::string normed = "use_qk_norm ?? false";  // a weight for each head
   row.parameters = {{"self_attn.q_norm.weight", {"num_attention_heads", "head_dim"}, normed},
                     {"self_attn.k_norm.weight", {"num_key_value_heads", "head_dim"}, normed}};
-  return with_layer_norms(row);
+  row = with_layer_norms(row);
+  change_forward(row, [](ForwardRow& forward) {
+    forward.parallel = "true";
+    forward.logits_multiplier = "logit_scale ?? 0.0625";
+    forward.rope = {.theta = "rope_theta ?? 500000", .interleaved = "true"};
+    forward.query_norms = "self_attn.q_norm.weight";
+    forward.key_norms = "self_attn.k_norm.weight";
+  });
+  return row;
+}
+
+// Only layers with a window have RoPE.
+Architecture cohere2() {
+  Architecture row = cohere("Cohere2");
+  change_forward(row, [](ForwardRow& forward) {
+    forward.windowed = by_layer_type("(L + 1) % (sliding_window_pattern ?? 4) != 0");
+    forward.sliding_window.absent = 4096;
+    forward.rope = {.when = "sliding_window != null && (" + forward.windowed + ")", .interleaved = "true"};
+  });
+  return row;
 }
 
 // Norms without any tensors.
@@ -42,6 +61,10 @@ Architecture olmo() {
   row.outer_norms.front().weightless = "true";
   row.refusals = {{"R2", "clip_qkv clamps the values, entry by entry, and a rotation does not commute with that",
                    "clip_qkv != null"}};
+  change_forward(row, [](ForwardRow& forward) {
+    forward.norm_epsilon = "0.00001";
+    forward.clip = {"clip_qkv"};
+  });
   return row;
 }
 
@@ -61,6 +84,12 @@ Architecture stablelm() {
   const std::string heads = "num_attention_heads", key_heads = "num_key_value_heads", normed = "qk_layernorm";
   row.parameters = {{"self_attn.q_layernorm.norms.{E}.weight", {"head_dim"}, normed, heads},
                     {"self_attn.k_layernorm.norms.{E}.weight", {"head_dim"}, normed, key_heads}};
+  change_forward(row, [&](ForwardRow& forward) {
+    forward.parallel = side_by_side;
+    forward.rope = {.fraction = "partial_rotary_factor ?? 0.25"};
+    forward.query_norms = row.parameters[0].name;
+    forward.key_norms = row.parameters[1].name;
+  });
   return row;
 }
 
@@ -87,14 +116,25 @@ Architecture phi() {
   row.attention.key_norm = "self_attn.k_layernorm";
   for (const std::string& norm : {row.attention.query_norm, row.attention.key_norm})
     row.norms.push_back({norm, "head_dim", {}, "qk_layernorm"});
-  return with_layer_norms(row, "true");
+  row = with_layer_norms(row, "true");
+  change_forward(row, [](ForwardRow& forward) {
+    forward.parallel = "true";
+    forward.rope = {.fraction = "partial_rotary_factor ?? 0.5"};
+  });
+  return row;
 }
 
 Architecture starcoder2() {
   const std::string bias = "use_bias";
   const NamePairs defaults = {{"num_key_value_heads", "2"}, {"use_bias", "true"}, {"tie_word_embeddings", "true"}};
-  return with_layer_norms(
+  Architecture row = with_layer_norms(
       plain_mlp(gated_decoder("Starcoder2", {bias, bias}, defaults), "mlp.c_fc", "mlp.c_proj", bias), "true");
+  change_forward(row, [](ForwardRow& forward) {
+    forward.norm_epsilon = "norm_epsilon ?? 0.00001";
+    forward.activation = "hidden_act ?? 'gelu_pytorch_tanh'";
+    forward.windowed = "true";
+  });
+  return row;
 }
 
 // Its norms multiply by 1 + weight.
@@ -104,13 +144,18 @@ Architecture nemotron() {
                                       "true");
   for (NormRow& norm : row.norms) norm.offset = 1;
   row.outer_norms.front().offset = 1;
+  change_forward(row, [](ForwardRow& forward) {
+    forward.norm_epsilon = "norm_eps ?? 0.00001";
+    forward.activation = "hidden_act ?? 'relu2'";
+    forward.rope = {.fraction = "partial_rotary_factor ?? 0.5"};
+  });
   return row;
 }
 
 }  // namespace
 
 std::vector<Architecture> layer_norm_families() {
-  return {cohere("Cohere"), cohere("Cohere2"), olmo(), stablelm(), phi(), starcoder2(), nemotron()};
+  return {cohere("Cohere"), cohere2(), olmo(), stablelm(), phi(), starcoder2(), nemotron()};
 }
 
 }  // namespace spinor

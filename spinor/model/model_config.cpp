@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "spinor/base/error.h"
 #include "spinor/model/config_keys.h"
 
@@ -136,6 +138,38 @@ int64_t size_of(const std::string& formula, const ModelConfig& config) {
                   fmt::format("is {}, not an integer from 1 to {}", size.dump(), kMaxSize));
     return size.get<int64_t>();
   });
+}
+
+namespace {
+
+[[noreturn]] void fail_value(const std::string& formula, const ModelConfig& config, int64_t layer, const Json& value,
+                             std::string_view expected) {
+  throw Error(config.subject,
+              fmt::format("{} is {}, not {}", explain(formula, names_of(config, layer)), value.dump(), expected));
+}
+
+Json value_of(const std::string& formula, const ModelConfig& config, int64_t layer) {
+  return about(config, [&] { return evaluate(formula, names_of(config, layer)); });
+}
+
+}  // namespace
+
+double number_of(const std::string& formula, const ModelConfig& config, int64_t layer) {
+  const Json value = value_of(formula, config, layer);
+  if (!value.is_number() || !std::isfinite(value.get<double>())) fail_value(formula, config, layer, value, "a number");
+  return value.get<double>();
+}
+
+double positive_of(const std::string& formula, const ModelConfig& config, int64_t layer) {
+  const double number = number_of(formula, config, layer);
+  if (number <= 0) fail_value(formula, config, layer, value_of(formula, config, layer), "a positive number");
+  return number;
+}
+
+std::string text_of(const std::string& formula, const ModelConfig& config) {
+  const Json value = value_of(formula, config, -1);
+  if (!value.is_string()) fail_value(formula, config, -1, value, "a string");
+  return value.get<std::string>();
 }
 
 bool is_so(const std::string& condition, const ModelConfig& config, bool empty, int64_t layer) {

@@ -35,6 +35,11 @@ std::string read_architecture_name(const Json& config, const std::string& subjec
 FormulaNames names_of(const ModelConfig& config, int64_t layer = -1);
 // Error naming the formula and its keys if it is no size.
 int64_t size_of(const std::string& formula, const ModelConfig& config);
+// Error if it is no number, or not a positive one.
+double number_of(const std::string& formula, const ModelConfig& config, int64_t layer = -1);
+double positive_of(const std::string& formula, const ModelConfig& config, int64_t layer = -1);
+// Error if it is no text.
+std::string text_of(const std::string& formula, const ModelConfig& config);
 // An empty formula is `empty`.
 bool is_so(const std::string& condition, const ModelConfig& config, bool empty, int64_t layer = -1);
 

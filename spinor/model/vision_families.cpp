@@ -84,7 +84,7 @@ Architecture with_tower(Architecture row, Architecture tower) {
   row.section = "text_config";
   row.roots = {"model.language_model.", "model."};
   row.towers = {std::move(tower)};
-  row.forward.unknown = "images are not written yet";
+  change_forward(row, [](ForwardRow& forward) { forward.unknown = "images are not written yet"; });
   return row;
 }
 

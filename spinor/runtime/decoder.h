@@ -6,18 +6,12 @@
 
 #include <functional>
 #include <memory>
-#include <vector>
 
 #include "spinor/plan/plan.h"
+#include "spinor/runtime/cache.h"
 #include "spinor/runtime/options.h"
 
 namespace spinor {
-
-// Keys and values of the tokens so far, transformed and quantized: (sequences, room, heads, head_dim) a layer.
-struct KeyValueCache {
-  std::vector<at::Tensor> keys, values;
-  int64_t length = 0;
-};
 
 // Sees the residual stream after a layer: (sequences, tokens, hidden).
 using LayerVisitor = std::function<void(int64_t layer, const at::Tensor& stream)>;
@@ -37,7 +31,7 @@ class Decoder {
   bool resident() const;
 
   // An empty cache with room for so many tokens.
-  KeyValueCache make_cache(int64_t sequences, int64_t tokens) const;
+  KeyValueCache make_cache(int64_t tokens) const;
 
   // tokens (sequences, tokens), int64. The residual stream after the final norm: (sequences, tokens, hidden). With a
   // cache they follow those it holds, and are added to it. Error for a token outside the vocabulary.

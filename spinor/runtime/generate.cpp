@@ -67,7 +67,7 @@ std::vector<int32_t> run(const RewritePlan& plan, std::span<const int32_t> promp
   const c10::InferenceMode inference;
   Decoder decoder(plan, runtime);
   const std::vector<int32_t> eos = read_forward_config(plan.model()).eos;
-  KeyValueCache cache = decoder.make_cache(1, std::ssize(prompt) + options.max_new_tokens);
+  KeyValueCache cache = decoder.make_cache(std::ssize(prompt) + options.max_new_tokens);
   std::mt19937_64 random(options.seed);
   std::vector<int64_t> next(prompt.begin(), prompt.end());
   std::vector<int32_t> result;

@@ -1,44 +1,33 @@
-// The parts of one decoder layer, and how they are made from a plan.
+// One decoder layer: where its norms stand, and what its blocks add to the residual stream.
 #pragma once
 
-#include <map>
 #include <optional>
-#include <string>
 
-#include "spinor/model/forward_config.h"
-#include "spinor/runtime/activation_schemes.h"
-#include "spinor/runtime/linear.h"
-#include "spinor/runtime/weights.h"
+#include "spinor/runtime/attention.h"
+#include "spinor/runtime/mlp.h"
+#include "spinor/runtime/norm.h"
 
 namespace spinor {
 
-struct Layer {
-  Norm attention_norm, mlp_norm;
-  std::optional<Norm> query_norm, key_norm;
-  Linear query, key, value, output, gate, up, down;
-  Stage queries, keys, values;  // of heads: after RoPE; values have no RoPE
+// Of the tables, those that the model has.
+struct RopeTables {
+  std::optional<RopeTable> all, local;
 };
 
-// Makes layers, and what is outside of them, in the order in which they are needed.
-class LayerFactory {
- public:
-  LayerFactory(RewritePlan plan, const RuntimeOptions& options);
+struct Layer {
+  int64_t index = 0;
+  std::optional<Norm> attention_norm, mlp_norm;                // of what a block reads of the stream
+  std::optional<Norm> attention_output_norm, mlp_output_norm;  // of what it adds
+  std::optional<Norm> attention_sum_norm, mlp_sum_norm;        // of the stream after that
+  Attention attention;
+  FeedForward mlp;
+  bool parallel = false;            // both blocks read the same stream,
+  bool same_norm = false;           // and through the same norm
+  double multiplier = 1;            // of what is added
+  bool rope = true, local = false;  // which table
 
-  const Weights& weights() const { return weights_; }
-  const ForwardConfig& forward() const { return forward_; }
-  Layer layer(int64_t index) const;
-  Norm final_norm() const;
-  Linear head(const at::Tensor& tied = {}) const;  // with this weight, if it is defined
-  Stage embedding_output() const;
-
- private:
-  Norm norm(const std::string& name) const;
-  Linear linear(const std::string& name, at::Tensor weight = {}) const;
-  std::vector<Rotation> rotations(const std::string& module, std::string_view location) const;
-
-  Weights weights_;
-  ForwardConfig forward_;
-  ActivationSchemes schemes_;
+  // x (sequences, tokens, hidden) is the stream, in place. The cache may be null.
+  void operator()(at::Tensor x, const RopeTables& tables, KeyValueCache* cache) const;
 };
 
 }  // namespace spinor

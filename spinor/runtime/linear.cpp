@@ -4,13 +4,6 @@
 
 namespace spinor {
 
-at::Tensor Norm::operator()(const at::Tensor& x) const {
-  const bool narrow = x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf;
-  const at::Tensor wide = narrow ? x.to(at::kFloat) : x;
-  const at::Tensor inverse = wide.square().mean(-1, /*keepdim=*/true).add_(epsilon).rsqrt_();
-  return (wide * inverse).to(x.scalar_type()).mul_(weight);
-}
-
 const at::Tensor& LinearInput::after(const Stage& stage) {
   if (stage.empty()) return x_;
   if (last_ && last_->same_as(stage)) return staged_;

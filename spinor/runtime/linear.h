@@ -1,4 +1,4 @@
-// Norms and linears as torch runs them, with what happens on their way in and out.
+// Linears as torch runs them, with what happens on their way in and out.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -6,14 +6,6 @@
 #include "spinor/runtime/stage.h"
 
 namespace spinor {
-
-// x / rms(x) * weight over the last dimension; in float32 at least.
-struct Norm {
-  at::Tensor weight;
-  double epsilon = 0;
-
-  at::Tensor operator()(const at::Tensor& x) const;
-};
 
 // Activations that several linears read: their stage runs once for those that have the same.
 class LinearInput {

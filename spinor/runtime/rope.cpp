@@ -54,6 +54,12 @@ at::Tensor llama3_frequencies(const RopeConfig& rope, int64_t d) {
   return at::where(at::logical_or(wave<shortest, wave> longest), scaled, smoothed);
 }
 
+// LongRoPE (arXiv 2402.13753): each wavelength has a factor of its own.
+at::Tensor longrope_frequencies(const RopeConfig& rope, int64_t d, int64_t length) {
+  const auto& factors = length > rope.original_positions ? rope.long_factors : rope.short_factors;
+  return at::reciprocal(at::tensor(factors, at::kDouble).to(at::kFloat) * wavelengths(rope.theta, d));
+}
+
 at::Tensor frequencies(const RopeConfig& rope, int64_t d, int64_t length) {
   switch (rope.type) {
     case RopeType::plain:
@@ -66,52 +72,70 @@ at::Tensor frequencies(const RopeConfig& rope, int64_t d, int64_t length) {
       return yarn_frequencies(rope, d);
     case RopeType::llama3:
       return llama3_frequencies(rope, d);
+    case RopeType::longrope:
+      return longrope_frequencies(rope, d, length);
   }
   return {};
 }
 
-// x (rows, heads, 2 half): rows begin at position 0 again after `positions` of them.
+// Heads of x, `size` apart; those of one row have one position.
 template <typename T>
-void rotate(T* x, int64_t rows, int64_t heads, int64_t half, const T* cos, const T* sin, int64_t positions) {
-  at::parallel_for(0, rows, std::max<int64_t>(1, 16384 / (heads * half)), [&](int64_t begin, int64_t end) {
+struct Heads {
+  T* x;
+  int64_t rows, heads, size, positions;
+};
+
+template <typename T, bool interleaved>
+void rotate(Heads<T> to, const T* cos, const T* sin, int64_t half) {
+  constexpr int64_t kStep = interleaved ? 2 : 1;
+  const int64_t apart = interleaved ? 1 : half;
+  at::parallel_for(0, to.rows, std::max<int64_t>(1, 16384 / (to.heads * half)), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const T *c = cos + row % positions * half, *s = sin + row % positions * half;
-      for (T* head = x + row * heads * 2 * half; head < x + (row + 1) * heads * 2 * half; head += 2 * half)
-        for (int64_t i = 0; i < half; ++i) {
-          const T a = head[i], b = head[half + i];
-          head[i] = a * c[i] - b * s[i];
-          head[half + i] = b * c[i] + a * s[i];
+      const T *c = cos + row % to.positions * half, *s = sin + row % to.positions * half;
+      for (int64_t i = 0; i < to.heads; ++i) {
+        T* head = to.x + (row * to.heads + i) * to.size;
+        for (int64_t j = 0; j < half; ++j) {
+          const T a = head[kStep * j], b = head[kStep * j + apart];
+          head[kStep * j] = a * c[j] - b * s[j];
+          head[kStep * j + apart] = b * c[j] + a * s[j];
         }
+      }
     }
   });
 }
 
+template <typename T>
+void rotate(at::Tensor x, const RopeTable& table, int64_t begin) {
+  const Heads<T> to{x.data_ptr<T>() + begin, x.size(0) * x.size(1), x.size(2), x.size(3), x.size(1)};
+  const auto run = table.interleaved ? rotate<T, true> : rotate<T, false>;
+  run(to, table.cos.data_ptr<T>(), table.sin.data_ptr<T>(), table.cos.size(-1));
+}
+
 // The same through torch, for any dtype and device.
-void rotate(at::Tensor x, const RopeTable& table) {
-  const int64_t half = table.cos.size(-1);
+void rotate_elsewhere(const at::Tensor& x, const RopeTable& table, int64_t begin) {
+  const int64_t half = table.cos.size(-1), end = begin + 2 * half;
   const at::Tensor c = table.cos.unsqueeze(1), s = table.sin.unsqueeze(1);
-  const at::Tensor a = x.narrow(-1, 0, half), b = x.narrow(-1, half, half);
-  x.copy_(at::cat({a * c - b * s, b * c + a * s}, -1));
+  const bool by_turns = table.interleaved;
+  at::Tensor a = by_turns ? x.slice(-1, begin, end, 2) : x.narrow(-1, begin, half);
+  at::Tensor b = by_turns ? x.slice(-1, begin + 1, end, 2) : x.narrow(-1, begin + half, half);
+  const at::Tensor real = a * c - b * s, imaginary = b * c + a * s;
+  a.copy_(real);
+  b.copy_(imaginary);
 }
 
 }  // namespace
 
-RopeTable rope_table(const RopeConfig& rope, int64_t head_dim, int64_t first, int64_t count,
-                     const at::TensorOptions& options) {
+RopeTable rope_table(const RopeConfig& rope, int64_t first, int64_t count, const at::TensorOptions& options) {
   const at::Tensor positions = at::arange(first, first + count, at::kLong).to(at::kFloat).unsqueeze(1);
-  const at::Tensor angles = positions * frequencies(rope, head_dim, first + count);
-  return {(at::cos(angles) * rope.attention).to(options), (at::sin(angles) * rope.attention).to(options)};
+  const at::Tensor angles = positions * frequencies(rope, rope.dims, first + count);
+  return {(at::cos(angles) * rope.attention).to(options), (at::sin(angles) * rope.attention).to(options),
+          rope.interleaved};
 }
 
-void apply_rope(at::Tensor x, const RopeTable& table) {
-  const int64_t rows = x.size(0) * x.size(1), half = x.size(3) / 2;
-  if (x.is_cpu() && x.scalar_type() == at::kFloat)
-    return rotate(x.data_ptr<float>(), rows, x.size(2), half, table.cos.data_ptr<float>(), table.sin.data_ptr<float>(),
-                  x.size(1));
-  if (x.is_cpu() && x.scalar_type() == at::kDouble)
-    return rotate(x.data_ptr<double>(), rows, x.size(2), half, table.cos.data_ptr<double>(),
-                  table.sin.data_ptr<double>(), x.size(1));
-  rotate(x, table);
+void apply_rope(at::Tensor x, const RopeTable& table, int64_t begin) {
+  if (x.is_cpu() && x.scalar_type() == at::kFloat) return rotate<float>(x, table, begin);
+  if (x.is_cpu() && x.scalar_type() == at::kDouble) return rotate<double>(x, table, begin);
+  rotate_elsewhere(x, table, begin);
 }
 
 }  // namespace spinor

@@ -4,19 +4,20 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "spinor/model/forward_config.h"
+#include "spinor/model/rope_config.h"
 
 namespace spinor {
 
 struct RopeTable {
-  at::Tensor cos, sin;  // (positions, head_dim / 2)
+  at::Tensor cos, sin;  // (positions, half of the dimensions that turn)
+  bool interleaved = false;
 };
 
 // Of positions first ... first + count - 1, in a sequence that ends there.
-RopeTable rope_table(const RopeConfig& rope, int64_t head_dim, int64_t first, int64_t count,
-                     const at::TensorOptions& options);
+RopeTable rope_table(const RopeConfig& rope, int64_t first, int64_t count, const at::TensorOptions& options);
 
-// In place: x (batch, positions, heads, head_dim), contiguous. The first half of a head is the real part.
-void apply_rope(at::Tensor x, const RopeTable& table);
+// In place: x (batch, positions, heads, size), contiguous; what turns begins at `begin` in each head. Of a pair the
+// first is the real part.
+void apply_rope(at::Tensor x, const RopeTable& table, int64_t begin = 0);
 
 }  // namespace spinor

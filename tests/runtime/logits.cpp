@@ -26,7 +26,7 @@ at::Tensor read_tokens(const std::string& path) {
 }
 
 at::Tensor step_by_step(Decoder& decoder, const at::Tensor& tokens, int64_t first) {
-  KeyValueCache cache = decoder.make_cache(tokens.size(0), tokens.size(1));
+  KeyValueCache cache = decoder.make_cache(tokens.size(1));
   std::vector<at::Tensor> logits = {decoder.logits(decoder.forward(tokens.narrow(1, 0, first), &cache))};
   for (int64_t i = first; i < tokens.size(1); ++i)
     logits.push_back(decoder.logits(decoder.forward(tokens.narrow(1, i, 1), &cache)));

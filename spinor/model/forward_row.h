@@ -1,0 +1,100 @@
+// Facts about the forward pass of a family that names and sizes do not say: the part of a row (architecture.h) that
+// only running a model needs. Formulas are over the keys of config.json; in a layer L is its number.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "spinor/model/architecture.h"
+
+namespace spinor {
+
+// A value of config.json with which the family computes something that spinor does not.
+struct UnsupportedRow {
+  std::string when, reason;
+};
+
+// A positive number that may be null, and then does nothing. A formula cannot tell null from a key that is not there.
+struct OptionalKey {
+  std::string key = {};               // empty: there is none
+  std::optional<double> absent = {};  // its value where config.json has no such key
+};
+
+struct RopeRow {
+  std::string when = {};                      // which layers have it; empty: all
+  std::string theta = "rope_theta ?? 10000";  // where rope_parameters does not say
+  std::string local_theta = {};               // layers with a window have parameters of their own; empty: the same
+  std::string size = "head_dim";              // of what turns: the first so many of a head
+  std::string fraction = {};                  // of them, where rope_parameters does not say; empty: all, always
+  std::string interleaved = "false";          // pairs are neighbours; else half of them apart
+  NamePairs types = {};                       // rope types that are called by another name
+};
+
+// Keys and values are kept as one latent vector and the key's part that turns, both shared by all heads.
+struct LatentRow {
+  std::string fixed = "qk_nope_head_dim", turning = "qk_rope_head_dim", value = "v_head_dim";  // sizes in a head
+  double norm_epsilon = 1e-6;
+  std::string query_in = "self_attn.q_a_proj", query_norm = "self_attn.q_a_layernorm",  // where the layer has them
+      query_out = "self_attn.q_b_proj", latent = "self_attn.kv_a_proj_with_mqa",
+              latent_norm = "self_attn.kv_a_layernorm", expand = "self_attn.kv_b_proj";
+};
+
+enum class Routing {
+  softmax,      // of all experts; then the best
+  softmax_top,  // of the best
+  sigmoid
+};
+struct RouterRow {
+  std::string name = "mlp.gate";
+  Routing routing = Routing::softmax;
+  std::string chosen = "num_experts_per_tok";
+  std::string normalized = "norm_topk_prob ?? false";  // the weights of the chosen experts add up to one
+  std::string scale = "1";
+  std::string correction = {};    // a parameter added to the scores for the choice only
+  std::string grouped = "false";  // experts outside of the best groups are not chosen
+  std::string groups = "n_group ?? 1", chosen_groups = "topk_group ?? 1";
+  bool best_two = false;         // a group is as good as its best two experts; else as its best
+  std::string shared_gate = {};  // a linear whose sigmoid weighs the other experts
+};
+
+struct ForwardRow {
+  std::string unknown = {};  // why spinor cannot run the family; empty: it can
+  std::vector<UnsupportedRow> unsupported = {};
+  std::string norm_epsilon = "rms_norm_eps ?? 0.000001";
+  std::string activation = "hidden_act ?? 'silu'";
+  NamePairs activations = {};      // that are called by another name
+  OptionalKey swiglu_limit = {};   // gate and up are clamped, and up counts from -1
+  std::string swiglu_alpha = "1";  // then silu(x) is x / (1 + exp(-alpha x))
+  bool alternating = false;        // the rows of a fused gate and up; else one after the other
+
+  std::string windowed = {};  // layers that see only the last sliding_window tokens; empty: none
+  OptionalKey sliding_window = {.key = "sliding_window"};
+  std::optional<RopeRow> rope = RopeRow{};
+  std::string alibi = "false";  // scores fall with the distance instead
+  std::string attention_scale = "1 / sqrt(head_dim)";
+  OptionalKey attention_cap = {}, logits_cap = {};  // c tanh(x / c)
+  OptionalKey clip = {};                            // queries, keys and values are clamped
+  std::string sinks = {};                           // a parameter: a score of each head for no token
+  std::string query_norms = {}, key_norms = {};     // parameters: LayerNorms of each head; {E} is the head
+  std::optional<LatentRow> latent = {};
+
+  std::string embedding_multiplier = "1", residual_multiplier = "1", logits_multiplier = "1";
+  int64_t first_position = 0;                     // row of the first token's learned position
+  std::string project_in = {}, project_out = {};  // outer linears between stream and embedding, where they are
+  std::string parallel = "false";                 // attention and MLP read the same stream
+  std::vector<std::string> norms_of_sums = {};    // of the stream after attention and after the MLP, and when:
+  std::string norms_sums = "false";
+  std::optional<RouterRow> router = {};
+};
+
+// A change of a row's facts about the forward pass.
+template <typename Change>
+void change_forward(Architecture& row, Change change) {
+  ForwardRow forward = row.forward ? *row.forward : ForwardRow();
+  change(forward);
+  row.forward = std::make_shared<const ForwardRow>(std::move(forward));
+}
+
+}  // namespace spinor

@@ -1,0 +1,107 @@
+#include <ATen/ATen.h>
+
+#include "spinor/runtime/layer_factory.h"
+
+namespace spinor {
+namespace {
+
+// In each run of a fused projection's rows queries come first, then keys and values in either order, as many of each.
+FusedProjection fused(Linear all, const Slice& value) {
+  const int64_t query = value.period - 2 * value.size;
+  const bool last = value.begin + value.size == value.period;
+  const int64_t key = last ? value.begin - value.size : value.begin + value.size;
+  return {std::move(all), {0, query, value.period}, {key, value.size, value.period}, value};
+}
+
+std::variant<SeparateProjections, FusedProjection> projections(const ModuleFactory& factory,
+                                                               const std::string& prefix) {
+  const AttentionRow& row = factory.model().architecture()->attention;
+  const Module& value = *factory.model().find(prefix + row.value);
+  if (value.kind == ModuleKind::part) return fused(factory.linear(prefix + row.query), *value.part);
+  return SeparateProjections{factory.linear(prefix + row.query), factory.linear(prefix + row.key),
+                             factory.linear(prefix + row.value)};
+}
+
+// LayerNorms of heads that are parameters: one, or one for each head.
+std::optional<Norm> norm_of_parameters(const ModuleFactory& factory, const std::string& name) {
+  if (name.empty()) return std::nullopt;
+  const size_t number = name.find("{E}");
+  std::vector<at::Tensor> weights;
+  for (int64_t head = 0;; ++head) {
+    std::string one = name;
+    if (number != std::string::npos) one.replace(number, 3, std::to_string(head));
+    if (!factory.has(one)) break;
+    weights.push_back(factory.weights().compute(one));
+    if (number == std::string::npos) break;
+  }
+  if (weights.empty()) return std::nullopt;
+  const at::Tensor weight = number == std::string::npos ? weights[0] : at::stack(weights);
+  return Norm{weight, {}, factory.forward().norm_epsilon, true};
+}
+
+std::optional<Norm> norm_of_heads(const ModuleFactory& factory, const std::string& prefix, const std::string& name,
+                                  const std::string& parameters) {
+  if (!name.empty() && factory.has(prefix + name)) return factory.norm(prefix + name);
+  return norm_of_parameters(factory, parameters.empty() ? "" : prefix + parameters);
+}
+
+DirectHeads direct_heads(const ModuleFactory& factory, const std::string& prefix) {
+  const Architecture& row = *factory.model().architecture();
+  return {projections(factory, prefix), factory.model().head_dim(),
+          norm_of_heads(factory, prefix, row.attention.query_norm, row.forward->query_norms),
+          norm_of_heads(factory, prefix, row.attention.key_norm, row.forward->key_norms), factory.forward().clip};
+}
+
+LatentHeads latent_heads(const ModuleFactory& factory, const std::string& prefix) {
+  const Architecture& row = *factory.model().architecture();
+  const LatentRow& names = *row.forward->latent;
+  const LatentConfig& sizes = *factory.forward().latent;
+  const bool two = factory.has(prefix + names.query_in);
+  const std::string query = prefix + (two ? names.query_out : row.attention.query);
+  LatentHeads heads{.query_in = {},
+                    .query_norm = {},
+                    .query_out = factory.linear(query),
+                    .latent = factory.linear(prefix + names.latent),
+                    .expansion = factory.linear(prefix + names.expand),
+                    .latent_norm = factory.norm(prefix + names.latent_norm, names.norm_epsilon),
+                    .fixed = sizes.fixed,
+                    .turning = sizes.turning,
+                    .value = sizes.value};
+  if (!two) return heads;
+  heads.query_in = factory.linear(prefix + names.query_in);
+  heads.query_norm = factory.norm(prefix + names.query_norm, names.norm_epsilon);
+  return heads;
+}
+
+Scoring scoring(const ModuleFactory& factory, int64_t index) {
+  const ForwardConfig& forward = factory.forward();
+  const std::string& sinks = factory.model().architecture()->forward->sinks;
+  Scoring result{.scale = forward.attention_scale,
+                 .window = forward.window[static_cast<size_t>(index)],
+                 .cap = forward.attention_cap,
+                 .sinks = {},
+                 .alibi = forward.alibi};
+  if (!sinks.empty()) result.sinks = factory.weights().compute(factory.model().layer_prefix(index) + sinks);
+  return result;
+}
+
+}  // namespace
+
+Attention make_attention(const ModuleFactory& factory, int64_t index) {
+  const AttentionRow& row = factory.model().architecture()->attention;
+  const std::string prefix = factory.model().layer_prefix(index),
+                    name = prefix + row.query.substr(0, row.query.rfind('.'));
+  std::variant<DirectHeads, LatentHeads> heads;
+  if (factory.forward().latent)
+    heads = latent_heads(factory, prefix);
+  else
+    heads = direct_heads(factory, prefix);
+  return {.heads = std::move(heads),
+          .queries = {factory.rotations(name, "q_attn"), {}},
+          .keys = {factory.rotations(name, "k_cache"), factory.schemes().keys(name)},
+          .values = {{}, factory.schemes().values(name)},
+          .scoring = scoring(factory, index),
+          .output = factory.linear(prefix + row.output)};
+}
+
+}  // namespace spinor

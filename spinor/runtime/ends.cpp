@@ -1,0 +1,77 @@
+#include "spinor/runtime/ends.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "spinor/base/error.h"
+
+namespace spinor {
+
+const Module* Ends::outer(const std::string& name) const {
+  if (name.empty()) return nullptr;
+  const Architecture& row = *factory_.model().architecture();
+  const std::string layer = factory_.model().layer_prefix(0);
+  return factory_.model().find(layer.substr(0, layer.size() - row.layers.size() - 3) + name);
+}
+
+at::Tensor Ends::rows(const Module& embedding, const at::Tensor& indices, at::Tensor& held) {
+  const std::string name = embedding.name + ".weight";
+  if (resident_ && !held.defined()) held = factory_.weights().compute(name);
+  at::Tensor x =
+      resident_ ? at::embedding(held, indices.to(held.device())) : factory_.weights().compute_rows(name, indices);
+  apply({factory_.rotations(embedding.name, "output"), {}}, x);
+  return x;
+}
+
+at::Tensor Ends::embed(const at::Tensor& tokens, int64_t first) {
+  at::Tensor x = rows(*factory_.model().embedding(), tokens, embedding_);
+  if (const double multiplier = factory_.forward().embedding_multiplier; multiplier != 1)
+    x.mul_(at::full({}, multiplier, x.options()));  // rounded to the type of the stream, as in training
+  if (const Module* projection = outer(factory_.model().architecture()->forward->project_in)) {
+    LinearInput input(x, true);
+    x = factory_.linear(projection->name)(input);
+  }
+  add_positions(x, first);
+  return x;
+}
+
+void Ends::add_positions(at::Tensor x, int64_t first) {
+  const Architecture& row = *factory_.model().architecture();
+  if (row.embeddings.size() < 2) return;
+  const Module& module = *outer(row.embeddings[1].name);
+  const int64_t learned = module.shape.out - row.forward->first_position, end = first + x.size(1);
+  if (end > learned)
+    throw Error(module.name, fmt::format("has {} positions, and a sequence {} tokens", learned, end),
+                "use shorter windows (--context)");
+  const at::Tensor indices = at::arange(first, end) + row.forward->first_position;
+  x.add_(rows(module, indices, positions_));
+}
+
+void Ends::norm(at::Tensor stream) const {
+  const std::vector<NormReads>& reads = factory_.model().stream().norm_reads;
+  if (reads.empty() || reads.back().norm->layer >= 0) return;
+  const Norm norm = factory_.norm(reads.back().norm->name);
+  for (int64_t i = 0; i < stream.size(0); ++i) stream.select(0, i).copy_(norm(stream.select(0, i)));
+}
+
+at::Tensor Ends::logits(const at::Tensor& hidden) {
+  const Model& model = factory_.model();
+  if (!head_) {
+    const bool same = resident_ && embedding_.defined() && model.tied_head() && !factory_.weights().plan().untied();
+    head_ = factory_.linear(model.head()->name, same ? embedding_ : at::Tensor());
+    if (!head_->weight.defined()) head_->weight = factory_.weights().compute(model.embedding()->name + ".weight");
+    if (const Module* projection = outer(model.architecture()->forward->project_out))
+      project_out_ = factory_.linear(projection->name);
+  }
+  LinearInput input(hidden), projected(hidden);
+  if (project_out_) projected = LinearInput((*project_out_)(input), true);
+  at::Tensor logits = (*head_)(projected);
+  const ForwardConfig& forward = factory_.forward();
+  if (forward.logits_multiplier != 1) logits.mul_(forward.logits_multiplier);
+  if (forward.logits_cap) logits.div_(*forward.logits_cap).tanh_().mul_(*forward.logits_cap);
+  return logits;
+}
+
+}  // namespace spinor

@@ -1,0 +1,34 @@
+// What is outside of the layers: from tokens to the residual stream, and from there to logits.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "spinor/runtime/module_factory.h"
+
+namespace spinor {
+
+class Ends {
+ public:
+  // Resident: weights are held after their first use; else rows of the embedding are computed when they are needed.
+  Ends(const ModuleFactory& factory, bool resident) : factory_(factory), resident_(resident) {}
+
+  // tokens (sequences, tokens), the first of them at this position. Error for a position that has not been learned.
+  at::Tensor embed(const at::Tensor& tokens, int64_t first);
+  // In place: the final norm, if there is one.
+  void norm(at::Tensor stream) const;
+  at::Tensor logits(const at::Tensor& hidden);
+
+ private:
+  at::Tensor rows(const Module& embedding, const at::Tensor& indices, at::Tensor& held);
+  void add_positions(at::Tensor x, int64_t first);
+  const Module* outer(const std::string& name) const;  // null: the model does not have it
+
+  const ModuleFactory& factory_;
+  bool resident_;
+  at::Tensor embedding_, positions_;
+  std::optional<Linear> project_out_, head_;
+};
+
+}  // namespace spinor

@@ -1,0 +1,61 @@
+// Mixtures of experts: each computes only the tokens that chose it.
+#include <ATen/ATen.h>
+
+#include <limits>
+
+#include "spinor/runtime/mlp.h"
+#include "spinor/runtime/norm.h"
+
+namespace spinor {
+namespace {
+
+constexpr double kTiny = 1e-20;  // what DeepSeek adds to a sum before it divides by it
+
+}  // namespace
+
+at::Tensor Router::among_best_groups(const at::Tensor& scores) const {
+  if (config.groups == 1) return scores;
+  const at::Tensor groups = scores.reshape({scores.size(0), config.groups, -1});
+  const at::Tensor worth = best_two ? std::get<0>(groups.topk(2)).sum(-1) : groups.amax(-1);
+  const at::Tensor best = std::get<1>(worth.topk(config.chosen_groups));
+  const at::Tensor kept = at::zeros_like(worth, at::kBool).scatter(1, best, true);
+  return groups.masked_fill(at::logical_not(kept).unsqueeze(-1), -std::numeric_limits<double>::infinity())
+      .reshape(scores.sizes());
+}
+
+Router::Choice Router::operator()(const at::Tensor& x) const {
+  LinearInput input(widened(x));
+  const at::Tensor logits = linear(input);
+  if (routing == Routing::softmax_top) {
+    const auto [best, experts] = logits.topk(config.chosen);
+    return {experts, best.softmax(-1)};
+  }
+  const at::Tensor scores = routing == Routing::sigmoid ? logits.sigmoid() : logits.softmax(-1);
+  const at::Tensor experts =
+      std::get<1>(among_best_groups(correction.defined() ? scores + correction : scores).topk(config.chosen));
+  at::Tensor weights = scores.gather(1, experts);
+  if (config.normalized) weights = weights / weights.sum(-1, true).add_(kTiny);
+  return {experts, weights.mul_(config.scale)};
+}
+
+at::Tensor FeedForward::routed(const at::Tensor& x) const {
+  const Router::Choice choice = (*router)(x);
+  const int64_t chosen = choice.experts.size(1);
+  const at::Tensor order = choice.experts.flatten().argsort();
+  const at::Tensor counts = at::bincount(choice.experts.flatten(), {}, std::ssize(experts)).to(at::kCPU);
+  const at::Tensor tokens = order.div(chosen, "floor"), weights = choice.weights.flatten().index_select(0, order);
+  at::Tensor sum = at::zeros_like(x);
+  int64_t first = 0;
+  for (size_t i = 0; i < experts.size(); ++i) {
+    const int64_t count = counts[static_cast<int64_t>(i)].item<int64_t>();
+    if (count == 0) continue;
+    const at::Tensor mine = tokens.narrow(0, first, count);
+    LinearInput input(x.index_select(0, mine), true);
+    const at::Tensor weight = weights.narrow(0, first, count).unsqueeze(1);
+    sum.index_add_(0, mine, (experts[i](input, activation) * weight).to(sum.scalar_type()));
+    first += count;
+  }
+  return sum;
+}
+
+}  // namespace spinor

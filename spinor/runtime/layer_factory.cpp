@@ -1,0 +1,62 @@
+#include "spinor/runtime/layer_factory.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace spinor {
+namespace {
+
+// The norm through which a linear reads the stream; null: none.
+const Module* norm_before(const Model& model, const Module* linear) {
+  for (const NormReads& reads : model.stream().norm_reads)
+    if (std::ranges::find(reads.linears, linear) != reads.linears.end()) return reads.norm;
+  return nullptr;
+}
+
+// A linear of the layer that reads the stream for its MLP.
+const Module* mlp_reader(const Model& model, int64_t index) {
+  const std::string prefix = model.layer_prefix(index);
+  for (std::string name : model.architecture()->mlp_in) {
+    if (const size_t at = name.find("{E}"); at != std::string::npos) name.replace(at, 3, "0");
+    if (const Module* found = model.find(prefix + name)) return found;
+  }
+  return nullptr;
+}
+
+std::optional<Norm> norm_if(const ModuleFactory& factory, const std::string& prefix,
+                            const std::vector<std::string>& names, size_t which) {
+  if (which >= names.size()) return std::nullopt;
+  return factory.norm(prefix + names[which]);
+}
+
+}  // namespace
+
+Layer make_layer(const ModuleFactory& factory, int64_t index) {
+  const Model& model = factory.model();
+  const Architecture& row = *model.architecture();
+  const ForwardConfig& forward = factory.forward();
+  const std::string prefix = model.layer_prefix(index);
+  const Module* attention_norm = norm_before(model, model.find(prefix + row.attention.key));
+  const Module* mlp_norm = norm_before(model, mlp_reader(model, index));
+  const std::vector<std::string> sums = forward.norms_sums ? row.forward->norms_of_sums : std::vector<std::string>();
+  Layer layer{.index = index,
+              .attention_norm = {},
+              .mlp_norm = {},
+              .attention_output_norm = norm_if(factory, prefix, row.scaled_outputs, 0),
+              .mlp_output_norm = norm_if(factory, prefix, row.scaled_outputs, 1),
+              .attention_sum_norm = norm_if(factory, prefix, sums, 0),
+              .mlp_sum_norm = norm_if(factory, prefix, sums, 1),
+              .attention = make_attention(factory, index),
+              .mlp = make_feed_forward(factory, index),
+              .parallel = forward.parallel,
+              .same_norm = forward.parallel && attention_norm == mlp_norm,
+              .multiplier = forward.residual_multiplier,
+              .rope = forward.rope_of(index) != nullptr,
+              .local = forward.local[static_cast<size_t>(index)]};
+  if (attention_norm) layer.attention_norm = factory.norm(attention_norm->name);
+  if (mlp_norm && !layer.same_norm) layer.mlp_norm = factory.norm(mlp_norm->name);
+  return layer;
+}
+
+}  // namespace spinor

@@ -1,0 +1,110 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "spinor/runtime/layer_factory.h"
+
+namespace spinor {
+namespace {
+
+// Names of linears of one MLP below the layer: gate and up, or one linear; and its output.
+struct MlpNames {
+  std::vector<std::string> in;
+  std::string out;
+};
+
+std::string parent(const std::string& name) {
+  const size_t dot = name.rfind('.');
+  return dot == std::string::npos ? "" : name.substr(0, dot + 1);
+}
+
+// The row has all in two lists; what belongs together has the same parent.
+std::vector<MlpNames> mlps_of(const Architecture& row) {
+  std::vector<MlpNames> mlps;
+  for (const std::string& out : row.mlp_out) {
+    MlpNames& names = mlps.emplace_back(MlpNames{{}, out});
+    for (const std::string& in : row.mlp_in)
+      if (parent(in) == parent(out)) names.in.push_back(in);
+  }
+  return mlps;
+}
+
+std::string numbered(std::string name, int64_t number) {
+  const size_t at = name.find("{E}");
+  return at == std::string::npos ? name : name.replace(at, 3, std::to_string(number));
+}
+
+Gate gate_of(const ModuleFactory& factory, const std::string& prefix, const MlpNames& names) {
+  if (names.in.size() == 2) return Gate::own;
+  const Model& model = factory.model();
+  const WeightShape &in = model.find(prefix + names.in[0])->shape, &out = model.find(prefix + names.out)->shape;
+  if (in.out != 2 * out.in) return Gate::none;
+  return model.architecture()->forward->alternating ? Gate::alternating : Gate::first_half;
+}
+
+Mlp mlp(const ModuleFactory& factory, const std::string& prefix, const MlpNames& names) {
+  const Gate gate = gate_of(factory, prefix, names);
+  Mlp made{.gate = gate,
+           .gate_in = {},
+           .in = factory.linear(prefix + names.in.back()),
+           .out = factory.linear(prefix + names.out)};
+  if (gate == Gate::own) made.gate_in = factory.linear(prefix + names.in[0]);
+  return made;
+}
+
+std::vector<Mlp> stacked(const ModuleFactory& factory, const std::string& prefix, const MlpNames& names) {
+  const Gate gate = gate_of(factory, prefix, names);
+  std::vector<Linear> in = factory.stacked(prefix + names.in[0]), out = factory.stacked(prefix + names.out);
+  std::vector<Mlp> experts;
+  for (size_t i = 0; i < in.size(); ++i) experts.push_back({gate, {}, std::move(in[i]), std::move(out[i])});
+  return experts;
+}
+
+std::vector<Mlp> counted(const ModuleFactory& factory, const std::string& prefix, const MlpNames& names) {
+  std::vector<Mlp> experts;
+  for (int64_t i = 0; factory.has(prefix + numbered(names.out, i)); ++i) {
+    MlpNames mine{{}, numbered(names.out, i)};
+    for (const std::string& in : names.in) mine.in.push_back(numbered(in, i));
+    experts.push_back(mlp(factory, prefix, mine));
+  }
+  return experts;
+}
+
+std::optional<Router> router(const ModuleFactory& factory, const std::string& prefix) {
+  const std::optional<RouterRow>& row = factory.model().architecture()->forward->router;
+  if (!row || !factory.forward().router || !factory.has(prefix + row->name)) return std::nullopt;
+  Router made{.linear = factory.router(prefix + row->name),
+              .correction = {},
+              .routing = row->routing,
+              .config = *factory.forward().router,
+              .best_two = row->best_two};
+  if (!row->correction.empty()) made.correction = widened(factory.weights().compute(prefix + row->correction));
+  return made;
+}
+
+}  // namespace
+
+FeedForward make_feed_forward(const ModuleFactory& factory, int64_t index) {
+  const std::string prefix = factory.model().layer_prefix(index);
+  const Architecture& row = *factory.model().architecture();
+  FeedForward made{.activation = find_activation(factory.forward()),
+                   .common = {},
+                   .common_gate = {},
+                   .router = router(factory, prefix),
+                   .experts = {}};
+  for (const MlpNames& names : mlps_of(row)) {
+    const Module* out = factory.model().find(prefix + numbered(names.out, 0));
+    if (!out) continue;
+    if (names.out.find("{E}") != std::string::npos)
+      made.experts = counted(factory, prefix, names);
+    else if (out->shape.count > 1 || out->weight->info.shape.size() > 2)
+      made.experts = stacked(factory, prefix, names);
+    else
+      made.common = mlp(factory, prefix, names);
+  }
+  const std::string gate = row.forward->router ? row.forward->router->shared_gate : "";
+  if (!gate.empty() && factory.has(prefix + gate)) made.common_gate = factory.router(prefix + gate);
+  return made;
+}
+
+}  // namespace spinor

@@ -1,0 +1,45 @@
+// The parts of a model, made from a plan: linears and norms by name.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "spinor/model/forward_config.h"
+#include "spinor/runtime/activation_schemes.h"
+#include "spinor/runtime/linear.h"
+#include "spinor/runtime/norm.h"
+#include "spinor/runtime/weights.h"
+
+namespace spinor {
+
+class ModuleFactory {
+ public:
+  // Error for an online transform at a place where spinor cannot run one.
+  ModuleFactory(RewritePlan plan, const RuntimeOptions& options);
+
+  const Weights& weights() const { return weights_; }
+  const Model& model() const { return weights_.plan().model(); }
+  const ForwardConfig& forward() const { return forward_; }
+  const ActivationSchemes& schemes() const { return schemes_; }
+
+  bool has(const std::string& name) const { return model().find(name) != nullptr; }
+  Norm norm(const std::string& name) const;
+  Norm norm(const std::string& name, double epsilon) const;
+  // With this weight, if it is defined.
+  Linear linear(const std::string& name, at::Tensor weight = {}) const;
+  std::vector<Linear> stacked(const std::string& name) const;  // one for each expert
+  Linear router(const std::string& name) const;                // in float32 at least, its input not quantized
+  // Transforms in the order in which they act.
+  std::vector<Rotation> rotations(const std::string& module, std::string_view location) const;
+
+ private:
+  Linear staged(const Module& module, at::Tensor weight, at::Tensor bias) const;
+
+  Weights weights_;
+  ForwardConfig forward_;
+  ActivationSchemes schemes_;
+};
+
+}  // namespace spinor
