@@ -11,6 +11,7 @@
 #include "spinor/io/file.h"
 #include "spinor/linalg/hadamard.h"
 #include "spinor/model/draft.h"
+#include "spinor/model/forward_row.h"
 #include "spinor/model/hub.h"
 #include "spinor/model/quantized_source.h"
 #include "spinor/plan/statistics.h"
@@ -132,6 +133,8 @@ struct InspectCommand {
     Json result = {{"architecture", model.architecture_name()},
                    {"refusal", refusal.empty() ? Json() : Json(refusal)},
                    {"rotations", rotations},
+                   {"runs", why_not_run(model).empty()},
+                   {"why_not_run", why_not_run(model)},
                    {"draft", draft(model)},
                    {"record", record(model.checkpoint())},
                    {"tensors", tensors}};
@@ -172,6 +175,14 @@ struct InspectCommand {
     if (refusal.empty())
       for (const RotationLine& row : rotation_lines(model))
         fmt::print("  {}  {:>6}  {}\n", row.rotation, row.size, row.verdict);
+    if (const std::string reason = why_not_run(model); refusal.empty() && !reason.empty())
+      fmt::print("eval, generate and verify --text do not run it: {}\n", reason);
+  }
+
+  // Empty: eval, generate and verify --text run it.
+  static std::string why_not_run(const Model& model) {
+    const Architecture* row = model.architecture();
+    return row && row->forward ? row->forward->unknown : "how it computes is not known";
   }
 
   // Empty for an architecture that is known, or known and refused.

@@ -119,4 +119,4 @@ def test_a_row_does_not_say_how_the_model_runs(tmp_path):
     abc = save_abc(tmp_path / "llama", tmp_path / "abc")
     (tmp_path / "abc.yaml").write_text(ROW)
     error = refused("verify", abc, abc, "--random-tokens", "8", "--architecture", tmp_path / "abc.yaml")
-    assert "its row says what is in it, not how it is computed" in error
+    assert "its row says what is in it, not how it computes" in error

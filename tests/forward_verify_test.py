@@ -1,5 +1,6 @@
 """`verify --random-tokens` runs both models: sound outputs pass, damage is found where it is."""
 
+import json
 import re
 import shutil
 
@@ -143,3 +144,19 @@ def test_another_model_is_refused(made, tmp_path):
     assert refused("verify", tmp_path, out, *RUN) == (
         f"{out}: has 2 layers and 72 tokens, the source 2 and 80; compare a model with the one it was made from"
     )
+
+
+# float32 leaves all choices of two layers alone; a router that is not the source's does not.
+def test_experts_chosen_otherwise_are_counted(tmp_path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, "mixtral", "plain", torch.float32)
+    spinor("rotate", source, out, *RANDOM)
+    sound = spinor_json("verify", source, out, *RUN)["forward"]
+    assert sound["tokens_rerouted"] == 0 and sound["choices_changed"] == 0
+    assert "0.00 % of the tokens chose other experts" in spinor("verify", source, out, *RUN)
+    name = "model.layers.1.block_sparse_moe.gate.weight"
+    wrong = damaged(tmp_path, out, name, lambda weight: weight.roll(1, 0))
+    report = run("verify", source, wrong, *RUN, "--json")
+    assert report.returncode == 1
+    forward = json.loads(report.stdout)["forward"]
+    assert forward["tokens_rerouted"] > 0.3 and 0 < forward["choices_changed"] <= forward["tokens_rerouted"]

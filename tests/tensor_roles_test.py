@@ -26,7 +26,7 @@ REFUSED = {
     ("glm-4.6", "published"): "model.layers.92.",
     ("qwen3-next-80b", "published"): "mtp.",
     ("qwen3.5-27b", "published"): "mtp.",
-    ("gpt-oss-20b", "published"): "gate_up_proj: is missing from the checkpoint",  # MXFP4 blocks and scales
+    ("gpt-oss-20b", "published"): "quantized with mxfp4, which spinor cannot read",
 }
 
 

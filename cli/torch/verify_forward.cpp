@@ -12,12 +12,17 @@ namespace {
 
 std::string describe(const ForwardCheck& check, size_t tokens) {
   const double worst = *std::ranges::max_element(check.layers);
+  const std::string experts =
+      check.tokens_rerouted
+          ? fmt::format("{:.2f} % of the tokens chose other experts in some layer, {:.3f} % of all choices changed\n",
+                        100 * *check.tokens_rerouted, 100 * *check.choices_changed)
+          : "";
   return fmt::format(
       "run on {} tokens: logits differ by {:.1e} at most, {:.1e} rms (in their standard deviations); KL divergence "
       "{:.1e}\nnats a token; {:.1f} % of the most likely tokens agree; perplexity {:.4f} -> {:.4f}; products of the "
-      "residual stream\ndiffer by {:.1e} at most over the layers\n",
+      "residual stream\ndiffer by {:.1e} at most over the layers\n{}",
       tokens, check.logits_max, check.logits_rms, check.divergence, 100 * check.top1_agreement, check.source_perplexity,
-      check.perplexity, worst);
+      check.perplexity, worst, experts);
 }
 
 std::string problem_of(const ForwardCheck& check, double bound) {
@@ -45,6 +50,10 @@ ForwardVerdict verify_forward(const Model& source, const Model& output, std::spa
                   {"logits_rms", check.logits_rms},         {"kl_divergence", check.divergence},
                   {"top1_agreement", check.top1_agreement}, {"source_perplexity", check.source_perplexity},
                   {"perplexity", check.perplexity},         {"layers", check.layers}};
+  if (check.tokens_rerouted) {
+    verdict.json["tokens_rerouted"] = *check.tokens_rerouted;
+    verdict.json["choices_changed"] = *check.choices_changed;
+  }
   if (bound) verdict.json["bound"] = *bound;
   return verdict;
 }

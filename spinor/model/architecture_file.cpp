@@ -7,6 +7,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/fields.h"
+#include "spinor/model/forward_row.h"
 
 namespace spinor {
 namespace {
@@ -77,7 +78,7 @@ Architecture read_architecture(const Document& document) {
   Architecture row = read_fields<Architecture>(document.value, {"architecture", document.subject, &document.lines});
   if (row.names.empty())
     throw Error(document.subject, "has no names", "names: [...] are those of config.json's architectures");
-  row.forward.unknown = "its row says what is in it, not how it is computed";
+  change_forward(row, [](ForwardRow& forward) { forward.unknown = "its row says what is in it, not how it computes"; });
   check_architecture(row, document.subject);
   return row;
 }

@@ -13,8 +13,9 @@
 
 namespace spinor {
 
-// Sees the residual stream after a layer: (sequences, tokens, hidden).
-using LayerVisitor = std::function<void(int64_t layer, const at::Tensor& stream)>;
+// Sees the residual stream after a layer, (sequences, tokens, hidden), and which experts its tokens chose, (sequences *
+// tokens, chosen), undefined in a layer without.
+using LayerVisitor = std::function<void(int64_t layer, const at::Tensor& stream, const at::Tensor& experts)>;
 
 // Layer by layer: all sequences go through one layer before the next one's weights are made, so that one layer's
 // weights are held at a time; all of them where they fit into options.memory.

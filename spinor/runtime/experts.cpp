@@ -40,6 +40,7 @@ Router::Choice Router::operator()(const at::Tensor& x) const {
 
 at::Tensor FeedForward::routed(const at::Tensor& x) const {
   const Router::Choice choice = (*router)(x);
+  if (observed) observed->push_back(choice.experts);
   const int64_t chosen = choice.experts.size(1);
   const at::Tensor order = choice.experts.flatten().argsort();
   const at::Tensor counts = at::bincount(choice.experts.flatten(), {}, std::ssize(experts)).to(at::kCPU);

@@ -20,16 +20,30 @@ constexpr size_t kTokens = 256;  // the products of a layer are a matrix of thei
 // A model run once: its last hidden states, and the products of the stream's rows after each layer.
 struct Trace {
   Decoder decoder;
-  std::vector<at::Tensor> products;
+  std::vector<at::Tensor> products, experts;  // experts: sorted, of the layers that have them
   at::Tensor hidden;
 
   Trace(const RewritePlan& plan, const at::Tensor& tokens, const RuntimeOptions& runtime) : decoder(plan, runtime) {
-    hidden = decoder.forward(tokens, nullptr, [this](int64_t, const at::Tensor& stream) {
+    hidden = decoder.forward(tokens, nullptr, [this](int64_t, const at::Tensor& stream, const at::Tensor& chosen) {
+      if (chosen.defined()) experts.push_back(std::get<0>(chosen.sort(-1)));
       const at::Tensor x = stream.select(0, 0).to(at::kDouble);
       products.push_back(x.matmul(x.t()));
     });
   }
 };
+
+void compare_experts(const Trace& expected, const Trace& given, ForwardCheck& result) {
+  if (expected.experts.empty() || expected.experts.size() != given.experts.size()) return;
+  at::Tensor rerouted = at::zeros({expected.experts.front().size(0)}, at::kBool);
+  double changed = 0;
+  for (size_t i = 0; i < expected.experts.size(); ++i) {
+    const at::Tensor differs = (expected.experts[i] != given.experts[i]).any(-1).to(at::kCPU);
+    changed += differs.to(at::kDouble).mean().item<double>() / static_cast<double>(expected.experts.size());
+    rerouted = at::logical_or(rerouted, differs);
+  }
+  result.choices_changed = changed;
+  result.tokens_rerouted = rerouted.to(at::kDouble).mean().item<double>();
+}
 
 void require_comparable(const Model& source, const Model& output) {
   if (source.vocabulary_size() != output.vocabulary_size() || source.num_layers() != output.num_layers())
@@ -49,6 +63,7 @@ ForwardCheck run(const RewritePlan& source, const RewritePlan& output, std::span
   for (size_t i = 0; i < expected.products.size(); ++i)
     result.layers.push_back(
         ((given.products[i] - expected.products[i]).norm() / expected.products[i].norm()).item<double>());
+  compare_experts(expected, given, result);
   const auto head = [](Trace& trace) {
     return Head{trace.decoder.model().vocabulary_size(),
                 [&trace](const at::Tensor& x) { return trace.decoder.logits(x); }};

@@ -84,9 +84,11 @@ def merged(indices):
 
 
 def quantization(tensors):
-    if not any(name.endswith("_scale_inv") for name in tensors):
-        return {}
-    return {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
+    if any(name.endswith("_scale_inv") for name in tensors):
+        return {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
+    if any(name.endswith("_blocks") for name in tensors):
+        return {"quantization_config": {"quant_method": "mxfp4"}}
+    return {}
 
 
 def natural(line):

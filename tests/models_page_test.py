@@ -1,0 +1,83 @@
+"""The table of docs/models.md is what `spinor inspect` says of the tiny models, and what the tests prove of them.
+
+    python tests/models_page_test.py        writes it anew
+"""
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+import tiny_models
+from command import ROOT, spinor_json
+from rotated_families_test import LEGAL
+from runtime_test import RUN
+
+PAGE = ROOT / "docs" / "models.md"
+BEGIN, END = "<!-- made by tests/models_page_test.py -->\n", "<!-- end -->\n"
+SPINS = ["R1", "R2", "R3", "R4"]
+
+
+def reports(folder):
+    """By family, what inspect says of each of its cases."""
+    for family in [*tiny_models.FAMILIES, *LEGAL]:
+        cases = ["wide_heads"] if family in tiny_models.FAMILIES else list(tiny_models.MORE_FAMILIES[family][1])
+        found = []
+        for case in cases:
+            tiny_models.save(folder / family / case, family, case, torch.float32)
+            found.append((case, spinor_json("inspect", folder / family / case)))
+        yield family, found
+
+
+def verdict(report, spin):
+    """The reason against a rotation, or none."""
+    texts = [row["verdict"] for row in report["rotations"] if row["rotation"] == spin]
+    refused = [text.removeprefix("no: ") for text in texts if text.startswith("no: ")]
+    return refused[0] if refused else None
+
+
+def cell(family, found, spin, reasons):
+    against = {case: verdict(report, spin) for case, report in found}
+    architecture = found[0][1]["architecture"]
+    for case, reason in against.items():
+        if reason:
+            text = reason.split(" scales the output")
+            reason = "a norm scales the output" + text[1] if len(text) > 1 else reason
+            reasons.setdefault((spin, reason), set()).add(architecture)
+    centred = spin == "R1" and any("keeping the mean" in row["verdict"] for row in found[0][1]["rotations"])
+    if all(against.values()):
+        return "no"
+    return ("yes*" if any(against.values()) else "yes") + (", keeping the mean" if centred else "")
+
+
+def proofs(family):
+    """What the tests compare with transformers."""
+    if family in tiny_models.FAMILIES:
+        return "R1 to R4, forward pass"
+    return f"{LEGAL[family].replace(',', ', ')}" + (", R3, R4, forward pass" if family in RUN else "")
+
+
+def table(folder):
+    reasons, lines = {}, []
+    for family, found in reports(folder):
+        cells = [cell(family, found, spin, reasons) for spin in SPINS]
+        report = found[0][1]
+        runs = "yes" if report["runs"] else f"no: {report['why_not_run']}"
+        lines.append("| " + " | ".join([report["architecture"], *cells, runs, proofs(family)]) + " |")
+    head = "| architecture | R1 | R2 | R3 | R4 | runs | compared with transformers |\n|---|---|---|---|---|---|---|\n"
+    notes = [f"- {spin}: {reason}. ({', '.join(sorted(names))})" for (spin, reason), names in sorted(reasons.items())]
+    return head + "\n".join(lines) + "\n\n`*`: not all of them. What is against it:\n\n" + "\n".join(notes) + "\n"
+
+
+def test_the_table_is_true(tmp_path):
+    text = PAGE.read_text()
+    made = table(tmp_path)
+    assert text[text.index(BEGIN) + len(BEGIN) : text.index(END)] == made
+    assert f"for {len(LEGAL) + len(tiny_models.FAMILIES)} classes of models" in (ROOT / "README.md").read_text()
+
+
+if __name__ == "__main__":
+    text = PAGE.read_text()
+    with tempfile.TemporaryDirectory() as folder:
+        made = table(Path(folder))
+    PAGE.write_text(text[: text.index(BEGIN) + len(BEGIN)] + made + text[text.index(END) :])
