@@ -11,7 +11,7 @@ import torch
 import tiny_models
 from command import ROOT, spinor_json
 from rotated_families_test import LEGAL
-from runtime_test import RUN
+from runtime_test import LATENT, RUN
 
 PAGE = ROOT / "docs" / "models.md"
 BEGIN, END = "<!-- made by tests/models_page_test.py -->\n", "<!-- end -->\n"
@@ -54,7 +54,8 @@ def proofs(family):
     """What the tests compare with transformers."""
     if family in tiny_models.FAMILIES:
         return "R1 to R4, forward pass"
-    return f"{LEGAL[family].replace(',', ', ')}" + (", R3, R4, forward pass" if family in RUN else "")
+    online = ", R4" if family in LATENT else ", R3, R4"
+    return LEGAL[family].replace(",", ", ") + (f"{online}, forward pass" if family in RUN else "")
 
 
 def table(folder):

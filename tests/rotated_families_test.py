@@ -40,6 +40,21 @@ def test_rotation_keeps_the_logits(tmp_path, family, case, rotations, dtype):
     assert "is the same function as" in spinor("verify", source, out)
 
 
+# As these are published: without a prefix, GPT-2 with the masks of its layers.
+@pytest.mark.parametrize("family, case, prefix", [("gpt2", "tied", "transformer."), ("opt", "tied", "model.")])
+def test_files_without_a_prefix(tmp_path, family, case, prefix):
+    source, bare, out = (tmp_path / name for name in ("source", "bare", "out"))
+    tiny_models.save(source, family, case, torch.float64)
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors_of(source).items()}
+    if family == "gpt2":
+        tensors |= {f"h.{layer}.attn.bias": torch.tril(torch.ones(1, 1, 64, 64)) for layer in range(2)}
+    bare.mkdir()
+    save_file(tensors, bare / "model.safetensors", metadata={"format": "pt"})
+    (bare / "config.json").write_text((source / "config.json").read_text())
+    spinor("rotate", bare, out, "--rotations", "R1,R2", "--transform-type", "random-hadamard", "--quiet")
+    assert difference(source, out, torch.float64) <= BOUND[torch.float64]
+
+
 def tensors_of(folder):
     return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
 

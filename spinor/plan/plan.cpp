@@ -162,15 +162,15 @@ void RewritePlan::drop_mtp() {
 }
 
 void RewritePlan::change_config(Json& config) const {
-  if (untied_) config["tie_word_embeddings"] = false;
-  if (!dropped_mtp_) return;
-  // Absent means one such layer to some families: none is said.
-  const auto drop = [](Json& keys) {
+  const auto change = [this](Json& keys) {
+    if (untied_) keys["tie_word_embeddings"] = false;
+    // Absent means one such layer to some families: none is said.
     for (const char* key : {"num_nextn_predict_layers", "mtp_num_hidden_layers"})
-      if (keys.contains(key)) keys[key] = 0;
+      if (dropped_mtp_ && keys.contains(key)) keys[key] = 0;
   };
-  drop(config);
-  if (const auto text = config.find("text_config"); text != config.end() && text->is_object()) drop(*text);
+  // transformers 4 asks the config of the language model, where absent means tied.
+  if (const auto text = config.find("text_config"); text != config.end() && text->is_object()) change(*text);
+  change(config);
 }
 
 Json RewritePlan::config(DType online_dtype) const {
