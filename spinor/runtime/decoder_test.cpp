@@ -79,11 +79,11 @@ TEST_F(RuntimeDecoder, TheCacheContinuesWhereItStopped) {
   const RewritePlan plan = testing::rotated(model, testing::kAllSpins);
   Decoder decoder(plan, {.dtype = DType::F64, .threads = 1});
   const at::Tensor tokens = ids(2, 10), whole = decoder.forward(tokens);
-  KeyValueCache cache = decoder.make_cache(2, 10);
+  KeyValueCache cache = decoder.make_cache(10);
   at::Tensor parts = decoder.forward(tokens.narrow(1, 0, 4), &cache);
   for (const auto& [first, count] : {std::pair(4, 3), std::pair(7, 1), std::pair(8, 2)})
     parts = at::cat({parts, decoder.forward(tokens.narrow(1, first, count), &cache)}, 1);
-  EXPECT_EQ(cache.length, 10);
+  EXPECT_EQ(cache.length(), 10);
   EXPECT_LE((parts - whole).abs().max().item<double>(), 1e-12);
 }
 

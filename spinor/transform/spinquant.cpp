@@ -58,16 +58,17 @@ Targets targets_of(const SpinQuantMapping& m) {
 
 Targets targets_of(const Model& model) {
   const Architecture& row = *model.architecture();
-  std::vector<const Module*> values, outputs;
+  std::vector<const Module*> values, outputs, attentions;
   for (const ValueOutput& pair : model.value_outputs()) {
     values.push_back(pair.value);
     outputs.push_back(pair.output);
+    attentions.push_back(model.find(pair.output->name.substr(0, pair.output->name.rfind('.'))));
   }
   return {.writers = targets_of(model, model.stream().writers),
           .readers = targets_of(model, model.stream().readers()),
           .values = targets_of(model, values),
           .outputs = targets_of(model, outputs),
-          .attentions = {regex(row.attention.query.substr(0, row.attention.query.rfind('.')))},
+          .attentions = targets_of(model, attentions),
           .mlp_out = targets_of(model, model.named(row.mlp_out))};
 }
 
