@@ -94,7 +94,8 @@ TEST_F(RuntimeDecoder, ShowsTheStreamAfterEveryLayer) {
   const at::Tensor tokens = ids(1, 6);
   std::vector<at::Tensor> streams[2];
   const auto keep = [&](size_t which) {
-    return [&streams, which](int64_t layer, const at::Tensor& stream) {
+    return [&streams, which](int64_t layer, const at::Tensor& stream, const at::Tensor& experts) {
+      EXPECT_FALSE(experts.defined());
       EXPECT_EQ(layer, std::ssize(streams[which]));
       streams[which].push_back(stream.clone());
     };

@@ -19,10 +19,10 @@ struct ForwardCheck {
   double source_perplexity = 0, perplexity = 0;
   // By layer: how far the products x_i . x_j of the residual stream's rows, which no rotation changes, are from the
   // source's, relative to all of them (Frobenius norms).
-  std::vector<double> layers;
+  std::vector<double> layers = {};
   // Of a mixture of experts: the share of tokens that chose another set of experts in some layer, and the share of all
   // choices of all tokens and layers. Rounding exchanges experts that are almost as good.
-  std::optional<double> tokens_rerouted, choices_changed;
+  std::optional<double> tokens_rerouted = {}, choices_changed = {};
 
   // The first layer whose products are further off than `bound`.
   std::optional<int64_t> first_departure(double bound) const;
