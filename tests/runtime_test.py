@@ -155,8 +155,13 @@ def test_quip_keeps_the_logits(tiny, tmp_path):
     assert difference(expected, computed(tmp_path / "out", torch.float64, tmp_path))[0] <= 1e-9
 
 
-def test_bfloat16_is_as_near_as_that_of_transformers(tiny, tmp_path):
-    source, _ = tiny("qwen3", "wide_heads", torch.float32)
+NARROW = [("qwen3", "wide_heads"), ("gemma2", "tied"), ("falcon", "groups"), ("qwen2_moe", "plain"), ("gpt_oss", "plain")]
+NARROW += [("deepseek_v3", "plain"), ("qwen3_next", "plain"), ("cohere", "tied"), ("phi3", "long rope")]
+
+
+@pytest.mark.parametrize("family, case", NARROW)
+def test_bfloat16_is_as_near_as_that_of_transformers(tiny, tmp_path, family, case):
+    source, _ = tiny(family, case, torch.float32)
     expected = logits(load(source, torch.float32), TOKENS)
     theirs = difference(expected, logits(load(source, torch.bfloat16), TOKENS))[1]
     assert difference(expected, computed(source, torch.bfloat16, tmp_path))[1] <= 1.5 * theirs
