@@ -27,7 +27,8 @@ LAYER_NORMS = ["cohere", "cohere2", "olmo", "stablelm", "phi", "starcoder2", "ne
 LAYER_NORMS += ["gpt_neox", "gpt2", "opt", "falcon", "gptj", "codegen"]
 EXPERTS = ["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "glm4_moe", "gpt_oss"]
 LATENT = ["deepseek_v2", "deepseek_v3", "minicpm3"]
-RUN = FUSED + OUTPUT_NORMS + LAYER_NORMS + EXPERTS + LATENT
+LINEAR = ["qwen3_next", "qwen3_5"]
+RUN = FUSED + OUTPUT_NORMS + LAYER_NORMS + EXPERTS + LATENT + LINEAR
 MORE = [(family, case) for family in RUN for case in MORE_FAMILIES[family][1]]
 
 # What changes the forward pass but no tensor.
@@ -154,8 +155,13 @@ def test_quip_keeps_the_logits(tiny, tmp_path):
     assert difference(expected, computed(tmp_path / "out", torch.float64, tmp_path))[0] <= 1e-9
 
 
-def test_bfloat16_is_as_near_as_that_of_transformers(tiny, tmp_path):
-    source, _ = tiny("qwen3", "wide_heads", torch.float32)
+NARROW = [("qwen3", "wide_heads"), ("gemma2", "tied"), ("falcon", "groups"), ("qwen2_moe", "plain"), ("gpt_oss", "plain")]
+NARROW += [("deepseek_v3", "plain"), ("qwen3_next", "plain"), ("cohere", "tied"), ("phi3", "long rope")]
+
+
+@pytest.mark.parametrize("family, case", NARROW)
+def test_bfloat16_is_as_near_as_that_of_transformers(tiny, tmp_path, family, case):
+    source, _ = tiny(family, case, torch.float32)
     expected = logits(load(source, torch.float32), TOKENS)
     theirs = difference(expected, logits(load(source, torch.bfloat16), TOKENS))[1]
     assert difference(expected, computed(source, torch.bfloat16, tmp_path))[1] <= 1.5 * theirs

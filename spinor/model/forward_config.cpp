@@ -86,6 +86,16 @@ void read_attention(const ModelConfig& config, const ForwardRow& row, ForwardCon
   if (forward.rope) forward.attention_scale *= forward.rope->latent_attention;
 }
 
+DeltaConfig read_delta(const ModelConfig& config, const DeltaRow& row) {
+  DeltaConfig delta{
+      .pieces = {}, .key_size = size_of(row.key_size, config), .value_size = size_of(row.value_size, config)};
+  for (const PartRow& piece : row.pieces) {
+    const int64_t begin = static_cast<int64_t>(number_of(piece.begin, config)), size = size_of(piece.size, config);
+    delta.pieces.push_back({begin, size, size_of(piece.period, config)});
+  }
+  return delta;
+}
+
 RouterConfig read_router(const ModelConfig& config, const RouterRow& row, int64_t experts) {
   const bool grouped = is_so(row.grouped, config, false);
   const RouterConfig router{.chosen = size_of(row.chosen, config),
@@ -141,6 +151,7 @@ ForwardConfig read_forward_config(const Model& model) {
   forward.norms_sums = is_so(row.norms_sums, config, false);
   const int64_t experts = number_of_experts(*model.architecture(), config);
   if (row.router && experts > 0) forward.router = read_router(config, *row.router, experts);
+  if (row.delta) forward.delta = read_delta(config, *row.delta);
   forward.eos = read_eos({config.keys, path});
   return forward;
 }

@@ -16,6 +16,11 @@ struct LatentConfig {
   int64_t fixed = 0, turning = 0, value = 0;  // sizes in a head
 };
 
+struct DeltaConfig {
+  std::vector<Slice> pieces;  // in the order of DeltaRow
+  int64_t key_size = 0, value_size = 0;
+};
+
 struct RouterConfig {
   int64_t chosen = 0, groups = 1, chosen_groups = 1;
   bool normalized = false;
@@ -37,6 +42,7 @@ struct ForwardConfig {
   double embedding_multiplier = 1, residual_multiplier = 1, logits_multiplier = 1;
   bool parallel = false, norms_sums = false;
   std::optional<LatentConfig> latent;
+  std::optional<DeltaConfig> delta;
   std::optional<RouterConfig> router;
   std::vector<int32_t> eos;  // eos_token_id: one or several; empty: none
 

@@ -41,6 +41,15 @@ struct LatentRow {
               latent_norm = "self_attn.kv_a_layernorm", expand = "self_attn.kv_b_proj";
 };
 
+// Linear attention with the gated delta rule, in layers that have its linears.
+struct DeltaRow {
+  // Rows of linears (PartRow), in this order: query, key, value, gate, strength, decay.
+  std::vector<PartRow> pieces;
+  std::string key_size = "linear_key_head_dim", value_size = "linear_value_head_dim";
+  std::string filter = "linear_attn.conv1d.weight", decay_bias = "linear_attn.dt_bias",
+              decay_rate = "linear_attn.A_log", norm = "linear_attn.norm", output = "linear_attn.out_proj";
+};
+
 enum class Routing {
   softmax,      // of all experts; then the best
   softmax_top,  // of the best
@@ -79,6 +88,7 @@ struct ForwardRow {
   std::string sinks = {};                           // a parameter: a score of each head for no token
   std::string query_norms = {}, key_norms = {};     // parameters: LayerNorms of each head; {E} is the head
   std::optional<LatentRow> latent = {};
+  std::optional<DeltaRow> delta = {};
 
   std::string embedding_multiplier = "1", residual_multiplier = "1", logits_multiplier = "1";
   int64_t first_position = 0;                     // row of the first token's learned position

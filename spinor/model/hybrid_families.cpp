@@ -13,7 +13,7 @@ const std::string kLinear = "!(" + kFull + ")", kHidden = "hidden_size", kKeys =
 
 // Rows for queries and their output gates; a state that the projections in `inputs` feed.
 Architecture hybrid(const std::string& classes, const std::string& key_value_heads,
-                    const std::vector<LinearRow>& inputs) {
+                    const std::vector<LinearRow>& inputs, const std::vector<PartRow>& pieces) {
   const std::string bias = "attention_bias";
   Architecture row = gated_decoder(classes, {bias, bias},
                                    {{"num_key_value_heads", key_value_heads},
@@ -43,26 +43,51 @@ Architecture hybrid(const std::string& classes, const std::string& key_value_hea
   row.refusals = {{"R2",
                    "an output gate multiplies the values, entry by entry, before o_proj reads them, and a rotation "
                    "does not commute with that"}};
-  change_forward(row, [](ForwardRow& forward) { forward.unknown = "linear attention is not written yet"; });
+  change_forward(row, [&](ForwardRow& forward) {
+    forward.rope->fraction = "partial_rotary_factor ?? 0.25";
+    forward.delta = DeltaRow{.pieces = pieces};
+  });
   return row;
 }
 
+// For each key head its queries, keys, values and gates; and strengths and decays of its value heads.
 Architecture qwen3_next() {
   const std::vector<LinearRow> inputs = {{"in_proj_qkvz", "2 * " + kKey + " + 2 * " + kValue, kHidden},
                                          {"in_proj_ba", "2 * " + kValues, kHidden}};
-  Architecture row = with_qwen_moe(hybrid("Qwen3Next", "2", inputs), true);
+  const std::string values = kValue + " / " + kKeys, heads = kValues + " / " + kKeys, two = "2 * linear_key_head_dim",
+                    all = two + " + 2 * (" + values + ")", both = "2 * (" + heads + ")",
+                    four = "linear_attn.in_proj_qkvz", pair = "linear_attn.in_proj_ba";
+  const std::vector<PartRow> pieces = {{four, "query", "0", "linear_key_head_dim", all},
+                                       {four, "key", "linear_key_head_dim", "linear_key_head_dim", all},
+                                       {four, "value", two, values, all},
+                                       {four, "gate", two + " + " + values, values, all},
+                                       {pair, "strength", "0", heads, both},
+                                       {pair, "decay", heads, heads, both}};
+  Architecture row = with_qwen_moe(hybrid("Qwen3Next", "2", inputs, pieces), true);
   row.writes.push_back("linear_attn.out_proj");
+  change_forward(row, [](ForwardRow& forward) {
+    forward.router->chosen = "num_experts_per_tok ?? 10";
+    forward.router->normalized = "norm_topk_prob ?? true";
+  });
   return row;
 }
 
 }  // namespace
 
 Architecture qwen3_5(const std::string& classes) {
+  const std::string three = "2 * " + kKey + " + " + kValue, first = "linear_attn.in_proj_qkv";
+  const std::vector<PartRow> pieces = {{first, "query", "0", kKey, three},
+                                       {first, "key", kKey, kKey, three},
+                                       {first, "value", "2 * " + kKey, kValue, three},
+                                       {"linear_attn.in_proj_z", "gate", "0", kValue, kValue},
+                                       {"linear_attn.in_proj_b", "strength", "0", kValues, kValues},
+                                       {"linear_attn.in_proj_a", "decay", "0", kValues, kValues}};
   return hybrid(classes, "4",
                 {{"in_proj_qkv", "2 * " + kKey + " + " + kValue, kHidden},
                  {"in_proj_z", kValue, kHidden},
                  {"in_proj_b", kValues, kHidden},
-                 {"in_proj_a", kValues, kHidden}});
+                 {"in_proj_a", kValues, kHidden}},
+                pieces);
 }
 
 std::vector<Architecture> hybrid_families() {

@@ -8,7 +8,7 @@ namespace spinor {
 namespace {
 
 Heads project(const SeparateProjections& linears, LinearInput& x) {
-  return {linears.query(x), linears.key(x), linears.value(x)};
+  return {linears.query(x), linears.key(x), linears.value(x), {}};
 }
 
 at::Tensor columns(const at::Tensor& y, const Slice& slice) {
@@ -18,7 +18,7 @@ at::Tensor columns(const at::Tensor& y, const Slice& slice) {
 
 Heads project(const FusedProjection& fused, LinearInput& x) {
   const at::Tensor y = fused.all(x);
-  return {columns(y, fused.query), columns(y, fused.key), columns(y, fused.value)};
+  return {columns(y, fused.query), columns(y, fused.key), columns(y, fused.value), {}};
 }
 
 at::Tensor split_heads(const at::Tensor& x, int64_t size) {
@@ -36,8 +36,12 @@ at::Tensor normed_heads(const at::Tensor& x, const std::optional<Norm>& norm, in
 
 Heads DirectHeads::make(LinearInput& x, const RopeTable* rope) const {
   Heads made = std::visit([&](const auto& linears) { return project(linears, x); }, projections);
+  if (gated) {
+    made.gate = columns(made.query, {size, size, 2 * size});
+    made.query = columns(made.query, {0, size, 2 * size});
+  }
   made = {normed_heads(made.query, query_norm, size), normed_heads(made.key, key_norm, size),
-          split_heads(made.value, size)};
+          split_heads(made.value, size), made.gate};
   if (clip)
     for (at::Tensor* each : {&made.query, &made.key, &made.value}) *each = each->clamp(-*clip, *clip);
   if (!rope) return made;
@@ -57,8 +61,10 @@ Heads LatentHeads::make(LinearInput& x, const RopeTable* rope) const {
   }
   const at::Tensor shared = latent(x);
   const int64_t rank = shared.size(-1) - turning;
-  Heads made{split_heads(query, fixed + turning), latent_norm(shared.narrow(-1, 0, rank)).unsqueeze(2).contiguous(),
-             shared.narrow(-1, rank, turning).unsqueeze(2).contiguous()};
+  Heads made{split_heads(query, fixed + turning),
+             latent_norm(shared.narrow(-1, 0, rank)).unsqueeze(2).contiguous(),
+             shared.narrow(-1, rank, turning).unsqueeze(2).contiguous(),
+             {}};
   if (!rope) return made;
   apply_rope(made.query, *rope, fixed);
   apply_rope(made.value, *rope);
@@ -82,8 +88,10 @@ at::Tensor Attention::operator()(const at::Tensor& x, const RopeTable* rope, int
   apply(values, made.value);
   if (cache) std::tie(made.key, made.value) = cache->append(layer, made.key, made.value);
   if (const auto* latent = std::get_if<LatentHeads>(&heads)) latent->expand(made);
-  LinearInput mixed(attend(made.query, made.key, made.value, scoring), true);
-  return output(mixed);
+  at::Tensor mixed = attend(made.query, made.key, made.value, scoring);
+  if (made.gate.defined()) mixed.mul_(made.gate.sigmoid());
+  LinearInput read(mixed, true);
+  return output(read);
 }
 
 }  // namespace spinor

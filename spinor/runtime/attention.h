@@ -18,6 +18,7 @@ namespace spinor {
 // (sequences, tokens, heads, size), contiguous.
 struct Heads {
   at::Tensor query, key, value;
+  at::Tensor gate = {};  // its sigmoid multiplies what the heads make; undefined: none
 };
 
 struct SeparateProjections {
@@ -34,6 +35,7 @@ struct DirectHeads {
   int64_t size = 0;                          // of a head
   std::optional<Norm> query_norm, key_norm;  // over a head, or over all of them
   std::optional<double> clip;                // of all entries, after that
+  bool gated = false;                        // the query's linear makes a gate after each head's query, too
 
   Heads make(LinearInput& x, const RopeTable* rope) const;
 };

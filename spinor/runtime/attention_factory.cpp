@@ -45,11 +45,21 @@ std::optional<Norm> norm_of_heads(const ModuleFactory& factory, const std::strin
   return norm_of_parameters(factory, parameters.empty() ? "" : prefix + parameters);
 }
 
+// Twice as many rows of the query as heads need.
+bool has_gate(const ModuleFactory& factory, const std::string& prefix) {
+  const Model& model = factory.model();
+  const AttentionRow& row = model.architecture()->attention;
+  return row.query != row.key && model.find(prefix + row.query)->shape.out == 2 * model.num_heads() * model.head_dim();
+}
+
 DirectHeads direct_heads(const ModuleFactory& factory, const std::string& prefix) {
   const Architecture& row = *factory.model().architecture();
-  return {projections(factory, prefix), factory.model().head_dim(),
+  return {projections(factory, prefix),
+          factory.model().head_dim(),
           norm_of_heads(factory, prefix, row.attention.query_norm, row.forward->query_norms),
-          norm_of_heads(factory, prefix, row.attention.key_norm, row.forward->key_norms), factory.forward().clip};
+          norm_of_heads(factory, prefix, row.attention.key_norm, row.forward->key_norms),
+          factory.forward().clip,
+          has_gate(factory, prefix)};
 }
 
 LatentHeads latent_heads(const ModuleFactory& factory, const std::string& prefix) {

@@ -5,7 +5,10 @@
 namespace spinor {
 
 KeyValueCache::KeyValueCache(int64_t layers, int64_t room)
-    : keys_(static_cast<size_t>(layers)), values_(static_cast<size_t>(layers)), room_(room) {}
+    : keys_(static_cast<size_t>(layers)),
+      values_(static_cast<size_t>(layers)),
+      states_(static_cast<size_t>(layers)),
+      room_(room) {}
 
 std::pair<at::Tensor, at::Tensor> KeyValueCache::append(int64_t layer, const at::Tensor& keys,
                                                         const at::Tensor& values) {

@@ -19,7 +19,8 @@ void add(at::Tensor& x, const at::Tensor& more, double multiplier, const std::op
 void Layer::operator()(at::Tensor x, const RopeTables& tables, KeyValueCache* cache) const {
   const std::optional<RopeTable>& table = local && tables.local ? tables.local : tables.all;
   const at::Tensor read = through(attention_norm, x);
-  at::Tensor added = attention(read, rope && table ? &*table : nullptr, index, cache);
+  at::Tensor added = std::visit(
+      [&](const auto& kind) { return kind(read, rope && table ? &*table : nullptr, index, cache); }, attention);
   added = through(attention_output_norm, added);
   if (parallel) return add(x, added.add_(mlp(same_norm ? read : through(mlp_norm, x))), multiplier, {});
   add(x, added, multiplier, attention_sum_norm);

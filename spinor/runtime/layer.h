@@ -2,8 +2,10 @@
 #pragma once
 
 #include <optional>
+#include <variant>
 
 #include "spinor/runtime/attention.h"
+#include "spinor/runtime/delta_rule.h"
 #include "spinor/runtime/mlp.h"
 #include "spinor/runtime/norm.h"
 
@@ -19,7 +21,7 @@ struct Layer {
   std::optional<Norm> attention_norm, mlp_norm;                // of what a block reads of the stream
   std::optional<Norm> attention_output_norm, mlp_output_norm;  // of what it adds
   std::optional<Norm> attention_sum_norm, mlp_sum_norm;        // of the stream after that
-  Attention attention;
+  std::variant<Attention, DeltaRule> attention;
   FeedForward mlp;
   bool parallel = false;            // both blocks read the same stream,
   bool same_norm = false;           // and through the same norm

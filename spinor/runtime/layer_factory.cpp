@@ -37,7 +37,9 @@ Layer make_layer(const ModuleFactory& factory, int64_t index) {
   const Architecture& row = *model.architecture();
   const ForwardConfig& forward = factory.forward();
   const std::string prefix = model.layer_prefix(index);
-  const Module* attention_norm = norm_before(model, model.find(prefix + row.attention.key));
+  const bool delta = has_delta_rule(factory, index);
+  const std::string& reader = delta ? row.forward->delta->pieces.front().linear : row.attention.key;
+  const Module* attention_norm = norm_before(model, model.find(prefix + reader));
   const Module* mlp_norm = norm_before(model, mlp_reader(model, index));
   const std::vector<std::string> sums = forward.norms_sums ? row.forward->norms_of_sums : std::vector<std::string>();
   Layer layer{.index = index,
@@ -47,13 +49,17 @@ Layer make_layer(const ModuleFactory& factory, int64_t index) {
               .mlp_output_norm = norm_if(factory, prefix, row.scaled_outputs, 1),
               .attention_sum_norm = norm_if(factory, prefix, sums, 0),
               .mlp_sum_norm = norm_if(factory, prefix, sums, 1),
-              .attention = make_attention(factory, index),
+              .attention = {},
               .mlp = make_feed_forward(factory, index),
               .parallel = forward.parallel,
               .same_norm = forward.parallel && attention_norm == mlp_norm,
               .multiplier = forward.residual_multiplier,
               .rope = forward.rope_of(index) != nullptr,
               .local = forward.local[static_cast<size_t>(index)]};
+  if (delta)
+    layer.attention = make_delta_rule(factory, index);
+  else
+    layer.attention = make_attention(factory, index);
   if (attention_norm) layer.attention_norm = factory.norm(attention_norm->name);
   if (mlp_norm && !layer.same_norm) layer.mlp_norm = factory.norm(mlp_norm->name);
   return layer;

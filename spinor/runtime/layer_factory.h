@@ -8,6 +8,8 @@ namespace spinor {
 
 Layer make_layer(const ModuleFactory& factory, int64_t index);
 Attention make_attention(const ModuleFactory& factory, int64_t index);
+bool has_delta_rule(const ModuleFactory& factory, int64_t index);  // in place of that
+DeltaRule make_delta_rule(const ModuleFactory& factory, int64_t index);
 FeedForward make_feed_forward(const ModuleFactory& factory, int64_t index);
 
 }  // namespace spinor

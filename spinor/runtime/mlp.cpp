@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "spinor/base/error.h"
+#include "spinor/runtime/norm.h"
 
 namespace spinor {
 namespace {
@@ -69,7 +70,8 @@ at::Tensor FeedForward::operator()(const at::Tensor& x) const {
   if (common) {
     LinearInput input(x);
     sum = (*common)(input, activation);
-    if (common_gate) sum.mul_((*common_gate)(input).sigmoid_());
+    LinearInput wide(widened(x));
+    if (common_gate) sum.mul_((*common_gate)(wide).sigmoid_());
   }
   if (!router) return sum;
   at::Tensor mixed = routed(x.reshape({-1, x.size(-1)})).reshape(x.sizes());

@@ -56,8 +56,8 @@ struct Router {
 
 struct FeedForward {
   Activation activation;
-  std::optional<Mlp> common;  // of every token
-  std::optional<Linear> common_gate;
+  std::optional<Mlp> common;          // of every token
+  std::optional<Linear> common_gate;  // in float32 at least
   std::optional<Router> router;
   std::vector<Mlp> experts;
   std::vector<at::Tensor>* observed = nullptr;  // takes the experts that are chosen: (tokens, chosen)
