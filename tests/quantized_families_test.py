@@ -10,6 +10,7 @@ import tiny_models
 import tiny_vision
 from command import refused, spinor
 from rotated_families_test import LEGAL
+from runtime_test import computed, expected_logits
 
 # transformers stacks the experts of a mixture while it loads, and cannot do so with quantized ones; GPT-2 has no linears
 # that a format could hold.
@@ -21,10 +22,9 @@ INT8 = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel"}
 TOKENS = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True}
 
 
-def quantized(tmp_path, family, group):
-    """(largest, rms) difference of the logits between the quantized checkpoint and its dense form, in transformers."""
+def quantize(tmp_path, family, group):
+    """The quantized checkpoint, and its dense form."""
     tiny_models.save(tmp_path / "source", family, next(iter(tiny_models.MORE_FAMILIES[family][1])), torch.float32)
-    models = []
     for name, extra in (("packed", {}), ("dense", {"format": "dense"})):
         group_0 = {"targets": ["Linear"], **group, **extra}
         modifiers = {
@@ -34,7 +34,12 @@ def quantized(tmp_path, family, group):
         recipe = tmp_path / f"{name}.json"
         recipe.write_text(json.dumps({"default_stage": {"default_modifiers": modifiers}}))
         spinor("quantize", tmp_path / "source", tmp_path / name, "--recipe", recipe, "--quiet")
-        models.append(logits.load(tmp_path / name, torch.float32))
+    return tmp_path / "packed", tmp_path / "dense"
+
+
+def quantized(tmp_path, family, group):
+    """(largest, rms) difference of the logits between the quantized checkpoint and its dense form, in transformers."""
+    models = [logits.load(folder, torch.float32) for folder in quantize(tmp_path, family, group)]
     inputs = tiny_vision.prompt(models[0]) if hasattr(models[0].config, "vision_config") else {}
     return logits.difference(*(logits.logits(model, **inputs) for model in models))
 
@@ -49,6 +54,13 @@ def test_packed_weights_compute_what_dense_ones_do(tmp_path, family):
 def test_activations_in_8_bits_change_little(tmp_path, family):
     largest, rms = quantized(tmp_path, family, {"weights": INT8, "input_activations": TOKENS})
     assert 1e-4 < rms < 0.05 and largest < 0.3  # 8 bits a token: 0.4 % of its largest entry; two layers
+
+
+@pytest.mark.parametrize("family", sorted(NOT_LOADED - {"granitemoe", "gpt_oss", "gpt2"}))
+def test_mixtures_run_here_as_their_dense_form_does_in_transformers(tmp_path, family):
+    packed, dense = quantize(tmp_path, family, {"weights": INT4})
+    expected = expected_logits(dense, torch.float32, "plain")
+    assert logits.difference(expected, computed(packed, torch.float32, tmp_path))[0] <= 2e-5  # as in runtime_test.py
 
 
 def test_the_head_of_gpt_neox_has_the_name_it_has_in_memory(tmp_path):
