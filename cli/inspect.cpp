@@ -39,7 +39,13 @@ std::string hadamard_kinds(int64_t n) {
   }
 }
 
-// One line for each size of each rotation; R1 of a LayerNorm model exists in every size.
+// What keeps the mean exists in every size.
+std::string kinds(const Stream& stream) {
+  return stream.centred ? "hadamard, random-hadamard, random-orthogonal yes, each keeping the mean"
+                        : hadamard_kinds(stream.size());
+}
+
+// One line for each size of each rotation.
 std::vector<RotationLine> rotation_lines(const Model& model) {
   std::vector<RotationLine> lines;
   for (const Legality& one : legality(model)) {
@@ -51,12 +57,11 @@ std::vector<RotationLine> rotation_lines(const Model& model) {
       lines.push_back({name, one.sizes.empty() ? 0 : one.sizes.front(), "no: " + one.reason});
       continue;
     }
-    const bool centred = one.rotation == Spin::R1 && model.stream().centred;
     for (const int64_t size : one.sizes)
-      lines.push_back({name, size,
-                       centred ? "hadamard, random-hadamard, random-orthogonal yes, each keeping the mean"
-                               : prefix + hadamard_kinds(size)});
+      lines.push_back({name, size, one.rotation == Spin::R1 ? kinds(model.stream()) : prefix + hadamard_kinds(size)});
   }
+  for (const Stream* tower : model.streams())
+    if (tower != &model.stream()) lines.push_back({"R1_vision", tower->size(), "--vision: " + kinds(*tower)});
   return lines;
 }
 
@@ -174,7 +179,7 @@ struct InspectCommand {
       fmt::print("\na row for --architecture, see docs/adding_an_architecture.md\n\n{}", row);
     if (refusal.empty())
       for (const RotationLine& row : rotation_lines(model))
-        fmt::print("  {}  {:>6}  {}\n", row.rotation, row.size, row.verdict);
+        fmt::print("  {:<2}  {:>6}  {}\n", row.rotation, row.size, row.verdict);
     if (const std::string reason = why_not_run(model); refusal.empty() && !reason.empty())
       fmt::print("eval, generate and verify --text do not run it: {}\n", reason);
   }

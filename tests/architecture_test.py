@@ -115,6 +115,15 @@ def test_a_wrong_row_is_refused(tmp_path, change, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("number", ["9" * 30, "1000000000", "0x1"])
+def test_a_draft_of_strange_names_is_no_crash(tmp_path, number):
+    abc = save_abc(tmp_path / "llama", tmp_path / "abc")
+    tensors = load_file(abc / "model.safetensors")
+    extra = {f"decoder.blocks.{number}.experts.{number}.w.weight": torch.zeros(2, 2)}
+    save_file(tensors | extra, abc / "model.safetensors")
+    assert "names: [AbcForCausalLM]" in spinor_json("inspect", abc)["draft"]
+
+
 def test_a_row_does_not_say_how_the_model_runs(tmp_path):
     abc = save_abc(tmp_path / "llama", tmp_path / "abc")
     (tmp_path / "abc.yaml").write_text(ROW)

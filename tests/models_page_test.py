@@ -44,7 +44,8 @@ def cell(family, found, spin, reasons):
             text = reason.split(" scales the output")
             reason = "a norm scales the output" + text[1] if len(text) > 1 else reason
             reasons.setdefault((spin, reason), set()).add(architecture)
-    centred = spin == "R1" and any("keeping the mean" in row["verdict"] for row in found[0][1]["rotations"])
+    rows = [row["verdict"] for row in found[0][1]["rotations"] if row["rotation"] == spin]
+    centred = any("keeping the mean" in row for row in rows)
     if all(against.values()):
         return "no"
     return ("yes*" if any(against.values()) else "yes") + (", keeping the mean" if centred else "")

@@ -17,8 +17,4 @@ Architecture read_architecture(const Document& document);
 // model cannot be checked, except that every tensor must have its place in it.
 void check_architecture(const Architecture& row, const std::string& subject);
 
-// Adds it to the rows that find_architecture() knows, for the life of the program; not while another thread describes
-// models. Error if one of its names is known already, or it has none.
-void register_architecture(Architecture row, const std::string& subject);
-
 }  // namespace spinor

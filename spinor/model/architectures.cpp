@@ -3,7 +3,6 @@
 #include <deque>
 
 #include "spinor/base/error.h"
-#include "spinor/model/architecture_file.h"
 #include "spinor/model/family_rows.h"
 
 namespace spinor {

@@ -4,13 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 #include <optional>
 #include <vector>
 
 #include "spinor/base/yaml_writer.h"
 #include "spinor/model/draft_words.h"
+#include "spinor/model/module_name.h"
 
 namespace spinor {
 namespace {
@@ -27,16 +27,13 @@ struct Layers {
   std::vector<Tensor> tensors = {};  // once for all layers, {E} for an expert
 };
 
-bool is_number(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) { return std::isdigit(c) != 0; });
-}
-
 // "model.layers" of "model.layers.3.mlp.up_proj.weight"; the rest is what follows the number.
 std::optional<std::pair<std::string, std::string>> split_layer(const std::string& name) {
   for (size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) {
     const size_t end = name.find('.', dot + 1);
-    if (end != std::string::npos && is_number(std::string_view(name).substr(dot + 1, end - dot - 1)))
-      return std::pair(name.substr(0, dot), name.substr(end + 1));
+    if (end == std::string::npos) return std::nullopt;
+    const std::string_view number = std::string_view(name).substr(dot + 1, end - dot - 1);
+    if (is_number(number) && number.size() < 9) return std::pair(name.substr(0, dot), name.substr(end + 1));
   }
   return std::nullopt;
 }
@@ -102,7 +99,7 @@ class Draft {
   }
 
  private:
-  static std::string stem(const std::string& tensor) { return tensor.substr(0, tensor.rfind('.')); }
+  static std::string stem(const std::string& tensor) { return std::string(parent_of(tensor)); }
   bool has(const std::string& name) const {
     return std::ranges::find(layers_.tensors, name, &Tensor::name) != layers_.tensors.end();
   }

@@ -4,12 +4,10 @@
 #include <initializer_list>
 #include <string_view>
 
+#include "spinor/model/module_name.h"
+
 namespace spinor {
 namespace {
-
-std::string last_of(const std::string& name) {
-  return name.substr(name.rfind('.') + 1);
-}
 
 bool has_any(const std::string& text, std::initializer_list<std::string_view> words) {
   return std::ranges::any_of(words, [&](std::string_view word) { return text.find(word) != std::string::npos; });
@@ -26,17 +24,14 @@ bool names_attention(const std::string& name) {
 }
 
 bool names_writer(const std::string& name) {
-  const std::string last = last_of(name);
+  const std::string last(last_component(name));
   return is_any(last, {"dense", "wo", "w2", "fc2", "o", "output"}) ||
          has_any(last, {"o_proj", "out_proj", "proj_out", "c_proj", "down", "4h_to_h", "fc_out", "output"});
 }
 
 bool names_router(const std::string& name) {
-  return has_any(last_of(name), {"router"}) || is_any(last_of(name), {"gate", "shared_expert_gate"});
-}
-
-bool names_embedding(const std::string& name) {
-  return has_any(last_of(name), {"embed", "wte", "wpe"}) && !has_any(last_of(name), {"out", "norm"});
+  return has_any(std::string(last_component(name)), {"router"}) ||
+         is_any(std::string(last_component(name)), {"gate", "shared_expert_gate"});
 }
 
 bool names_mlp_norm(const std::string& name) {
@@ -44,7 +39,7 @@ bool names_mlp_norm(const std::string& name) {
 }
 
 std::vector<std::string> attention_keys(const std::string& name) {
-  const std::string last = last_of(name);
+  const std::string last(last_component(name));
   if (has_any(last, {"qkv", "query_key_value", "c_attn", "in_proj"})) return {"query", "key", "value"};
   if (has_any(last, {"q_proj", "query", "wq"}) || last == "q") return {"query"};
   if (has_any(last, {"k_proj", "key", "wk"}) || last == "k") return {"key"};

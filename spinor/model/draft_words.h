@@ -14,7 +14,6 @@ namespace spinor {
 bool names_attention(const std::string& name);
 bool names_writer(const std::string& name);  // its output is added to the residual stream
 bool names_router(const std::string& name);
-bool names_embedding(const std::string& name);
 bool names_mlp_norm(const std::string& name);                      // it stands before the MLP
 std::vector<std::string> attention_keys(const std::string& name);  // of an AttentionRow: query, key, value
 

@@ -30,12 +30,12 @@ void connect(Architecture& row) {
   norm.reads = row.mlp_in;
   for (const LinearRow& linear : row.linears)
     if (linear.router) norm.reads.push_back(linear.name);
-  row.writes = {row.attention.output};
   row.writes.insert(row.writes.end(), row.mlp_out.begin(), row.mlp_out.end());
 }
 
 Architecture without_mlp(Architecture row) {
   std::erase_if(row.linears, [](const LinearRow& linear) { return linear.name.starts_with("mlp."); });
+  std::erase_if(row.writes, [](const std::string& name) { return name.starts_with("mlp."); });
   row.mlp_in.clear();
   row.mlp_out.clear();
   row.experts = kExperts;

@@ -21,6 +21,8 @@ Architecture gated_decoder(std::string classes, Biases biases, NamePairs default
 ForwardRow granite_forward();
 // All norms of the stream are LayerNorms; when they have biases.
 Architecture with_layer_norms(Architecture row, const std::string& bias = {});
+// All norms so far multiply by 1 + weight.
+Architecture with_offset(Architecture row);
 // Qwen's experts in the layers that config.json says, in the others the MLP.
 Architecture with_qwen_moe(Architecture row, bool shared_expert);
 // RMS norms of each head's queries and keys, before RoPE. They do not touch the residual stream.

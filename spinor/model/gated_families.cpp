@@ -24,6 +24,12 @@ Architecture gated_decoder(std::string classes, Biases biases, NamePairs default
   return row;
 }
 
+Architecture with_offset(Architecture row) {
+  for (NormRow& norm : row.norms) norm.offset = 1;
+  for (NormRow& norm : row.outer_norms) norm.offset = 1;
+  return row;
+}
+
 Architecture with_qk_norms(Architecture row, double offset) {
   row.attention.query_norm = "self_attn.q_norm";
   row.attention.key_norm = "self_attn.k_norm";

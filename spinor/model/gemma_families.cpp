@@ -4,12 +4,6 @@
 namespace spinor {
 namespace {
 
-Architecture with_offset(Architecture row) {
-  for (NormRow& norm : row.norms) norm.offset = 1;
-  row.outer_norms.front().offset = 1;
-  return row;
-}
-
 const Biases kByConfig = {"attention_bias", "attention_bias", ""};
 
 const UnsupportedRow kBothWays = {"use_bidirectional_attention ?? false", "its tokens see those after them, too"};

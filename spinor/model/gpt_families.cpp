@@ -225,11 +225,9 @@ Architecture falcon() {
       {linear, "v_proj", "(" + queries + " + 1) * head_dim", kHead, "(" + queries + " + 2) * head_dim", grouped},
       {linear, "v_proj", "(num_attention_heads + 1) * head_dim", kHead, "", shared},
       {linear, "v_proj", "2 * head_dim", kHead, "3 * head_dim", separate}};
-  const std::string one = "parallel_attn && !(num_ln_in_parallel_attn == 2 || num_ln_in_parallel_attn == null && " +
-                          grouped + ")",
-                    two = "parallel_attn && (num_ln_in_parallel_attn == 2 || num_ln_in_parallel_attn == null && " +
-                          grouped + ")",
-                    in_turn = "!parallel_attn", wide = "mlp.dense_h_to_4h";
+  const std::string pair = "(num_ln_in_parallel_attn == 2 || num_ln_in_parallel_attn == null && " + grouped + ")",
+                    one = "parallel_attn && !" + pair, two = "parallel_attn && " + pair, in_turn = "!parallel_attn",
+                    wide = "mlp.dense_h_to_4h";
   row.norms = {{"input_layernorm", kHidden, {linear, wide}, one},
                {"ln_attn", kHidden, {linear}, two},
                {"ln_mlp", kHidden, {wide}, two},

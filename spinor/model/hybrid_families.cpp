@@ -22,15 +22,12 @@ Architecture hybrid(const std::string& classes, const std::string& key_value_hea
                                     {"full_attention_interval", "4"}});
   row.linears[0].out = "2 * num_attention_heads * head_dim";
   for (size_t i = 0; i < 4; ++i) row.linears[i].when = kFull;
-  row = with_qk_norms(std::move(row));
+  row = with_offset(with_qk_norms(std::move(row)));
   for (size_t i = 2; i < 4; ++i) row.norms[i].when = kFull;
-  for (NormRow& norm : row.norms) norm.offset = 1;
-  row.outer_norms.front().offset = 1;
   row.norms.push_back({"linear_attn.norm", "linear_value_head_dim", {}, kLinear});
   std::vector<LinearRow> linears = inputs;
   linears.push_back({"linear_attn.out_proj", kHidden, kValue});
   for (LinearRow& linear : linears) {
-    linear.name = linear.name.starts_with("linear_attn.") ? linear.name : "linear_attn." + linear.name;
     linear.when = kLinear;
     if (linear.in == kHidden) row.norms[0].reads.push_back(linear.name);
   }
@@ -52,8 +49,8 @@ Architecture hybrid(const std::string& classes, const std::string& key_value_hea
 
 // For each key head its queries, keys, values and gates; and strengths and decays of its value heads.
 Architecture qwen3_next() {
-  const std::vector<LinearRow> inputs = {{"in_proj_qkvz", "2 * " + kKey + " + 2 * " + kValue, kHidden},
-                                         {"in_proj_ba", "2 * " + kValues, kHidden}};
+  const std::vector<LinearRow> inputs = {{"linear_attn.in_proj_qkvz", "2 * " + kKey + " + 2 * " + kValue, kHidden},
+                                         {"linear_attn.in_proj_ba", "2 * " + kValues, kHidden}};
   const std::string values = kValue + " / " + kKeys, heads = kValues + " / " + kKeys, two = "2 * linear_key_head_dim",
                     all = two + " + 2 * (" + values + ")", both = "2 * (" + heads + ")",
                     four = "linear_attn.in_proj_qkvz", pair = "linear_attn.in_proj_ba";
@@ -64,7 +61,6 @@ Architecture qwen3_next() {
                                        {pair, "strength", "0", heads, both},
                                        {pair, "decay", heads, heads, both}};
   Architecture row = with_qwen_moe(hybrid("Qwen3Next", "2", inputs, pieces), true);
-  row.writes.push_back("linear_attn.out_proj");
   change_forward(row, [](ForwardRow& forward) {
     forward.router->chosen = "num_experts_per_tok ?? 10";
     forward.router->normalized = "norm_topk_prob ?? true";
@@ -83,10 +79,10 @@ Architecture qwen3_5(const std::string& classes) {
                                        {"linear_attn.in_proj_b", "strength", "0", kValues, kValues},
                                        {"linear_attn.in_proj_a", "decay", "0", kValues, kValues}};
   return hybrid(classes, "4",
-                {{"in_proj_qkv", "2 * " + kKey + " + " + kValue, kHidden},
-                 {"in_proj_z", kValue, kHidden},
-                 {"in_proj_b", kValues, kHidden},
-                 {"in_proj_a", kValues, kHidden}},
+                {{"linear_attn.in_proj_qkv", "2 * " + kKey + " + " + kValue, kHidden},
+                 {"linear_attn.in_proj_z", kValue, kHidden},
+                 {"linear_attn.in_proj_b", kValues, kHidden},
+                 {"linear_attn.in_proj_a", kValues, kHidden}},
                 pieces);
 }
 

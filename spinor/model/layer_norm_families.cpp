@@ -139,11 +139,8 @@ Architecture starcoder2() {
 
 // Its norms multiply by 1 + weight.
 Architecture nemotron() {
-  Architecture row = with_layer_norms(plain_mlp(gated_decoder("Nemotron", kByConfig, {{"mlp_bias", "false"}}),
-                                                "mlp.up_proj", "mlp.down_proj", "mlp_bias"),
-                                      "true");
-  for (NormRow& norm : row.norms) norm.offset = 1;
-  row.outer_norms.front().offset = 1;
+  Architecture row = gated_decoder("Nemotron", kByConfig, {{"mlp_bias", "false"}});
+  row = with_offset(with_layer_norms(plain_mlp(std::move(row), "mlp.up_proj", "mlp.down_proj", "mlp_bias"), "true"));
   change_forward(row, [](ForwardRow& forward) {
     forward.norm_epsilon = "norm_eps ?? 0.00001";
     forward.activation = "hidden_act ?? 'relu2'";

@@ -317,6 +317,12 @@ std::string Model::layer_prefix(int64_t layer) const {
   return data_->names->layer_prefix(layer);
 }
 
+const Module* Model::outer(const std::string& name) const {
+  if (name.empty()) return nullptr;
+  const std::vector<const Module*> found = data_->names->outer(name);
+  return found.empty() ? nullptr : found.front();
+}
+
 std::string Model::refusal(std::string_view rotation) const {
   if (data_->architecture)
     for (const RefusalRow& row : data_->architecture->refusals)

@@ -143,6 +143,8 @@ class Model {
   std::vector<const Stream*> streams() const;             // that one, then those of the architecture's towers
   const std::vector<ValueOutput>& value_outputs() const;  // of each layer that has them
   std::string layer_prefix(int64_t layer) const;          // "model.layers.3."; of a known architecture
+  // The one outside the layers that the row calls so; null: there is none.
+  const Module* outer(const std::string& name) const;
   // Why the row says that a rotation ("R1") is impossible; empty: it does not.
   std::string refusal(std::string_view rotation) const;
   // The modules with these names of the row, in each layer that has them, experts one by one.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "spinor/model/checked_tensors.h"
+#include "spinor/model/module_name.h"
 #include "spinor/model/roles.h"
 
 namespace spinor {
@@ -22,16 +23,8 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-std::string parent(const std::string& name) {
-  const size_t dot = name.rfind('.');
-  return dot == std::string::npos ? "" : name.substr(0, dot);
-}
 std::string first_component(const std::string& name) {
   return name.substr(0, name.find('.'));
-}
-
-std::string numbered(std::string name, int64_t number) {
-  return name.replace(name.find("{E}"), 3, std::to_string(number));
 }
 
 // Walks a row in the order of named_modules().
@@ -46,7 +39,7 @@ class Walk {
         root_(root_of(row, checkpoint)) {}
 
   std::vector<Module> run() {
-    const std::string base = row_.classes + "PreTrainedModel", model = parent(root_);
+    const std::string base = row_.classes + "PreTrainedModel", model(parent_of(root_));
     if (!row_.names.empty()) container("", {row_.names.front(), base, "PreTrainedModel", "Module"});
     hang(model, -1);
     container(model, {row_.classes + "Model", base, "PreTrainedModel", "Module"});
@@ -156,7 +149,7 @@ class Walk {
 
   // What a module hangs from, if the row does not name its class.
   void hang(const std::string& name, int index) {
-    const std::string above = parent(name);
+    const std::string above(parent_of(name));
     if (above.empty() || containers_.contains(above)) return;
     hang(above, index);
     container(above, {"Module"}, index);
@@ -251,13 +244,6 @@ int64_t number_of_experts(const Architecture& row, const ModelConfig& config) {
   const Json number = evaluate(row.experts, names_of(config));
   if (number.is_array()) return std::ssize(number);
   return number.is_null() ? 0 : size_of(row.experts, config);
-}
-
-std::vector<std::string> counted(const std::string& name, int64_t count) {
-  if (name.find("{E}") == std::string::npos) return {name};
-  std::vector<std::string> names;
-  for (int64_t i = 0; i < count; ++i) names.push_back(numbered(name, i));
-  return names;
 }
 
 std::string root_of(const Architecture& row, const Checkpoint& checkpoint) {

@@ -21,8 +21,6 @@ const Module* find_token_embedding(const std::vector<Module>& modules);
 
 // 0 if the row has none.
 int64_t number_of_experts(const Architecture& row, const ModelConfig& config);
-// The name for each number of {E} in it; without {E} the name itself.
-std::vector<std::string> counted(const std::string& name, int64_t count);
 std::string root_of(const Architecture& row, const Checkpoint& checkpoint);  // see Architecture::roots
 
 }  // namespace spinor

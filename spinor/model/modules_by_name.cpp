@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <cctype>
 #include <map>
 #include <set>
 #include <string>
 #include <string_view>
 
+#include "spinor/model/module_name.h"
 #include "spinor/model/modules.h"
 
 namespace spinor {
@@ -13,10 +13,6 @@ namespace {
 struct Weights {
   const CheckpointTensor *weight = nullptr, *bias = nullptr;
 };
-
-bool is_number(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
-}
 
 std::string_view next_component(std::string_view& name) {
   const std::string_view component = name.substr(0, name.find('.'));
@@ -36,22 +32,6 @@ struct NaturalLess {
     return a.empty() && !b.empty();
   }
 };
-
-std::string_view last_component(std::string_view name) {
-  return name.substr(name.rfind('.') + 1);
-}
-std::string_view parent(std::string_view name) {
-  const size_t dot = name.rfind('.');
-  return dot == std::string_view::npos ? "" : name.substr(0, dot);
-}
-
-// embed_tokens, tok_embeddings, embed_positions, wte, wpe; but embed_out and embed_proj are linears.
-bool names_embedding(std::string_view name) {
-  const std::string_view last = last_component(name);
-  if (last == "wte" || last == "wpe") return true;
-  const auto has = [&](std::string_view part) { return last.find(part) != std::string_view::npos; };
-  return has("embed") && !has("embed_out") && !has("proj") && !has("norm");
-}
 
 int layer_of(std::string_view name) {
   while (!name.empty()) {
@@ -82,8 +62,8 @@ std::vector<Module> modules_by_name(const Checkpoint& checkpoint, std::string_vi
   std::map<std::string_view, Weights> owned;
   std::set<std::string_view, NaturalLess> names = {""};
   for (const CheckpointTensor& tensor : checkpoint.tensors()) {
-    const std::string_view name = tensor.info.name, owner = parent(name), what = last_component(name);
-    for (std::string_view module = owner; !module.empty(); module = parent(module)) names.insert(module);
+    const std::string_view name = tensor.info.name, owner = parent_of(name), what = last_component(name);
+    for (std::string_view module = owner; !module.empty(); module = parent_of(module)) names.insert(module);
     if (owner.empty()) continue;
     const size_t dimensions = tensor.info.shape.size();
     if (what == "weight" && (dimensions == 1 || dimensions == 2)) owned[owner].weight = &tensor;

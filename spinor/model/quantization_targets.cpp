@@ -6,6 +6,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/model/match.h"
+#include "spinor/model/module_name.h"
 
 namespace spinor {
 namespace {
@@ -22,7 +23,7 @@ bool is_router_class(std::string_view name) {
 
 // Read off tensor names alone, a router looks like a linear.
 bool is_router(const Module& module) {
-  const std::string_view last = std::string_view(module.name).substr(module.name.rfind('.') + 1);
+  const std::string_view last = last_component(module.name);
   return is_router_class(module.classes.front()) || last == "gate" || last == "router";
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "spinor/model/module_name.h"
 #include "spinor/model/modules.h"
 
 namespace spinor {
@@ -32,7 +33,10 @@ void add_outer_reads(Stream& stream, const ModuleNames& names) {
       std::vector<const Module*> linears;
       for (const std::string& read : norm.reads) {
         const std::vector<const Module*> found = names.outer(read);
-        if (found.size() == norms.size()) linears.push_back(found[i]);  // each norm has a reader of its own
+        if (norms.size() == 1)
+          append(linears, found);
+        else
+          linears.push_back(found.at(i));  // {E} of both is one number
       }
       if (!norm.reads.empty()) add_reads(stream, norms[i], std::move(linears));
     }

@@ -38,19 +38,6 @@ bool has_edit(const TensorPlan& tensor) {
   return std::ranges::any_of(tensor.edits, [](const Edit& edit) { return std::holds_alternative<E>(edit); });
 }
 
-// Its layers read what the final norm gives, which loses its scale to the head.
-void check_no_mtp(const Model& model) {
-  if (model.mtp().empty()) return;
-  throw Error(model.mtp().front()->info.name,
-              "belongs to layers for multi-token prediction, which would see another state: the final norm is folded",
-              "--mtp drop leaves them out; R2 alone leaves them as they are");
-}
-
-bool rotates(const TransformConfig& config, const Stream& stream, const Model& model) {
-  return std::ranges::any_of(config.config_groups,
-                             [&](const auto& group) { return spinor::rotates(group.second, model, stream); });
-}
-
 // By the tensor of a linear, the norm it reads through; only norms that are folded.
 std::map<std::string, std::string> readers_of_folded_norms(const Model& model, const RewritePlan& plan) {
   std::set<std::string> folded;
@@ -174,10 +161,8 @@ void SpinQuantModifier::rewrite(State& state, RewritePlan& plan) {
   if (centers())
     center_embeddings(model, plan, arguments_.mappings ? arguments_.mappings->embedding : model.embedding()->name);
   if (folds) fold_norms(model, plan, norms.value_or(std::vector<NormMapping>()));
-  for (const Stream* stream : model.streams())
-    if (stream != &model.stream() && rotates(config, *stream, model)) fold_norms(plan, *stream);
+  fold_tower_norms(model, plan, config);
   if (arguments_.mtp == Mtp::drop) plan.drop_mtp();
-  if (!arguments_.mtp && (folds || rotates(config, model.stream(), model))) check_no_mtp(model);
   apply(config, model, plan);
   if (model.architecture() != nullptr) check_folds(model, plan);
   // Of a known architecture the table knows better than a mapping who reads and writes the residual stream.

@@ -5,14 +5,14 @@
 namespace spinor {
 namespace {
 
-std::string_view last_component(std::string_view tensor) {
+std::string_view short_name(std::string_view tensor) {
   if (tensor.ends_with(".weight")) tensor.remove_suffix(7);
   if (tensor.ends_with(".bias")) tensor.remove_suffix(5);
   return tensor.substr(tensor.rfind('.') + 1);  // npos + 1 is 0
 }
 
 std::string scale_of(std::string_view norm, double offset) {
-  return offset == 0 ? std::string(last_component(norm)) : fmt::format("{} + {}", offset, last_component(norm));
+  return offset == 0 ? std::string(short_name(norm)) : fmt::format("{} + {}", offset, short_name(norm));
 }
 
 std::string blocks(int64_t side, int64_t size, const std::optional<Slice>& part) {
@@ -38,7 +38,7 @@ struct Describe {
 
   std::string operator()(const FoldNorm& edit) const { return "fold " + scale_of(edit.norm, edit.offset); }
   std::string operator()(const FoldNormBias& edit) const {
-    return fmt::format("fold bias of {}", last_component(edit.norm_bias));
+    return fmt::format("fold bias of {}", short_name(edit.norm_bias));
   }
   std::string operator()(const FoldNormWithBias& edit) const {
     return fmt::format("fold {} with its bias", scale_of(edit.norm, edit.offset));

@@ -1,6 +1,7 @@
 #include "spinor/plan/plan.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "spinor/base/error.h"
@@ -154,9 +155,8 @@ void RewritePlan::set_quantization(QuantizationConfig config) {
 
 void RewritePlan::drop_mtp() {
   dropped_mtp_ = true;
-  const auto& dropped = model_.mtp();
-  std::erase_if(tensors_,
-                [&](const TensorPlan& tensor) { return std::ranges::find(dropped, tensor.source) != dropped.end(); });
+  const std::set<const CheckpointTensor*> dropped(model_.mtp().begin(), model_.mtp().end());
+  std::erase_if(tensors_, [&](const TensorPlan& tensor) { return dropped.contains(tensor.source); });
   index_.clear();
   for (size_t i = 0; i < tensors_.size(); ++i) index_.emplace(tensors_[i].name, i);
 }

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include "spinor/model/module_name.h"
 #include "spinor/runtime/layer_factory.h"
 
 namespace spinor {
@@ -25,17 +26,12 @@ std::variant<SeparateProjections, FusedProjection> projections(const ModuleFacto
 // LayerNorms of heads that are parameters: one, or one for each head.
 std::optional<Norm> norm_of_parameters(const ModuleFactory& factory, const std::string& name) {
   if (name.empty()) return std::nullopt;
-  const size_t number = name.find("{E}");
+  const bool of_each = numbered(name, 0) != name;
   std::vector<at::Tensor> weights;
-  for (int64_t head = 0;; ++head) {
-    std::string one = name;
-    if (number != std::string::npos) one.replace(number, 3, std::to_string(head));
-    if (!factory.has(one)) break;
-    weights.push_back(factory.weights().compute(one));
-    if (number == std::string::npos) break;
-  }
+  for (const std::string& one : counted(name, factory.model().num_heads()))
+    if (factory.has(one)) weights.push_back(factory.weights().compute(one));
   if (weights.empty()) return std::nullopt;
-  const at::Tensor weight = number == std::string::npos ? weights[0] : at::stack(weights);
+  const at::Tensor weight = of_each ? at::stack(weights) : weights[0];
   return Norm{weight, {}, factory.forward().norm_epsilon, true};
 }
 
@@ -99,8 +95,7 @@ Scoring scoring(const ModuleFactory& factory, int64_t index) {
 
 Attention make_attention(const ModuleFactory& factory, int64_t index) {
   const AttentionRow& row = factory.model().architecture()->attention;
-  const std::string prefix = factory.model().layer_prefix(index),
-                    name = prefix + row.query.substr(0, row.query.rfind('.'));
+  const std::string prefix = factory.model().layer_prefix(index), name = prefix + std::string(parent_of(row.query));
   std::variant<DirectHeads, LatentHeads> heads;
   if (factory.forward().latent)
     heads = latent_heads(factory, prefix);

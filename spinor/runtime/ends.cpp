@@ -9,13 +9,6 @@
 
 namespace spinor {
 
-const Module* Ends::outer(const std::string& name) const {
-  if (name.empty()) return nullptr;
-  const Architecture& row = *factory_.model().architecture();
-  const std::string layer = factory_.model().layer_prefix(0);
-  return factory_.model().find(layer.substr(0, layer.size() - row.layers.size() - 3) + name);
-}
-
 at::Tensor Ends::rows(const Module& embedding, const at::Tensor& indices, at::Tensor& held) {
   const std::string name = embedding.name + ".weight";
   if (resident_ && !held.defined()) held = factory_.weights().compute(name);
@@ -29,7 +22,7 @@ at::Tensor Ends::embed(const at::Tensor& tokens, int64_t first) {
   at::Tensor x = rows(*factory_.model().embedding(), tokens, embedding_);
   if (const double multiplier = factory_.forward().embedding_multiplier; multiplier != 1)
     x.mul_(at::full({}, multiplier, x.options()));  // rounded to the type of the stream, as in training
-  if (const Module* projection = outer(factory_.model().architecture()->forward->project_in)) {
+  if (const Module* projection = factory_.model().outer(factory_.model().architecture()->forward->project_in)) {
     LinearInput input(x, true);
     x = factory_.linear(projection->name)(input);
   }
@@ -40,7 +33,7 @@ at::Tensor Ends::embed(const at::Tensor& tokens, int64_t first) {
 void Ends::add_positions(at::Tensor x, int64_t first) {
   const Architecture& row = *factory_.model().architecture();
   if (row.embeddings.size() < 2) return;
-  const Module& module = *outer(row.embeddings[1].name);
+  const Module& module = *factory_.model().outer(row.embeddings[1].name);
   const int64_t learned = module.shape.out - row.forward->first_position, end = first + x.size(1);
   if (end > learned)
     throw Error(module.name, fmt::format("has {} positions, and a sequence {} tokens", learned, end),
@@ -62,7 +55,7 @@ at::Tensor Ends::logits(const at::Tensor& hidden) {
     const bool same = resident_ && embedding_.defined() && model.tied_head() && !factory_.weights().plan().untied();
     head_ = factory_.linear(model.head()->name, same ? embedding_ : at::Tensor());
     if (!head_->weight.defined()) head_->weight = factory_.weights().compute(model.embedding()->name + ".weight");
-    if (const Module* projection = outer(model.architecture()->forward->project_out))
+    if (const Module* projection = model.outer(model.architecture()->forward->project_out))
       project_out_ = factory_.linear(projection->name);
   }
   LinearInput input(hidden), projected(hidden);

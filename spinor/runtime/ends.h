@@ -23,7 +23,6 @@ class Ends {
  private:
   at::Tensor rows(const Module& embedding, const at::Tensor& indices, at::Tensor& held);
   void add_positions(at::Tensor x, int64_t first);
-  const Module* outer(const std::string& name) const;  // null: the model does not have it
 
   const ModuleFactory& factory_;
   bool resident_;

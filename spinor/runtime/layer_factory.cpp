@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "spinor/model/module_name.h"
+
 namespace spinor {
 namespace {
 
@@ -17,10 +19,8 @@ const Module* norm_before(const Model& model, const Module* linear) {
 // A linear of the layer that reads the stream for its MLP.
 const Module* mlp_reader(const Model& model, int64_t index) {
   const std::string prefix = model.layer_prefix(index);
-  for (std::string name : model.architecture()->mlp_in) {
-    if (const size_t at = name.find("{E}"); at != std::string::npos) name.replace(at, 3, "0");
-    if (const Module* found = model.find(prefix + name)) return found;
-  }
+  for (const std::string& name : model.architecture()->mlp_in)
+    if (const Module* found = model.find(prefix + numbered(name, 0))) return found;
   return nullptr;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "spinor/model/module_name.h"
 #include "spinor/runtime/layer_factory.h"
 
 namespace spinor {
@@ -13,25 +14,15 @@ struct MlpNames {
   std::string out;
 };
 
-std::string parent(const std::string& name) {
-  const size_t dot = name.rfind('.');
-  return dot == std::string::npos ? "" : name.substr(0, dot + 1);
-}
-
 // The row has all in two lists; what belongs together has the same parent.
 std::vector<MlpNames> mlps_of(const Architecture& row) {
   std::vector<MlpNames> mlps;
   for (const std::string& out : row.mlp_out) {
     MlpNames& names = mlps.emplace_back(MlpNames{{}, out});
     for (const std::string& in : row.mlp_in)
-      if (parent(in) == parent(out)) names.in.push_back(in);
+      if (parent_of(in) == parent_of(out)) names.in.push_back(in);
   }
   return mlps;
-}
-
-std::string numbered(std::string name, int64_t number) {
-  const size_t at = name.find("{E}");
-  return at == std::string::npos ? name : name.replace(at, 3, std::to_string(number));
 }
 
 Gate gate_of(const ModuleFactory& factory, const std::string& prefix, const MlpNames& names) {

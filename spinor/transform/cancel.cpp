@@ -37,6 +37,7 @@ class CancelCheck {
   void run(CancelOptions options) {
     for (const StreamPlaces& places : places_.streams) products_.push_back(leaving(*places.first));
     for (const StreamPlaces& places : places_.streams) check_stream(places, options);
+    check_mtp();
     run_pairs();
     for (const auto& [output, pair] : places_.value_of) check_values(pair);
   }
@@ -90,6 +91,19 @@ class CancelCheck {
     throw Error(weight_name(first),
                 "the transform of the residual stream is not orthogonal, and an RMS norm does not commute with it",
                 "use hadamard, random-hadamard or random-orthogonal");
+  }
+
+  // Multi-token prediction reads what the final norm gives: rotated with the stream, its scale gone to the head.
+  void check_mtp() const {
+    const Model& model = plan_.model();
+    if (model.mtp().empty() || !plan_.find(model.mtp().front()->info.name)) return;
+    const Module& norm = *model.stream().norm_reads.back().norm;
+    const bool folded = norm.weight && !plan_.find(weight_name(norm))->edits.empty();
+    const StreamPlaces& stream = places_.streams.front();
+    if (!folded && is_identity(product_of(stream), stream.size)) return;
+    throw Error(model.mtp().front()->info.name,
+                "belongs to layers for multi-token prediction, which would see another state: the final norm is folded",
+                "--mtp drop leaves them out; R2 alone leaves them as they are");
   }
 
   void check_embedding(const Module& embedding, const StreamPlaces& places) const {

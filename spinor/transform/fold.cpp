@@ -6,6 +6,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/model/match.h"
+#include "spinor/transform/apply.h"
 
 namespace spinor {
 namespace {
@@ -76,6 +77,11 @@ void fold(const Model& model, RewritePlan& plan, const NormMapping& mapping) {
   }
 }
 
+void fold(RewritePlan& plan, const Stream& stream) {
+  for (const NormReads& reads : stream.norm_reads)
+    if (reads.norm->weight) fold(plan, *reads.norm, reads.linears);
+}
+
 }  // namespace
 
 void fold_norm(RewritePlan& plan, const Module& norm, const std::vector<const Module*>& linears) {
@@ -88,12 +94,15 @@ void fold_norms(const Model& model, RewritePlan& plan, const std::vector<NormMap
   if (!model.architecture())
     throw Error(std::string(model.architecture_name()),
                 "an unknown architecture: which linears read through which norm?", "give norm_mappings");
-  fold_norms(plan, model.stream());
+  fold(plan, model.stream());
 }
 
-void fold_norms(RewritePlan& plan, const Stream& stream) {
-  for (const NormReads& reads : stream.norm_reads)
-    if (reads.norm->weight) fold(plan, *reads.norm, reads.linears);
+void fold_tower_norms(const Model& model, RewritePlan& plan, const TransformConfig& config) {
+  for (const Stream* stream : model.streams())
+    if (stream != &model.stream() && std::ranges::any_of(config.config_groups, [&](const auto& group) {
+          return rotates(group.second, model, *stream);
+        }))
+      fold(plan, *stream);
 }
 
 void center_embeddings(const Model& model, RewritePlan& plan, std::string_view embedding_target) {

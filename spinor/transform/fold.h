@@ -7,6 +7,7 @@
 
 #include "spinor/base/fields.h"
 #include "spinor/plan/plan.h"
+#include "spinor/transform/config.h"
 
 namespace spinor {
 
@@ -28,8 +29,8 @@ struct NormMapping {
 // norm that has no weight, has a bias and is no LayerNorm, or is folded already, a linear that is rotated already, and
 // a mapping that matches nothing.
 void fold_norms(const Model& model, RewritePlan& plan, const std::vector<NormMapping>& mappings = {});
-// Those of one stream: a tower's.
-void fold_norms(RewritePlan& plan, const Stream& stream);
+// Those of the vision towers whose stream the config rotates.
+void fold_tower_norms(const Model& model, RewritePlan& plan, const TransformConfig& config);
 // The same for one norm and the linears that read through it, all of them.
 void fold_norm(RewritePlan& plan, const Module& norm, const std::vector<const Module*>& linears);
 // Each row of the embedding minus its mean (llm-compressor's center_embeddings). Not function-preserving for RMSNorm

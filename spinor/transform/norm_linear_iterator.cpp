@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "spinor/base/error.h"
+#include "spinor/model/module_name.h"
 #include "spinor/transform/fold.h"
 
 namespace spinor {
@@ -17,10 +18,9 @@ std::vector<NormLinears> pairs_of_row(const Model& model) {
   for (const NormReads& reads : model.stream().norm_reads) {
     if (!reads.norm->weight) continue;
     const std::string& name = reads.norm->name;
-    const size_t dot = name.rfind('.');
     NormLinears& pair = pairs.emplace_back();
-    pair.father = dot == std::string::npos ? "" : name.substr(0, dot);
-    pair.norm_name = name.substr(dot + 1);  // npos + 1 is 0
+    pair.father = parent_of(name);
+    pair.norm_name = last_component(name);
     for (const Module* linear : reads.linears) pair.linears.push_back(linear->name);
   }
   return pairs;

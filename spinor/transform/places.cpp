@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 
 #include "spinor/base/error.h"
 #include "spinor/model/match.h"
+#include "spinor/model/module_name.h"
 #include "spinor/transform/legality.h"
 
 namespace spinor {
@@ -108,10 +108,6 @@ namespace {
 bool is_rotatable(const Module& module) {
   using enum ModuleKind;
   return module.kind == linear || module.kind == embedding || module.kind == part;
-}
-
-bool is_number(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
 // The last `count` components of a name as a regex, numbers as any number; all of them: the whole name.

@@ -39,12 +39,20 @@ struct ProbeOptions {
   int threads = 0;
 };
 
-// With x a random combination of what the writers put into the stream (x' in OUT's frame, the same combination of OUT's
-// writers):
-//   writers       <u_a, u_b> = <u_a', u_b'> for the outputs u of every two writers, so also every norm: R1 is
-//   orthogonal and common readers       W diag(g) x = W' diag(g') x' for every reader, g its norm value-output  W_o
-//   mix(W_v diag(g) x + b_v): heads mixed with random weights, compared in the stream as the writers are norms neutral,
-//   or the readers behind them make up for it the rest      biases of readers, q/k norms: unchanged
+// With x a random combination of what the writers put into a stream (x' in OUT's frame, the same combination of OUT's
+// writers), for every stream of the model:
+//
+// writers: <u_a, u_b> = <u_a', u_b'> for the outputs u of every two writers, so also every norm: R1 is orthogonal and
+// common;
+//
+// readers: W (diag(g) x + beta) + b is the same in OUT, g and beta of the reader's norm;
+//
+// value-output: W_o mix(W_v x + b_v), heads mixed with random weights, compared in the stream as the writers are;
+//
+// norms: neutral, or the readers behind them make up for it;
+//
+// the rest: biases of other readers, and norms inside the attention: unchanged.
+//
 // A rounding error of relative size u in each stored weight moves these by about u times their random-sum size; a bound
 // is 8 times that. Cost: two passes over both checkpoints; memory: a few hundred vectors of hidden_size. Errors: models
 // of different shape or architecture; an architecture without a row.

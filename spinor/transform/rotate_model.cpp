@@ -24,25 +24,15 @@ void fuse_norms(const Model& model, RewritePlan& plan, const RotateOptions& opti
   fuse_layer_norms(model, plan);
 }
 
-// Those of the vision towers, which no NormLinearIterator need know.
-void fuse_tower_norms(const Model& model, RewritePlan& plan, const RotateOptions& options) {
-  if (!options.spin.vision) return;
-  for (const Stream* stream : model.streams())
-    if (stream != &model.stream()) fold_norms(plan, *stream);
-}
-
-RotateOperation rotate_by(std::string_view group) {
-  return [group](const Model& model, RewritePlan& plan, const RotateOptions& options) {
-    TransformConfig config = spinquant(model, options.spin);
-    std::erase_if(config.config_groups, [&](const auto& entry) { return entry.first != group; });
-    apply(config, model, plan);
-  };
+void rotate(const Model& model, RewritePlan& plan, const RotateOptions& options) {
+  const TransformConfig config = spinquant(model, options.spin);
+  fold_tower_norms(model, plan, config);
+  apply(config, model, plan);
 }
 
 // Of every class that has an architecture.
 std::vector<RotateOperation> known_operations() {
-  return {fuse_norms,      fuse_tower_norms, rotate_by("R1"),       rotate_by("R2"),
-          rotate_by("R3"), rotate_by("R4"),  rotate_by("R1_vision")};
+  return {fuse_norms, rotate};
 }
 
 // What programs registered, by the class.

@@ -31,8 +31,8 @@ class RotateOperationRegistry {
   // Appends to the operations of a model class, exactly as config.json's `architectures` names it. Not thread-safe.
   static void register_operation(const std::string& model_class, RotateOperation operation);
   // In the order of registration. Of every class that has an architecture (its row may be the user's) the first are:
-  // fold the norms (if R1 is asked for, or nothing), R1, R2 head by head, R3, R4, R1 of the vision towers, those that
-  // options.spin asks for. Error, which says how to register one, where there are none.
+  // fold the norms (if R1 is asked for, or nothing); then R1, R2 head by head, R3, R4 and R1 of the vision towers,
+  // those that options.spin asks for. Error, which says how to register one, where there are none.
   static std::vector<RotateOperation> operations_of(const Model& model);
 };
 

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "spinor/io/testing.h"
-#include "spinor/model/architecture_file.h"
 #include "spinor/transform/apply.h"
 #include "spinor/transform/auto_operation.h"
 #include "spinor/transform/fold.h"
@@ -93,6 +92,18 @@ TEST(RotateModel, KnowsTheRowsOfAProgram) {
   row.names = {"RowOfTheTestForCausalLM"};
   register_architecture(row, "row of the test");
   EXPECT_EQ(refusal(with_class(golden::model("transforms/llama"), "RowOfTheTestForCausalLM")), "");
+}
+
+// The layers of multi-token prediction read what the final norm gives.
+TEST(RotateModel, RefusesWhatPredictsSeveralTokens) {
+  const Model llama = golden::model("transforms/llama");
+  std::vector<CheckpointTensor> tensors(llama.checkpoint().tensors().begin(), llama.checkpoint().tensors().end());
+  tensors.push_back(tensors.front());
+  tensors.back().info.name = "mtp.fc.weight";
+  const Model model = Model::describe(llama.checkpoint().with(llama.checkpoint().config(), tensors));
+  for (std::vector<Spin> spins : {std::vector<Spin>{Spin::R1}, std::vector<Spin>{}})
+    EXPECT_TRUE(refusal(model, {.spin = {.rotations = spins}}).starts_with("mtp.fc.weight: belongs to layers for"));
+  EXPECT_EQ(refusal(model, {.spin = {.rotations = {Spin::R2}}}), "");
 }
 
 // Not the class of a parent: an operation knows the modules of one class.

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "spinor/base/error.h"
+#include "spinor/model/module_name.h"
 #include "spinor/transform/factory.h"
 #include "spinor/transform/places.h"
 
@@ -16,7 +17,7 @@ constexpr EnumName<Spin> kSpins[] = {{Spin::R1, "R1"}, {Spin::R2, "R2"}, {Spin::
 using enum TransformLocation;
 
 std::string regex(std::string_view name) {
-  return fmt::format("re:.*{}$", name.substr(name.rfind('.') + 1));
+  return fmt::format("re:.*{}$", last_component(name));
 }
 
 std::vector<std::string> regexes(const std::vector<std::string>& names) {
@@ -62,7 +63,7 @@ Targets targets_of(const Model& model) {
   for (const ValueOutput& pair : model.value_outputs()) {
     values.push_back(pair.value);
     outputs.push_back(pair.output);
-    attentions.push_back(model.find(pair.output->name.substr(0, pair.output->name.rfind('.'))));
+    attentions.push_back(model.find(parent_of(pair.output->name)));
   }
   return {.writers = targets_of(model, model.stream().writers),
           .readers = targets_of(model, model.stream().readers()),
@@ -166,7 +167,7 @@ SpinQuantMapping infer_mapping(const Model& model) {
   const AttentionRow& attention = row.attention;
   SpinQuantMapping mapping;
   mapping.embedding = regex(row.embeddings.front().name);
-  mapping.attn = regex(attention.query.substr(0, attention.query.rfind('.')));
+  mapping.attn = regex(parent_of(attention.query));
   mapping.attn_q = regex(attention.query);
   mapping.attn_k = regex(attention.key);
   mapping.attn_v = regex(attention.value);

@@ -1,0 +1,40 @@
+#include "spinor/model/module_name.h"
+
+#include <algorithm>
+#include <cctype>
+
+namespace spinor {
+
+std::string_view parent_of(std::string_view name) {
+  const size_t dot = name.rfind('.');
+  return dot == std::string_view::npos ? "" : name.substr(0, dot);
+}
+
+std::string_view last_component(std::string_view name) {
+  return name.substr(name.rfind('.') + 1);  // npos + 1 is 0
+}
+
+bool is_number(std::string_view component) {
+  return !component.empty() && std::ranges::all_of(component, [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
+std::string numbered(std::string name, int64_t number) {
+  const size_t at = name.find("{E}");
+  return at == std::string::npos ? name : name.replace(at, 3, std::to_string(number));
+}
+
+std::vector<std::string> counted(const std::string& name, int64_t count) {
+  if (name.find("{E}") == std::string::npos) return {name};
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < count; ++i) names.push_back(numbered(name, i));
+  return names;
+}
+
+bool names_embedding(std::string_view name) {
+  const std::string_view last = last_component(name);
+  if (last == "wte" || last == "wpe") return true;
+  const auto has = [&](std::string_view part) { return last.find(part) != std::string_view::npos; };
+  return has("embed") && !has("embed_out") && !has("proj") && !has("norm");
+}
+
+}  // namespace spinor

@@ -1,0 +1,23 @@
+// Names of modules and tensors: components with dots between them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace spinor {
+
+std::string_view parent_of(std::string_view name);       // "a.b" of "a.b.c"; empty: there is none
+std::string_view last_component(std::string_view name);  // "c"
+bool is_number(std::string_view component);              // digits alone
+
+// The name with {E} replaced; without {E} the name itself.
+std::string numbered(std::string name, int64_t number);
+// One for each number of {E}; without {E} the name itself.
+std::vector<std::string> counted(const std::string& name, int64_t count);
+
+// embed_tokens, tok_embeddings, embed_positions, wte, wpe; but embed_out and embed_proj are linears.
+bool names_embedding(std::string_view name);
+
+}  // namespace spinor
