@@ -51,7 +51,8 @@ struct OutputTensor {
   std::atomic<bool> in_parts = false;     // of rows
   std::mutex mutex;                       // guards:
   RowDigest rows;                         // of what was written in whole rows
-  std::atomic<bool> done = false;         // by this run
+  std::atomic<bool> done = false;         // by this run, with
+  Json entry;
   std::optional<FinishedTensor> earlier;  // what the journal says of it
   std::once_flag checked;                 // guards:
   bool intact = false;                    // the bytes in the file have the digest that the journal says
@@ -249,9 +250,17 @@ CheckpointWriter::CheckpointWriter(const fs::path& out, const fs::path& source, 
 
 CheckpointWriter::~CheckpointWriter() = default;
 
-const Json* CheckpointWriter::finished(const std::string& name) const {
+std::optional<Json> CheckpointWriter::finished(const std::string& name) const {
   OutputTensor& tensor = data_->at(name);
-  return data_->is_intact(tensor) ? &tensor.earlier->entry : nullptr;
+  if (tensor.done) return tensor.entry;
+  return data_->is_intact(tensor) ? std::optional(tensor.earlier->entry) : std::nullopt;
+}
+
+std::vector<std::byte> CheckpointWriter::read(const std::string& name) const {
+  const OutputTensor& tensor = data_->at(name);
+  std::vector<std::byte> bytes(static_cast<size_t>(tensor.info->bytes()));
+  data_->shards[tensor.shard].file.read(tensor.info->begin, bytes);
+  return bytes;
 }
 
 void CheckpointWriter::write(const std::string& name, int64_t offset, std::span<const std::byte> bytes) {
@@ -288,6 +297,7 @@ void CheckpointWriter::finish_tensor(const std::string& name, const Json& entry)
   const bool digested = tensor.rows.rows() * tensor.info->row_bytes() == tensor.info->bytes();
   const RowDigest digest = digested ? tensor.rows : digest_of(data_->shards[tensor.shard].file, *tensor.info);
   data_->journal->add({name, digest.hex(), entry});
+  tensor.entry = entry;
   tensor.done = true;
   OutputShard& shard = data_->shards[tensor.shard];
   const std::lock_guard lock(shard.mutex);

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "spinor/base/json.h"
 #include "spinor/io/shard_layout.h"
@@ -30,9 +32,11 @@ class CheckpointWriter {
                    const Json& job, WriterOptions options);
   ~CheckpointWriter();  // without finish(): OUT.partial stays, for a resume
 
-  // The journal's entry of a tensor that an earlier run finished and whose bytes still have the digest it noted; else
-  // null. Reads the tensor's bytes the first time. From any thread.
-  const Json* finished(const std::string& tensor) const;
+  // The journal's entry of a tensor that is finished: by this run, or by an earlier one if its bytes still have the
+  // digest it noted. Reads the tensor's bytes the first time. From any thread.
+  std::optional<Json> finished(const std::string& tensor) const;
+  // The bytes of a finished tensor.
+  std::vector<std::byte> read(const std::string& tensor) const;
   // Writes bytes [offset, ...) of the tensor. From any thread.
   void write(const std::string& tensor, int64_t offset, std::span<const std::byte> bytes);
   // All bytes of the tensor are written (Error if they are not): notes their digest, read back, and `entry` in the

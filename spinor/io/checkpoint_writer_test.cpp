@@ -47,9 +47,9 @@ TEST_F(CheckpointWriterTest, AnInterruptedRunIsResumed) {
   const auto expected = undisturbed();
   interrupt_after(5);
   CheckpointWriter writer = open();
-  ASSERT_NE(writer.finished(name_of(4)), nullptr);
+  ASSERT_TRUE(writer.finished(name_of(4)).has_value());
   EXPECT_EQ((*writer.finished(name_of(4)))["index"], 4);
-  EXPECT_EQ(writer.finished(name_of(5)), nullptr);
+  EXPECT_FALSE(writer.finished(name_of(5)).has_value());
   EXPECT_EQ(write_all(writer), kTensors - 5);
   EXPECT_EQ(files_of(out_), expected);
 }
@@ -62,7 +62,7 @@ TEST_F(CheckpointWriterTest, TensorsWhoseBytesWereLostAreWrittenAgain) {
   file.write(shard.tensors[1].end - 1, std::as_bytes(std::span("?", 1)));
   file.write(0, std::as_bytes(std::span("????????", 8)));
   CheckpointWriter writer = open();
-  EXPECT_EQ(writer.finished(shard.tensors[1].name), nullptr);
+  EXPECT_FALSE(writer.finished(shard.tensors[1].name).has_value());
   EXPECT_EQ(write_all(writer), kTensors - 4);
   EXPECT_EQ(files_of(out_), expected);
 }

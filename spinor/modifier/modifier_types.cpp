@@ -5,6 +5,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/nearest.h"
+#include "spinor/modifier/gptq_modifier.h"
 #include "spinor/modifier/quantization_modifier.h"
 #include "spinor/modifier/quip_modifier.h"
 #include "spinor/modifier/spinquant_modifier.h"
@@ -13,15 +14,16 @@ namespace spinor {
 namespace {
 
 // Modifiers of llm-compressor that recipes in circulation name and spinor does not have.
-constexpr auto kNotSupported = std::to_array<std::string_view>(
-    {"GPTQModifier", "AWQModifier", "SmoothQuantModifier", "SparseGPTModifier", "WandaPruningModifier",
-     "MagnitudePruningModifier", "AutoRoundModifier", "ConstantPruningModifier", "REAPPruningModifier",
-     "LogarithmicEqualizationModifier", "DistillationModifier"});
+constexpr auto kNotSupported =
+    std::to_array<std::string_view>({"AWQModifier", "SmoothQuantModifier", "SparseGPTModifier", "WandaPruningModifier",
+                                     "MagnitudePruningModifier", "AutoRoundModifier", "ConstantPruningModifier",
+                                     "REAPPruningModifier", "LogarithmicEqualizationModifier", "DistillationModifier"});
 
 std::vector<ModifierType>& table() {
   static std::vector<ModifierType> types = {{"SpinQuantModifier", make_modifier<SpinQuantModifier>},
                                             {"QuIPModifier", make_modifier<QuIPModifier>},
-                                            {"QuantizationModifier", make_modifier<QuantizationModifier>}};
+                                            {"QuantizationModifier", make_modifier<QuantizationModifier>},
+                                            {"GPTQModifier", make_modifier<GPTQModifier>}};
   return types;
 }
 

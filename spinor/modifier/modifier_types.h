@@ -34,7 +34,7 @@ struct ModifierType {
   ModifierMaker make;
 };
 
-// SpinQuantModifier, QuIPModifier and QuantizationModifier, then those added.
+// SpinQuantModifier, QuIPModifier, QuantizationModifier and GPTQModifier, then those added.
 const std::vector<ModifierType>& modifier_types();
 // For a program, before it reads recipes; a name that is there already, also of a modifier to come, is an Error. Not
 // thread-safe.

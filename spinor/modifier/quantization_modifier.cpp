@@ -6,21 +6,34 @@
 #include <map>
 
 #include "spinor/base/error.h"
-#include "spinor/model/quantization_targets.h"
+#include "spinor/model/architecture.h"
+#include "spinor/model/module_name.h"
 #include "spinor/transform/fold_online.h"
 #include "spinor/transform/paired.h"
 
 namespace spinor {
 namespace {
 
-void refuse_what_needs_data(const QuantizationConfig& config, const Place& place) {
-  constexpr const char* kHint = "use a scheme with dynamic activations or none: FP8_DYNAMIC, W8A8, NVFP4A16, W4A16";
-  if (config.kv_cache_scheme)
-    place.key("kv_cache_scheme")
-        .fail("kv_cache_scheme needs calibration data, which is not supported yet", "leave it out");
-  for (const auto& [name, scheme] : config.config_groups)
-    if (const std::string what = needs_data(scheme); !what.empty())
-      place.fail(what + " of " + name + " need calibration data, which is not supported yet", kHint);
+// What the runtimes that read such checkpoints know, and the config alone cannot say.
+void check_static(const char* what, const std::optional<QuantizationArgs>& args, const Place& place) {
+  if (!args || args->dynamic == QuantizationDynamic::yes) return;
+  activation_observer(*args, place);
+  using enum QuantizationStrategy;
+  const bool global = args->strategy == tensor_group && args->dynamic == QuantizationDynamic::local;
+  const bool one = args->strategy == tensor || args->strategy == attn_head;
+  if (!global && !(one && args->dynamic == QuantizationDynamic::no))
+    place.fail(std::string(what) + ": static scales are per tensor or per attention head",
+               "use strategy: tensor, or dynamic: true");
+}
+
+void check_activations(const QuantizationConfig& config, const Place& place) {
+  check_static("kv_cache_scheme", config.kv_cache_scheme, place.key("kv_cache_scheme"));
+  if (config.kv_cache_scheme && config.kv_cache_scheme->dynamic == QuantizationDynamic::local)
+    place.key("kv_cache_scheme").fail("kv_cache_scheme cannot be dynamic: local", "use strategy: tensor");
+  for (const auto& [name, scheme] : config.config_groups) {
+    check_static("input_activations", scheme.input_activations, place);
+    check_static("output_activations", scheme.output_activations, place);
+  }
 }
 
 // llm-compressor's: linears that one kernel reads together share one global scale. Keyed by the last of their names.
@@ -44,7 +57,8 @@ bool targets_ends(const std::vector<QuantizedModule>& modules, const Model& mode
 }
 
 // group_0, group_1, ... in the order in which modules meet them, as config.json has them.
-QuantizationConfig as_stored(const std::vector<QuantizedModule>& modules, const Model& model) {
+QuantizationConfig as_stored(const std::vector<QuantizedModule>& modules, const Model& model,
+                             const std::optional<QuantizationArgs>& kv_cache_scheme) {
   QuantizationConfig config;
   for (const QuantizedModule& one : modules) {
     const QuantizationScheme& scheme = one.group->second;
@@ -53,14 +67,19 @@ QuantizationConfig as_stored(const std::vector<QuantizedModule>& modules, const 
       config.config_groups.emplace_back(fmt::format("group_{}", config.config_groups.size()), scheme);
   }
   config.ignore = modules_left_out(modules, model);
+  config.kv_cache_scheme = kv_cache_scheme;
   return config;
 }
 
 }  // namespace
 
 QuantizationModifier::QuantizationModifier(QuantizationArguments arguments, const Place& place)
-    : arguments_(std::move(arguments)), subject_(place.subject), config_(resolve(arguments_, place)) {
-  refuse_what_needs_data(config_, place);
+    : QuantizationModifier(arguments, resolve(arguments, place), place) {}
+
+QuantizationModifier::QuantizationModifier(QuantizationArguments arguments, QuantizationConfig config,
+                                           const Place& place)
+    : arguments_(std::move(arguments)), subject_(place.subject), config_(std::move(config)) {
+  check_activations(config_, place);
   if (arguments_.transform_config) check_not_learnable(*arguments_.transform_config, place.key("transform_config"));
 }
 
@@ -98,7 +117,8 @@ void QuantizationModifier::quantize(const Model& model, RewritePlan& plan) const
         .format = *scheme.format,
         .observer = observer_options(*scheme.weights, {name(), subject_}),
         .arithmetic = arguments_.compat ? QuantizationArithmetic::peer : QuantizationArithmetic::exact,
-        .fused = fused_name(*one.module, *scheme.weights)};
+        .fused = fused_name(*one.module, *scheme.weights),
+        .gptq = one.module->kind == ModuleKind::linear ? gptq() : std::nullopt};
     if (dense) {
       quantization.format = format_of({.weights = scheme.weights}, {name(), subject_});
       plan.edit_weight(*one.module, QuantizeDequantize{std::move(quantization)});
@@ -106,7 +126,26 @@ void QuantizationModifier::quantize(const Model& model, RewritePlan& plan) const
       plan.edit_weight(*one.module, Quantize{std::move(quantization)});
     }
   }
-  if (!dense && !modules.empty()) plan.set_quantization(as_stored(modules, model));
+  if (dense) return;
+  calibrate(modules, model, plan);
+  if (!modules.empty() || config_.kv_cache_scheme)
+    plan.set_quantization(as_stored(modules, model, config_.kv_cache_scheme));
+}
+
+void QuantizationModifier::calibrate(const std::vector<QuantizedModule>& modules, const Model& model,
+                                     RewritePlan& plan) const {
+  const auto add = [&](const std::string& module, const char* place, int layer,
+                       const std::optional<QuantizationArgs>& args) {
+    if (args && args->dynamic != QuantizationDynamic::yes) plan.calibrate({module, place, layer, *args});
+  };
+  for (const QuantizedModule& one : modules) {
+    add(one.module->name, "input", one.module->layer, one.group->second.input_activations);
+    add(one.module->name, "output", one.module->layer, one.group->second.output_activations);
+  }
+  if (!config_.kv_cache_scheme) return;
+  for (const Module* key : model.named({model.architecture()->attention.key}))
+    for (const char* place : {"k", "v"})
+      add(std::string(parent_of(key->name)), place, key->layer, config_.kv_cache_scheme);
 }
 
 }  // namespace spinor

@@ -1,17 +1,20 @@
-// Rounds weights to fewer bits, without data, in a recipe.
+// Rounds weights to fewer bits, in a recipe.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "spinor/model/quantization_targets.h"
 #include "spinor/modifier/once_modifier.h"
 #include "spinor/modifier/quantization_arguments.h"
 
 namespace spinor {
 
 // Weights become codes as the last edit of their plan; with format: dense they are quantized, dequantized and rotated
-// back where a transform would have to run online, and the output is a model like any other. Refused with the reason:
-// what needs calibration data (static activation scales, kv_cache_scheme), a target that matches nothing, groups that
-// do not divide. Ignore entries that match nothing are warnings.
+// back where a transform would have to run online, and the output is a model like any other. Static scales of
+// activations and of the KV cache are for calibration to find. Refused with the reason: a target that matches nothing,
+// groups that do not divide. Ignore entries that match nothing are warnings.
 class QuantizationModifier : public OnceModifier {
  public:
   using Arguments = QuantizationArguments;
@@ -23,12 +26,18 @@ class QuantizationModifier : public OnceModifier {
   Json arguments() const override { return write_fields(arguments_); }
 
  protected:
+  // With a config that is not quite what the arguments resolve to.
+  QuantizationModifier(QuantizationArguments arguments, QuantizationConfig config, const Place& place);
+
   bool on_initialize(State& state, const ExtraArguments& extra) override;
   void rewrite(State& state, RewritePlan& plan) override;
+  // How codes of linears are found with data; nothing: without.
+  virtual std::optional<GptqOptions> gptq() const { return {}; }
 
  private:
   bool is_dense() const;
   void quantize(const Model& model, RewritePlan& plan) const;
+  void calibrate(const std::vector<QuantizedModule>& modules, const Model& model, RewritePlan& plan) const;
 
   QuantizationArguments arguments_;
   std::string subject_;  // where the recipe has it

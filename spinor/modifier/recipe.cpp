@@ -7,9 +7,9 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/yaml.h"
+#include "spinor/base/yaml_writer.h"
 #include "spinor/io/file.h"
 #include "spinor/modifier/modifier_types.h"
-#include "spinor/base/yaml_writer.h"
 
 namespace spinor {
 namespace {

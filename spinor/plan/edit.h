@@ -57,6 +57,13 @@ struct MultiplyLeft {
 struct Fill {
   double value = 0;
 };
+// GPTQ (arXiv 2210.17323), in llm-compressor's words.
+struct GptqOptions {
+  int64_t block_size = 128;      // columns quantized before what is left is updated
+  double dampening_frac = 0.01;  // of the mean of the Hessian's diagonal, added to it
+
+  bool operator==(const GptqOptions&) const = default;
+};
 // How a weight is quantized: what quantization_config says, and how its codes are found.
 struct WeightQuantization {
   QuantizationArgs args;
@@ -66,6 +73,7 @@ struct WeightQuantization {
   // Tensors with the same name here share one global scale (nvfp4: q, k, v; gate, up); empty: it has its own.
   std::string fused = {};
   std::optional<DType> scale_dtype = {};  // of plain scales; none: the output's, as files have it
+  std::optional<GptqOptions> gptq = {};   // codes are found with data; none: each is the nearest
 };
 // The last edit of a tensor: what the format stores takes the place of the weight.
 struct Quantize {

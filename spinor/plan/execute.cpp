@@ -140,16 +140,6 @@ void check_edits(const TensorPlan& tensor) {
   }
 }
 
-WeightLayout layout_of(const TensorPlan& tensor, const WeightQuantization& quantization, DType output) {
-  const TensorInfo& info = tensor.source->info;
-  if (tensor.shape.transposed || tensor.shape.count > 1)
-    throw Error(tensor.name,
-                tensor.shape.transposed ? "is stored transposed, and no format has quantized weights so"
-                                        : "is a stack of weights, and no format has quantized ones so",
-                "name it in ignore");
-  return {quantization.args, quantization.format, info.rows(), info.cols(), quantization.scale_dtype.value_or(output)};
-}
-
 // work(), its Errors about this tensor.
 template <typename Work>
 auto about(const std::string& tensor, Work work) {
@@ -162,7 +152,8 @@ auto about(const std::string& tensor, Work work) {
 
 WeightEncoder make_encoder(const TensorPlan& tensor, const WeightQuantization& quantization, DType output) {
   return about(tensor.name, [&] {
-    return WeightEncoder(layout_of(tensor, quantization, output), quantization.observer, quantization.arithmetic);
+    return WeightEncoder(quantized_layout(tensor, quantization, output), quantization.observer,
+                         quantization.arithmetic);
   });
 }
 
@@ -170,7 +161,7 @@ WeightEncoder make_encoder(const TensorPlan& tensor, const WeightQuantization& q
 Granularity granularity_of(const TensorPlan& tensor, DType output) {
   Granularity codes;
   if (const WeightQuantization* quantization = quantization_of(tensor.edits))
-    codes = about(tensor.name, [&] { return granularity(layout_of(tensor, *quantization, output)); });
+    codes = about(tensor.name, [&] { return granularity(quantized_layout(tensor, *quantization, output)); });
   if (!tensor.source->encoded) return codes;
   const Granularity source = granularity(tensor.source->encoded->layout);
   codes.rows = std::lcm(codes.rows, source.rows);
@@ -203,6 +194,21 @@ bool is_copied(const CheckpointTensor& source) {
 
 }  // namespace
 
+DType output_dtype(const TensorPlan& tensor, std::optional<DType> asked) {
+  const DType source = tensor.source->info.dtype;
+  return asked && info(source).editable ? *asked : source;
+}
+
+WeightLayout quantized_layout(const TensorPlan& tensor, const WeightQuantization& quantization, DType output) {
+  const TensorInfo& info = tensor.source->info;
+  if (tensor.shape.transposed || tensor.shape.count > 1)
+    throw Error(tensor.name,
+                tensor.shape.transposed ? "is stored transposed, and no format has quantized weights so"
+                                        : "is a stack of weights, and no format has quantized ones so",
+                "name it in ignore");
+  return {quantization.args, quantization.format, info.rows(), info.cols(), quantization.scale_dtype.value_or(output)};
+}
+
 std::vector<TensorInfo> output_tensors(const TensorPlan& tensor, DType output) {
   TensorInfo info = tensor.source->info;
   info.name = tensor.name;
@@ -213,7 +219,7 @@ std::vector<TensorInfo> output_tensors(const TensorPlan& tensor, DType output) {
   const std::string module = tensor.name.substr(0, tensor.name.rfind('.') + 1);
   std::vector<TensorInfo> outputs;
   for (StoredTensor& stored :
-       about(tensor.name, [&] { return stored_tensors(layout_of(tensor, quantization, output)); }))
+       about(tensor.name, [&] { return stored_tensors(quantized_layout(tensor, quantization, output)); }))
     outputs.push_back({.name = module + stored.suffix, .dtype = stored.dtype, .shape = std::move(stored.shape)});
   return outputs;
 }

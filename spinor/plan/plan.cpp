@@ -135,7 +135,28 @@ void RewritePlan::untie() {
   if (head.weight == embedding.weight) add(weight_name(head), *embedding.weight, head.shape);
 }
 
+std::string RewritePlan::needs_data() const {
+  for (const TensorPlan& tensor : tensors_)
+    if (const WeightQuantization* quantization = quantization_of(tensor.edits); quantization && quantization->gptq)
+      return tensor.name;
+  return calibrated_.empty() ? "" : calibrated_.front().module;
+}
+
+RewritePlan RewritePlan::unquantized() const {
+  RewritePlan plan = *this;
+  for (TensorPlan& tensor : plan.tensors_)
+    std::erase_if(tensor.edits, [](const Edit& edit) {
+      return std::holds_alternative<Quantize>(edit) || std::holds_alternative<QuantizeDequantize>(edit);
+    });
+  plan.quantization_.reset();
+  plan.calibrated_.clear();
+  return plan;
+}
+
 void RewritePlan::dequantize(std::optional<DType> scale_dtype) {
+  if (const std::string needing = needs_data(); !needing.empty())
+    throw Error(needing, "is quantized with calibration data, so it cannot be run before that is done",
+                "write the model with spinor quantize --calibration FILE, and run that");
   for (TensorPlan& tensor : tensors_)
     for (Edit& edit : tensor.edits)
       if (auto* quantize = std::get_if<Quantize>(&edit)) {
@@ -151,6 +172,10 @@ void RewritePlan::set_transform_config(Json config) {
 
 void RewritePlan::set_quantization(QuantizationConfig config) {
   quantization_ = std::move(config);
+}
+
+void RewritePlan::calibrate(CalibratedActivation activation) {
+  calibrated_.push_back(std::move(activation));
 }
 
 void RewritePlan::drop_mtp() {

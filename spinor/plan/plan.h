@@ -31,6 +31,14 @@ struct OnlineTransform {
   Rotation r;  // x <- x blockdiag(r), x the activations in rows
 };
 
+// The scales of activations that are found with data, of a static scheme: tensors of the output beside a module.
+struct CalibratedActivation {
+  std::string module;  // a linear; for keys and values an attention: "model.layers.0.self_attn"
+  std::string place;   // "input", "output", "k" or "v"
+  int64_t layer = -1;  // -1: outside of the layers
+  QuantizationArgs args;
+};
+
 class RewritePlan {
  public:
   // Nothing changes yet: every tensor of the checkpoint, unedited, in the order of the modules (the rest comes last).
@@ -45,7 +53,11 @@ class RewritePlan {
   const Json& transform_config() const { return transform_config_; }
   // What the Quantize edits amount to; absent: nothing is stored quantized.
   const std::optional<QuantizationConfig>& quantization() const { return quantization_; }
+  // In the order of the modules.
+  const std::vector<CalibratedActivation>& calibrated() const { return calibrated_; }
   bool untied() const { return untied_; }
+  // What cannot be computed without running the model: "model.layers.0.mlp.up_proj.weight"; empty if nothing is.
+  std::string needs_data() const;
 
   // Sets the precision, where that is not less than what somebody who has edited already asked for.
   void ask_for(Precision wanted);
@@ -60,9 +72,12 @@ class RewritePlan {
   void mark_restoring();                       // all edits so far; see TensorPlan
   void set_transform_config(Json config);
   void set_quantization(QuantizationConfig config);
+  void calibrate(CalibratedActivation activation);
   // Weights that would be stored quantized become the numbers that their codes stand for. Scales are in `scale_dtype`,
-  // or in the source's dtype.
+  // or in the source's dtype. Error if that needs data.
   void dequantize(std::optional<DType> scale_dtype = {});
+  // The same plan, quantizing nothing.
+  RewritePlan unquantized() const;
   // Gives a tied head its own tensor, a copy of the embedding with no edits. Nothing to do when not tied.
   void untie();
   // Leaves out the tensors of multi-token prediction, and says so in config.json.
@@ -85,6 +100,7 @@ class RewritePlan {
   std::vector<OnlineTransform> online_;
   Json transform_config_;
   std::optional<QuantizationConfig> quantization_;
+  std::vector<CalibratedActivation> calibrated_;
   bool untied_ = false, dropped_mtp_ = false;
 };
 

@@ -14,18 +14,14 @@
 #include "spinor/io/checkpoint_writer.h"
 #include "spinor/io/digest.h"
 #include "spinor/linalg/cpu.h"
-#include "spinor/model/encoded_weight.h"
+#include "spinor/plan/calibrated.h"
 #include "spinor/plan/execute.h"
 #include "spinor/plan/online.h"
 #include "spinor/plan/schedule.h"
+#include "spinor/plan/source_digest.h"
 
 namespace spinor {
 namespace {
-
-DType output_dtype(const TensorPlan& tensor, const SaveOptions& options) {
-  const DType source = tensor.source->info.dtype;
-  return options.dtype && info(source).editable ? *options.dtype : source;
-}
 
 // Of the weights, and so of online matrices.
 DType model_dtype(const RewritePlan& plan, const SaveOptions& options) {
@@ -38,10 +34,13 @@ DType model_dtype(const RewritePlan& plan, const SaveOptions& options) {
 OutputLayout layout(const RewritePlan& plan, const SaveOptions& options) {
   std::vector<TensorInfo> tensors;
   for (const TensorPlan& tensor : plan.tensors())
-    for (TensorInfo& output : output_tensors(tensor, output_dtype(tensor, options)))
+    for (TensorInfo& output : output_tensors(tensor, output_dtype(tensor, options.dtype)))
       tensors.push_back(std::move(output));
   for (OnlineTensor& online : online_tensors(plan, model_dtype(plan, options)))
     tensors.push_back(std::move(online.info));
+  for (const CalibratedActivation& activation : plan.calibrated())
+    for (TensorInfo& scale : calibrated_tensors(activation, plan.model(), model_dtype(plan, options)))
+      tensors.push_back(std::move(scale));
   return layout_shards(tensors, options.max_shard_bytes);
 }
 
@@ -78,40 +77,6 @@ Json job(const RewritePlan& plan, const SaveOptions& options) {
           {"texts", options.texts}};
 }
 
-std::string digest_of(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
-  if (tensor.encoded) {
-    Digest digest;
-    for (const CheckpointTensor& part : tensor.encoded->parts) {
-      const std::string line = digest_of(checkpoint, part);
-      digest.update(std::as_bytes(std::span(line)));
-    }
-    return digest.hex();
-  }
-  constexpr int64_t kChunk = 1 << 18;
-  const int64_t row = tensor.info.row_bytes(), step = row > 0 ? std::max<int64_t>(1, kChunk / row) * row : 1;
-  std::vector<std::byte> buffer;
-  RowDigest digest;
-  for (int64_t at = 0; at < tensor.info.bytes(); at += step) {
-    buffer.resize(static_cast<size_t>(std::min(step, tensor.info.bytes() - at)));
-    checkpoint.read(tensor, at, buffer);
-    digest.add(at / row, row, buffer);
-  }
-  return digest.hex();
-}
-
-// Per source file one digest: of the lines "name digest" of its tensors, in file order; "-" for one that was left out.
-Json source_digests(const Checkpoint& source, const std::map<std::string, std::string>& digests) {
-  std::vector<Digest> files(source.shards().size());
-  for (const CheckpointTensor& tensor : source.tensors()) {
-    const auto digest = digests.find(tensor.info.name);
-    const std::string line = tensor.info.name + " " + (digest == digests.end() ? "-" : digest->second) + "\n";
-    files[static_cast<size_t>(tensor.file)].update(std::as_bytes(std::span(line)));
-  }
-  Json json = Json::object();
-  for (size_t i = 0; i < files.size(); ++i) json[source.shards()[i].path().filename().string()] = files[i].hex();
-  return json;
-}
-
 template <typename T>
 class Saver {
  public:
@@ -120,9 +85,11 @@ class Saver {
         options_(options),
         source_(plan.model().checkpoint()),
         layout_(layout(plan, options)),
-        writer_(out, source_.directory(), layout_, job(plan, options), {options.force, options.discard_partial}) {}
+        writer_(out, source_.directory(), layout_, job(plan, options), {options.force, options.discard_partial}),
+        prepared_(plan, writer_, options.dtype, model_dtype(plan, options)) {}
 
   SaveReport run() {
+    if (options_.prepare) options_.prepare(prepared_);
     Schedule schedule(collect());
     const int threads = options_.threads > 0 ? options_.threads : default_threads();
     std::vector<Workspace> workspaces(static_cast<size_t>(threads));
@@ -160,7 +127,7 @@ class Saver {
   std::vector<ScheduledTensor> collect() {
     for (const OnlineTensor& online : online_tensors(plan_, model_dtype(plan_, options_))) {
       const int64_t bytes = checked_bytes(online.info.dtype, online.info.shape, online.info.name);
-      const bool finished = writer_.finished(online.info.name) != nullptr;
+      const bool finished = writer_.finished(online.info.name).has_value();
       progress_.bytes_total += bytes;
       progress_.bytes_done += finished ? bytes : 0;
       report_.bytes_resumed += finished ? bytes : 0;
@@ -168,7 +135,7 @@ class Saver {
     }
     std::vector<ScheduledTensor> scheduled;
     for (const TensorPlan& tensor : plan_.tensors()) {
-      const DType output = output_dtype(tensor, options_);
+      const DType output = output_dtype(tensor, options_.dtype);
       Job& job = *jobs_.emplace_back(std::make_unique<Job>(&tensor, output, output_tensors(tensor, output)));
       const bool finished = resume(job);
       const Cut cut = tensor_cut(tensor, output);
@@ -193,11 +160,11 @@ class Saver {
     bool finished = true;
     for (const TensorInfo& output : job.outputs) {
       bytes += checked_bytes(output.dtype, output.shape, output.name);
-      finished = finished && writer_.finished(output.name) != nullptr;
+      finished = finished && writer_.finished(output.name);
     }
     progress_.bytes_total += bytes;
     if (!finished) return false;
-    const Json& entry = *writer_.finished(job.outputs.front().name);
+    const Json entry = *writer_.finished(job.outputs.front().name);
     digests_[job.tensor->source->info.name] = entry.at("source").get<std::string>();
     progress_.bytes_done += bytes;
     report_.bytes_resumed += bytes;
@@ -317,6 +284,7 @@ class Saver {
   const Checkpoint& source_;
   OutputLayout layout_;
   CheckpointWriter writer_;
+  PreparedTensors prepared_;
   std::vector<std::unique_ptr<Job>> jobs_;  // in the order of the plan's tensors
   std::mutex mutex_;                        // guards the rest
   std::map<std::string, std::string> digests_;
@@ -328,7 +296,9 @@ void check_savable(const RewritePlan& plan, const SaveOptions& options) {
   if (options.dtype && !info(*options.dtype).editable)
     throw Error("--dtype", fmt::format("{} is not a type weights can be saved in", info(*options.dtype).name),
                 "use float64, float32, float16 or bfloat16");
-  for (const TensorPlan& tensor : plan.tensors()) tensor_cut(tensor, output_dtype(tensor, options));
+  if (const std::string needing = plan.needs_data(); !needing.empty() && !options.prepare)
+    throw Error(needing, "is quantized with calibration data, and there is none", "give --calibration FILE");
+  for (const TensorPlan& tensor : plan.tensors()) tensor_cut(tensor, output_dtype(tensor, options.dtype));
 }
 
 }  // namespace
@@ -347,7 +317,7 @@ SaveSize save_size(const RewritePlan& plan, const SaveOptions& options) {
   for (const OnlineTensor& online : online_tensors(plan, model_dtype(plan, options)))
     size.bytes += checked_bytes(online.info.dtype, online.info.shape, online.info.name);
   for (const TensorPlan& tensor : plan.tensors()) {
-    const DType output = output_dtype(tensor, options);
+    const DType output = output_dtype(tensor, options.dtype);
     const int64_t source_bits = info(tensor.source->info.dtype).bits, output_bits = info(output).bits;
     const Cut cut = tensor_cut(tensor, output);
     for (const TensorInfo& info : output_tensors(tensor, output))

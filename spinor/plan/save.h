@@ -10,6 +10,7 @@
 
 #include "spinor/base/json.h"
 #include "spinor/plan/plan.h"
+#include "spinor/plan/prepared.h"
 
 namespace spinor {
 
@@ -23,7 +24,10 @@ struct SaveOptions {
   int threads = 0;                              // 0: all
   bool force = false, discard_partial = false;  // see CheckpointWriter
   Json record = Json::object();                 // how the plan came to be (recipe, options, seed): goes to spinor.json
-  std::map<std::string, std::string> texts = {};           // further small files, e.g. recipe.yaml
+  std::map<std::string, std::string> texts = {};  // further small files, e.g. recipe.yaml
+  // Computes what needs data, before all else. What it leaves out of the plan's weights is rounded to the nearest
+  // codes.
+  std::function<void(PreparedTensors&)> prepare = {};
   std::function<void(const SaveProgress&)> progress = {};  // called from one thread at a time
 };
 
