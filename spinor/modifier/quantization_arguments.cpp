@@ -143,32 +143,4 @@ ObserverOptions observer_options(const QuantizationArgs& weights, const Place& p
           .norm = kwargs.norm};
 }
 
-namespace {
-
-struct AveragingArguments {
-  double averaging_constant = 0.01;
-
-  template <class Visitor>
-  void fields(Visitor& v) {
-    v("averaging_constant", averaging_constant);
-  }
-};
-
-}  // namespace
-
-ActivationObserverOptions activation_observer(const QuantizationArgs& args, const Place& place) {
-  const std::string given = args.observer.value_or("minmax"), name = lookup_name(given);
-  if (name != "minmax" && name != "static_minmax" && name != "memoryless_minmax")
-    place.fail("the observer " + given + " is not supported for activations", "use minmax or static_minmax");
-  const Place here = place.key("observer_kwargs");
-  const auto kwargs = read_fields<AveragingArguments>(args.observer_kwargs, here);
-  if (!(kwargs.averaging_constant > 0 && kwargs.averaging_constant <= 1))
-    here.key("averaging_constant").fail("averaging_constant lies between 0 and 1", "use 0.01");
-  using enum ActivationObserver;
-  return {.kind = name == "minmax"          ? minmax
-                  : name == "static_minmax" ? static_minmax
-                                            : memoryless_minmax,
-          .averaging_constant = kwargs.averaging_constant};
-}
-
 }  // namespace spinor

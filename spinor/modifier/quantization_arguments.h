@@ -52,17 +52,4 @@ QuantizationConfig resolve(const QuantizationArguments& arguments, const Place& 
 // argument (observer_kwargs) that it does not have.
 ObserverOptions observer_options(const QuantizationArgs& weights, const Place& place);
 
-// How the ranges of static activations are found over the batches of calibration.
-enum class ActivationObserver {
-  minmax,             // a moving average of each batch's, with observer_kwargs averaging_constant (0.01)
-  static_minmax,      // of all batches
-  memoryless_minmax,  // of the last batch
-};
-struct ActivationObserverOptions {
-  ActivationObserver kind = ActivationObserver::minmax;
-  double averaging_constant = 0.01;
-};
-// Error at `place` for an observer that is unknown or not supported.
-ActivationObserverOptions activation_observer(const QuantizationArgs& args, const Place& place);
-
 }  // namespace spinor

@@ -8,6 +8,7 @@
 #include "spinor/base/error.h"
 #include "spinor/model/architecture.h"
 #include "spinor/model/module_name.h"
+#include "spinor/quant/activation_range.h"
 #include "spinor/transform/fold_online.h"
 #include "spinor/transform/paired.h"
 

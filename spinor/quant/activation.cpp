@@ -7,7 +7,6 @@
 #include "spinor/base/error.h"
 
 namespace spinor {
-namespace {
 
 Numbers numbers_of(const QuantizationArgs& args) {
   if (args.type == QuantizationType::integer && args.num_bits >= 2 && args.num_bits <= 8)
@@ -16,6 +15,8 @@ Numbers numbers_of(const QuantizationArgs& args) {
   if (args.type == QuantizationType::floating && args.num_bits == 4) return {CodeType::e2m1, 4};
   throw Error("activations", fmt::format("cannot be quantized to {} bits of this type", args.num_bits));
 }
+
+namespace {
 
 ScaleStorage storage_of(const QuantizationArgs& args) {
   if (args.scale_dtype == "torch.uint8") return ScaleStorage::e8m0;

@@ -17,6 +17,10 @@ struct StaticActivation {
   std::optional<float> global = {};  // tensor_group: input_global_scale
 };
 
+// What codes of such activations stand for. Error for what spinor cannot quantize to, in words that follow the name of
+// a module.
+Numbers numbers_of(const QuantizationArgs& args);
+
 // A value. Const members may run on several threads, each with a Scratch of its own. All is computed in float32.
 class ActivationQuantizer {
  public:

@@ -106,7 +106,9 @@ Attention make_attention(const ModuleFactory& factory, int64_t index) {
           .keys = {factory.rotations(name, "k_cache"), factory.schemes().keys(name)},
           .values = {{}, factory.schemes().values(name)},
           .scoring = scoring(factory, index),
-          .output = factory.linear(prefix + row.output)};
+          .output = factory.linear(prefix + row.output),
+          .name = name,
+          .observer = factory.observer()};
 }
 
 }  // namespace spinor

@@ -36,17 +36,13 @@ struct Decoder::Data {
         layers(static_cast<size_t>(factory.model().num_layers())) {
     find_activation(factory.forward());  // an unknown one is found before any weight is made
   }
-
-  RopeTables tables(int64_t first, int64_t count) const;
 };
 
-RopeTables Decoder::Data::tables(int64_t first, int64_t count) const {
-  const auto tensors = at::TensorOptions(torch_dtype(options.dtype)).device(at::Device(options.device));
-  RopeTables tables;
-  const ForwardConfig& forward = factory.forward();
-  if (forward.rope) tables.all = rope_table(*forward.rope, first, count, tensors);
-  if (forward.local_rope) tables.local = rope_table(*forward.local_rope, first, count, tensors);
-  return tables;
+void check_tokens(const Model& model, const at::Tensor& tokens) {
+  if (tokens.numel() > 0 &&
+      (tokens.min().item<int64_t>() < 0 || tokens.max().item<int64_t>() >= model.vocabulary_size()))
+    throw Error("tokens", fmt::format("are not all below the vocabulary's size {}", model.vocabulary_size()),
+                "the tokenizer does not belong to this model");
 }
 
 namespace {
@@ -84,15 +80,12 @@ KeyValueCache Decoder::make_cache(int64_t tokens) const {
 at::Tensor Decoder::forward(const at::Tensor& tokens, KeyValueCache* cache, const LayerVisitor& visit) {
   const c10::InferenceMode inference;
   Data& d = *data_;
-  if (tokens.numel() > 0 &&
-      (tokens.min().item<int64_t>() < 0 || tokens.max().item<int64_t>() >= model().vocabulary_size()))
-    throw Error("tokens", fmt::format("are not all below the vocabulary's size {}", model().vocabulary_size()),
-                "the tokenizer does not belong to this model");
+  check_tokens(model(), tokens);
   const int64_t past = cache ? cache->length() : 0, count = tokens.size(1);
   at::Tensor stream = d.ends.embed(tokens, past);
   const int64_t some = std::max<int64_t>(1, kTokensAtOnce / std::max<int64_t>(1, count));
   const int64_t step = cache ? stream.size(0) : some;  // a cache is for all sequences at once
-  const RopeTables tables = d.tables(past, count);
+  const RopeTables tables = rope_tables(d.factory.forward(), past, count, d.options);
   for (int64_t i = 0; i < model().num_layers(); ++i) {
     std::optional<Layer>& held = d.layers[static_cast<size_t>(i)];
     if (!held) held = make_layer(d.factory, i);

@@ -17,6 +17,9 @@ namespace spinor {
 // tokens, chosen), undefined in a layer without.
 using LayerVisitor = std::function<void(int64_t layer, const at::Tensor& stream, const at::Tensor& experts)>;
 
+// Error for a token outside the vocabulary.
+void check_tokens(const Model& model, const at::Tensor& tokens);
+
 // Layer by layer: all sequences go through one layer before the next one's weights are made, so that one layer's
 // weights are held at a time; all of them where they fit into options.memory.
 class Decoder {

@@ -16,6 +16,14 @@ void add(at::Tensor& x, const at::Tensor& more, double multiplier, const std::op
 
 }  // namespace
 
+RopeTables rope_tables(const ForwardConfig& forward, int64_t first, int64_t count, const RuntimeOptions& options) {
+  const auto tensors = at::TensorOptions(torch_dtype(options.dtype)).device(at::Device(options.device));
+  RopeTables tables;
+  if (forward.rope) tables.all = rope_table(*forward.rope, first, count, tensors);
+  if (forward.local_rope) tables.local = rope_table(*forward.local_rope, first, count, tensors);
+  return tables;
+}
+
 void Layer::operator()(at::Tensor x, const RopeTables& tables, KeyValueCache* cache) const {
   const std::optional<RopeTable>& table = local && tables.local ? tables.local : tables.all;
   const at::Tensor read = through(attention_norm, x);

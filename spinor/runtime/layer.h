@@ -15,6 +15,8 @@ namespace spinor {
 struct RopeTables {
   std::optional<RopeTable> all, local;
 };
+// For so many tokens from the first one on.
+RopeTables rope_tables(const ForwardConfig& forward, int64_t first, int64_t count, const RuntimeOptions& options);
 
 struct Layer {
   int64_t index = 0;

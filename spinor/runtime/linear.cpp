@@ -14,8 +14,10 @@ const at::Tensor& LinearInput::after(const Stage& stage) {
 }
 
 at::Tensor Linear::operator()(LinearInput& x) const {
-  at::Tensor y = at::linear(x.after(input), weight, bias);
+  const at::Tensor& read = x.after(input);
+  at::Tensor y = at::linear(read, weight, bias);
   if (!output.empty()) apply(output, y = y.contiguous());
+  if (observer) observer->linear(*this, read, y);
   return y;
 }
 

@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <string>
+
 #include "spinor/runtime/stage.h"
 
 namespace spinor {
@@ -20,10 +22,24 @@ class LinearInput {
   bool owned_;
 };
 
+struct Linear;
+
+// Sees what goes through the modules of a layer: for calibration.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  // x is what the weight multiplies, (..., in), y what the linear gives. Linears that read the same see one tensor.
+  virtual void linear(const Linear& linear, const at::Tensor& x, const at::Tensor& y) = 0;
+  // Of an attention, by its name: (sequences, tokens, heads, size), as a cache would keep them.
+  virtual void cache(const std::string& attention, const at::Tensor& keys, const at::Tensor& values) = 0;
+};
+
 // Input stage, product with the weight (out, in), bias, output stage.
 struct Linear {
   at::Tensor weight, bias;
   Stage input, output;
+  std::string name = {};         // the module's
+  Observer* observer = nullptr;  // or nobody
 
   at::Tensor operator()(LinearInput& x) const;
 };

@@ -59,7 +59,9 @@ Linear ModuleFactory::staged(const Module& module, at::Tensor weight, at::Tensor
   return {std::move(weight),
           std::move(bias),
           {rotations(module.name, "input"), schemes_.input(module)},
-          {rotations(module.name, "output"), schemes_.output(module)}};
+          {rotations(module.name, "output"), schemes_.output(module)},
+          module.name,
+          observer_};
 }
 
 Linear ModuleFactory::linear(const std::string& name, at::Tensor weight) const {

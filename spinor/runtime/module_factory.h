@@ -20,9 +20,14 @@ class ModuleFactory {
   ModuleFactory(RewritePlan plan, const RuntimeOptions& options);
 
   const Weights& weights() const { return weights_; }
+  Weights& weights() { return weights_; }
   const Model& model() const { return weights_.plan().model(); }
   const ForwardConfig& forward() const { return forward_; }
   const ActivationSchemes& schemes() const { return schemes_; }
+
+  // Who sees what goes through the modules that are made from now on.
+  void observe(Observer* observer) { observer_ = observer; }
+  Observer* observer() const { return observer_; }
 
   bool has(const std::string& name) const { return model().find(name) != nullptr; }
   Norm norm(const std::string& name) const;
@@ -40,6 +45,7 @@ class ModuleFactory {
   Weights weights_;
   ForwardConfig forward_;
   ActivationSchemes schemes_;
+  Observer* observer_ = nullptr;
 };
 
 }  // namespace spinor

@@ -86,6 +86,7 @@ Precision Weights::precision(const TensorPlan& tensor) const {
 }
 
 at::Tensor Weights::compute(std::string_view name) const {
+  if (const auto found = replaced_.find(name); found != replaced_.end()) return found->second;
   const TensorPlan* tensor = find(name);
   if (!tensor) return {};
   const TensorInfo& shape = tensor->source->info;

@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +27,9 @@ class Weights {
   // The tensor of the output that has this name, computed now; an undefined one if there is none. Errors as of
   // TensorProgram.
   at::Tensor compute(std::string_view name) const;
+  // From now on this is the tensor of this name; until restore() compute() gives it as it is.
+  void replace(const std::string& name, const at::Tensor& tensor) { replaced_[name] = tensor; }
+  void restore() { replaced_.clear(); }
   // Rows of it, one for each index; only the blocks that hold some are computed.
   at::Tensor compute_rows(std::string_view name, const at::Tensor& indices) const;
 
@@ -35,6 +40,7 @@ class Weights {
 
   RewritePlan plan_;
   RuntimeOptions options_;
+  std::map<std::string, at::Tensor, std::less<>> replaced_;
 };
 
 }  // namespace spinor

@@ -1,0 +1,81 @@
+#include "spinor/calibration/collector.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "spinor/base/error.h"
+
+namespace spinor {
+namespace {
+
+[[noreturn]] void fail_not_finite(const std::string& module, const char* what) {
+  throw Error(module, std::string(what) + " that are not finite on the calibration text",
+              "the model overflows or its weights are damaged: run spinor eval on it");
+}
+
+}  // namespace
+
+void Collector::want(const CalibratedActivation& activation) {
+  const spinor::Place place{activation.module, activation.module};
+  ranges_.emplace(Place(activation.module, activation.place),
+                  ActivationRange(activation.args, activation_observer(activation.args, place)));
+}
+
+void Collector::finish() {
+  watching_ = false;
+  read_.clear();
+  for (const auto& [name, inputs] : inputs_)
+    if (inputs.hessian && !inputs.hessian->finite()) fail_not_finite(name, "has inputs");
+}
+
+const ActivationRange& Collector::range(const CalibratedActivation& activation) const {
+  return ranges_.at({activation.module, activation.place});
+}
+
+void Collector::clear() {
+  inputs_.clear();
+  ranges_.clear();
+  read_.clear();
+  watching_ = true;
+}
+
+void Collector::linear(const Linear& linear, const at::Tensor& x, const at::Tensor& y) {
+  if (!watching_) return;
+  add(linear.name, "input", x);
+  add(linear.name, "output", y);
+  const auto wanted = inputs_.find(linear.name);
+  if (wanted == inputs_.end()) return;
+  Inputs& inputs = wanted->second;
+  inputs.weight = linear.weight;
+  const auto same = [&](const auto& read) { return read.first.is_same(x); };
+  if (const auto found = std::ranges::find_if(read_, same); found != read_.end()) {
+    inputs.hessian = found->second;
+    return;
+  }
+  if (!inputs.hessian) inputs.hessian = std::make_shared<Hessian>(x.size(-1), x.device());
+  inputs.hessian->add(x);
+  read_.emplace_back(x, inputs.hessian);
+}
+
+void Collector::cache(const std::string& attention, const at::Tensor& keys, const at::Tensor& values) {
+  if (!watching_) return;
+  add(attention, "k", keys);
+  add(attention, "v", values);
+}
+
+void Collector::add(const std::string& module, const char* place, const at::Tensor& x) {
+  const auto found = ranges_.find(Place(module, place));
+  if (found == ranges_.end() || x.numel() == 0) return;
+  const bool heads = found->second.args().strategy == QuantizationStrategy::attn_head;
+  const at::Tensor flat = heads ? x.transpose(0, 2).flatten(1) : x.reshape({1, -1});
+  const at::Tensor low = flat.amin(1).to(at::kCPU, at::kFloat), high = flat.amax(1).to(at::kCPU, at::kFloat);
+  const auto span = [](const at::Tensor& t) { return std::span(t.const_data_ptr<float>(), static_cast<size_t>(t.numel())); };
+  const auto finite = [](float value) { return std::isfinite(value); };
+  if (!std::ranges::all_of(span(low), finite) || !std::ranges::all_of(span(high), finite))
+    fail_not_finite(module, "has activations");
+  found->second.add(span(low), span(high));
+}
+
+}  // namespace spinor

@@ -1,0 +1,49 @@
+// What calibration notes while samples go through a layer: Hessians of the inputs of linears, ranges of activations.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "spinor/calibration/hessian.h"
+#include "spinor/plan/plan.h"
+#include "spinor/quant/activation_range.h"
+#include "spinor/runtime/linear.h"
+
+namespace spinor {
+
+class Collector : public Observer {
+ public:
+  struct Inputs {
+    at::Tensor weight;                        // (out, in), the one that the layer multiplies with
+    std::shared_ptr<Hessian> hessian;         // shared by linears that read the same; null: nothing came
+  };
+
+  // Notes the inputs of this linear, the ranges of these activations, from now on.
+  void want(const std::string& linear) { inputs_[linear]; }
+  void want(const CalibratedActivation& activation);
+  // A sample is through.
+  void end_batch() { read_.clear(); }
+  // Error for what was not finite, naming the module. The layer may be run on without being observed.
+  void finish();
+
+  Inputs& inputs(const std::string& linear) { return inputs_.at(linear); }
+  const ActivationRange& range(const CalibratedActivation& activation) const;
+  void clear();
+
+  void linear(const Linear& linear, const at::Tensor& x, const at::Tensor& y) override;
+  void cache(const std::string& attention, const at::Tensor& keys, const at::Tensor& values) override;
+
+ private:
+  using Place = std::pair<std::string, std::string>;  // module, place
+  void add(const std::string& module, const char* place, const at::Tensor& x);
+
+  bool watching_ = true;
+  std::map<std::string, Inputs> inputs_;
+  std::map<Place, ActivationRange> ranges_;
+  std::vector<std::pair<at::Tensor, std::shared_ptr<Hessian>>> read_;  // by linears in this batch
+};
+
+}  // namespace spinor

@@ -1,0 +1,42 @@
+// The Hessian of a linear layer's squared output error in a row of its weight, 2 X'X, and its Cholesky factor.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace spinor {
+
+class Hessian {
+ public:
+  // Of inputs with `size` columns, on their device: size^2 floats.
+  Hessian(int64_t size, const at::Device& device);
+
+  // The rows of x (..., size), in float32: 2 rows size^2 floating point operations, half of them where size is large.
+  void add(const at::Tensor& x);
+  int64_t tokens() const { return tokens_; }
+  bool finite() const;
+  // 2 X'X / the number of times it was added to, as llm-compressor scales it.
+  at::Tensor matrix() const;
+
+ private:
+  at::Tensor sum_;  // its upper part
+  int64_t tokens_ = 0, added_ = 0;
+};
+
+// H[order][order] + damping = L L', see spinor/quant/gptq.h.
+struct HessianFactor {
+  at::Tensor lower;            // L, float32 on the CPU
+  std::vector<int64_t> order;  // the column that each row of L is about
+  std::vector<int64_t> dead;   // columns whose inputs are always 0
+  double damping = 0;          // that was added to the diagonal
+  double dampening_frac = 0;   // the same in the mean of the diagonal: more than asked for where that was not enough
+};
+
+// By activity: columns with the largest inputs are quantized first (actorder), else from the left. Tries up to 1000
+// times the dampening; nothing: the matrix has no factor even then.
+std::optional<HessianFactor> factor(const Hessian& hessian, double dampening_frac, bool by_activity);
+
+}  // namespace spinor

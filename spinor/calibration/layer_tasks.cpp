@@ -1,0 +1,133 @@
+#include "spinor/calibration/layer_tasks.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "spinor/base/error.h"
+#include "spinor/plan/execute.h"
+
+namespace spinor {
+namespace {
+
+// Of each weight that needs data the layer of its module.
+template <typename Visit>
+void for_weights(const RewritePlan& plan, Visit visit) {
+  for (const TensorPlan& tensor : plan.tensors()) {
+    const WeightQuantization* quantization = quantization_of(tensor.edits);
+    if (!quantization || !quantization->gptq) continue;
+    const Module* module = plan.model().owner(tensor.name);
+    visit(tensor, *quantization, module ? module->layer : -1);
+  }
+}
+
+}  // namespace
+
+LayerTasks::LayerTasks(const RewritePlan& plan, PreparedTensors& output, int threads)
+    : plan_(plan), output_(output), threads_(threads) {}
+
+bool LayerTasks::any_after_layers() const {
+  bool any = std::ranges::any_of(plan_.calibrated(), [](const CalibratedActivation& a) { return a.layer < 0; });
+  for_weights(plan_, [&](const TensorPlan&, const WeightQuantization&, int64_t layer) { any |= layer < 0; });
+  return any;
+}
+
+void LayerTasks::begin(int64_t layer) {
+  weights_.clear();
+  activations_.clear();
+  finished_.clear();
+  collector_.clear();
+  for_weights(plan_, [&](const TensorPlan& tensor, const WeightQuantization& quantization, int64_t in) {
+    if (in == layer) begin(tensor, quantization);
+  });
+  for (const CalibratedActivation& activation : plan_.calibrated())
+    if (activation.layer == layer && !output_.finished(activation)) {
+      activations_.push_back(&activation);
+      collector_.want(activation);
+    }
+}
+
+void LayerTasks::begin(const TensorPlan& tensor, const WeightQuantization& quantization) {
+  const DType dtype = output_.dtype(tensor);
+  if (const std::optional<Json> note = output_.finished(tensor)) {
+    finished_[tensor.name] =
+        WeightTask::read(tensor, quantized_layout(tensor, quantization, dtype), output_.read(tensor));
+    report_.modules.push_back(read_fields<ModuleReport>(*note, {"", "journal"}));
+    warn_about(report_.modules.back());
+    return;
+  }
+  weights_.push_back(std::make_unique<WeightTask>(tensor, quantization, dtype));
+  collector_.want(weights_.back()->tensor().name.substr(0, tensor.name.rfind('.')));
+}
+
+std::vector<ModuleReport> LayerTasks::finish() {
+  collector_.finish();
+  for (const CalibratedActivation* activation : activations_) write(*activation);
+  const size_t before = report_.modules.size();
+  std::map<const Hessian*, std::vector<WeightTask*>> by_inputs;
+  std::vector<const Hessian*> order;
+  std::map<std::string, float> largest;
+  for (const auto& task : weights_) {
+    Collector::Inputs& inputs = collector_.inputs(task->report().module);
+    if (!inputs.hessian) {
+      report_.warnings.push_back(task->report().module +
+                                 ": no calibration token reached it; its weights take the nearest codes");
+      continue;
+    }
+    inputs.weight = inputs.weight.to(at::kCPU, at::kFloat);
+    task->observe(inputs.weight.contiguous(), threads_);
+    const std::string& fused = task->quantization().fused;
+    if (!fused.empty()) largest[fused] = std::max(largest[fused], task->encoder().largest_magnitude());
+    if (!by_inputs.contains(inputs.hessian.get())) order.push_back(inputs.hessian.get());
+    by_inputs[inputs.hessian.get()].push_back(task.get());
+  }
+  for (const auto& task : weights_)
+    if (const auto found = largest.find(task->quantization().fused); found != largest.end())
+      task->encoder().share_largest_magnitude(found->second);
+  for (const Hessian* inputs : order) quantize(by_inputs[inputs]);
+  return {report_.modules.begin() + static_cast<std::ptrdiff_t>(before), report_.modules.end()};
+}
+
+// Weights with the same inputs: their Hessian is factored once for all that ask for the same factor.
+void LayerTasks::quantize(std::vector<WeightTask*> tasks) {
+  std::optional<HessianFactor> found;
+  std::optional<std::pair<double, bool>> asked;
+  for (WeightTask* task : tasks) {
+    Collector::Inputs& inputs = collector_.inputs(task->report().module);
+    const WeightQuantization& how = task->quantization();
+    const std::pair wanted(how.gptq->dampening_frac, how.args.actorder.has_value());
+    if (asked != wanted) found = factor(*inputs.hessian, wanted.first, wanted.second);
+    asked = wanted;
+    at::Tensor weight = inputs.weight.contiguous();
+    task->quantize(weight, *inputs.hessian, found ? &*found : nullptr, threads_);
+    inputs.weight.copy_(weight);
+    write(*task);
+  }
+  for (WeightTask* task : tasks) collector_.inputs(task->report().module).hessian.reset();
+}
+
+void LayerTasks::write(WeightTask& task) {
+  output_.write(task.tensor(), task.bytes(), write_fields(task.report()));
+  report_.modules.push_back(task.report());
+  warn_about(task.report());
+}
+
+void LayerTasks::write(const CalibratedActivation& activation) {
+  const ActivationRange& range = collector_.range(activation);
+  if (range.empty())
+    throw Error(activation.module, fmt::format("no calibration token reached it, so its {} has no scale", activation.place),
+                "use more samples, or name it in ignore");
+  output_.write(activation, range.stored(output_.model_dtype()));
+}
+
+void LayerTasks::warn_about(const ModuleReport& module) {
+  if (module.quantized == "nearest")
+    report_.warnings.push_back(module.module + ": its Hessian has no Cholesky factor, even with 1000 times the "
+                               "dampening; its weights take the nearest codes");
+  else if (module.dead_columns > 0)
+    report_.warnings.push_back(fmt::format("{}: {} of its inputs are always 0 on the calibration text; their weights "
+                                           "are 0 now", module.module, module.dead_columns));
+}
+
+}  // namespace spinor

@@ -1,0 +1,46 @@
+// What calibration found out about each weight, as calibration.json has it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "spinor/base/fields.h"
+
+namespace spinor {
+
+struct ModuleReport {
+  std::string module;
+  int64_t tokens = 0;  // that its inputs were made of
+  // The squared change of the module's outputs on the calibration text, as a part of their squares: if every weight
+  // took its nearest code, and as it was written.
+  double nearest_error = 0, error = 0;
+  double dampening_frac = 0;     // that was needed
+  int64_t dead_columns = 0;      // whose inputs are always 0: their weights were set to 0
+  int64_t nearest_rows = 0;      // rows where the nearest codes were better, and were taken
+  std::string quantized = "gptq";  // or "nearest": no Cholesky factor, or no tokens
+  bool rotated = false;
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("module", module);
+    v("tokens", tokens);
+    v("nearest_error", nearest_error);
+    v("error", error);
+    v("dampening_frac", dampening_frac);
+    v("dead_columns", dead_columns);
+    v("nearest_rows", nearest_rows);
+    v("quantized", quantized);
+    v("rotated", rotated);
+  }
+};
+
+struct CalibrationReport {
+  std::vector<ModuleReport> modules;  // in the order in which they were quantized
+  std::vector<std::string> warnings;
+};
+
+// The file in a checkpoint directory.
+inline constexpr const char* kCalibrationFile = "calibration.json";
+
+}  // namespace spinor
