@@ -48,8 +48,17 @@ class WeightEncoder {
   // Error for values that are not finite, and for a range whose scale is infinite in its dtype.
   void encode(int64_t row, int64_t col, MatrixView<const float> x, std::byte* codes, int64_t stride);
   int64_t row_bytes(int64_t cols) const;
+  // The last step of encode alone: codes that came about otherwise, one byte each as quantize() with numbers() has
+  // them.
+  void pack(MatrixView<const uint8_t> codes, std::byte* to, int64_t stride) const;
   // x <- what the decoder makes of its codes.
   void quantize_dequantize(int64_t row, int64_t col, MatrixView<float> x);
+
+  // What codes are made with, for who makes them: what values are rounded to before, then the numbers, and the affine
+  // map of a group, by its index row by row, once all was observed. Error for a scale that is infinite in its dtype.
+  DType rounded() const;
+  const Numbers& numbers() const;
+  Affine affine(int64_t group) const;
 
   // The bytes of a small tensor, by its index in stored_tensors(); after every tile was observed or encoded.
   std::vector<std::byte> small_tensor(size_t index) const;

@@ -68,29 +68,35 @@ struct WeightEncoder::Data {
 
   bool has_global_scale() const { return format.scale == ScaleStorage::e4m3; }
 
-  void find_affine(Tile& tile, const Band& band, std::vector<Affine>& affine);
+  Affine affine(int64_t group) const;
+  void find_affine(Tile& tile, const Band& band, std::vector<Affine>& found);
+  void pack_row(const uint8_t* found, int64_t cols, std::byte* to) const;
   template <class Work>
   void for_each_row(int64_t row, int64_t col, MatrixView<const float> x, Work work);
   std::vector<std::byte> scales() const;
   std::vector<std::byte> zero_points() const;
 };
 
+Affine WeightEncoder::Data::affine(int64_t group) const {
+  const Range range = ranges.range(group);
+  const Affine found = rule.affine(range);
+  if (!std::isfinite(found.scale))
+    throw Error("weight",
+                fmt::format("the scale of the values of row {} up to {} is infinite as {}",
+                            group / grid.cols() * grid.size().group_rows, range.high, info(layout.dtype).name));
+  return found;
+}
+
 // What codes of the band are made with; ranges come from the tile itself if there was no pass.
-void WeightEncoder::Data::find_affine(Tile& tile, const Band& band, std::vector<Affine>& affine) {
+void WeightEncoder::Data::find_affine(Tile& tile, const Band& band, std::vector<Affine>& found) {
   if (!ranges.done()) {
     if (ranges.searches() || has_global_scale() || !grid.whole(band, 0, tile.col, tile.cols()) ||
         !grid.whole(band, band.groups - 1, tile.col, tile.cols()))
       throw Error("weight", "is encoded before it was observed");
     ranges.observe(0, tile, band);
   }
-  affine.resize(static_cast<size_t>(band.groups));
-  for (int64_t k = 0; k < band.groups; ++k) {
-    const Range range = ranges.range(band.first_group + k);
-    const Affine found = affine[static_cast<size_t>(k)] = rule.affine(range);
-    if (!std::isfinite(found.scale))
-      throw Error("weight", fmt::format("the scale of the values of row {} up to {} is infinite as {}",
-                                        tile.row + band.row, range.high, info(layout.dtype).name));
-  }
+  found.resize(static_cast<size_t>(band.groups));
+  for (int64_t k = 0; k < band.groups; ++k) found[static_cast<size_t>(k)] = affine(band.first_group + k);
 }
 
 // Calls work(i, codes, band, affine) for each row i of the tile; one byte a code.
@@ -106,6 +112,12 @@ void WeightEncoder::Data::for_each_row(int64_t row, int64_t col, MatrixView<cons
       work(i, codes.data(), band, affine.data());
     }
   });
+}
+
+void WeightEncoder::Data::pack_row(const uint8_t* found, int64_t cols, std::byte* to) const {
+  const int bits = format.storage == CodeStorage::bytes ? 8 : numbers.bits;
+  pack_bits(found, cols, bits, to);
+  std::fill(to + packed_bytes(cols, bits), to + code_bytes(layout, format, cols), std::byte{0});
 }
 
 std::vector<std::byte> WeightEncoder::Data::scales() const {
@@ -173,19 +185,31 @@ int64_t WeightEncoder::row_bytes(int64_t cols) const {
 }
 
 void WeightEncoder::encode(int64_t row, int64_t col, MatrixView<const float> x, std::byte* codes, int64_t stride) {
-  const int bits = data_->format.storage == CodeStorage::bytes ? 8 : data_->numbers.bits;
-  const int64_t used = packed_bytes(x.cols, bits), all = row_bytes(x.cols);
   data_->for_each_row(row, col, x, [&](int64_t i, const uint8_t* found, const Band&, const Affine*) {
-    std::byte* const to = codes + i * stride;
-    pack_bits(found, x.cols, bits, to);
-    std::fill(to + used, to + all, std::byte{0});
+    data_->pack_row(found, x.cols, codes + i * stride);
   });
+}
+
+void WeightEncoder::pack(MatrixView<const uint8_t> codes, std::byte* to, int64_t stride) const {
+  for (int64_t i = 0; i < codes.rows; ++i) data_->pack_row(codes.row(i), codes.cols, to + i * stride);
 }
 
 void WeightEncoder::quantize_dequantize(int64_t row, int64_t col, MatrixView<float> x) {
   data_->for_each_row(row, col, x, [&](int64_t i, const uint8_t* found, const Band& band, const Affine* affine) {
     (void)dequantize(data_->numbers, found, x.cols, band.segments, affine, x.row(i));  // our own codes
   });
+}
+
+DType WeightEncoder::rounded() const {
+  return data_->rounded;
+}
+
+const Numbers& WeightEncoder::numbers() const {
+  return data_->numbers;
+}
+
+Affine WeightEncoder::affine(int64_t group) const {
+  return data_->affine(group);
 }
 
 std::vector<std::byte> WeightEncoder::small_tensor(size_t index) const {
