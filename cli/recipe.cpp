@@ -136,9 +136,13 @@ Model open_model(const std::string& model) {
   return Model::describe(Checkpoint::open(resolve_model(model)), {.accept_unknown = true});
 }
 
-Planned plan_recipe(const std::string& model, const RecipeOptions& options) {
+Planned start_recipe(const std::string& model, const RecipeOptions& options) {
   const Model described = open_model(model);
-  Planned planned{described, options.make(), start_plan(described), {}};
+  return {described, options.make(), start_plan(described), {}};
+}
+
+Planned plan_recipe(const std::string& model, const RecipeOptions& options) {
+  Planned planned = start_recipe(model, options);
   planned.warnings = run_recipe(planned.recipe, planned.model, planned.plan);
   return planned;
 }
@@ -168,8 +172,8 @@ Json Planned::recipe_json() const {
   return parse_yaml(recipe.yaml(), "recipe").value;
 }
 
-void print_warnings(const Planned& planned) {
-  for (const std::string& warning : planned.warnings) fmt::print(stderr, "warning: {}\n", warning);
+void print_warnings(const Planned& planned, size_t first) {
+  for (size_t i = first; i < planned.warnings.size(); ++i) fmt::print(stderr, "warning: {}\n", planned.warnings[i]);
 }
 
 }  // namespace spinor::cli

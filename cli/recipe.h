@@ -56,6 +56,8 @@ struct Planned {
 // An unknown architecture is for the modifiers to refuse: with mappings of the user's own they can do without its row.
 Model open_model(const std::string& model);
 Planned plan_recipe(const std::string& model, const RecipeOptions& options);
+// The same before the recipe has run: nothing is planned yet.
+Planned start_recipe(const std::string& model, const RecipeOptions& options);
 // The model as it is, its online transforms online.
 Planned plan_as_stored(const std::string& model);
 // A quantized model as numbers, nothing else done to it.
@@ -63,6 +65,6 @@ Planned plan_dequantized(const std::string& model);
 // The model with the rotations undone that its recipe or config.json names. `rotation`: where the file of its own
 // matrices is now; empty: where the recipe says.
 Planned plan_inverse(const std::string& model, const std::string& rotation);
-void print_warnings(const Planned& planned);  // to stderr
+void print_warnings(const Planned& planned, size_t first = 0);  // to stderr
 
 }  // namespace spinor::cli

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <sstream>
 #include <utility>
 
@@ -30,6 +32,23 @@ std::string joined_rows(const std::string& path, const std::string& content) {
   return text;
 }
 
+std::string text_of(const std::string& path) {
+  std::string content = read_text(path);
+  return path.ends_with(".jsonl") ? joined_rows(path, content) : content;
+}
+
+std::vector<std::filesystem::path> text_files(const std::string& directory) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    const std::filesystem::path suffix = entry.path().extension();
+    if (entry.is_regular_file() && (suffix == ".txt" || suffix == ".jsonl" || suffix == ".md"))
+      files.push_back(entry.path());
+  }
+  if (files.empty()) throw Error(directory, "has no .txt, .md or .jsonl files");
+  std::ranges::sort(files);
+  return files;
+}
+
 }  // namespace
 
 std::vector<int32_t> read_token_ids(const std::string& path) {
@@ -44,6 +63,19 @@ std::vector<int32_t> read_token_ids(const std::string& path) {
   return ids;
 }
 
+std::vector<int32_t> read_tokens(const std::string& path, const Model& model) {
+  if (path.ends_with(".json")) return read_token_ids(path);
+  std::vector<std::filesystem::path> files = {path};
+  if (std::filesystem::is_directory(path)) files = text_files(path);
+  const Tokenizer tokenizer = Tokenizer::load(model.checkpoint().directory());
+  std::vector<int32_t> tokens;
+  for (const std::filesystem::path& file : files) {
+    const std::vector<int32_t> more = tokenizer.encode(text_of(file.string()));
+    tokens.insert(tokens.end(), more.begin(), more.end());
+  }
+  return tokens;
+}
+
 void TextOptions::add_to(CLI::App& app, bool required) {
   auto* group = app.add_option_group("Text");
   auto* file = group->add_option("--text", text, "A text file, or .jsonl whose rows' \"text\" a blank line joins");
@@ -54,10 +86,7 @@ void TextOptions::add_to(CLI::App& app, bool required) {
 
 std::vector<int32_t> TextOptions::tokens(const Model& model) const {
   if (!token_ids.empty()) return read_token_ids(token_ids);
-  const Tokenizer tokenizer = Tokenizer::load(model.checkpoint().directory());
-  std::string content = read_text(text);
-  if (text.ends_with(".jsonl")) content = joined_rows(text, content);
-  return tokenizer.encode(content);
+  return Tokenizer::load(model.checkpoint().directory()).encode(text_of(text));
 }
 
 std::optional<int32_t> TextOptions::bos_token(const Model& model) const {

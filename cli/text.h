@@ -14,6 +14,10 @@ namespace spinor::cli {
 // A JSON list of tokens. Error naming the file for anything else.
 std::vector<int32_t> read_token_ids(const std::string& path);
 
+// The tokens of a text file, of .jsonl rows, of all such files of a directory in the order of their names, or a JSON
+// list of tokens. Errors name the file.
+std::vector<int32_t> read_tokens(const std::string& path, const Model& model);
+
 struct TextOptions {
   std::string text, token_ids;  // files
   bool bos = false;

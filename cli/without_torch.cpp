@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "cli/calibration.h"
 #include "cli/command.h"
 #include "cli/verify_forward.h"
 #include "spinor/base/error.h"
@@ -50,6 +51,11 @@ Runner eval_command(CLI::App& app) {
 }
 Runner generate_command(CLI::App& app) {
   return pass_on(app);
+}
+
+void calibrate_in(SaveOptions&, const CalibrationFlags&, const CommonOptions&, Planned&, RecipeRun&,
+                  const std::string&) {
+  become_torch_program();
 }
 
 void need_torch() {

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
+#include <optional>
 
+#include "cli/calibration.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/recipe.h"
@@ -24,6 +27,7 @@ struct WriteCommand {
   std::string model, out;
   RecipeOptions recipe;
   OutputOptions output;
+  CalibrationFlags calibration;
   CommonOptions common;
   std::vector<std::string> clients;  // --for
   bool force = false, discard_partial = false, inverse = false;
@@ -35,6 +39,7 @@ struct WriteCommand {
     if (name == "rotate")
       app.add_flag("--inverse", inverse, "Undo the rotations that MODEL's recipe.yaml or config.json names");
     if (name == "quantize") recipe.add_quantization_to(app);
+    if (name == "quantize") calibration.add_to(app);
     output.add_to(app);
     common.add_to(app);
     if (name != "dequantize")
@@ -44,6 +49,7 @@ struct WriteCommand {
     app.add_flag("--discard-partial", discard_partial, "Start again where an OUT.partial is another job's");
   }
 
+  // As far as it can be known before the recipe runs.
   Planned plan() const {
     if (name == "quantize" && recipe.recipe.empty() && recipe.scheme.empty())
       throw Error("quantize", "needs to know how", "give --scheme W4A16 (or another preset), or --recipe FILE");
@@ -54,10 +60,7 @@ struct WriteCommand {
                   "leave the other options of a rotation out, but for --rotation");
     if (name == "dequantize") return plan_dequantized(model);
     if (inverse) return plan_inverse(model, recipe.rotation);
-    Planned planned = plan_recipe(model, recipe);
-    if (name == "rotate" && quantizes(planned.plan))
-      throw Error(recipe.recipe, "quantizes, and rotate does not", "use spinor quantize");
-    return planned;
+    return start_recipe(model, recipe);
   }
 
   // What a named client would load wrongly is an Error; what an unnamed one would, a warning.
@@ -79,8 +82,14 @@ struct WriteCommand {
 
   int run() const {
     Planned planned = plan();
+    std::optional<RecipeRun> steps;
+    if (!planned.recipe.steps().empty()) steps.emplace(planned.recipe, planned.model, planned.plan);
+    if (name == "rotate" && quantizes(planned.plan))
+      throw Error(recipe.recipe, "quantizes, and rotate does not", "use spinor quantize");
+    const bool calibrated = calibration.given() && !planned.plan.needs_data().empty();
+    if (calibration.given() && !calibrated) planned.warnings.push_back("--calibration: nothing needs data");
+    if (steps && !calibrated) std::ranges::move(steps->finish_without_data(), std::back_inserter(planned.warnings));
     check_clients(planned);
-    if (!common.quiet) print_warnings(planned);
     SaveOptions options = output.save_options();
     options.threads = common.threads;
     options.force = force;
@@ -91,6 +100,9 @@ struct WriteCommand {
       options.texts["recipe.yaml"] = planned.recipe.yaml();
     }
     if (planned.plan.quantization() || !planned.plan.online().empty()) options.texts["README.md"] = card(planned);
+    if (calibrated) calibrate_in(options, calibration, common, planned, *steps, out);
+    if (!common.quiet) print_warnings(planned);
+    const size_t printed = planned.warnings.size();
     SaveReport report;
     double seconds = 0;
     {
@@ -99,6 +111,7 @@ struct WriteCommand {
       report = save(planned.plan, out, options);
       seconds = progress.seconds();
     }
+    if (!common.quiet) print_warnings(planned, printed);
     print(planned, report, seconds);
     return 0;
   }

@@ -20,7 +20,7 @@ struct CalibrationProgress {
 };
 
 struct CalibrateOptions {
-  RuntimeOptions runtime;  // its dtype and low bits are not used: all is float32
+  RuntimeOptions runtime;               // its dtype and low bits are not used: all is float32
   std::filesystem::path scratch = ".";  // the directory for activations that do not fit runtime.memory / 2
   std::function<void(const CalibrationProgress&)> progress = {};
   // A sample goes into a layer to be observed, and came out; a layer is done, with what it found.

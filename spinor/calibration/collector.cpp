@@ -71,7 +71,9 @@ void Collector::add(const std::string& module, const char* place, const at::Tens
   const bool heads = found->second.args().strategy == QuantizationStrategy::attn_head;
   const at::Tensor flat = heads ? x.transpose(0, 2).flatten(1) : x.reshape({1, -1});
   const at::Tensor low = flat.amin(1).to(at::kCPU, at::kFloat), high = flat.amax(1).to(at::kCPU, at::kFloat);
-  const auto span = [](const at::Tensor& t) { return std::span(t.const_data_ptr<float>(), static_cast<size_t>(t.numel())); };
+  const auto span = [](const at::Tensor& t) {
+    return std::span(t.const_data_ptr<float>(), static_cast<size_t>(t.numel()));
+  };
   const auto finite = [](float value) { return std::isfinite(value); };
   if (!std::ranges::all_of(span(low), finite) || !std::ranges::all_of(span(high), finite))
     fail_not_finite(module, "has activations");

@@ -17,8 +17,8 @@ namespace spinor {
 class Collector : public Observer {
  public:
   struct Inputs {
-    at::Tensor weight;                        // (out, in), the one that the layer multiplies with
-    std::shared_ptr<Hessian> hessian;         // shared by linears that read the same; null: nothing came
+    at::Tensor weight;                 // (out, in), the one that the layer multiplies with
+    std::shared_ptr<Hessian> hessian;  // shared by linears that read the same; null: nothing came
   };
 
   // Notes the inputs of this linear, the ranges of these activations, from now on.

@@ -25,8 +25,7 @@ at::Tensor reordered(const at::Tensor& matrix, const at::Tensor& order) {
   at::Tensor result = at::empty_like(matrix);
   for (int64_t first = 0; first < matrix.size(0); first += kPanel) {
     const int64_t rows = std::min(kPanel, matrix.size(0) - first);
-    result.narrow(0, first, rows).copy_(
-        matrix.index_select(0, order.narrow(0, first, rows)).index_select(1, order));
+    result.narrow(0, first, rows).copy_(matrix.index_select(0, order.narrow(0, first, rows)).index_select(1, order));
   }
   return result;
 }

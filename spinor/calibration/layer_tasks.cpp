@@ -22,6 +22,11 @@ void for_weights(const RewritePlan& plan, Visit visit) {
   }
 }
 
+// The weight itself where it can be.
+at::Tensor on_cpu(const at::Tensor& weight) {
+  return weight.to(at::kCPU, at::kFloat).contiguous();
+}
+
 }  // namespace
 
 LayerTasks::LayerTasks(const RewritePlan& plan, PreparedTensors& output, int threads)
@@ -75,8 +80,7 @@ std::vector<ModuleReport> LayerTasks::finish() {
                                  ": no calibration token reached it; its weights take the nearest codes");
       continue;
     }
-    inputs.weight = inputs.weight.to(at::kCPU, at::kFloat);
-    task->observe(inputs.weight.contiguous(), threads_);
+    task->observe(on_cpu(inputs.weight), threads_);
     const std::string& fused = task->quantization().fused;
     if (!fused.empty()) largest[fused] = std::max(largest[fused], task->encoder().largest_magnitude());
     if (!by_inputs.contains(inputs.hessian.get())) order.push_back(inputs.hessian.get());
@@ -99,7 +103,7 @@ void LayerTasks::quantize(std::vector<WeightTask*> tasks) {
     const std::pair wanted(how.gptq->dampening_frac, how.args.actorder.has_value());
     if (asked != wanted) found = factor(*inputs.hessian, wanted.first, wanted.second);
     asked = wanted;
-    at::Tensor weight = inputs.weight.contiguous();
+    at::Tensor weight = on_cpu(inputs.weight);
     task->quantize(weight, *inputs.hessian, found ? &*found : nullptr, threads_);
     inputs.weight.copy_(weight);
     write(*task);
@@ -116,18 +120,22 @@ void LayerTasks::write(WeightTask& task) {
 void LayerTasks::write(const CalibratedActivation& activation) {
   const ActivationRange& range = collector_.range(activation);
   if (range.empty())
-    throw Error(activation.module, fmt::format("no calibration token reached it, so its {} has no scale", activation.place),
+    throw Error(activation.module,
+                fmt::format("no calibration token reached it, so its {} has no scale", activation.place),
                 "use more samples, or name it in ignore");
   output_.write(activation, range.stored(output_.model_dtype()));
 }
 
 void LayerTasks::warn_about(const ModuleReport& module) {
   if (module.quantized == "nearest")
-    report_.warnings.push_back(module.module + ": its Hessian has no Cholesky factor, even with 1000 times the "
+    report_.warnings.push_back(module.module +
+                               ": its Hessian has no Cholesky factor, even with 1000 times the "
                                "dampening; its weights take the nearest codes");
   else if (module.dead_columns > 0)
-    report_.warnings.push_back(fmt::format("{}: {} of its inputs are always 0 on the calibration text; their weights "
-                                           "are 0 now", module.module, module.dead_columns));
+    report_.warnings.push_back(
+        fmt::format("{}: {} of its inputs are always 0 on the calibration text; their weights "
+                    "are 0 now",
+                    module.module, module.dead_columns));
 }
 
 }  // namespace spinor

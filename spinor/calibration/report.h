@@ -15,9 +15,9 @@ struct ModuleReport {
   // The squared change of the module's outputs on the calibration text, as a part of their squares: if every weight
   // took its nearest code, and as it was written.
   double nearest_error = 0, error = 0;
-  double dampening_frac = 0;     // that was needed
-  int64_t dead_columns = 0;      // whose inputs are always 0: their weights were set to 0
-  int64_t nearest_rows = 0;      // rows where the nearest codes were better, and were taken
+  double dampening_frac = 0;       // that was needed
+  int64_t dead_columns = 0;        // whose inputs are always 0: their weights were set to 0
+  int64_t nearest_rows = 0;        // rows where the nearest codes were better, and were taken
   std::string quantized = "gptq";  // or "nearest": no Cholesky factor, or no tokens
   bool rotated = false;
 

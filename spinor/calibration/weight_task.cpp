@@ -33,7 +33,8 @@ auto about(const std::string& tensor, Work work) {
 at::Tensor output_squares(const at::Tensor& x, const HessianFactor& factor) {
   const at::Tensor order = at::tensor(factor.order, at::kLong);
   const at::Tensor outputs = x.index_select(1, order).mm(factor.lower.tril());
-  const at::Tensor own = outputs.square().sum(1, false, at::kDouble) - factor.damping * x.square().sum(1, false, at::kDouble);
+  const at::Tensor own =
+      outputs.square().sum(1, false, at::kDouble) - factor.damping * x.square().sum(1, false, at::kDouble);
   return own.clamp_min(0);
 }
 

@@ -95,11 +95,13 @@ TensorPlan& RewritePlan::at(std::string_view tensor) {
 }
 
 void RewritePlan::ask_for(Precision wanted) {
+  ++revision_;
   const auto edited = [](const TensorPlan& tensor) { return tensor.edits.size() > tensor.restoring; };
   if (wanted == Precision::float64 || std::ranges::none_of(tensors_, edited)) precision = wanted;
 }
 
 void RewritePlan::edit_weight(const Module& module, Edit edit) {
+  ++revision_;
   if (!module.weight) throw Error(module.name, "has no weight to edit", "name a linear, an embedding or a norm");
   if (!untied_) check_untied(model_, module);
   if (module.part) edit = part_of<MultiplyLeft>(std::move(edit), module);
@@ -111,16 +113,19 @@ void RewritePlan::edit_weight(const Module& module, Edit edit) {
 }
 
 void RewritePlan::edit_bias(const Module& module, Edit edit) {
+  ++revision_;
   if (!module.bias) throw Error(module.name, "has no bias to edit");
   if (module.part) edit = part_of<MultiplyRight>(std::move(edit), module);
   at(module.bias->info.name).edits.push_back(std::move(edit));
 }
 
 void RewritePlan::add_online(OnlineTransform transform) {
+  ++revision_;
   online_.push_back(std::move(transform));
 }
 
 std::vector<OnlineTransform> RewritePlan::take_online() {
+  ++revision_;
   return std::exchange(online_, {});
 }
 
@@ -131,6 +136,7 @@ void RewritePlan::mark_restoring() {
 void RewritePlan::untie() {
   if (!model_.tied_head() || untied_) return;
   untied_ = true;
+  ++revision_;
   const Module &head = *model_.head(), &embedding = *model_.embedding();
   if (head.weight == embedding.weight) add(weight_name(head), *embedding.weight, head.shape);
 }
@@ -167,18 +173,22 @@ void RewritePlan::dequantize(std::optional<DType> scale_dtype) {
 }
 
 void RewritePlan::set_transform_config(Json config) {
+  ++revision_;
   transform_config_ = std::move(config);
 }
 
 void RewritePlan::set_quantization(QuantizationConfig config) {
+  ++revision_;
   quantization_ = std::move(config);
 }
 
 void RewritePlan::calibrate(CalibratedActivation activation) {
+  ++revision_;
   calibrated_.push_back(std::move(activation));
 }
 
 void RewritePlan::drop_mtp() {
+  ++revision_;
   dropped_mtp_ = true;
   const std::set<const CheckpointTensor*> dropped(model_.mtp().begin(), model_.mtp().end());
   std::erase_if(tensors_, [&](const TensorPlan& tensor) { return dropped.contains(tensor.source); });

@@ -56,6 +56,8 @@ class RewritePlan {
   // In the order of the modules.
   const std::vector<CalibratedActivation>& calibrated() const { return calibrated_; }
   bool untied() const { return untied_; }
+  // Grows whenever something is changed.
+  int64_t revision() const { return revision_; }
   // What cannot be computed without running the model: "model.layers.0.mlp.up_proj.weight"; empty if nothing is.
   std::string needs_data() const;
 
@@ -102,6 +104,7 @@ class RewritePlan {
   std::optional<QuantizationConfig> quantization_;
   std::vector<CalibratedActivation> calibrated_;
   bool untied_ = false, dropped_mtp_ = false;
+  int64_t revision_ = 0;
 };
 
 }  // namespace spinor

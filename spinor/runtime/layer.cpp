@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "spinor/runtime/weights.h"
+
 namespace spinor {
 namespace {
 

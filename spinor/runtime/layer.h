@@ -8,6 +8,7 @@
 #include "spinor/runtime/delta_rule.h"
 #include "spinor/runtime/mlp.h"
 #include "spinor/runtime/norm.h"
+#include "spinor/runtime/options.h"
 
 namespace spinor {
 

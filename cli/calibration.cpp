@@ -1,0 +1,21 @@
+#include "cli/calibration.h"
+
+namespace spinor::cli {
+
+void CalibrationFlags::add_to(CLI::App& app) {
+  const auto option = [](CLI::Option* o) { return o->group("Calibration"); };
+  CLI::Option* file = option(app.add_option(
+      "--calibration", text,
+      "Text for what needs data (GPTQ, static scales): a file, .jsonl rows, a directory of them, or .json tokens"));
+  const auto detail = [&](CLI::Option* o) { return option(o)->needs(file)->capture_default_str(); };
+  detail(app.add_option("--calibration-samples", samples, "How many pieces of it"));
+  detail(app.add_option("--calibration-context", context, "Tokens in each"));
+  detail(app.add_option("--calibration-seed", seed, "Which pieces, where there are more"));
+  detail(app.add_flag("--calibration-bos", bos, "Begin each with the tokenizer's bos token"));
+  detail(app.add_option("--calibration-memory", memory,
+                        "For weights and activations, e.g. 8GB; what is more goes to a file; default: half of what is "
+                        "free"));
+  detail(app.add_option("--calibration-device", device, "Where the model runs: cpu, cuda, cuda:1"));
+}
+
+}  // namespace spinor::cli

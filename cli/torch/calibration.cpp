@@ -1,0 +1,103 @@
+#include "cli/calibration.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+#include <iterator>
+#include <memory>
+
+#include "cli/text.h"
+#include "spinor/base/parallel.h"
+#include "spinor/calibration/calibrate.h"
+#include "spinor/io/digest.h"
+#include "spinor/io/shard_layout.h"
+#include "spinor/tokenizer/tokenizer.h"
+
+namespace spinor::cli {
+namespace {
+
+// One line a layer, and on a terminal what happens in between.
+class LayerLog {
+ public:
+  explicit LayerLog(bool enabled) : enabled_(enabled) {}
+
+  void layer(int64_t index, int64_t layers, const std::vector<ModuleReport>& modules) const {
+    if (!enabled_) return;
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    const auto left =
+        static_cast<int64_t>(seconds / static_cast<double>(index + 1) * static_cast<double>(layers - index - 1));
+    fmt::print(stderr, "{}, {}:{:02} left\n",
+               index < layers ? fmt::format("layer {} of {}", index + 1, layers) : "after the layers", left / 60,
+               left % 60);
+    for (const ModuleReport& module : modules)
+      fmt::print(stderr, "  {:<44} error {:.2e}, nearest codes {:.2e}{}\n", module.module, module.error,
+                 module.nearest_error, module.quantized == "gptq" ? "" : "  (nearest codes)");
+  }
+
+ private:
+  bool enabled_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+std::string digest_of(const Samples& samples) {
+  Digest digest;
+  digest.update(std::as_bytes(std::span(samples.tokens)));
+  return digest.hex();
+}
+
+Samples read_samples(const CalibrationFlags& flags, Planned& planned) {
+  SampleOptions options{.samples = flags.samples, .context = flags.context, .seed = flags.seed};
+  if (flags.bos) {
+    options.bos = Tokenizer::load(planned.model.checkpoint().directory()).bos();
+    if (!options.bos) throw Error("--calibration-bos", "the model's tokenizer has no bos token");
+  }
+  Samples samples = draw_samples(read_tokens(flags.text, planned.model), options);
+  if (samples.count < flags.samples)
+    planned.warnings.push_back(fmt::format("{} gives {} samples of {} tokens, not {}", flags.text, samples.count,
+                                           samples.context, flags.samples));
+  return samples;
+}
+
+std::string report_json(const CalibrationReport& report) {
+  Json modules = Json::array();
+  for (const ModuleReport& module : report.modules) modules.push_back(write_fields(module));
+  return Json{{"modules", modules}, {"warnings", report.warnings}}.dump(2) + "\n";
+}
+
+}  // namespace
+
+void calibrate_in(SaveOptions& options, const CalibrationFlags& flags, const CommonOptions& common, Planned& planned,
+                  RecipeRun& run, const std::string& out) {
+  const auto samples = std::make_shared<const Samples>(read_samples(flags, planned));
+  CalibrateOptions how;
+  how.runtime.device = flags.device;
+  how.runtime.threads = common.threads > 0 ? common.threads : default_threads();
+  if (!flags.memory.empty()) how.runtime.memory = parse_size(flags.memory);
+  how.scratch = std::filesystem::absolute(out).lexically_normal().parent_path();
+  options.record["calibration"] = {{"tokens", digest_of(*samples)},
+                                   {"samples", samples->count},
+                                   {"context", samples->context},
+                                   {"threads", how.runtime.threads}};
+  const auto log = std::make_shared<LayerLog>(!common.quiet && !common.json);
+  const int64_t layers = planned.model.num_layers();
+  how.batch_start = [&run](int64_t sample, int64_t all) {
+    run.send({.type = EventType::batch_start, .steps_per_epoch = all, .global_step = sample});
+  };
+  how.batch_end = [&run](int64_t sample, int64_t all) {
+    run.send({.type = EventType::batch_end, .steps_per_epoch = all, .global_step = sample});
+  };
+  how.layer_end = [&run, log, layers](int64_t layer, const std::vector<ModuleReport>& modules) {
+    run.send({.type = EventType::sequential_epoch_end});
+    log->layer(layer, layers, modules);
+  };
+  options.prepare = [samples, how, &planned, &run](PreparedTensors& output) {
+    const CalibrationReport report = calibrate(planned.plan, *samples, output, how);
+    const std::vector<std::string> warnings = run.finish();
+    output.add_text(kCalibrationFile, report_json(report));
+    std::ranges::copy(warnings, std::back_inserter(planned.warnings));
+    std::ranges::copy(report.warnings, std::back_inserter(planned.warnings));
+  };
+}
+
+}  // namespace spinor::cli

@@ -1,0 +1,301 @@
+"""GPTQ and static scales: llm-compressor's codes, transformers' logits, and what is refused."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, CompressedTensorsConfig
+
+import tiny_models
+from command import BINARY, ROOT, refused, run, spinor, spinor_json
+from logits import TOKENS, difference, logits
+from quantize_client_test import SHAPES, dequantized  # noqa: F401  adds the shape "quantizable"
+from runtime_test import computed
+
+GOLDEN = sorted((ROOT / "tests" / "golden").glob("gptq_model_*.safetensors"))
+SAMPLES, CONTEXT = 16, 32
+
+
+def recipe(tmp_path, *modifiers):
+    """A recipe of modifiers, ("GPTQModifier", {...}), each in a group of its own."""
+    groups = {f"step{i}_modifiers": {name: arguments} for i, (name, arguments) in enumerate(modifiers)}
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({"quant_stage": groups}))
+    return path
+
+
+def tokens_file(tmp_path, tokens=None):
+    path = tmp_path / "tokens.json"
+    if tokens is None:
+        tokens = torch.randint(3, 72, (SAMPLES * CONTEXT,), generator=torch.Generator().manual_seed(5)).tolist()
+    path.write_text(json.dumps(tokens))
+    return path
+
+
+def calibration(tmp_path, tokens=None):
+    return [
+        *("--calibration", tokens_file(tmp_path, tokens), "--calibration-samples", SAMPLES),
+        *("--calibration-context", CONTEXT),
+    ]
+
+
+def gptq(scheme, **more):
+    return "GPTQModifier", {"targets": "Linear", "ignore": ["lm_head"], "scheme": scheme, **more}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    made = {}
+
+    def get(family="llama", dtype=torch.float32):
+        if (family, dtype) not in made:
+            directory = tmp_path_factory.mktemp(family) / "model"
+            made[family, dtype] = tiny_models.save(directory, family, "quantizable", dtype)
+        return made[family, dtype]
+
+    return get
+
+
+def cases():
+    for path in GOLDEN:
+        with safe_open(path, "pt") as file:
+            for name in sorted(set(file.metadata()) - {"config.json", "format"}):
+                yield pytest.param(path, name, id=f"{path.stem.removeprefix('gptq_model_')}-{name}")
+
+
+@pytest.mark.parametrize("path, name", list(cases()))
+def test_codes_are_llm_compressors(tmp_path, path, name):
+    """The same scales, and 99.5 % of the codes: sums in another order fall on the other side of a boundary, rarely, and
+    then move what follows in the row."""
+    with safe_open(path, "pt") as file:
+        metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "config.json").write_text(metadata["config.json"])
+    parts = {key.removeprefix("source/"): value for key, value in tensors.items() if key.startswith("source/")}
+    save_file(parts, source / "model.safetensors", metadata={"format": "pt"})
+    steps = tmp_path / "recipe.json"
+    theirs = json.loads(metadata[name])
+    theirs["quant_stage"]["quant_modifiers"]["GPTQModifier"]["compat"] = "llm-compressor"
+    steps.write_text(json.dumps(theirs))
+    out = tmp_path / "out"
+    ids = tokens_file(tmp_path, tensors["tokens"].flatten().tolist())
+    spinor(
+        *("quantize", source, out, "--recipe", steps, "--calibration", ids, "--quiet"),
+        *("--calibration-samples", SAMPLES, "--calibration-context", CONTEXT),
+    )
+    ours = load_file(out / "model.safetensors")
+    expected = {key.removeprefix(name + "/"): value for key, value in tensors.items() if key.startswith(name + "/")}
+    assert expected and set(expected) <= set(ours)
+    for key, value in expected.items():
+        assert ours[key].dtype == value.dtype and ours[key].shape == value.shape, key
+        if key.endswith(("_packed", ".weight")):
+            assert equal_codes(ours[key], value) >= 0.995, key
+        elif key.endswith("input_scale"):
+            assert torch.allclose(ours[key].float(), value.float(), rtol=0.01), key
+        else:
+            assert torch.equal(ours[key], value), key
+
+
+def equal_codes(ours, theirs):
+    """Of packed 4-bit codes, or of one code a byte."""
+    a, b = (t.contiguous().view(torch.uint8) for t in (ours, theirs))
+    if ours.dtype == torch.int32:
+        a, b = (torch.stack([t & 15, t >> 4]) for t in (a, b))
+    return (a == b).float().mean().item()
+
+
+SCHEMES = ["W4A16", "W4A16_ASYM", "W8A8", "W3A16", "W4A8", "FP8", "FP8_DYNAMIC", "FP8_BLOCK", "NVFP4A16", "MXFP4A16", "MXFP8A16"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_transformers_reads_the_weights_that_spinor_reads(source, tmp_path, scheme):
+    out, dense = tmp_path / "out", tmp_path / "dense"
+    steps = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1", "R2"]}), gptq(scheme))
+    model = source("llama", torch.bfloat16)
+    spinor("quantize", model, out, "--recipe", steps, *calibration(tmp_path), "--quiet")
+    spinor("dequantize", out, dense, "--quiet")
+    theirs, ours = dequantized(out), load_file(dense / "model.safetensors")
+    for name, tensor in ours.items():
+        assert torch.equal(theirs[name], tensor), name
+
+
+@pytest.mark.parametrize("scheme", ["W4A16", "W4A16_ASYM", "W3A16", "W8A8"])
+def test_gptq_changes_outputs_less_than_the_nearest_codes(source, tmp_path, scheme):
+    out = tmp_path / "out"
+    steps = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1", "R2", "R4"]}), gptq(scheme))
+    spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet")
+    modules = json.loads((out / "calibration.json").read_text())["modules"]
+    assert len(modules) == 14
+    for module in modules:
+        assert 0 < module["error"] <= module["nearest_error"], module
+        assert module["quantized"] == "gptq" and module["tokens"] == SAMPLES * CONTEXT and module["rotated"]
+    assert sum(m["error"] for m in modules) < 0.9 * sum(m["nearest_error"] for m in modules)
+    assert spinor_json("inspect", out)["calibration"]["modules"] == modules
+
+
+def test_the_runtime_runs_what_transformers_runs(source, tmp_path):
+    out = tmp_path / "out"
+    steps = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1", "R2"]}), gptq("W4A16"))
+    spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet")
+    theirs = logits(AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval())
+    assert difference(theirs, computed(out, torch.float32))[0] <= 2e-5
+
+
+def observed(directory, tokens):
+    """The inputs of every linear, and keys and values as they are cached, on the samples one by one, by transformers."""
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    inputs, cached = {}, {}
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda m, x, y, name=name: inputs.setdefault(name, []).append(x[0].detach()))
+    for sample in tokens:
+        with torch.no_grad():
+            cache = model(sample[None], use_cache=True).past_key_values
+        for i, layer in enumerate(cache.layers):
+            cached.setdefault(f"model.layers.{i}.self_attn.k", []).append(layer.keys)
+            cached.setdefault(f"model.layers.{i}.self_attn.v", []).append(layer.values)
+    return inputs, cached
+
+
+def largest(values):
+    return max(value.abs().max().item() for value in values)
+
+
+def test_static_scales_hold_the_range_of_the_inputs(source, tmp_path):
+    """Of the model as it is: nothing is quantized while ranges are found, as in llm-compressor."""
+    out, tokens = tmp_path / "out", torch.randint(3, 72, (SAMPLES, CONTEXT), generator=torch.Generator().manual_seed(1))
+    kv = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
+    arguments = {"targets": "Linear", "ignore": ["lm_head"], "scheme": "FP8", "observer": {"input": "static_minmax"}}
+    kv["observer"] = "static_minmax"
+    steps = recipe(tmp_path, ("QuantizationModifier", {**arguments, "kv_cache_scheme": kv}))
+    spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path, tokens.flatten().tolist()), "--quiet")
+    tensors = load_file(out / "model.safetensors")
+    inputs, cached = observed(source(), tokens)
+    for name, values in inputs.items():
+        if name != "lm_head":
+            assert tensors[name + ".input_scale"].item() == pytest.approx(largest(values) / 448, rel=1e-4), name
+    for name, values in cached.items():
+        assert tensors[name + "_scale"].item() == pytest.approx(largest(values) / 448, rel=1e-4), name
+    config = json.loads((out / "config.json").read_text())["quantization_config"]
+    assert config["kv_cache_scheme"]["num_bits"] == 8
+    AutoModelForCausalLM.from_pretrained(out, quantization_config=CompressedTensorsConfig(dequantize=True))
+
+
+def test_nvfp4_has_global_scales_of_its_inputs(source, tmp_path):
+    out, tokens = tmp_path / "out", torch.randint(3, 72, (SAMPLES, CONTEXT), generator=torch.Generator().manual_seed(1))
+    arguments = {"targets": "Linear", "ignore": ["lm_head"], "scheme": "NVFP4", "observer": {"input": "static_minmax"}}
+    steps = recipe(tmp_path, ("QuantizationModifier", arguments))
+    spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path, tokens.flatten().tolist()), "--quiet")
+    tensors = load_file(out / "model.safetensors")
+    for name, values in observed(source(), tokens)[0].items():
+        if name != "lm_head":
+            scale = tensors[name + ".input_global_scale"].item()
+            assert scale == pytest.approx(448 * 6 / largest(values), rel=1e-4), name
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(source, tmp_path):
+    steps = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1"]}), gptq("W4A16"))
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    common = ["--recipe", steps, *calibration(tmp_path), "--threads", "1", "--quiet"]
+    spinor("quantize", source(), whole, *common)
+    command = [str(BINARY), *map(str, ["quantize", source(), out, *common])]
+    journal, kept = tmp_path / "out.partial" / "journal.jsonl", set()
+    for at_least in (3, 9, 20):
+        process = subprocess.Popen(command)
+        while process.poll() is None and lines(journal) < at_least:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kept.add(lines(journal))
+    assert len(kept) > 1
+    spinor("quantize", source(), out, *common)
+    for name in ("model.safetensors", "config.json", "calibration.json", "recipe.yaml"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def lines(journal):
+    return len(journal.read_bytes().splitlines()) if journal.exists() else 0
+
+
+def test_other_samples_are_another_job(source, tmp_path):
+    steps, out = recipe(tmp_path, gptq("W4A16")), tmp_path / "out"
+    (tmp_path / "out.partial").mkdir()
+    command = ["quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet"]
+    assert "has no journal" in refused(*command)
+
+
+def test_without_data_it_is_refused(source, tmp_path):
+    steps = recipe(tmp_path, gptq("W4A16"))
+    message = refused("quantize", source(), tmp_path / "out", "--recipe", steps, "--quiet")
+    assert "is quantized with calibration data, and there is none; give --calibration FILE" in message
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out.partial").exists()
+    message = refused("eval", source(), "--recipe", steps, "--token-ids", tokens_file(tmp_path))
+    assert "write the model with spinor quantize --calibration" in message
+
+
+def bad_text(tmp_path):
+    empty, tiny, binary, bad = (tmp_path / name for name in ("empty.txt", "tiny.json", "binary.json", "large.json"))
+    empty.write_text("")
+    tiny.write_text(json.dumps([1, 2, 3]))
+    binary.write_bytes(b"[1, \xff\xfe]")
+    bad.write_text(json.dumps([3, 72_000] * 500))
+    return {empty: "tokenizer.json", tiny: "has 3 tokens, and a sample takes 32", binary: "", bad: "vocabulary's size 72"}
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_bad_text_is_refused_and_nothing_is_written(source, tmp_path, which):
+    path, reason = list(bad_text(tmp_path).items())[which]
+    steps = recipe(tmp_path, gptq("W4A16"))
+    message = refused(
+        *("quantize", source(), tmp_path / "out", "--recipe", steps, "--calibration", path, "--quiet"),
+        *("--calibration-context", CONTEXT),
+    )
+    assert reason in message and not (tmp_path / "out").exists()
+
+
+def test_inputs_that_are_not_finite_name_the_module(source, tmp_path):
+    tensors = load_file(source() / "model.safetensors")
+    tensors["model.layers.0.input_layernorm.weight"] = torch.full_like(tensors["model.layers.0.input_layernorm.weight"], 3e38)
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "config.json").write_bytes((source() / "config.json").read_bytes())
+    save_file(tensors, damaged / "model.safetensors", metadata={"format": "pt"})
+    steps = recipe(tmp_path, gptq("W4A16"))
+    message = refused("quantize", damaged, tmp_path / "out", "--recipe", steps, *calibration(tmp_path), "--quiet")
+    assert message.startswith("model.layers.0.self_attn.") and "not finite on the calibration text" in message
+
+
+ARGUMENTS = {
+    "group": ({"actorder": "group"}, "actorder"),
+    "conflict": (
+        {
+            "scheme": None,
+            "actorder": None,
+            "config_groups": {
+                "g": {"targets": ["Linear"], "weights": {"num_bits": 4, "group_size": 64, "actorder": "static"}}
+            },
+        },
+        "actorder and that of a group",
+    ),
+    "block": ({"block_size": 0}, "block_size is not positive"),
+    "dampening": ({"dampening_frac": -1}, "dampening_frac"),
+    "removed": ({"offload_hessians": True}, "offload_hessians"),
+    "dense": ({"format": "dense"}, "format: dense"),
+    "batched": ({"batched_quantization": 0}, "batched_quantization"),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_arguments_that_make_no_sense_are_refused(source, tmp_path, name):
+    more, reason = ARGUMENTS[name]
+    arguments = {key: value for key, value in {**gptq("W4A16")[1], **more}.items() if value is not None or key == "actorder"}
+    if "config_groups" in arguments:
+        arguments.pop("targets")
+    steps = recipe(tmp_path, ("GPTQModifier", arguments))
+    assert reason in refused("plan", source(), "--recipe", steps)
