@@ -13,7 +13,7 @@ help:
 	@echo 'make test        all tests: unit, invariance, golden, slow'
 	@echo 'make demo        rotate, verify and compare SmolLM2-135M-Instruct'
 	@echo 'make bench       kernels against memcpy, checkpoints against cp, running models against transformers'
-	@echo 'make bench-peer  whole checkpoints against llm-compressor (installs it into .venv-peer)'
+	@echo 'make bench-peer  whole checkpoints and GPTQ against llm-compressor (installs it into .venv-peer)'
 	@echo 'make check-vllm  quantized checkpoints in vLLM on the CPU (installs it into .venv-vllm)'
 	@echo 'make fuzz        every libFuzzer target for FUZZ_SECONDS=$(FUZZ_SECONDS) (clang-19)'
 	@echo 'make asan tsan   unit tests under sanitizers'
@@ -43,6 +43,8 @@ bench-peer: build
 	@tools/venv.sh .venv-peer requirements-peer.txt
 	@$(PYTHON) benchmarks/rotate_bench.py build/spinor --shapes llama-1b --peer .venv-peer/bin/python
 	@$(PYTHON) benchmarks/quantize_bench.py build/spinor --peer .venv-peer/bin/python
+	@tools/build.sh release quant_bench
+	@$(PYTHON) benchmarks/gptq_bench.py build/release --peer .venv-peer/bin/python --factorize
 
 check-vllm: build
 	@tools/venv.sh .venv-vllm requirements-vllm.txt

@@ -1,13 +1,9 @@
 // What llm-compressor and compressed-tensors make of the same weights: tests/golden/make_codecs.py.
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <map>
-#include <sstream>
-
-#include "spinor/base/json.h"
 #include "spinor/linalg/convert.h"
 #include "spinor/linalg/cpu.h"
+#include "spinor/quant/golden_testing.h"
 #include "spinor/quant/testing.h"
 
 namespace spinor {
@@ -16,37 +12,8 @@ namespace {
 using namespace testing_quant;
 
 const Json& cases() {
-  static const Json all = [] {
-    std::ostringstream text;
-    text << std::ifstream(std::string(SPINOR_SOURCE_DIR) + "/tests/golden/codecs.json").rdbuf();
-    return parse_json(text.str(), "codecs.json");
-  }();
+  static const Json all = golden_cases("codecs.json");
   return all;
-}
-
-template <class E>
-E value_of(const std::string& name) {
-  for (const EnumName<E>& row : enum_names(E()))
-    if (row.name == name) return row.value;
-  throw std::invalid_argument(name);
-}
-
-WeightLayout layout_of(const Json& one) {
-  const Json& json = one["args"];
-  QuantizationArgs args;
-  args.num_bits = json["num_bits"];
-  args.type = value_of<QuantizationType>(json["type"]);
-  args.symmetric = json["symmetric"];
-  args.strategy = value_of<QuantizationStrategy>(json["strategy"]);
-  if (json.contains("group_size")) args.group_size = json["group_size"].get<int64_t>();
-  if (json.contains("block_structure"))
-    args.block_structure = json["block_structure"].get<std::pair<int64_t, int64_t>>();
-  if (json.contains("scale_dtype")) args.scale_dtype = json["scale_dtype"].get<std::string>();
-  return {args, one["format"], one["shape"][0], one["shape"][1], find_dtype(one["dtype"].get<std::string>())->dtype};
-}
-
-std::string name_of(const Json& one) {
-  return one["format"].get<std::string>() + " " + one["dtype"].get<std::string>() + " " + one["args"].dump();
 }
 
 std::string digest(const std::vector<std::byte>& bytes) {
@@ -106,13 +73,6 @@ TEST_P(CodecGolden, DecodesToWhatThePeerDecompressesTo) {
     ++compared;
   }
   EXPECT_GT(compared, 30);
-}
-
-std::vector<std::byte> bytes_of(const std::string& hex) {
-  std::vector<std::byte> bytes;
-  for (size_t i = 0; i < hex.size(); i += 2)
-    bytes.push_back(static_cast<std::byte>(std::stoi(hex.substr(i, 2), nullptr, 16)));
-  return bytes;
 }
 
 ObserverOptions options_of(const Json& one) {

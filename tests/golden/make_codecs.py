@@ -123,15 +123,20 @@ def mse_option_cases():
                 yield case("int-quantized", args | {"observer_kwargs": kwargs}, shape, dtype, "mse")
 
 
-cases = []
-for one in minmax_cases():
-    tensors, back = compressed(one)
-    one["tensors"] = {name: {"shape": list(t.shape), "digest": digest(t)} for name, t in tensors.items()}
-    if one["dtype"] == "float32":  # FP4 comes back as bfloat16 even so
-        one["back"] = {"dtype": str(back.dtype), "digest": digest(back)}
-    cases.append(one)
-for one in [*mse_cases(), *mse_option_cases()]:
-    scale = compressed(one)[0]["weight_scale"].contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-    cases.append(one | {"scales": base64.b16encode(scale).decode()})
-text = "[" + ",\n".join(json.dumps(one) for one in cases) + "]\n"
-pathlib.Path(__file__).with_name("codecs.json").write_text(text)
+def main():
+    cases = []
+    for one in minmax_cases():
+        tensors, back = compressed(one)
+        one["tensors"] = {name: {"shape": list(t.shape), "digest": digest(t)} for name, t in tensors.items()}
+        if one["dtype"] == "float32":  # FP4 comes back as bfloat16 even so
+            one["back"] = {"dtype": str(back.dtype), "digest": digest(back)}
+        cases.append(one)
+    for one in [*mse_cases(), *mse_option_cases()]:
+        scale = compressed(one)[0]["weight_scale"].contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        cases.append(one | {"scales": base64.b16encode(scale).decode()})
+    text = "[" + ",\n".join(json.dumps(one) for one in cases) + "]\n"
+    pathlib.Path(__file__).with_name("codecs.json").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
