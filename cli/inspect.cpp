@@ -16,6 +16,7 @@
 #include "spinor/model/quantized_source.h"
 #include "spinor/plan/statistics.h"
 #include "spinor/transform/legality.h"
+#include "spinor/transform/mtp.h"
 
 namespace spinor::cli {
 namespace {
@@ -45,6 +46,23 @@ std::string kinds(const Stream& stream) {
                         : hadamard_kinds(stream.size());
 }
 
+// What R1 does to multi-token prediction; empty where there is none.
+std::string mtp_verdict(const Model& model) {
+  if (model.mtp().empty()) return "";
+  const MtpFolding folding = mtp_folding(model);
+  const bool unknown =
+      std::ranges::any_of(model.mtp(), [&](const CheckpointTensor* tensor) { return !model.owner(tensor->info.name); });
+  if (unknown) return "--mtp drop: its row does not say how these layers compute";
+  switch (folding.fit) {
+    case MtpFit::approximate:
+      return "--mtp drop or approximate: " + folding.reason;
+    case MtpFit::impossible:
+      return "--mtp drop: " + folding.reason;
+    default:
+      return "exact, with R1";
+  }
+}
+
 // One line for each size of each rotation.
 std::vector<RotationLine> rotation_lines(const Model& model) {
   std::vector<RotationLine> lines;
@@ -62,6 +80,8 @@ std::vector<RotationLine> rotation_lines(const Model& model) {
   }
   for (const Stream* tower : model.streams())
     if (tower != &model.stream()) lines.push_back({"R1_vision", tower->size(), "--vision: " + kinds(*tower)});
+  if (const std::string verdict = mtp_verdict(model); !verdict.empty())
+    lines.push_back({"R1_mtp", model.hidden_size(), verdict});
   return lines;
 }
 

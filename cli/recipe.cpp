@@ -69,7 +69,8 @@ void RecipeOptions::add_rotation_to(CLI::App& app) {
   option(app.add_flag("--randomize", randomize, "Permute each matrix at random"));
   option(app.add_option("--precision", precision, "Arithmetic: float64 (default) or float32"));
   option(app.add_flag("--vision", vision, "An R1 of its own for the residual stream of the vision tower"));
-  option(app.add_option("--mtp", mtp, "drop: leave out the layers for multi-token prediction, which R1 would change"));
+  option(app.add_option("--mtp", mtp,
+                        "Layers for multi-token prediction that R1 would change: drop (left out) or approximate"));
   option(app.add_flag("--center-embeddings", center_embeddings,
                       "Subtract each embedding's mean first, as llm-compressor does; changes RMSNorm models"));
   option(app.add_option("--compat", compat, "llm-compressor: do what it does, also where that is not exact"));

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -165,6 +166,35 @@ struct BlockRow {
   }
 };
 
+// Layers that predict tokens further ahead: `concat` reads the embedding of the next token and a state of the model,
+// each normed, side by side; what follows is like the model's layers. All write to streams that rotate with the
+// model's.
+struct MtpRow {
+  std::string count;       // of its layers that may be there; those that are not are none
+  std::string layer = {};  // what their modules' names begin with, {L} its number: "mtp.layers.{L}."; empty: layers
+                           // behind the model's last
+  std::string root = {};   // of the names below: "mtp."; empty: as the layer
+  std::string concat = "eh_proj", embedding_norm = "enorm", hidden_norm = "hnorm", output_norm = "shared_head.norm";
+  std::string embedding = {}, head = {};  // copies of the model's, where they are
+  bool hidden_first = false;              // the state before the embedding
+  bool before_final_norm = false;         // the state it reads; else that after it
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("count", count, required);
+    v("layer", layer);
+    v("root", root);
+    v("concat", concat);
+    v("embedding_norm", embedding_norm);
+    v("hidden_norm", hidden_norm);
+    v("output_norm", output_norm);
+    v("embedding", embedding);
+    v("head", head);
+    v("hidden_first", hidden_first);
+    v("before_final_norm", before_final_norm);
+  }
+};
+
 struct ForwardRow;  // forward_row.h
 
 using NamePairs = std::vector<std::pair<std::string, std::string>>;
@@ -197,6 +227,7 @@ struct Architecture {
   // Encoders with a stream of their own; `feeds` names those of their outer linears that write the stream of this one.
   std::vector<Architecture> towers = {};
   std::vector<std::string> feeds = {};
+  std::optional<MtpRow> mtp = {};
   std::shared_ptr<const ForwardRow> forward = {};  // null: of a tower
 
   template <class Visitor>
@@ -230,6 +261,7 @@ struct Architecture {
     v("buffers", buffers);
     v("towers", towers);
     v("feeds", feeds);
+    v("mtp", mtp);
   }
 };
 

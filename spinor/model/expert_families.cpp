@@ -153,10 +153,17 @@ void add_deepseek_moe(Architecture& row, const std::string& bias) {
   add_gated_mlp(row, "mlp.shared_experts.", "moe_intermediate_size * n_shared_experts", shared, bias);
 }
 
+// In the place of a layer behind the last. vLLM and transformers hand it what the final norm gives, and put the model's
+// embedding and head in the place of the copies that some files have.
+MtpRow layers_behind_the_last() {
+  return {.count = "num_nextn_predict_layers ?? 0", .embedding = "embed_tokens", .head = "shared_head.head"};
+}
+
 Architecture glm4_moe() {
   Architecture row = without_mlp(with_qk_norms(
       gated_decoder("Glm4Moe", {.qkv = "attention_bias"},
                     {{"num_key_value_heads", "8"}, {"first_k_dense_replace", "1"}, {"n_shared_experts", "1"}})));
+  row.mtp = layers_behind_the_last();
   row.norms[2].when = row.norms[3].when = "use_qk_norm";
   add_deepseek_moe(row, "");
   row.parameters = {{"mlp.gate.e_score_correction_bias", {kExperts}, "L >= first_k_dense_replace"}};
@@ -222,6 +229,7 @@ Architecture deepseek_v2() {
 
 Architecture deepseek_v3() {
   Architecture row = deepseek("DeepseekV3", "3", "");
+  row.mtp = layers_behind_the_last();
   row.parameters = {{"mlp.gate.e_score_correction_bias", {kExperts}, "L >= first_k_dense_replace"}};
   change_forward(row, [](ForwardRow& forward) {
     forward.rope->interleaved = "rope_interleave ?? true";

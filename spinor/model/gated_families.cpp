@@ -63,6 +63,20 @@ ForwardRow smollm3() {
           .rope = RopeRow{.when = rope, .theta = "rope_theta ?? 2000000"}};
 }
 
+// Qwen2 with layers for multi-token prediction, which read the stream before the final norm (vLLM's MiMoModel).
+Architecture mimo(const ForwardRow& qwen) {
+  Architecture row = gated_decoder("MiMo", {.qkv = "true"}, {{"num_key_value_heads", "32"}}, qwen);
+  row.mtp = MtpRow{.count = "num_nextn_predict_layers ?? 0",
+                   .layer = "model.mtp_layers.{L}.",
+                   .concat = "input_proj",
+                   .embedding_norm = "token_layernorm",
+                   .hidden_norm = "hidden_layernorm",
+                   .output_norm = "final_layernorm",
+                   .hidden_first = true,
+                   .before_final_norm = true};
+  return row;
+}
+
 }  // namespace
 
 std::vector<Architecture> gated_families() {
@@ -73,6 +87,7 @@ std::vector<Architecture> gated_families() {
       gated_decoder("Llama", by_config, {}),
       gated_decoder("Mistral", {}, {{"num_key_value_heads", "8"}}, {.windowed = "true", .sliding_window = kWindow}),
       gated_decoder("Qwen2", {.qkv = "true"}, {{"num_key_value_heads", "32"}}, qwen),
+      mimo(qwen),
       with_qk_norms(gated_decoder("Qwen3", {.qkv = "attention_bias", .output = "attention_bias"},
                                   {{"num_key_value_heads", "32"}, {"head_dim", "128"}}, qwen)),
       gated_decoder("Granite", by_config, {}, granite_forward()),

@@ -40,6 +40,13 @@ Architecture hybrid(const std::string& classes, const std::string& key_value_hea
   row.refusals = {{"R2",
                    "an output gate multiplies the values, entry by entry, before o_proj reads them, and a rotation "
                    "does not commute with that"}};
+  row.mtp = MtpRow{.count = "mtp_num_hidden_layers ?? num_nextn_predict_layers ?? 1",
+                   .layer = "mtp.layers.{L}.",
+                   .root = "mtp.",
+                   .concat = "fc",
+                   .embedding_norm = "pre_fc_norm_embedding",
+                   .hidden_norm = "pre_fc_norm_hidden",
+                   .output_norm = "norm"};
   change_forward(row, [&](ForwardRow& forward) {
     forward.rope->fraction = "partial_rotary_factor ?? 0.25";
     forward.delta = DeltaRow{.pieces = pieces};

@@ -13,6 +13,7 @@
 #include "spinor/base/error.h"
 #include "spinor/model/model_config.h"
 #include "spinor/model/modules.h"
+#include "spinor/model/mtp.h"
 #include "spinor/model/quantized_source.h"
 #include "spinor/model/stream.h"
 
@@ -35,6 +36,7 @@ struct ModelData {
   std::list<CheckpointTensor> filters = {};  // those of the checkpoint as matrices (out, in)
   std::vector<ValueOutput> value_outputs = {};
   std::vector<const CheckpointTensor*> mtp = {};
+  std::vector<MtpHead> mtp_heads = {};
 };
 
 namespace {
@@ -126,14 +128,34 @@ std::string leftover_hint(std::string_view tensor, const ModelData& data) {
       data.name, *data.config.num_layers);
 }
 
-// mtp.layers.0.mlp.up_proj.weight, or layers behind the last one, as many as config.json says.
+// mtp.layers.0.mlp.up_proj.weight, what the row calls so, or layers behind the last one, as many as config.json says.
 bool is_mtp(std::string_view name, const ModelData& data) {
   if (name.starts_with("mtp.") || name.starts_with("model.mtp.")) return true;
+  const auto& row = data.architecture->mtp;
+  const std::string prefix = row ? row->layer.substr(0, row->layer.find("{L}")) : "";
+  if (!prefix.empty() && name.starts_with(prefix) && is_so("(" + row->count + ") > 0", data.config, false)) return true;
   const auto key = data.config.keys.find("num_nextn_predict_layers");
   const int64_t count = key != data.config.keys.end() && key->is_number_integer() ? key->get<int64_t>() : 0;
   for (int64_t i = 0; i < count; ++i)
     if (name.starts_with(data.names->layer_prefix(*data.config.num_layers + i))) return true;
   return false;
+}
+
+// Its stream rotates with that of the model.
+void add_mtp(ModelData& data) {
+  data.mtp_heads = mtp_heads_of(*data.names, root_of(*data.architecture, data.checkpoint));
+  Stream& stream = data.stream;
+  for (const MtpHead& head : data.mtp_heads) {
+    if (head.embedding) stream.writers.push_back(head.embedding);
+    stream.writers.insert(stream.writers.end(), head.writers.begin(), head.writers.end());
+    stream.norm_reads.insert(stream.norm_reads.end() - 1, head.norm_reads.begin(), head.norm_reads.end());
+    data.value_outputs.insert(data.value_outputs.end(), head.value_outputs.begin(), head.value_outputs.end());
+  }
+  for (const Module& module : data.modules) {
+    if (module.role != Role::mtp || module.kind == ModuleKind::part) continue;
+    if (module.weight) data.mtp.push_back(module.weight);
+    if (module.bias) data.mtp.push_back(module.bias);
+  }
 }
 
 void check_no_leftover(ModelData& data) {
@@ -227,6 +249,7 @@ Model Model::describe(const Checkpoint& stored, ModelOptions options) {
         data->names.emplace(*data->architecture, data->config, root_of(*data->architecture, checkpoint), data->by_name);
     data->stream = stream_of(names);
     data->value_outputs = value_outputs_of(names);
+    add_mtp(*data);
     find_tower_streams(*data);
     check_no_leftover(*data);
   }
@@ -303,6 +326,9 @@ const Stream& Model::stream() const {
 }
 const std::vector<const CheckpointTensor*>& Model::mtp() const {
   return data_->mtp;
+}
+const std::vector<MtpHead>& Model::mtp_heads() const {
+  return data_->mtp_heads;
 }
 std::vector<const Stream*> Model::streams() const {
   std::vector<const Stream*> all = {&data_->stream};

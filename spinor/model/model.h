@@ -37,7 +37,7 @@ enum class Role {
   qk_norm,      // of queries and keys, inside the attention
   inner_norm,   // any other that does not touch the stream
   parameter,    // no rotation concerns it
-  mtp,          // of layers that predict several tokens ahead; no module of this model
+  mtp,          // of layers that predict several tokens ahead, whatever it is there
   unknown,      // only in a model of an unknown architecture, or a tensor that no module owns
 };
 std::string_view name_of(Role role);
@@ -72,11 +72,12 @@ std::string weight_name(const Module& module);
 struct NormReads {
   const Module* norm = nullptr;  // its weight is null if it has none
   std::vector<const Module*> linears;
+  std::optional<Slice> columns = {};  // of the linears, if it is only some that read through it
 };
 
 // Who touches a residual stream.
 struct Stream {
-  std::vector<NormReads> norm_reads;        // layer by layer, the final norm last
+  std::vector<NormReads> norm_reads;        // layer by layer, those of multi-token prediction, the final norm last
   std::vector<const Module*> raw_readers;   // without a norm
   std::vector<const Module*> writers;       // embeddings, then linears
   std::vector<const Module*> output_norms;  // between a writer and the stream
@@ -89,6 +90,16 @@ struct Stream {
 struct ValueOutput {
   const Module *value = nullptr, *output = nullptr;
   int64_t head_dim = 0;
+};
+
+// A head for multi-token prediction: layers that read the embedding and a state of the model through one linear. All
+// its readers and writers are those of the residual stream, too.
+struct MtpHead {
+  const Module *embedding_norm = nullptr, *hidden_norm = nullptr, *output_norm = nullptr;
+  const Module *embedding = nullptr, *head = nullptr;  // copies of the model's; null: there is none
+  std::vector<const Module*> writers;                  // the linear first
+  std::vector<NormReads> norm_reads;                   // those two of the linear first, the output's last
+  std::vector<ValueOutput> value_outputs;
 };
 
 struct ModelOptions {
@@ -138,10 +149,11 @@ class Model {
   Role role(std::string_view tensor) const;  // its owner's, else unknown
   // Empty for an unknown architecture.
   const Stream& stream() const;
-  // The tensors of multi-token prediction, which read what the final norm gives. transformers ignores them.
+  // The tensors of multi-token prediction, which transformers ignores; and the heads whose modules they are.
   const std::vector<const CheckpointTensor*>& mtp() const;
+  const std::vector<MtpHead>& mtp_heads() const;
   std::vector<const Stream*> streams() const;             // that one, then those of the architecture's towers
-  const std::vector<ValueOutput>& value_outputs() const;  // of each layer that has them
+  const std::vector<ValueOutput>& value_outputs() const;  // of each layer that has them, mtp_heads() last
   std::string layer_prefix(int64_t layer) const;          // "model.layers.3."; of a known architecture
   // The one outside the layers that the row calls so; null: there is none.
   const Module* outer(const std::string& name) const;

@@ -8,6 +8,7 @@
 
 #include "spinor/model/checked_tensors.h"
 #include "spinor/model/module_name.h"
+#include "spinor/model/mtp.h"
 #include "spinor/model/roles.h"
 
 namespace spinor {
@@ -52,6 +53,7 @@ class Walk {
         for (const std::string& name : counted(row.name, experts_)) norm(root_ + name, row, -1);
     container(root_ + "rotary_emb", {row_.classes + "RotaryEmbedding", "Module"});
     if (!row_.head.empty()) head();
+    multi_token_prediction();
     return std::move(modules_);
   }
 
@@ -220,6 +222,62 @@ class Walk {
                         .bias = biased ? tensors_.shaped(name + ".bias", {row.size}) : nullptr,
                         .offset = row.offset,
                         .layer_norm = row.layer_norm});
+  }
+
+  bool is_there(const std::string& module) const {
+    return checkpoint_.find(module + ".weight") != nullptr || checkpoint_.find(module) != nullptr;
+  }
+
+  // Nothing of transformers: their class is none of those that a target names. A layer has those of the row's modules
+  // that are there.
+  void multi_token_prediction() {
+    const size_t first = modules_.size();
+    std::string root;
+    const auto places =
+        mtp_places(row_, config_, root_, [this](const std::string& module) { return is_there(module); });
+    for (const MtpPlace& place : places) {
+      const auto index = static_cast<int>(place.number);
+      if (place.root != root) mtp_ends(place.root, index);
+      root = place.root;
+      mtp_layer(place.layer, index);
+    }
+    for (size_t i = first; i < modules_.size(); ++i) {
+      modules_[i].role = Role::mtp;
+      modules_[i].classes = {"Module"};
+    }
+  }
+
+  void mtp_ends(const std::string& root, int index) {
+    const MtpRow& mtp = *row_.mtp;
+    const std::string rows = row_.embeddings.front().rows, size = "hidden_size";
+    if (!mtp.embedding.empty() && is_there(root + mtp.embedding)) {
+      const CheckpointTensor* weight = tensors_.shaped(root + mtp.embedding + ".weight", {rows, size});
+      modules_.push_back({.name = root + mtp.embedding,
+                          .classes = {},
+                          .kind = ModuleKind::embedding,
+                          .layer = index,
+                          .weight = weight,
+                          .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
+    }
+    for (const std::string& name : {mtp.embedding_norm, mtp.hidden_norm, mtp.output_norm})
+      norm(root + name, {.name = name, .offset = row_.outer_norms.back().offset}, index);
+    linear(root + mtp.concat, {mtp.concat, size, "2 * " + size}, index, Role::mtp);
+    if (!mtp.head.empty() && is_there(root + mtp.head))
+      linear(root + mtp.head, {mtp.head, rows, size}, index, Role::mtp);
+  }
+
+  void mtp_layer(const std::string& prefix, int index) {
+    const auto each = [&](const std::string& name, int64_t count, const auto& make) {
+      for (const std::string& full : counted(prefix + name, count))
+        if (is_there(full)) make(full);
+    };
+    for (const LinearRow& row : row_.linears)
+      each(row.name, experts_, [&](const std::string& name) { linear(name, row, index, Role::mtp); });
+    for (const ParameterRow& row : row_.parameters)
+      each(row.name, row.count.empty() ? 0 : size_of(row.count, config_),
+           [&](const std::string& name) { parameter(name, row, index); });
+    for (const NormRow& row : row_.norms)
+      each(row.name, experts_, [&](const std::string& name) { norm(name, row, index); });
   }
 
   const Architecture& row_;

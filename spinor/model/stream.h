@@ -23,10 +23,10 @@ class ModuleNames {
   std::string layer_prefix(int64_t layer) const;  // "model.layers.3."
   // Those outside the layers, the head among them: one, or one for each number of {E}.
   std::vector<const Module*> outer(const std::string& name) const;
+  std::vector<const Module*> below(const std::string& prefix, const std::string& name) const;
+  bool has(const std::string& module) const { return by_name_->contains(module); }
 
  private:
-  std::vector<const Module*> below(const std::string& prefix, const std::string& name) const;
-
   const Architecture* row_;
   const ModelConfig* config_;
   std::string root_;

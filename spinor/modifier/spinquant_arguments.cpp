@@ -5,7 +5,7 @@
 namespace spinor {
 namespace {
 
-constexpr EnumName<Mtp> kMtp[] = {{Mtp::drop, "drop"}};
+constexpr EnumName<Mtp> kMtp[] = {{Mtp::drop, "drop"}, {Mtp::approximate, "approximate"}};
 
 }  // namespace
 

@@ -21,7 +21,7 @@ void read_value(const Json& json, SpinList out, const Place& place);
 void to_json(Json& json, const SpinList& spins);
 
 // What becomes of the layers for multi-token prediction.
-enum class Mtp { drop };
+enum class Mtp { drop, approximate };
 std::span<const EnumName<Mtp>> enum_names(Mtp);
 
 struct SpinQuantArguments {
@@ -43,7 +43,7 @@ struct SpinQuantArguments {
   bool vision = false;             // R1 for the residual stream of the vision tower, too
   bool center_embeddings = false;  // as llm-compressor does, always: changes the function of an RMSNorm model
   std::optional<Compat> compat = {};
-  std::optional<Mtp> mtp = {};  // null: an error where multi-token prediction would change
+  std::optional<Mtp> mtp = {};  // null: an error where multi-token prediction cannot be exact
 
   template <class Visitor>
   void fields(Visitor& v) {

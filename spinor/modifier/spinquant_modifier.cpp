@@ -10,6 +10,7 @@
 #include "spinor/transform/apply.h"
 #include "spinor/transform/cancel.h"
 #include "spinor/transform/legality.h"
+#include "spinor/transform/mtp.h"
 #include "spinor/transform/paired.h"
 
 namespace spinor {
@@ -38,7 +39,8 @@ bool has_edit(const TensorPlan& tensor) {
   return std::ranges::any_of(tensor.edits, [](const Edit& edit) { return std::holds_alternative<E>(edit); });
 }
 
-// By the tensor of a linear, the norm it reads through; only norms that are folded.
+// By the tensor of a linear, the norm it reads through; only norms that are folded, and not those of multi-token
+// prediction, which check_cancels() looks at.
 std::map<std::string, std::string> readers_of_folded_norms(const Model& model, const RewritePlan& plan) {
   std::set<std::string> folded;
   for (const TensorPlan& tensor : plan.tensors())
@@ -47,7 +49,7 @@ std::map<std::string, std::string> readers_of_folded_norms(const Model& model, c
   for (const Stream* stream : model.streams())
     for (const NormReads& reads : stream->norm_reads) {
       const std::string norm = reads.norm->name + ".weight";
-      if (!folded.contains(norm)) continue;
+      if (!folded.contains(norm) || reads.norm->role == Role::mtp) continue;
       for (const Module* linear : reads.linears) norm_of[weight_name(*linear)] = norm;
     }
   return norm_of;
@@ -68,6 +70,7 @@ std::vector<std::string> norms_folded_into(const TensorPlan& tensor) {
 void check_folds(const Model& model, const RewritePlan& plan) {
   const auto norm_of = readers_of_folded_norms(model, plan);
   for (const TensorPlan& tensor : plan.tensors()) {
+    if (model.role(tensor.name) == Role::mtp) continue;
     const auto found = norm_of.find(tensor.name);
     const std::vector<std::string> norms = norms_folded_into(tensor);
     if (found != norm_of.end() && norms.empty())
@@ -93,6 +96,14 @@ void warn_of_omissions(const Model& model, const SpinQuantMapping& mapping, Stat
                ": no mapping names it, so it stays as it is; the result is wrong if it reads or writes the "
                "residual stream");
   }
+}
+
+void warn_of_approximation(const Model& model, const RewritePlan& plan, State& state) {
+  const MtpFolding folding = mtp_folding(model);
+  if (folding.fit == MtpFit::approximate &&
+      !plan.find(weight_name(*model.mtp_heads().front().output_norm))->edits.empty())
+    state.warn("multi-token prediction is approximated: " + folding.reason +
+               "; all its norms but the final one divide by an approximate length");
 }
 
 }  // namespace
@@ -166,12 +177,14 @@ void SpinQuantModifier::rewrite(State& state, RewritePlan& plan) {
   apply(config, model, plan);
   if (model.architecture() != nullptr) check_folds(model, plan);
   // Of a known architecture the table knows better than a mapping who reads and writes the residual stream.
-  const CancelOptions options{.any_stream_matrix = arguments_.compat == Compat::llm_compressor};
+  const CancelOptions options{.any_stream_matrix = arguments_.compat == Compat::llm_compressor,
+                              .approximate_mtp = arguments_.mtp == Mtp::approximate};
   if (model.architecture())
     check_cancels(plan, options);
   else
     check_cancels(plan, mapping_for(model), options);
   if (model.architecture() == nullptr) warn_of_omissions(model, mapping_for(model), state);
+  if (arguments_.mtp == Mtp::approximate) warn_of_approximation(model, plan, state);
 }
 
 }  // namespace spinor

@@ -36,7 +36,14 @@ struct Describe {
   int64_t rows, cols;
   char tensor() const { return rows == 1 ? 'b' : 'W'; }
 
-  std::string operator()(const FoldNorm& edit) const { return "fold " + scale_of(edit.norm, edit.offset); }
+  std::string operator()(const FoldNorm& edit) const {
+    const std::string scale = scale_of(edit.norm, edit.offset);
+    std::string text = edit.inverse ? "fold 1 / (" + scale + ")" : "fold " + scale;
+    if (edit.rows) text += " into rows";
+    if (const auto& some = edit.columns)
+      text += fmt::format(" into columns {} to {}", some->begin, some->begin + some->size - 1);
+    return text;
+  }
   std::string operator()(const FoldNormBias& edit) const {
     return fmt::format("fold bias of {}", short_name(edit.norm_bias));
   }

@@ -17,10 +17,13 @@ namespace spinor {
 // "R1".
 
 // W <- W diag(g + offset), g the source's tensor `norm`: "model.layers.0.input_layernorm.weight". Where g is shorter
-// than the rows of W, it is repeated.
+// than the rows of W, it is repeated. With `columns` only those; `rows`: W <- diag(g + offset) W; `inverse`: by 1 / (g
+// + offset). A bias has one row, so its entries are its columns.
 struct FoldNorm {
   std::string norm;
   double offset = 0;
+  std::optional<Slice> columns = {};
+  bool rows = false, inverse = false;
 };
 // A LayerNorm, LN(x) diag(g) + beta, whose readers all have a bias: b <- b + W beta, W the source's tensor `weight`,
 // before any edit. Where W is stored as (in, out): `transposed`. Each W takes a FoldNorm, the norm Fill{1 - offset} and

@@ -89,8 +89,8 @@ struct Editor {
   const std::vector<T>& norm;
   std::vector<T>& scratch;
 
-  void operator()(const FoldNorm&) const {
-    if (transposed)
+  void operator()(const FoldNorm& edit) const {
+    if (transposed != edit.rows)
       scale_rows(x, tile.row, norm);
     else
       scale_columns(x, norm.data() + tile.col);
@@ -172,9 +172,10 @@ Granularity granularity_of(const TensorPlan& tensor, DType output) {
 template <typename T>
 std::vector<T> load_norm(const Checkpoint& checkpoint, const TensorPlan& tensor, const FoldNorm& fold) {
   const CheckpointTensor& norm = checkpoint.at(fold.norm);
-  const int64_t n = norm.info.elements(), in = tensor.shape.in;
-  if (n < 1 || in % n != 0)
-    throw Error(tensor.name, fmt::format("has {} columns, but {} has {} elements", in, fold.norm, n));
+  const int64_t n = norm.info.elements(), side = fold.rows ? tensor.shape.out : tensor.shape.in;
+  if (n < 1 || side % n != 0)
+    throw Error(tensor.name,
+                fmt::format("has {} {}, but {} has {} elements", side, fold.rows ? "rows" : "columns", fold.norm, n));
   if (!info(norm.info.dtype).editable)
     throw Error(fold.norm, fmt::format("cannot be folded: its dtype is {}", info(norm.info.dtype).name));
   std::vector<T> scale(static_cast<size_t>(n));
@@ -183,8 +184,13 @@ std::vector<T> load_norm(const Checkpoint& checkpoint, const TensorPlan& tensor,
   for (T& g : scale) {
     if (!std::isfinite(g)) throw Error(fold.norm, "contains NaN or infinity", "the checkpoint is damaged");
     g += static_cast<T>(fold.offset);
+    if (fold.inverse) g = 1 / g;
   }
-  for (int64_t i = n; i < in; ++i) scale.push_back(scale[static_cast<size_t>(i % n)]);
+  for (int64_t i = n; i < side; ++i) scale.push_back(scale[static_cast<size_t>(i % n)]);
+  if (fold.columns)
+    for (int64_t i = 0; i < side; ++i)
+      if (const int64_t at = i % fold.columns->period - fold.columns->begin; at < 0 || at >= fold.columns->size)
+        scale[static_cast<size_t>(i)] = 1;
   return scale;
 }
 

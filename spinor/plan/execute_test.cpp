@@ -95,6 +95,23 @@ TEST_F(Execute, EditsHappenInTheirOrder) {
   expect_near(run<float>(name + ".weight"), expected, 1e-4);    // the same in float
 }
 
+TEST_F(Execute, ANormScalesRowsOrSomeColumnsAndIsUndone) {
+  const std::string name = "model.layers.1.self_attn.o_proj", norm = "model.norm.weight";
+  const Module& output = *model_.find(name);
+  const Matrix<double> w = tensor_values(checkpoint_, checkpoint_.at(name + ".weight")),
+                       g = tensor_values(checkpoint_, checkpoint_.at(norm));
+  plan_.edit_weight(output, FoldNorm{.norm = norm, .offset = 2, .rows = true});
+  plan_.edit_weight(output, FoldNorm{.norm = norm, .offset = 2, .columns = Slice{8, 4, 16}, .inverse = true});
+  Matrix<double> expected = w;
+  for (int64_t i = 0; i < w.rows; ++i)
+    for (int64_t j = 0; j < w.cols; ++j)
+      expected(i, j) *= (g(0, i) + 2) / (j % 16 >= 8 && j % 16 < 12 ? g(0, j) + 2 : 1);
+  expect_near(run<double>(name + ".weight"), expected, 1e-15);  // two roundings of values below 1
+  plan_.edit_weight(output, FoldNorm{.norm = norm, .offset = 2, .rows = true, .inverse = true});
+  plan_.edit_weight(output, FoldNorm{.norm = norm, .offset = 2, .columns = Slice{8, 4, 16}});
+  expect_near(run<double>(name + ".weight"), w, 1e-15);
+}
+
 TEST_F(Execute, ColumnsAreMixedInPanelsAsInWhole) {
   const std::string name = "model.layers.0.self_attn.o_proj";
   const Rotation r1 = random_rotation(32, 3), r2 = random_rotation(8, 4);

@@ -104,6 +104,7 @@ void RewritePlan::edit_weight(const Module& module, Edit edit) {
   ++revision_;
   if (!module.weight) throw Error(module.name, "has no weight to edit", "name a linear, an embedding or a norm");
   if (!untied_) check_untied(model_, module);
+  if (dropped_mtp_ && module.role == Role::mtp) return;
   if (module.part) edit = part_of<MultiplyLeft>(std::move(edit), module);
   std::vector<Edit>& edits = at(weight_name(module)).edits;
   if (!edits.empty() && std::holds_alternative<Quantize>(edits.back()))
@@ -115,6 +116,7 @@ void RewritePlan::edit_weight(const Module& module, Edit edit) {
 void RewritePlan::edit_bias(const Module& module, Edit edit) {
   ++revision_;
   if (!module.bias) throw Error(module.name, "has no bias to edit");
+  if (dropped_mtp_ && module.role == Role::mtp) return;
   if (module.part) edit = part_of<MultiplyRight>(std::move(edit), module);
   at(module.bias->info.name).edits.push_back(std::move(edit));
 }

@@ -82,7 +82,7 @@ class RewritePlan {
   RewritePlan unquantized() const;
   // Gives a tied head its own tensor, a copy of the embedding with no edits. Nothing to do when not tied.
   void untie();
-  // Leaves out the tensors of multi-token prediction, and says so in config.json.
+  // Leaves out the tensors of multi-token prediction, and says so in config.json. Their edits change nothing any more.
   void drop_mtp();
 
   // config.json of the output: the source's with only what changed changed. quantization_config is there when something

@@ -217,6 +217,8 @@ TEST(RewritePlan, DescribesLayersThatDifferOneByOneAndOnlineTransforms) {
 TEST(Edit, IsDescribedInOnePhrase) {
   EXPECT_EQ(describe(FoldNorm{"model.norm.weight"}, 8, 8), "fold norm");
   EXPECT_EQ(describe(FoldNorm{"norm", 1}, 8, 8), "fold 1 + norm");
+  EXPECT_EQ(describe(FoldNorm{"mtp.norm", 1, {}, true, true}, 8, 8), "fold 1 / (1 + norm) into rows");
+  EXPECT_EQ(describe(FoldNorm{"hnorm", 0, Slice{8, 8, 16}}, 8, 16), "fold hnorm into columns 8 to 15");
   EXPECT_EQ(describe(FoldNormBias{"h.0.ln_1.bias", "h.0.attn.c_attn.weight", true}, 1, 8), "fold bias of ln_1");
   EXPECT_EQ(describe(FoldNormWithBias{"h.0.ln_1.weight", "h.0.ln_1.bias"}, 8, 8), "fold ln_1 with its bias");
   EXPECT_EQ(describe(FoldNormWithBias{"ln_1.weight", "ln_1.bias", 1}, 8, 8), "fold 1 + ln_1 with its bias");

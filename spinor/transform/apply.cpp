@@ -153,11 +153,18 @@ void add_online(RewritePlan& plan, const Module& module, const Group& group, Tra
   plan.add_online(std::move(online));
 }
 
+// Matrices of the user's own are of the model's layers; a head for multi-token prediction does without.
+bool does_without(const Group& group, const Module& module) {
+  const GivenMatrices& given = group.scheme.given;
+  return module.role == Role::mtp && !given.empty() && !given.contains(module.layer) && !given.contains(kEveryLayer);
+}
+
 void apply(const TransformArgs& args, Group& group, const Model& model, RewritePlan& plan) {
   for (const std::string& target : args.targets)
     if (match_modules(model, {&target, 1}).empty())
       throw Error(target, fmt::format("{}: no module of the model matches this target", group.name));
   for (const Module* module : match_modules(model, args.targets, args.ignore)) {
+    if (does_without(group, *module)) continue;
     const int64_t size = size_of(model, *module, group, args.location);
     const Factor factor = make_factor(group, rotation_for(group, size, *module, args.location), args.inverse);
     if (is_online(args.location))

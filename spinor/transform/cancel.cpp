@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "spinor/base/error.h"
+#include "spinor/transform/mtp.h"
 #include "spinor/transform/net_product.h"
 #include "spinor/transform/places.h"
 
@@ -25,19 +26,39 @@ double squared_length(const Row& x) {
   return sum;
 }
 
+bool is_left_out(const RewritePlan& plan, const Module& module) {
+  return module.role == Role::mtp && module.weight && !plan.find(weight_name(module));
+}
+
+// Without what the plan leaves out.
+Places places_in(const RewritePlan& plan, Places places) {
+  const auto out = [&](const Module* module) { return is_left_out(plan, *module); };
+  for (StreamPlaces& stream : places.streams) {
+    std::erase_if(stream.readers, out);
+    std::erase_if(stream.writers, out);
+  }
+  std::erase_if(places.values, out);
+  std::erase_if(places.value_of, [&](const auto& pair) { return out(pair.first); });
+  return places;
+}
+
+const char* const kDrop = "--mtp drop leaves them out; R2 alone leaves what they see as it is";
+
 class CancelCheck {
  public:
-  CancelCheck(const RewritePlan& plan, Places places) : plan_(plan), net_(plan), places_(std::move(places)) {}
+  CancelCheck(const RewritePlan& plan, Places places)
+      : plan_(plan), net_(plan), places_(places_in(plan, std::move(places))) {}
 
   void run_pairs() {
-    for (const Module& module : plan_.model().modules()) check_module(module);
+    for (const Module& module : plan_.model().modules())
+      if (!is_left_out(plan_, module)) check_module(module);
     for (const OnlineTransform& online : plan_.online()) check_online(online);
   }
 
   void run(CancelOptions options) {
     for (const StreamPlaces& places : places_.streams) products_.push_back(leaving(*places.first));
     for (const StreamPlaces& places : places_.streams) check_stream(places, options);
-    check_mtp();
+    check_mtp(options);
     run_pairs();
     for (const auto& [output, pair] : places_.value_of) check_values(pair);
   }
@@ -93,17 +114,38 @@ class CancelCheck {
                 "use hadamard, random-hadamard or random-orthogonal");
   }
 
-  // Multi-token prediction reads what the final norm gives: rotated with the stream, its scale gone to the head.
-  void check_mtp() const {
+  bool is_edited(const Module& norm) const { return norm.weight && !plan_.find(weight_name(norm))->edits.empty(); }
+
+  // Multi-token prediction reads what the final norm gives, or is read by the head that this is folded into.
+  void check_mtp(CancelOptions options) const {
     const Model& model = plan_.model();
     if (model.mtp().empty() || !plan_.find(model.mtp().front()->info.name)) return;
-    const Module& norm = *model.stream().norm_reads.back().norm;
-    const bool folded = norm.weight && !plan_.find(weight_name(norm))->edits.empty();
+    const bool folded = is_edited(*model.stream().norm_reads.back().norm);
     const StreamPlaces& stream = places_.streams.front();
     if (!folded && is_identity(product_of(stream), stream.size)) return;
-    throw Error(model.mtp().front()->info.name,
-                "belongs to layers for multi-token prediction, which would see another state: the final norm is folded",
-                "--mtp drop leaves them out; R2 alone leaves them as they are");
+    for (const CheckpointTensor* tensor : model.mtp())
+      if (!model.owner(tensor->info.name))
+        throw Error(tensor->info.name,
+                    "belongs to layers for multi-token prediction, which would see another state, and which are none "
+                    "that the model's row describes",
+                    kDrop);
+    check_mtp_heads(mtp_folding(model), folded, options);
+  }
+
+  void check_mtp_heads(const MtpFolding& folding, bool folded, CancelOptions options) const {
+    const MtpHead& head = plan_.model().mtp_heads().front();
+    const std::string& first = weight_name(*head.writers.front());
+    if (folding.fit == MtpFit::impossible || (folding.fit == MtpFit::approximate && !options.approximate_mtp))
+      throw Error(first,
+                  "belongs to layers for multi-token prediction, which would see another state: " + folding.reason,
+                  folding.fit == MtpFit::impossible ? kDrop
+                                                    : "--mtp approximate rotates them all the same, which is exact but "
+                                                      "for one factor a token before each norm; " +
+                                                          std::string(kDrop));
+    const bool kept = folding.fit == MtpFit::kept;
+    if (folded == kept || is_edited(*head.output_norm) == kept)
+      throw Error(first, "belongs to layers for multi-token prediction, whose norms are not folded as the model's are",
+                  "leave norm_mappings out; " + std::string(kDrop));
   }
 
   void check_embedding(const Module& embedding, const StreamPlaces& places) const {

@@ -1,4 +1,5 @@
-// Does what was applied leave the function unchanged? A check of the finished plan, without reading a weight.
+// Does what was applied leave the function unchanged? A check of the finished plan, without reading a weight but those
+// of norms.
 #pragma once
 
 #include "spinor/plan/plan.h"
@@ -8,6 +9,7 @@ namespace spinor {
 
 struct CancelOptions {
   bool any_stream_matrix = false;  // a residual stream times a matrix that is not orthogonal, as llm-compressor allows
+  bool approximate_mtp = false;    // multi-token prediction where it cannot be exact
 };
 
 // The mapping says who writes to the residual stream (embedding, attn_o, mlp_out), who reads it (attn_q, attn_k,
@@ -24,7 +26,7 @@ struct CancelOptions {
 // second for Hadamard types; for dense types a matrix-vector product for each edit.
 void check_cancels(const RewritePlan& plan, const SpinQuantMapping& mapping, CancelOptions options = {});
 // The same for a known architecture, whose row says all that; and: what the row calls impossible did not happen, and
-// where LayerNorms read the stream its transform keeps the mean.
+// where LayerNorms read the stream its transform keeps the mean; multi-token prediction is as fold_mtp() leaves it.
 void check_cancels(const RewritePlan& plan, CancelOptions options = {});
 
 // The same where no module's transforms meet another's: every linear and embedding undoes its own, queries and keys

@@ -7,6 +7,7 @@
 #include "spinor/base/error.h"
 #include "spinor/model/match.h"
 #include "spinor/transform/apply.h"
+#include "spinor/transform/mtp.h"
 
 namespace spinor {
 namespace {
@@ -94,7 +95,11 @@ void fold_norms(const Model& model, RewritePlan& plan, const std::vector<NormMap
   if (!model.architecture())
     throw Error(std::string(model.architecture_name()),
                 "an unknown architecture: which linears read through which norm?", "give norm_mappings");
-  fold(plan, model.stream());
+  const MtpFolding mtp = mtp_folding(model);
+  for (const NormReads& reads : model.stream().norm_reads)
+    if (reads.norm->weight && reads.norm->role != Role::mtp && !keeps(mtp, model, *reads.norm))
+      fold(plan, *reads.norm, reads.linears);
+  fold_mtp(mtp, plan);
 }
 
 void fold_tower_norms(const Model& model, RewritePlan& plan, const TransformConfig& config) {

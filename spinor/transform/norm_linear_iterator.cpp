@@ -9,14 +9,16 @@
 #include "spinor/base/error.h"
 #include "spinor/model/module_name.h"
 #include "spinor/transform/fold.h"
+#include "spinor/transform/mtp.h"
 
 namespace spinor {
 namespace {
 
 std::vector<NormLinears> pairs_of_row(const Model& model) {
   std::vector<NormLinears> pairs;
+  const MtpFolding mtp = mtp_folding(model);
   for (const NormReads& reads : model.stream().norm_reads) {
-    if (!reads.norm->weight) continue;
+    if (!reads.norm->weight || reads.norm->role == Role::mtp || keeps(mtp, model, *reads.norm)) continue;
     const std::string& name = reads.norm->name;
     NormLinears& pair = pairs.emplace_back();
     pair.father = parent_of(name);
@@ -96,6 +98,7 @@ void fuse_layer_norms(const Model& model, RewritePlan& plan) {
     check_readers(model, norm, linears, iterator);
     fold_norm(plan, norm, linears);
   }
+  fold_mtp(mtp_folding(model), plan);
 }
 
 }  // namespace spinor

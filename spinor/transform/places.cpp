@@ -8,6 +8,7 @@
 #include "spinor/model/match.h"
 #include "spinor/model/module_name.h"
 #include "spinor/transform/legality.h"
+#include "spinor/transform/mtp.h"
 
 namespace spinor {
 namespace {
@@ -93,6 +94,13 @@ StreamPlaces places_of(const Stream& stream) {
 Places places_of(const Model& model) {
   Places places;
   for (const Stream* stream : model.streams()) places.streams.push_back(places_of(*stream));
+  if (mtp_folding(model).fit == MtpFit::kept) {  // constant scales stay, and commute with a rotation
+    std::set<const Module*>& unscaled = places.streams.front().unscaled;
+    const auto& final_reads = model.stream().norm_reads.back().linears;
+    unscaled.insert(final_reads.begin(), final_reads.end());
+    for (const MtpHead& head : model.mtp_heads())
+      if (head.head) unscaled.insert(head.head);
+  }
   for (const ValueOutput& pair : model.value_outputs()) {
     places.values.insert(pair.value);
     places.value_of[pair.output] = pair;
@@ -127,20 +135,33 @@ std::string target(std::string_view name, size_t count) {
 
 std::vector<std::string> targets_of(const Model& model, const std::vector<const Module*>& modules) {
   const std::set<const Module*> wanted(modules.begin(), modules.end());
+  const bool no_mtp = std::ranges::none_of(modules, [](const Module* m) { return m->role == Role::mtp; });
   std::set<const Module*> covered;
   std::vector<std::string> targets;
   for (const Module* module : modules) {
+    const auto harmless = [&](const Module* m) {
+      return wanted.contains(m) || (!is_rotatable(*m) && !is_rotatable(*module)) || (no_mtp && m->role == Role::mtp);
+    };
     for (size_t count = 1; !covered.contains(module); ++count) {
       const std::string pattern = target(module->name, count);
       const std::vector<const Module*> found = match_modules(model, {&pattern, 1});
-      const bool inside =
-          std::ranges::all_of(found, [&](const Module* m) { return wanted.contains(m) || !is_rotatable(*m); });
+      const bool inside = std::ranges::all_of(found, harmless);
       const bool whole = !pattern.starts_with("re:.*");
       if (!inside && !whole) continue;
       targets.push_back(inside ? pattern : module->name);
       covered.insert(module);
       if (inside) covered.insert(found.begin(), found.end());
     }
+  }
+  return targets;
+}
+
+std::vector<std::string> mtp_targets(const Model& model) {
+  std::vector<std::string> targets;
+  for (const MtpHead& head : model.mtp_heads()) {
+    std::string pattern = "re:";
+    for (const char c : parent_of(head.writers.front()->name)) pattern += c == '.' ? "\\." : std::string(1, c);
+    targets.push_back(pattern + "\\..*");
   }
   return targets;
 }

@@ -33,7 +33,9 @@ Places places_of(const Model& model);  // of a known architecture
 // Error for a target that matches nothing, or something that cannot read or write the stream.
 Places places_of(const Model& model, const SpinQuantMapping& mapping);
 
-// Targets that match these modules of the model and no others: "re:.*o_proj$" where that will do.
+// Targets that match these modules of the model and no others: "re:.*o_proj$" where that will do. If none of them is of
+// multi-token prediction, modules of that may match, too, and mtp_targets() must be ignored.
 std::vector<std::string> targets_of(const Model& model, const std::vector<const Module*>& modules);
+std::vector<std::string> mtp_targets(const Model& model);  // all of multi-token prediction
 
 }  // namespace spinor

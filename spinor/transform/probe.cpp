@@ -9,6 +9,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/transform/probe_arithmetic.h"
+#include "spinor/transform/probe_mtp.h"
 #include "spinor/transform/products.h"
 #include "spinor/transform/stream_frame.h"
 
@@ -27,23 +28,24 @@ struct Written {
 class Prober {
  public:
   Prober(const Model& source, const Model& output, const ProbeOptions& options)
-      : source_(source), output_(output), options_(options), random_(options.seed) {
+      : source_(source), output_(output), options_(options), mtp_(source, output), random_(options.seed) {
     report_.unit_roundoff = unit_roundoff(output.checkpoint());
   }
 
   ProbeReport run() {
     check_same_shape();
     for (const ValueOutput& pair : source_.value_outputs()) values_.insert({pair.value, pair.output});
-    std::vector<const Stream*> streams = source_.streams();
-    std::ranges::reverse(streams);  // the values are probed with what is left of the language model's
-    for (const Stream* stream : streams) {
-      probe_writers(*stream);
-      draw_stream(*stream);
-      for (const NormReads& reads : stream->norm_reads) probe_readers(reads);
-      for (const Module* linear : stream->raw_readers) probe_readers({nullptr, {linear}});
+    for (const Stream& stream : mtp_.streams()) {  // the values are probed with what is left of the language model's
+      probe_writers(stream);
+      draw_stream(stream);
+      for (const NormReads& reads : stream.norm_reads) probe_readers(reads);
+      for (const Module* linear : stream.raw_readers) probe_readers({nullptr, {linear}, {}});
     }
-    for (const ValueOutput& pair : source_.value_outputs()) probe_value_output(pair);
-    for (const Module& module : source_.modules()) probe_unchanged(module);
+    for (const ValueOutput& pair : source_.value_outputs())
+      if (!mtp_.left_out(*pair.value)) probe_value_output(pair);
+    for (const Module& module : source_.modules())
+      if (!mtp_.left_out(module)) probe_unchanged(module);
+    probe_mtp_outputs();
     return std::move(report_);
   }
 
@@ -66,6 +68,7 @@ class Prober {
       throw Error("verify",
                   fmt::format("cannot compare {} with {}", source_.architecture_name(), output_.architecture_name()));
     for (const Module& module : source_.modules()) {
+      if (mtp_.left_out(module)) continue;
       const Module* other = output_.find(module.name);
       if (!other || !other->weight != !module.weight || !other->bias != !module.bias)
         throw Error(module.name, "has other tensors in the output than in the source");
@@ -81,7 +84,7 @@ class Prober {
     stream_.clear();
     frame_.clear();
     for (const Module* module : stream.writers) {
-      if (!values_.contains(module)) add_writer(*module);
+      if (!values_.contains(module) && !reads_too(*module)) add_writer(*module);
       if (module->bias) add_bias(*module);
     }
     const Agreement agreed = agreement(stream_, u(), kBoundFactor);
@@ -92,8 +95,9 @@ class Prober {
 
   void add_writer(const Module& module) {
     const Matrix<double> z = random_matrix(random_, kProbes, inputs(module));
-    const Matrix<double> a = written(source_.checkpoint(), module, z, options_.threads),
-                         b = written(output_.checkpoint(), twin(module), z, options_.threads);
+    Matrix<double> a = written(source_.checkpoint(), module, z, options_.threads);
+    const Matrix<double> b = written(output_.checkpoint(), twin(module), z, options_.threads);
+    mtp_.stretch(module, a);
     for (int64_t p = 0; p < kProbes; ++p) {
       written_.push_back({&module, false});
       stream_.push_back({row(a, p), row(b, p)});
@@ -107,8 +111,11 @@ class Prober {
       if (module.shape.count == 1) return values(model.checkpoint(), *m.bias);
       return row(combine_rows(model.checkpoint(), *m.bias, z, options_.threads).y, 0);
     };
+    Matrix<double> a(1, module.shape.out);
+    a.data = sum(source_, module);
+    mtp_.stretch(module, a);
     written_.push_back({&module, true});
-    stream_.push_back({sum(source_, module), sum(output_, twin(module))});
+    stream_.push_back({a.data, sum(output_, twin(module))});
   }
 
   void report_writers(const Agreement& agreed) {
@@ -151,9 +158,11 @@ class Prober {
   }
 
   // What a linear makes of x. Its bias is added where that of the norm may have gone into it.
-  RowProducts outputs(const Model& model, const Module& linear, const Module* norm, const Matrix<double>& x) const {
-    RowProducts y =
-        read_products(model.checkpoint(), linear, normed(x, model, norm, linear.shape.in), options_.threads);
+  RowProducts outputs(const Model& model, const Module& linear, const Module* norm, const Matrix<double>& x,
+                      const std::optional<Slice>& columns) const {
+    Matrix<double> in = normed(x, model, norm, linear.shape.in);
+    if (columns) keep_columns(in, *columns);
+    RowProducts y = read_products(model.checkpoint(), linear, in, options_.threads);
     if (!norm || !norm->bias || !linear.bias) return y;
     const std::vector<double> b = values(model.checkpoint(), *linear.bias);
     for (int64_t p = 0; p < y.y.rows; ++p)
@@ -196,13 +205,18 @@ class Prober {
     const size_t first = report_.checks.size();
     for (const Module* linear : reads.linears) {
       if (values_.contains(linear)) continue;
+      if (writes_too(*linear)) {
+        probe_reader_writer(*linear, reads);
+        continue;
+      }
       const std::optional<Slice> skipped = value_rows(*linear);
-      const RowProducts a = outputs(source_, *linear, reads.norm, x_);
-      const double error = reader_error(a, outputs(output_, twin(*linear), norm_out, x_output_), skipped);
+      const RowProducts a = outputs(source_, *linear, reads.norm, mtp_.seen(reads.norm, x_), reads.columns);
+      const double error =
+          reader_error(a, outputs(output_, twin(*linear), norm_out, x_output_, reads.columns), skipped);
       failed += error > kBoundFactor;
       if (error > kBoundFactor)
         failed_without_norm +=
-            reader_error(a, outputs(output_, twin(*linear), nullptr, x_output_), skipped) > kBoundFactor;
+            reader_error(a, outputs(output_, twin(*linear), nullptr, x_output_, reads.columns), skipped) > kBoundFactor;
       add("reader", {weight(*linear)}, linear->role, error * u(), kBoundFactor * u(),
           fmt::format("its product with the stream changed: not rotated, rotated twice, or {} not folded into it",
                       reads.norm ? reads.norm->name : "no norm"));
@@ -214,6 +228,27 @@ class Prober {
           "its readers have taken over the scale, but it still scales: it must be neutral");
   }
 
+  // ---- readers that write
+
+  bool writes_too(const Module& linear) const {
+    const std::vector<const Module*>& writers = source_.stream().writers;
+    return std::ranges::find(writers, &linear) != writers.end();
+  }
+  bool reads_too(const Module& writer) const {
+    const std::vector<const Module*> readers = source_.stream().readers();
+    return std::ranges::find(readers, &writer) != readers.end();
+  }
+
+  void probe_reader_writer(const Module& linear, const NormReads& reads) {
+    const Matrix<double> x = mtp_.seen(reads.norm, x_);
+    compare_in_stream(
+        {&linear, &linear, 0}, {weight(linear)}, {outputs(source_, linear, reads.norm, x, reads.columns).y, 1},
+        {outputs(output_, twin(linear), &twin(*reads.norm), x_output_, reads.columns).y, 1},
+        fmt::format("what it writes for what it reads changed: one side not rotated, rotated twice, or {} "
+                    "not folded into it",
+                    reads.norm->name));
+  }
+
   // ---- value and output
 
   // Null: it reads something else than the residual stream, which no rotation of that changes.
@@ -222,44 +257,6 @@ class Prober {
       for (const Module* linear : reads.linears)
         if (linear->weight == value.weight) return &reads;
     return nullptr;
-  }
-
-  // What the value heads put into the stream, (k, hidden), and how much larger than that the terms are that it is a sum
-  // of: about 1 for an orthogonal R2, more for a badly conditioned one, whose rounding errors grow with it.
-  struct Through {
-    Matrix<double> y;
-    double cancellation;
-  };
-
-  // v: values (k, kv heads * d). They are mixed over the heads and sent through the output projection.
-  Through through(const Model& model, const Module& output, const RowProducts& v,
-                  const std::vector<double>& heads) const {
-    const int64_t k = v.y.rows, cols = output.shape.in;
-    const auto d = static_cast<size_t>(cols) / heads.size();
-    Matrix<double> a(2 * k, cols);  // the mixed values; below them the size of the terms they are sums of
-    std::vector<double> weights = heads;
-    for (double& weight : weights) weight = std::abs(weight);
-    for (int64_t p = 0; p < k; ++p) {
-      const std::vector<double> mixed = mix(row(v.y, p), heads, d);
-      std::vector<double> terms = row(v.energy, p);
-      for (double& term : terms) term = std::sqrt(term);
-      terms = mix(terms, weights, d);
-      for (int64_t j = 0; j < cols; ++j) {
-        a(p, j) = mixed[static_cast<size_t>(j)];
-        a(k + p, j) = std::hypot(a(p, j), terms[static_cast<size_t>(j)]);
-      }
-    }
-    const RowProducts products = read_products(model.checkpoint(), output, a, options_.threads);
-    Through result{{k, products.y.cols}, 1};
-    double square = 0, terms = 0;
-    for (int64_t p = 0; p < k; ++p)
-      for (int64_t i = 0; i < products.y.cols; ++i) {
-        const double y = result.y(p, i) = products.y(p, i);
-        square += y * y;
-        terms += products.energy(k + p, i);
-      }
-    if (square > 0) result.cancellation = std::max(1.0, std::sqrt(terms / square));
-    return result;
   }
 
   // The values that a module adds whatever it reads: its bias, and what a bias of the norm makes of its weight.
@@ -300,29 +297,33 @@ class Prober {
     std::vector<double> heads(static_cast<size_t>(output.shape.in / pair.head_dim));
     for (double& weight : heads) weight = 2 * random_.uniform_double() - 1;
     compare_in_stream(
-        value, {weight(value), weight(output)},
-        through(source_, output, weight_values(source_, value, norm, latent ? z : x_), heads),
-        through(output_, twin(output), weight_values(output_, twin(value), norm_out, latent ? z : x_output_), heads),
+        pair, {weight(value), weight(output)},
+        through(source_, output, weight_values(source_, value, norm, latent ? z : mtp_.seen(norm, x_)), heads,
+                options_.threads),
+        through(output_, twin(output), weight_values(output_, twin(value), norm_out, latent ? z : x_output_), heads,
+                options_.threads),
         "the values no longer fit the output projection: one of the two not rotated, rotated twice, or "
         "its heads out of order");
     if (value.bias || (norm && norm->bias))
-      compare_in_stream(value, {value.bias ? bias(value) : norm->bias->info.name},
-                        through(source_, output, constant_values(source_, value, norm), heads),
-                        through(output_, twin(output), constant_values(output_, twin(value), norm_out), heads),
-                        "the bias of the values was not rotated with their weight");
+      compare_in_stream(
+          pair, {value.bias ? bias(value) : norm->bias->info.name},
+          through(source_, output, constant_values(source_, value, norm), heads, options_.threads),
+          through(output_, twin(output), constant_values(output_, twin(value), norm_out), heads, options_.threads),
+          "the bias of the values was not rotated with their weight");
   }
 
   // Four bounds: two weights were rounded on the way, and arithmetic in float32 rounds about twice as often as it
   // stores.
-  void compare_in_stream(const Module& module, std::vector<std::string> tensors, const Through& a, const Through& b,
+  void compare_in_stream(const ValueOutput& pair, std::vector<std::string> tensors, Through a, const Through& b,
                          std::string hint) {
+    mtp_.stretch(*pair.output, a.y);
     double worst = 0;
     for (int64_t p = 0; p < a.y.rows; ++p) {
       const StreamVector y{row(a.y, p), row(b.y, p)};
       worst = std::max(worst, gram_error(y, y, u()));
       for (const StreamVector& other : frame_) worst = std::max(worst, gram_error(y, other, u()));
     }
-    add("value-output", std::move(tensors), module.role, worst * u(),
+    add(pair.value == pair.output ? "reader-writer" : "value-output", std::move(tensors), pair.value->role, worst * u(),
         4 * kBoundFactor * u() * std::max(a.cancellation, b.cancellation), std::move(hint));
   }
 
@@ -330,8 +331,20 @@ class Prober {
 
   void probe_unchanged(const Module& module) {
     if (module.bias && keeps_bias(module)) compare(module, bias(module), *module.bias, *twin(module).bias);
-    if (module.weight && (module.role == Role::qk_norm || module.role == Role::inner_norm))
-      compare(module, weight(module), *module.weight, *twin(module).weight);
+    const bool stays = module.role == Role::qk_norm || module.role == Role::inner_norm ||
+                       (module.role == Role::mtp && module.kind == ModuleKind::norm && !scales_stream(module));
+    if (module.weight && stays) compare(module, weight(module), *module.weight, *twin(module).weight);
+  }
+
+  bool scales_stream(const Module& norm) const {
+    return std::ranges::find(source_.stream().norm_reads, &norm, &NormReads::norm) != source_.stream().norm_reads.end();
+  }
+
+  void probe_mtp_outputs() {
+    const std::vector<double> errors = mtp_.output_norm_errors();
+    for (size_t i = 0; i < errors.size(); ++i)
+      add("norm", {weight(*source_.mtp_heads()[i].output_norm)}, Role::mtp, errors[i], 4 * u(),
+          "the head that the final norm is folded into reads what it scales: it must scale as much as the final norm");
   }
 
   // A reader that no bias of a norm goes into, and that makes no values.
@@ -354,6 +367,7 @@ class Prober {
   const Model& source_;
   const Model& output_;
   const ProbeOptions& options_;
+  const MtpProbe mtp_;
   Random random_;
   ProbeReport report_;
   std::set<const Module*> values_;            // and their outputs
@@ -363,27 +377,6 @@ class Prober {
 };
 
 }  // namespace
-
-double unit_roundoff(const Checkpoint& output) {
-  double largest = 0x1p-48;
-  for (const CheckpointTensor& tensor : output.tensors()) {
-    if (tensor.info.dtype == DType::BF16) largest = std::max(largest, 0x1p-9);
-    if (tensor.info.dtype == DType::F16) largest = std::max(largest, 0x1p-11);
-    if (tensor.info.dtype == DType::F32) largest = std::max(largest, 0x1p-24);
-  }
-  return largest;
-}
-
-bool ProbeReport::passed() const {
-  return std::all_of(checks.begin(), checks.end(), [](const ProbeCheck& check) { return check.passed(); });
-}
-
-std::vector<const ProbeCheck*> ProbeReport::failures() const {
-  std::vector<const ProbeCheck*> result;
-  for (const ProbeCheck& check : checks)
-    if (!check.passed()) result.push_back(&check);
-  return result;
-}
 
 ProbeReport probe(const Model& source, const Model& output, const ProbeOptions& options) {
   return Prober(source, output, options).run();

@@ -1,5 +1,8 @@
 #include "spinor/transform/probe_arithmetic.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "spinor/transform/products.h"
 
 namespace spinor {
@@ -12,6 +15,12 @@ Matrix<double> random_matrix(Random& random, int64_t rows, int64_t cols) {
   Matrix<double> m(rows, cols);
   for (double& v : m.data) v = 2 * random.uniform_double() - 1;
   return m;
+}
+
+void keep_columns(Matrix<double>& x, const Slice& columns) {
+  for (int64_t p = 0; p < x.rows; ++p)
+    for (int64_t j = 0; j < x.cols; ++j)
+      if (const int64_t at = j % columns.period - columns.begin; at < 0 || at >= columns.size) x(p, j) = 0;
 }
 
 void subtract_mean(Matrix<double>& x, int64_t p) {
@@ -41,6 +50,36 @@ std::vector<double> mix(const std::vector<double>& v, const std::vector<double>&
   for (size_t head = 0; head < weights.size(); ++head)
     for (size_t i = 0; i < d; ++i) a[head * d + i] = weights[head] * v[head / group * d + i];
   return a;
+}
+
+Through through(const Model& model, const Module& output, const RowProducts& v, const std::vector<double>& heads,
+                int threads) {
+  const int64_t k = v.y.rows, cols = output.shape.in;
+  const auto d = static_cast<size_t>(cols) / heads.size();
+  Matrix<double> a(2 * k, cols);  // the mixed values; below them the size of the terms they are sums of
+  std::vector<double> weights = heads;
+  for (double& weight : weights) weight = std::abs(weight);
+  for (int64_t p = 0; p < k; ++p) {
+    const std::vector<double> mixed = mix(row(v.y, p), heads, d);
+    std::vector<double> terms = row(v.energy, p);
+    for (double& term : terms) term = std::sqrt(term);
+    terms = mix(terms, weights, d);
+    for (int64_t j = 0; j < cols; ++j) {
+      a(p, j) = mixed[static_cast<size_t>(j)];
+      a(k + p, j) = std::hypot(a(p, j), terms[static_cast<size_t>(j)]);
+    }
+  }
+  const RowProducts products = read_products(model.checkpoint(), output, a, threads);
+  Through result{{k, products.y.cols}, 1};
+  double square = 0, terms = 0;
+  for (int64_t p = 0; p < k; ++p)
+    for (int64_t i = 0; i < products.y.cols; ++i) {
+      const double y = result.y(p, i) = products.y(p, i);
+      square += y * y;
+      terms += products.energy(k + p, i);
+    }
+  if (square > 0) result.cancellation = std::max(1.0, std::sqrt(terms / square));
+  return result;
 }
 
 }  // namespace spinor

@@ -63,7 +63,7 @@ Targets targets_of(const Model& model) {
   for (const ValueOutput& pair : model.value_outputs()) {
     values.push_back(pair.value);
     outputs.push_back(pair.output);
-    attentions.push_back(model.find(parent_of(pair.output->name)));
+    if (pair.output->role != Role::mtp) attentions.push_back(model.find(parent_of(pair.output->name)));
   }
   return {.writers = targets_of(model, model.stream().writers),
           .readers = targets_of(model, model.stream().readers()),
@@ -142,6 +142,7 @@ void add_vision(const Model& model, const SpinQuantOptions& options, TransformCo
     TransformScheme scheme = scheme_of(options);
     scheme.apply = {forward(targets_of(model, streams[i]->writers), weight_output),
                     inverse(targets_of(model, streams[i]->readers()), weight_input)};
+    for (TransformArgs& args : scheme.apply) args.ignore = mtp_targets(model);
     scheme.head_dim = options.transform_block_size.value_or(streams[i]->size());
     config.config_groups.emplace_back("R1_vision", std::move(scheme));
   }
@@ -192,7 +193,8 @@ std::vector<NormMapping> infer_norm_mappings(const Model& model) {
 TransformConfig spinquant(const Model& model, const SpinQuantOptions& options) {
   const auto block = options.transform_block_size;
   if (block && *block < 1) throw Error("transform_block_size", fmt::format("must be 1 or more, not {}", *block));
-  const bool by_row = !options.mappings && !fits_mapping(known_architecture(model, "mappings"));
+  const bool by_row =
+      !options.mappings && (!fits_mapping(known_architecture(model, "mappings")) || !model.mtp().empty());
   const std::optional<SpinQuantMapping> mapping =
       by_row ? std::nullopt : std::optional(options.mappings ? *options.mappings : infer_mapping(model));
   const Targets targets = mapping ? targets_of(*mapping) : targets_of(model);
@@ -202,7 +204,10 @@ TransformConfig spinquant(const Model& model, const SpinQuantOptions& options) {
     check_type(row.value, options);
     TransformScheme scheme = scheme_of(options);
     scheme.apply = args_of(row.value, targets);
+    if (row.value == Spin::R3 || row.value == Spin::R4)
+      for (TransformArgs& args : scheme.apply) args.ignore = mtp_targets(model);
     scheme.head_dim = block;
+    if (row.value == Spin::R1 && !block && !model.mtp_heads().empty()) scheme.head_dim = model.hidden_size();
     if (is_per_head(row.value))
       scheme.head_dim = mapping && mapping->attn_head_dim ? mapping->attn_head_dim : head_size(row.value, model);
     config.config_groups.emplace_back(row.name, std::move(scheme));
