@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 
+#include "cli/calibration_report.h"
 #include "cli/command.h"
 #include "cli/recipe.h"
 #include "spinor/base/error.h"
@@ -162,6 +163,7 @@ struct InspectCommand {
                    {"why_not_run", why_not_run(model)},
                    {"draft", draft(model)},
                    {"record", record(model.checkpoint())},
+                   {"calibration", read_calibration(model.checkpoint())},
                    {"tensors", tensors}};
     const auto add = [&](const char* key, const std::vector<OutlierStatistics>& statistics) {
       for (const OutlierStatistics& s : statistics)
@@ -193,6 +195,7 @@ struct InspectCommand {
     if (const QuantizedSource* source = model.quantized_source())
       fmt::print("stored quantized ({}); shown as the numbers it stands for\n", source->method);
     print_tensors(model);
+    print_calibration(read_calibration(checkpoint));
     fmt::print("\nrotations\n");
     if (!refusal.empty()) fmt::print("  none: {}\n", refusal);
     if (const std::string row = draft(model); !row.empty())

@@ -1,6 +1,7 @@
 """GPTQ and static scales: llm-compressor's codes, transformers' logits, and what is refused."""
 
 import json
+import math
 import signal
 import subprocess
 import time
@@ -299,3 +300,18 @@ def test_arguments_that_make_no_sense_are_refused(source, tmp_path, name):
         arguments.pop("targets")
     steps = recipe(tmp_path, ("GPTQModifier", arguments))
     assert reason in refused("plan", source(), "--recipe", steps)
+
+
+RECIPES = sorted((ROOT / "examples" / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_example_recipe_writes_what_spinor_and_transformers_load(source, tmp_path, path):
+    out, ids = tmp_path / "out", tokens_file(tmp_path)
+    spinor("quantize", source("llama", torch.bfloat16), out, "--recipe", path, *calibration(tmp_path), "--quiet")
+    assert math.isfinite(spinor_json("eval", out, "--token-ids", ids, "--context", CONTEXT)["perplexity"])
+    theirs, report = AutoModelForCausalLM.from_pretrained(
+        out, quantization_config=CompressedTensorsConfig(dequantize=True), output_loading_info=True
+    )
+    assert not report["missing_keys"] and not report["mismatched_keys"], report
+    assert torch.isfinite(logits(theirs, TOKENS)).all()

@@ -42,7 +42,8 @@ class Checkpoint {
   const CheckpointTensor& at(std::string_view name) const;  // Error naming the tensor if absent
   const std::vector<File>& shards() const;
   // Everything else to carry along (tokenizer, generation_config.json, remote code, README ...), relative paths,
-  // sorted; not config.json, weights in any format, indexes, spinor.json, recipe.yaml, hidden files and directories.
+  // sorted; not config.json, weights in any format, indexes, spinor.json, recipe.yaml, calibration.json, hidden files
+  // and directories.
   std::vector<std::filesystem::path> other_files() const;
 
   // Reads bytes [offset, offset + out.size()) of the tensor.

@@ -1,0 +1,28 @@
+#include "cli/calibration_report.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "spinor/calibration/report.h"
+#include "spinor/io/file.h"
+
+namespace spinor::cli {
+
+Json read_calibration(const Checkpoint& checkpoint) {
+  const std::filesystem::path file = checkpoint.directory() / kCalibrationFile;
+  return std::filesystem::exists(file) ? parse_json(read_text(file), file.string()) : Json();
+}
+
+void print_calibration(const Json& calibration) {
+  if (!calibration.is_object() || !calibration.contains("modules")) return;
+  fmt::print("\ncalibration: squared change of the outputs as a part of their squares\n{:<44} {:>10} {:>10} {:>8}\n",
+             "module", "error", "nearest", "tokens");
+  for (const Json& row : calibration["modules"]) {
+    const auto module = read_fields<ModuleReport>(row, {"modules", kCalibrationFile});
+    fmt::print("{:<44} {:>10.2e} {:>10.2e} {:>8}{}{}\n", module.module, module.error, module.nearest_error,
+               module.tokens, module.rotated ? "  rotated" : "", module.quantized == "gptq" ? "" : "  nearest codes");
+  }
+}
+
+}  // namespace spinor::cli
