@@ -161,6 +161,7 @@ struct InspectCommand {
                    {"rotations", rotations},
                    {"runs", why_not_run(model).empty()},
                    {"why_not_run", why_not_run(model)},
+                   {"runs_on_text_only", text_only(model)},
                    {"draft", draft(model)},
                    {"record", record(model.checkpoint())},
                    {"calibration", read_calibration(model.checkpoint())},
@@ -205,12 +206,18 @@ struct InspectCommand {
         fmt::print("  {:<2}  {:>6}  {}\n", row.rotation, row.size, row.verdict);
     if (const std::string reason = why_not_run(model); refusal.empty() && !reason.empty())
       fmt::print("eval, generate and verify --text do not run it: {}\n", reason);
+    if (refusal.empty() && text_only(model))
+      fmt::print("eval, generate and verify --text run it on text, not images\n");
   }
 
   // Empty: eval, generate and verify --text run it.
   static std::string why_not_run(const Model& model) {
     const Architecture* row = model.architecture();
     return row && row->forward ? row->forward->unknown : "how it computes is not known";
+  }
+
+  static bool text_only(const Model& model) {
+    return model.architecture() && why_not_run(model).empty() && !model.architecture()->towers.empty();
   }
 
   // Empty for an architecture that is known, or known and refused.

@@ -65,6 +65,7 @@ def table(folder):
         cells = [cell(family, found, spin, reasons) for spin in SPINS]
         report = found[0][1]
         runs = "yes" if report["runs"] else f"no: {report['why_not_run']}"
+        runs = "yes, on text" if report["runs_on_text_only"] else runs
         lines.append("| " + " | ".join([report["architecture"], *cells, runs, proofs(family)]) + " |")
     head = "| architecture | R1 | R2 | R3 | R4 | runs | compared with transformers |\n|---|---|---|---|---|---|---|\n"
     notes = [f"- {spin}: {reason}. ({', '.join(sorted(names))})" for (spin, reason), names in sorted(reasons.items())]

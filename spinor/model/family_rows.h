@@ -19,6 +19,8 @@ std::string by_layer_type(const std::string& rule);
 Architecture gated_decoder(std::string classes, Biases biases, NamePairs defaults, ForwardRow forward = {});
 // Granite's scalars, which commute with a rotation.
 ForwardRow granite_forward();
+// Qwen's: layers with a window, if config.json asks for it, after so many without.
+ForwardRow qwen_forward(const std::string& full_layers);
 // All norms of the stream are LayerNorms; when they have biases.
 Architecture with_layer_norms(Architecture row, const std::string& bias = {});
 // All norms so far multiply by 1 + weight.

@@ -52,6 +52,11 @@ ForwardRow granite_forward() {
           .logits_multiplier = "1.0 / (logits_scaling ?? 1)"};
 }
 
+ForwardRow qwen_forward(const std::string& full_layers) {
+  return {.windowed = kIfAsked + "(" + by_layer_type("L >= (max_window_layers ?? " + full_layers + ")") + ")",
+          .sliding_window = kWindow};
+}
+
 namespace {
 
 // Some layers have no RoPE; in spite of its name no_rope_layers has a one for each that does.
@@ -81,8 +86,7 @@ Architecture mimo(const ForwardRow& qwen) {
 
 std::vector<Architecture> gated_families() {
   const Biases by_config = {"attention_bias", "attention_bias", "mlp_bias"};
-  const ForwardRow qwen = {.windowed = kIfAsked + "(" + by_layer_type("L >= (max_window_layers ?? 28)") + ")",
-                           .sliding_window = kWindow};
+  const ForwardRow qwen = qwen_forward("28");
   return {
       gated_decoder("Llama", by_config, {}),
       gated_decoder("Mistral", {}, {{"num_key_value_heads", "8"}}, {.windowed = "true", .sliding_window = kWindow}),

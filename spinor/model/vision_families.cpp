@@ -84,8 +84,21 @@ Architecture with_tower(Architecture row, Architecture tower) {
   row.section = "text_config";
   row.roots = {"model.language_model.", "model."};
   row.towers = {std::move(tower)};
-  change_forward(row, [](ForwardRow& forward) { forward.unknown = "images are not written yet"; });
   return row;
+}
+
+// A token of text has one position on all three axes of the rotary embedding, and then it is the usual one.
+Architecture qwen2_text(const std::string& classes) {
+  ForwardRow forward = qwen_forward("80");
+  forward.norm_epsilon = "rms_norm_eps ?? 0.00001";
+  forward.rope = RopeRow{.theta = "rope_theta ?? 1000000", .types = {{"mrope", "default"}}};
+  return gated_decoder(classes, {.qkv = "true"}, {{"num_key_value_heads", "8"}}, forward);
+}
+
+Architecture qwen3_text(const std::string& classes) {
+  return with_qk_norms(gated_decoder(classes, {.qkv = "attention_bias", .output = "attention_bias"},
+                                     {{"num_key_value_heads", "32"}, {"head_dim", "128"}},
+                                     {.rope = RopeRow{.theta = "rope_theta ?? 500000"}}));
 }
 
 // Files still have the names from before the language model was a module of its own.
@@ -99,19 +112,15 @@ Architecture as_before(Architecture row) {
 }  // namespace
 
 std::vector<Architecture> vision_families() {
-  const Biases by_config = {.qkv = "attention_bias", .output = "attention_bias"};
   Architecture qwen2_vl = qwen2_tower({.size = "embed_dim", .out = "hidden_size", .in = "mlp.fc1", .down = "mlp.fc2"},
                                       "mlp_ratio * embed_dim");
   qwen2_vl.defaults.emplace_back("mlp_ratio", "4");
   const Architecture qwen2_5_vl = qwen2_tower(
       {.size = "hidden_size", .out = "out_hidden_size", .down = "mlp.down_proj", .layer_norm = false, .gated = true},
       "intermediate_size");
-  return {as_before(with_tower(gated_decoder("Qwen2VL", {.qkv = "true"}, {}), std::move(qwen2_vl))),
-          as_before(with_tower(gated_decoder("Qwen2_5_VL", {.qkv = "true"}, {}), qwen2_5_vl)),
-          with_tower(
-              with_qk_norms(gated_decoder("Qwen3VL", by_config, {{"num_key_value_heads", "32"}, {"head_dim", "128"}})),
-              qwen3_tower(true)),
-          with_tower(qwen3_5("Qwen3_5"), qwen3_tower(false))};
+  return {as_before(with_tower(qwen2_text("Qwen2VL"), std::move(qwen2_vl))),
+          as_before(with_tower(qwen2_text("Qwen2_5_VL"), qwen2_5_vl)),
+          with_tower(qwen3_text("Qwen3VL"), qwen3_tower(true)), with_tower(qwen3_5("Qwen3_5"), qwen3_tower(false))};
 }
 
 }  // namespace spinor
