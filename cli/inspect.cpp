@@ -80,7 +80,9 @@ std::vector<RotationLine> rotation_lines(const Model& model) {
       lines.push_back({name, size, one.rotation == Spin::R1 ? kinds(model.stream()) : prefix + hadamard_kinds(size)});
   }
   for (const Stream* tower : model.streams())
-    if (tower != &model.stream()) lines.push_back({"R1_vision", tower->size(), "--vision: " + kinds(*tower)});
+    if (tower != &model.stream())
+      lines.push_back({"R1_vision", tower->size(),
+                       tower->no_rotation.empty() ? "--vision: " + kinds(*tower) : "no: " + tower->no_rotation});
   if (const std::string verdict = mtp_verdict(model); !verdict.empty())
     lines.push_back({"R1_mtp", model.hidden_size(), verdict});
   return lines;

@@ -28,7 +28,7 @@ LAYER_NORMS += ["gpt_neox", "gpt2", "opt", "falcon", "gptj", "codegen"]
 EXPERTS = ["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "glm4_moe", "gpt_oss"]
 LATENT = ["deepseek_v2", "deepseek_v3", "minicpm3"]
 LINEAR = ["qwen3_next", "qwen3_5"]
-VISION = ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5_vl"]  # on text
+VISION = ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5_vl", "gemma3_vl"]  # on text
 RUN = FUSED + OUTPUT_NORMS + LAYER_NORMS + EXPERTS + LATENT + LINEAR + VISION
 MORE = [(family, case) for family in RUN for case in MORE_FAMILIES[family][1]]
 

@@ -16,10 +16,6 @@ BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "F8_E8M0": 1, "U
 # Masks and frequencies in old files, which transformers computes.
 BUFFERS = ("rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias", ".attn.bias")
 
-# What spinor does not know yet, and says so.
-UNSUPPORTED = re.compile(
-    r"Gemma3ForConditionalGeneration"
-)
 REFUSED = {
     # Multi-token prediction: the norms of these files, all 0, scale by 0; those of Qwen's, 1 + 0, are constant.
     ("deepseek-v3", "published"): "model.layers.61.",
@@ -62,8 +58,7 @@ def read(path):
 CASES = [
     (path.stem, case)
     for path in sorted(FOLDER.glob("*.txt"))
-    for case, (config, _) in read(path).items()
-    if not UNSUPPORTED.search(config["architectures"][0])
+    for case in read(path)
 ]
 
 

@@ -16,6 +16,8 @@ TIED, UNTIED = {"tie_word_embeddings": True}, {"tie_word_embeddings": False}
 BIASED = {"attention_bias": True}
 SLIDING = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
 PAD = {"pad_token_id": 0}
+GEMMA4 = WIDE | TIED | PAD | {"num_hidden_layers": 4, "head_dim": 8, "global_head_dim": 16, "sliding_window": 8}
+GEMMA4 |= {"layer_types": SLIDING["layer_types"] * 2, "hidden_size_per_layer_input": 0}
 
 RMS = {
     "phi3": (
@@ -57,6 +59,17 @@ RMS = {
         {
             "tied": WIDE | TIED | SLIDING | {"query_pre_attn_scalar": 24},
             "biased with a cap": WIDE | UNTIED | BIASED | SLIDING | {"final_logit_softcapping": 30.0},
+        },
+    ),
+    "gemma4": (
+        "Gemma4ForCausalLM",
+        {
+            "shared": GEMMA4
+            | {"num_kv_shared_layers": 2, "use_double_wide_mlp": True, "final_logit_softcapping": 30.0}
+            | {"hidden_size_per_layer_input": 12, "vocab_size_per_layer_input": 72},
+            "keys as values": GEMMA4 | UNTIED | BIASED | {"attention_k_eq_v": True, "num_global_key_value_heads": 1},
+            "experts": GEMMA4
+            | {"enable_moe_block": True, "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 28},
         },
     ),
     "olmo2": ("Olmo2ForCausalLM", {"plain": EVEN | UNTIED | PAD, "tied and biased": ODD | TIED | BIASED | PAD}),

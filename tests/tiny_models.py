@@ -125,6 +125,8 @@ def randomize(model, generator):
         else:
             parameter.copy_(draw / fan_in(kind, parameter.shape) ** 0.5)
     for name, buffer in model.named_buffers():
+        if name.endswith("layer_scalar"):
+            buffer.copy_(1 + 0.3 * torch.randn(buffer.shape, generator=generator, dtype=torch.float64))
         if name.endswith("e_score_correction_bias"):  # transformers keeps it in float32
             draw = torch.randn(buffer.shape, generator=generator, dtype=torch.float64)
             buffer.copy_((0.2 * draw).float())

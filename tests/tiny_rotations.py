@@ -164,12 +164,37 @@ def value_rows(attention, config):
 
 
 @torch.no_grad()
+def rotate_gemma4(attention, values_of_type, generator):
+    """Layers that share read the values of the last layer of their type with values of its own. Keys that are values
+    stay as they are."""
+    size, key = attention.head_dim, attention.layer_type
+    if not attention.is_kv_shared_layer:
+        weight = None if attention.v_proj is None else attention.v_proj.weight
+        heads = 0 if weight is None else len(weight) // size
+        values_of_type[key] = [random_rotation(size, generator, keep_mean=False) for _ in range(heads)]
+        for rotation, rows in zip(values_of_type[key], range(0, heads * size, size)):
+            part = slice(rows, rows + size)
+            weight[part] = rotation.T @ weight[part]
+            if attention.v_proj.bias is not None:
+                attention.v_proj.bias[part] = attention.v_proj.bias[part] @ rotation
+    rotations = values_of_type[key]
+    for head in range(attention.o_proj.in_features // size if rotations else 0):
+        rotation = rotations[head // (attention.o_proj.in_features // size // len(rotations))]
+        columns = attention.o_proj.weight[:, head * size : (head + 1) * size]
+        columns.copy_(columns @ rotation)
+
+
+@torch.no_grad()
 def rotate_values(model, seed=0):
     """R2, of the text model: a rotation of its own for each key-value head."""
     config, generator = model.config.get_text_config(), torch.Generator().manual_seed(seed)
+    values_of_type = {}
     for layer in decoder(model)[1]:
         attention = next((m for n, m in layer.named_children() if n in ATTENTIONS), None)
         if attention is None:  # linear attention
+            continue
+        if config.model_type == "gemma4_text":
+            rotate_gemma4(attention, values_of_type, generator)
             continue
         source, starts, size = value_rows(attention, config)
         output = next(m for n, m in attention.named_children() if n in WRITERS)

@@ -77,8 +77,45 @@ VISION = {
 }
 
 
+GEMMA3 = {
+    "text_config": TEXT
+    | {"head_dim": 16, "query_pre_attn_scalar": 20, "sliding_window": 8, "pad_token_id": 0}
+    | {"layer_types": ["sliding_attention", "full_attention"]},
+    "vision_config": {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 24,
+        "intermediate_size": 36,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 16,
+        "patch_size": 4,
+        "vision_use_head": False,
+    },
+    "mm_tokens_per_image": 4,
+    "image_token_index": 76,
+}
+VISION["gemma3_vl"] = (
+    "Gemma3ForConditionalGeneration",
+    {"tied": GEMMA3, "untied": GEMMA3 | {"tie_word_embeddings": False}},
+)
+
+
+def gemma3_prompt(model, generator):
+    config, words = model.config, torch.randint(3, 72, (15,), generator=generator).tolist()
+    image = [config.image_token_id] * config.mm_tokens_per_image
+    ids = torch.tensor([[*words[:5], *image, *words[5:9], *image, *words[9:]]])
+    size = config.vision_config.image_size
+    return {
+        "input_ids": ids,
+        "token_type_ids": (ids == config.image_token_id).int(),
+        "pixel_values": torch.randn(2, 3, size, size, generator=generator).to(model.dtype),
+    }
+
+
 def prompt(model, seed=0):
-    """Arguments of a forward: text with two images of different shapes in it."""
+    """Arguments of a forward: text with two images in it, of different shapes where the model takes those."""
+    if model.config.model_type == "gemma3":
+        return gemma3_prompt(model, torch.Generator().manual_seed(seed))
     config, generator = model.config, torch.Generator().manual_seed(seed)
     vision = config.vision_config
     grids = torch.tensor([[1, 4, 4], [1, 4, 6]])

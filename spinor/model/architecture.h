@@ -20,7 +20,7 @@ namespace spinor {
 // How a linear's weight W (out, in) lies in the file.
 enum class Layout {
   matrix,
-  transposed,          // (in, out): GPT-2's Conv1D
+  transposed,          // (in, out): GPT-2's Conv1D; or <name>, where that is a tensor: a parameter
   experts,             // (experts, out, in); where <name>.weight is not there: <name>, and for its bias <name>_bias
   experts_transposed,  // (experts, in, out)
   filter               // of a convolution: (out, ...), the sizes after it multiply to `in`
@@ -93,6 +93,7 @@ struct EmbeddingRow {
   std::string name, rows;
   std::string columns = "hidden_size";
   std::string writes = {};  // when they are, and not read by a linear that writes; empty: always
+  std::string when = {};    // when it is there; empty: always
 
   template <class Visitor>
   void fields(Visitor& v) {
@@ -100,6 +101,7 @@ struct EmbeddingRow {
     v("rows", rows, required);
     v("columns", columns);
     v("writes", writes);
+    v("when", when);
   }
 };
 
@@ -125,7 +127,10 @@ struct AttentionRow {
   std::string query = "self_attn.q_proj", key = "self_attn.k_proj", value = "self_attn.v_proj",
               output = "self_attn.o_proj";
   std::string query_norm = {}, key_norm = {};  // of each head, before RoPE
+  std::string value_norm = {};                 // of each head; it may not have weights that R2 would have to pass
   std::string head_dim = "head_dim";           // of the values
+  std::string shared = {}, shared_like = {};   // when a layer reads the values of another: of the last before it that
+                                               // does not, and for which this formula has the same value
 
   template <class Visitor>
   void fields(Visitor& v) {
@@ -135,7 +140,10 @@ struct AttentionRow {
     v("output", output);
     v("query_norm", query_norm);
     v("key_norm", key_norm);
+    v("value_norm", value_norm);
     v("head_dim", head_dim);
+    v("shared", shared);
+    v("shared_like", shared_like);
   }
 };
 
@@ -206,7 +214,7 @@ struct Architecture {
   NamePairs defaults = {};         // formulas for keys that config.json leaves out, or calls by another name
   std::vector<std::string> roots = {"model."};  // where the modules are: the first that has layers
   std::vector<EmbeddingRow> embeddings = {{"embed_tokens", "vocab_size"}};  // that of the tokens first
-  std::string layers = "layers", num_layers = "num_hidden_layers";
+  std::string layers = "layers", num_layers = "num_hidden_layers";          // empty: a tower that has none
   std::string experts = {};  // their number, or a list with an entry for each; empty: there are none
   std::vector<BlockRow> blocks = {{"self_attn", "Attention"}, {"mlp", "MLP", true}};
   std::vector<LinearRow> linears = {};  // in the order of named_modules(), as are the lists below
@@ -215,7 +223,8 @@ struct Architecture {
   std::vector<PartRow> parts = {};
   std::vector<LinearRow> outer_linears = {};
   std::vector<NormRow> outer_norms = {{"norm", "hidden_size", {"lm_head"}}};
-  std::string head = "lm_head", head_bias = {};                             // not below the root; when it has a bias
+  std::string head = "lm_head", head_bias = {};  // not below the root, or the name that loaded_as has for it; when
+                                                 // it has a bias
   std::vector<std::string> writes = {"self_attn.o_proj", "mlp.down_proj"};  // their output is added to the stream
   AttentionRow attention = {};
   std::vector<std::string> mlp_in = {"mlp.gate_proj", "mlp.up_proj"}, mlp_out = {"mlp.down_proj"};
@@ -224,7 +233,8 @@ struct Architecture {
   std::vector<RefusalRow> refusals = {};         // beside R1 with scaled outputs, which is always impossible
   NamePairs loaded_as = {};  // beginnings of names as they are in files, and as transformers has them in memory
   std::vector<std::string> buffers = {"rotary_emb.inv_freq"};  // ends of names of tensors that nobody reads
-  // Encoders with a stream of their own; `feeds` names those of their outer linears that write the stream of this one.
+  // Encoders with a stream of their own, and what follows them; `feeds` names those of their outer linears that write
+  // the stream of this one, whose size is their key language_hidden_size.
   std::vector<Architecture> towers = {};
   std::vector<std::string> feeds = {};
   std::optional<MtpRow> mtp = {};

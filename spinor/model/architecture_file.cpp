@@ -41,7 +41,7 @@ class Check {
     const AttentionRow& a = row_.attention;
     named("attention", {a.query, a.key, a.output}, linears_);
     named("attention.value", {a.value}, linears_, parts_);
-    for (const std::string& norm : {a.query_norm, a.key_norm})
+    for (const std::string& norm : {a.query_norm, a.key_norm, a.value_norm})
       if (!norm.empty()) named("attention", {norm}, norms_);
     for (const NormRow& norm : row_.norms) named("norms", norm.reads, linears_);
     for (const NormRow& norm : row_.outer_norms) named("outer_norms", norm.reads, outer_linears_, {row_.head});

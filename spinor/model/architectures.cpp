@@ -18,9 +18,9 @@ std::vector<Architecture> make_architectures() {
 
 std::vector<RefusedArchitecture> make_refused_architectures() {
   return {
-      {{"Gemma3ForConditionalGeneration"},
-       "it has a vision tower, and spinor does not rotate vision models yet",
-       "use the text-only model of the same family"},
+      {{"Gemma4ForConditionalGeneration"},
+       "spinor does not know its vision and audio towers yet",
+       "save its language model alone, as Gemma4ForCausalLM"},
       {{"BloomForCausalLM"},
        "R1 is impossible: a LayerNorm with weights stands between its embedding and the residual stream, and a "
        "rotation "

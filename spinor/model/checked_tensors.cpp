@@ -7,25 +7,25 @@
 
 namespace spinor {
 
-const CheckpointTensor* CheckedTensors::shaped(const std::string& name,
-                                               const std::vector<std::string>& formulas) const {
+const CheckpointTensor* CheckedTensors::shaped(const std::string& name, const std::vector<std::string>& formulas,
+                                               int64_t layer) const {
   const CheckpointTensor* found = present(name);
   std::vector<int64_t> shape;
-  for (const std::string& formula : formulas) shape.push_back(size_of(formula, config_));
-  if (found->info.shape != shape) fail_shape(*found, shape, formulas);
+  for (const std::string& formula : formulas) shape.push_back(size_of(formula, config_, layer));
+  if (found->info.shape != shape) fail_shape(*found, shape, formulas, layer);
   return found;
 }
 
-const CheckpointTensor* CheckedTensors::weight(const std::string& name, const LinearRow& row) const {
+const CheckpointTensor* CheckedTensors::weight(const std::string& name, const LinearRow& row, int64_t layer) const {
   switch (row.layout) {
     case Layout::matrix:
-      return shaped(name, {row.out, row.in});
+      return shaped(name, {row.out, row.in}, layer);
     case Layout::transposed:
-      return shaped(name, {row.in, row.out});
+      return shaped(name, {row.in, row.out}, layer);
     case Layout::experts:
-      return shaped(name, {row_.experts, row.out, row.in});
+      return shaped(name, {row_.experts, row.out, row.in}, layer);
     case Layout::experts_transposed:
-      return shaped(name, {row_.experts, row.in, row.out});
+      return shaped(name, {row_.experts, row.in, row.out}, layer);
     case Layout::filter:
       return filter(name, row);
   }
@@ -36,7 +36,7 @@ const CheckpointTensor* CheckedTensors::filter(const std::string& name, const Li
   const CheckpointTensor* found = present(name);
   const int64_t out = size_of(row.out, config_), in = size_of(row.in, config_);
   if (found->info.shape.empty() || found->info.shape.front() != out || found->info.elements() != out * in)
-    fail_shape(*found, {out, in}, {row.out, row.in});
+    fail_shape(*found, {out, in}, {row.out, row.in}, -1);
   return found;
 }
 
@@ -47,9 +47,9 @@ const CheckpointTensor* CheckedTensors::present(const std::string& name) const {
 }
 
 void CheckedTensors::fail_shape(const CheckpointTensor& tensor, const std::vector<int64_t>& shape,
-                                const std::vector<std::string>& formulas) const {
+                                const std::vector<std::string>& formulas, int64_t layer) const {
   std::vector<std::string> reasons;
-  for (const std::string& formula : formulas) reasons.push_back(explain(formula, names_of(config_)));
+  for (const std::string& formula : formulas) reasons.push_back(explain(formula, names_of(config_, layer)));
   throw Error(tensor.info.name,
               fmt::format("has shape ({}), but config.json says ({})", fmt::join(tensor.info.shape, ", "),
                           fmt::join(shape, ", ")),

@@ -16,14 +16,16 @@ class CheckedTensors {
   CheckedTensors(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint)
       : row_(row), config_(config), checkpoint_(checkpoint) {}
 
-  const CheckpointTensor* shaped(const std::string& name, const std::vector<std::string>& formulas) const;
-  const CheckpointTensor* weight(const std::string& name, const LinearRow& row) const;  // as its layout says
+  // Of a layer, if it is one of a layer.
+  const CheckpointTensor* shaped(const std::string& name, const std::vector<std::string>& formulas,
+                                 int64_t layer = -1) const;
+  const CheckpointTensor* weight(const std::string& name, const LinearRow& row, int64_t layer) const;  // by its layout
 
  private:
   const CheckpointTensor* present(const std::string& name) const;
   const CheckpointTensor* filter(const std::string& name, const LinearRow& row) const;
   [[noreturn]] void fail_shape(const CheckpointTensor& tensor, const std::vector<int64_t>& shape,
-                               const std::vector<std::string>& formulas) const;
+                               const std::vector<std::string>& formulas, int64_t layer) const;
   std::string missing_hint(const std::string& name) const;
 
   const Architecture& row_;

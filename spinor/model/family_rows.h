@@ -30,6 +30,7 @@ Architecture with_qwen_moe(Architecture row, bool shared_expert);
 // RMS norms of each head's queries and keys, before RoPE. They do not touch the residual stream.
 Architecture with_qk_norms(Architecture row, double offset = 0);
 
+Architecture gemma3(const std::string& classes);
 Architecture qwen3_5(const std::string& classes);
 
 std::vector<Architecture> gated_families();

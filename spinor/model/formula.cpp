@@ -47,7 +47,7 @@ class Parser {
   Parser(std::string_view formula, const FormulaNames& names) : formula_(formula), names_(names) { advance(); }
 
   Json run() {
-    Json value = coalesce();
+    Json value = choice();
     if (!token_.empty()) fail(fmt::format("is not a formula: '{}' is not expected", token_));
     return value;
   }
@@ -63,8 +63,8 @@ class Parser {
     return true;
   }
 
-  // What stands on the right of ??, || and && is read in any case, but has no value, right or wrong, unless it is
-  // needed.
+  // What stands on the right of ??, || and &&, and what a condition does not choose, is read in any case, but has no
+  // value, right or wrong, unless it is needed.
   template <typename Read>
   Json if_needed(bool needed, Read read) {
     unneeded_ += needed ? 0 : 1;
@@ -88,6 +88,15 @@ class Parser {
     return value.is_number_float() ? value.get<double>() : static_cast<double>(integer(value));
   }
 
+  Json choice() {
+    Json condition = coalesce();
+    if (!take("?")) return condition;
+    const bool chosen = truth(condition);
+    Json yes = if_needed(chosen, [&] { return choice(); });
+    if (!take(":")) fail("is not a formula: ':' is missing");
+    Json no = if_needed(!chosen, [&] { return choice(); });
+    return chosen ? yes : no;
+  }
   Json coalesce() {
     Json a = disjunction();
     while (take("??")) {
@@ -177,17 +186,27 @@ class Parser {
     if (take("-")) return -integer(unary());
     Json value = primary();
     while (take("[")) {
-      const int64_t index = integer(coalesce());
+      const Json index = choice();
       if (!take("]")) fail("is not a formula: ']' is missing");
-      const bool inside = value.is_array() && index >= 0 && index < static_cast<int64_t>(value.size());
-      value = inside ? Json(value[static_cast<size_t>(index)]) : Json();
+      value = element(value, index);
     }
     return value;
   }
 
+  Json element(const Json& value, const Json& index) const {
+    if (value.is_object()) {
+      const auto found = value.find(index.is_string() ? index.get<std::string>() : std::to_string(integer(index)));
+      return found == value.end() ? Json() : *found;
+    }
+    if (value.is_null() && index.is_string()) return {};
+    const int64_t i = integer(index);
+    const bool inside = value.is_array() && i >= 0 && i < static_cast<int64_t>(value.size());
+    return inside ? value[static_cast<size_t>(i)] : Json();
+  }
+
   Json primary() {
     if (take("(")) {
-      Json value = coalesce();
+      Json value = choice();
       if (!take(")")) fail("is not a formula: ')' is missing");
       return value;
     }

@@ -14,10 +14,11 @@ namespace spinor {
 // The value of a name; null: there is none.
 using FormulaNames = std::function<Json(std::string_view name)>;
 
-// Integers, decimals (0.5), sqrt(x), 'text', true, false, null and names; ( ) and list[index]; * / % + - ; < <= > >= == !=; `in` a
-// list; ! && ||; and a ?? b, which is b where a is null. Binding as in C, ?? weakest. null is false and in no list;
-// dividing integers must leave no rest. Error with `formula` as its subject: a syntax error, a value of the wrong type, an
-// overflow, division by zero.
+// Integers, decimals (0.5), sqrt(x), 'text', true, false, null and names; ( ) and list[index], object[key]; * / % + - ;
+// < <= > >= == !=; `in` a list; ! && ||; a ?? b, which is b where a is null; and condition ? a : b. Binding as in C, ??
+// between || and ?. null is false and in no list, and so is what no list or object holds; an integer is a key, too;
+// dividing integers must leave no rest. Error with `formula` as its subject: a syntax error, a value of the wrong type,
+// an overflow, division by zero.
 Json evaluate(std::string_view formula, const FormulaNames& names);
 // As a condition; an empty formula is `empty`.
 bool holds(std::string_view formula, const FormulaNames& names, bool empty);

@@ -52,6 +52,22 @@ TEST(Formula, AbsentNamesAreNullAndMayHaveAnotherValue) {
   EXPECT_EQ(value("types[9]"), Json());
 }
 
+TEST(Formula, AConditionChooses) {
+  EXPECT_EQ(value("flag ? heads : dim"), 12);
+  EXPECT_EQ(value("2 * (L > 3 ? heads : L == 3 ? dim : 1)"), 128);
+  EXPECT_EQ(value("nothing ? heads / 0 : name"), "gelu");
+  EXPECT_EQ(value("absent ?? flag ? 1 : 2"), 1);
+}
+
+TEST(Formula, ObjectsHaveKeys) {
+  const auto names = [](std::string_view name) {
+    return name == "layers" ? Json::parse(R"({"1": {"size": 16}, "all": 3})") : Json();
+  };
+  EXPECT_EQ(evaluate("layers[1]['size']", names), 16);
+  EXPECT_EQ(evaluate("layers['all'] + (layers[2]['size'] ?? 4)", names), 7);
+  EXPECT_EQ(evaluate("absent['size']", names), Json());
+}
+
 TEST(Formula, ErrorsNameTheFormula) {
   const auto error = [](std::string_view formula) { return message_of([&] { value(formula); }); };
   const auto starts = [&](std::string_view formula, std::string_view problem) {
@@ -62,6 +78,9 @@ TEST(Formula, ErrorsNameTheFormula) {
   starts("heads 3", "is not a formula: '3' is not expected");
   starts("(heads", "is not a formula: ')' is missing");
   starts("types[1", "is not a formula: ']' is missing");
+  starts("flag ? 1", "is not a formula: ':' is missing");
+  starts("heads ? 1 : 2", "12 is not true or false");
+  starts("types['a']", "computes with \"a\", which is not an integer");
   starts("3x", "is not a formula: '3x' is not expected");
   starts("'open", "is not a formula: ''open' is not expected");
   starts("heads $ 2", "is not a formula: '$' is not expected");

@@ -7,6 +7,7 @@
 #include <array>
 #include <list>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -114,7 +115,7 @@ void find_ends(ModelData& data) {
   if (!data.architecture && !data.config.tie_word_embeddings) return;
   if (data.architecture)
     data.embedding = &*std::ranges::find(std::as_const(data.modules), Role::embedding, &Module::role);
-  data.head = data.by_name.at(data.architecture ? data.architecture->head : "lm_head");
+  data.head = data.by_name.at(data.architecture ? head_of(*data.architecture, data.checkpoint) : "lm_head");
   if (data.config.tie_word_embeddings) check_tied(data);
 }
 
@@ -171,7 +172,8 @@ void check_no_leftover(ModelData& data) {
 // Their modules follow those of the language model.
 void add_towers(ModelData& data) {
   for (const Architecture& tower : data.architecture->towers) {
-    data.tower_configs.push_back(read_tower_config(data.checkpoint.config(), tower, data.subject));
+    data.tower_configs.push_back(
+        read_tower_config(data.checkpoint.config(), tower, *data.config.hidden_size, data.subject));
     for (Module& module : modules_of(tower, data.tower_configs.back(), data.checkpoint))
       data.modules.push_back(std::move(module));
   }
@@ -186,8 +188,8 @@ void add_towers(ModelData& data) {
 void find_tower_streams(ModelData& data) {
   for (size_t i = 0; i < data.tower_configs.size(); ++i) {
     const Architecture& tower = data.architecture->towers[i];
-    const ModuleNames names(tower, data.tower_configs[i], root_of(tower, data.checkpoint), data.by_name);
-    data.tower_streams.push_back(stream_of(names));
+    const ModuleNames names(tower, data.tower_configs[i], data.checkpoint, data.by_name);
+    if (Stream stream = stream_of(names); !stream.writers.empty()) data.tower_streams.push_back(std::move(stream));
     for (const Module* feed : feeds_of(names)) data.stream.writers.push_back(feed);
   }
 }
@@ -245,8 +247,7 @@ Model Model::describe(const Checkpoint& stored, ModelOptions options) {
   index_modules(*data);
   find_ends(*data);
   if (data->architecture) {
-    const ModuleNames& names =
-        data->names.emplace(*data->architecture, data->config, root_of(*data->architecture, checkpoint), data->by_name);
+    const ModuleNames& names = data->names.emplace(*data->architecture, data->config, checkpoint, data->by_name);
     data->stream = stream_of(names);
     data->value_outputs = value_outputs_of(names);
     add_mtp(*data);
@@ -289,6 +290,12 @@ int64_t Model::vocabulary_size() const {
 }
 int64_t Model::head_dim() const {
   return require(data_->config.head_dim, "head_dim, nor hidden_size and num_attention_heads to compute it", *data_);
+}
+int64_t Model::value_block() const {
+  if (data_->value_outputs.empty()) return head_dim();
+  int64_t block = 0;
+  for (const ValueOutput& pair : data_->value_outputs) block = std::gcd(block, pair.head_dim);
+  return block;
 }
 
 bool Model::tied_head() const {
@@ -350,10 +357,7 @@ const Module* Model::outer(const std::string& name) const {
 }
 
 std::string Model::refusal(std::string_view rotation) const {
-  if (data_->architecture)
-    for (const RefusalRow& row : data_->architecture->refusals)
-      if (row.rotation == rotation && is_so(row.when, data_->config, true)) return row.reason;
-  return "";
+  return data_->architecture ? refusal_of(*data_->architecture, data_->config, rotation) : "";
 }
 
 std::vector<const Module*> Model::named(const std::vector<std::string>& names) const {

@@ -82,6 +82,7 @@ struct Stream {
   std::vector<const Module*> writers;       // embeddings, then linears
   std::vector<const Module*> output_norms;  // between a writer and the stream
   bool centred = false;                     // LayerNorms read it: a rotation must keep the mean
+  std::string no_rotation = {};             // why its row says that it cannot be rotated; empty: it does not
 
   std::vector<const Module*> readers() const;  // all of them
   int64_t size() const;                        // of its vectors
@@ -136,6 +137,8 @@ class Model {
   int64_t vocabulary_size() const;
   // config.head_dim unless absent or null, else the family's default, else hidden_size / num_attention_heads.
   int64_t head_dim() const;
+  // The largest size of which every head of the values is a whole number of times as wide.
+  int64_t value_block() const;
   // tie_word_embeddings: the head is the embedding. Usually it has no tensor of its own.
   bool tied_head() const;
   // Null only for an unknown architecture that is not tied.

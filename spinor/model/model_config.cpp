@@ -102,14 +102,16 @@ ModelConfig read_model_config(const Json& json, const Architecture* row, const s
   return config;
 }
 
-ModelConfig read_tower_config(const Json& json, const Architecture& tower, const std::string& subject) {
+ModelConfig read_tower_config(const Json& json, const Architecture& tower, int64_t language_hidden_size,
+                              const std::string& subject) {
   ModelConfig config;
   config.subject = subject;
   if (!json.contains(tower.section))
     throw Error(subject, fmt::format("has no {}", tower.section), "the tensors' shapes cannot be checked without it");
   config.keys = section_of(json, tower.section, subject);
+  config.keys["language_hidden_size"] = language_hidden_size;
   add_defaults(config, tower);
-  config.num_layers = size_of(tower.num_layers, config);
+  config.num_layers = tower.layers.empty() ? 0 : size_of(tower.num_layers, config);
   config.activation = ConfigKeys{config.keys, subject}.text("hidden_act", config.activation);
   return config;
 }
@@ -130,11 +132,11 @@ FormulaNames names_of(const ModelConfig& config, int64_t layer) {
   };
 }
 
-int64_t size_of(const std::string& formula, const ModelConfig& config) {
+int64_t size_of(const std::string& formula, const ModelConfig& config, int64_t layer) {
   return about(config, [&] {
-    const Json size = evaluate(formula, names_of(config));
+    const Json size = evaluate(formula, names_of(config, layer));
     if (!size.is_number_integer() || size < 1 || size > kMaxSize)
-      throw Error(explain(formula, names_of(config)),
+      throw Error(explain(formula, names_of(config, layer)),
                   fmt::format("is {}, not an integer from 1 to {}", size.dump(), kMaxSize));
     return size.get<int64_t>();
   });

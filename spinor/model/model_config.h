@@ -25,8 +25,10 @@ struct ModelConfig {
 // to 2^31 - 1), a missing one, sizes that contradict each other.
 ModelConfig read_model_config(const Json& config, const Architecture* row, const std::string& subject);
 
-// The keys of the tower's section. Of the sizes only num_layers is set. Error if there is no such section.
-ModelConfig read_tower_config(const Json& config, const Architecture& tower, const std::string& subject);
+// The keys of the tower's section, and language_hidden_size. Of the sizes only num_layers is set. Error if there is no
+// such section.
+ModelConfig read_tower_config(const Json& config, const Architecture& tower, int64_t language_hidden_size,
+                              const std::string& subject);
 
 // config.json "architectures"[0]; empty if there is none.
 std::string read_architecture_name(const Json& config, const std::string& subject);
@@ -34,7 +36,7 @@ std::string read_architecture_name(const Json& config, const std::string& subjec
 // The names that formulas of the row use, in a layer if there is one. Holds references to the config.
 FormulaNames names_of(const ModelConfig& config, int64_t layer = -1);
 // Error naming the formula and its keys if it is no size.
-int64_t size_of(const std::string& formula, const ModelConfig& config);
+int64_t size_of(const std::string& formula, const ModelConfig& config, int64_t layer = -1);
 // Error if it is no number, or not a positive one.
 double number_of(const std::string& formula, const ModelConfig& config, int64_t layer = -1);
 double positive_of(const std::string& formula, const ModelConfig& config, int64_t layer = -1);

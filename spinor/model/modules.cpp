@@ -37,7 +37,8 @@ class Walk {
         checkpoint_(checkpoint),
         tensors_(row, config, checkpoint),
         experts_(number_of_experts(row, config)),
-        root_(root_of(row, checkpoint)) {}
+        root_(root_of(row, checkpoint)),
+        head_(head_of(row, checkpoint)) {}
 
   std::vector<Module> run() {
     const std::string base = row_.classes + "PreTrainedModel", model(parent_of(root_));
@@ -46,13 +47,13 @@ class Walk {
     container(model, {row_.classes + "Model", base, "PreTrainedModel", "Module"});
     for (const EmbeddingRow& row : row_.embeddings) embedding(row);
     outer_linears();
-    container(root_ + row_.layers, {"ModuleList", "Module"});
+    if (!row_.layers.empty()) container(root_ + row_.layers, {"ModuleList", "Module"});
     for (int64_t i = 0; i < *config_.num_layers; ++i) layer(static_cast<int>(i));
     for (const NormRow& row : row_.outer_norms)
       if (is_so(row.when, config_, true))
         for (const std::string& name : counted(row.name, experts_)) norm(root_ + name, row, -1);
-    container(root_ + "rotary_emb", {row_.classes + "RotaryEmbedding", "Module"});
-    if (!row_.head.empty()) head();
+    if (!row_.layers.empty()) container(root_ + "rotary_emb", {row_.classes + "RotaryEmbedding", "Module"});
+    if (!head_.empty()) head();
     multi_token_prediction();
     return std::move(modules_);
   }
@@ -64,13 +65,15 @@ class Walk {
   }
 
   void embedding(const EmbeddingRow& row) {
+    if (!is_so(row.when, config_, true)) return;
     const std::string name = root_ + row.name;
-    const bool tokens = !row_.head.empty() && embedding_ == nullptr;  // the first one
+    const Role other = is_so(row.writes, config_, true) ? Role::position : Role::parameter;
+    const bool tokens = !head_.empty() && embedding_ == nullptr;  // the first one
     const CheckpointTensor* weight = tensors_.shaped(name + ".weight", {row.rows, row.columns});
     modules_.push_back({.name = name,
                         .classes = {"Embedding", "Module"},
                         .kind = ModuleKind::embedding,
-                        .role = tokens ? Role::embedding : Role::position,
+                        .role = tokens ? Role::embedding : other,
                         .weight = weight,
                         .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
     if (tokens) embedding_ = weight;
@@ -84,16 +87,16 @@ class Walk {
 
   void head() {
     const EmbeddingRow& tokens = row_.embeddings.front();
-    const std::string name = row_.head + ".weight";
+    const std::string name = head_ + ".weight";
     const bool own = !config_.tie_word_embeddings || checkpoint_.find(name);
     const CheckpointTensor* weight = own ? tensors_.shaped(name, {tokens.rows, tokens.columns}) : embedding_;
     const bool bias = is_so(row_.head_bias, config_, false);
-    modules_.push_back({.name = row_.head,
+    modules_.push_back({.name = head_,
                         .classes = {"Linear", "Module"},
                         .kind = ModuleKind::linear,
                         .role = Role::head,
                         .weight = weight,
-                        .bias = bias ? tensors_.shaped(row_.head + ".bias", {tokens.rows}) : nullptr,
+                        .bias = bias ? tensors_.shaped(head_ + ".bias", {tokens.rows}) : nullptr,
                         .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
   }
 
@@ -161,7 +164,8 @@ class Walk {
     hang(name, index);
     containers_.insert(name);
     const bool stacked = row.layout == Layout::experts || row.layout == Layout::experts_transposed;
-    const bool bare = stacked && checkpoint_.find(name + ".weight") == nullptr;  // a parameter, not a module
+    const bool parameter = row.layout == Layout::transposed && checkpoint_.find(name);
+    const bool bare = parameter || (stacked && checkpoint_.find(name + ".weight") == nullptr);  // not a module
     const bool has_bias = is_so(row.bias, config_, false, index);
     std::vector<std::string> bias_shape = {row.out};
     if (stacked) bias_shape.insert(bias_shape.begin(), row_.experts);
@@ -171,15 +175,16 @@ class Walk {
         .kind = ModuleKind::linear,
         .role = role,
         .layer = index,
-        .weight = tensors_.weight(bare ? name : name + ".weight", row),
-        .shape = {.out = size_of(row.out, config_),
-                  .in = size_of(row.in, config_),
+        .weight = tensors_.weight(bare ? name : name + ".weight", row, index),
+        .shape = {.out = size_of(row.out, config_, index),
+                  .in = size_of(row.in, config_, index),
                   .count = stacked ? experts_ : 1,
                   .transposed = row.layout == Layout::transposed || row.layout == Layout::experts_transposed}};
-    if (has_bias) module.bias = tensors_.shaped(bare ? name + "_bias" : name + ".bias", bias_shape);
+    if (has_bias) module.bias = tensors_.shaped(bare ? name + "_bias" : name + ".bias", bias_shape, index);
     if (row.router) module.classes = {"Router", "Module"};
     if (stacked) module.classes = {"Experts", "Module"};
     if (row.layout == Layout::transposed) module.classes = {"Conv1D", "Module"};
+    if (parameter) module.classes = {"Parameter"};
     if (row.layout == Layout::filter) module.classes = {"Conv3d", "Module"};
     modules_.push_back(module);
     for (const PartRow& part : row_.parts)
@@ -206,7 +211,7 @@ class Walk {
                         .kind = ModuleKind::parameter,
                         .role = Role::parameter,
                         .layer = index,
-                        .weight = tensors_.shaped(name, row.shape)});
+                        .weight = tensors_.shaped(name, row.shape, index)});
   }
 
   void norm(const std::string& name, const NormRow& row, int index) {
@@ -218,8 +223,8 @@ class Walk {
                         .kind = ModuleKind::norm,
                         .role = role_of(row_, row),
                         .layer = index,
-                        .weight = weightless ? nullptr : tensors_.shaped(name + ".weight", {row.size}),
-                        .bias = biased ? tensors_.shaped(name + ".bias", {row.size}) : nullptr,
+                        .weight = weightless ? nullptr : tensors_.shaped(name + ".weight", {row.size}, index),
+                        .bias = biased ? tensors_.shaped(name + ".bias", {row.size}, index) : nullptr,
                         .offset = row.offset,
                         .layer_norm = row.layer_norm});
   }
@@ -285,7 +290,7 @@ class Walk {
   const Checkpoint& checkpoint_;
   CheckedTensors tensors_;
   int64_t experts_;
-  std::string root_;
+  std::string root_, head_;
   const CheckpointTensor* embedding_ = nullptr;
   std::set<std::string> containers_;
   std::vector<Module> modules_;
@@ -306,11 +311,17 @@ int64_t number_of_experts(const Architecture& row, const ModelConfig& config) {
 
 std::string root_of(const Architecture& row, const Checkpoint& checkpoint) {
   for (const std::string& root : row.roots) {
-    const std::string first = root + row.layers + ".0.";
+    const std::string first = row.layers.empty() ? root : root + row.layers + ".0.";
     const auto here = [&](const CheckpointTensor& tensor) { return tensor.info.name.starts_with(first); };
     if (std::ranges::any_of(checkpoint.tensors(), here)) return root;
   }
   return row.roots.front();
+}
+
+std::string head_of(const Architecture& row, const Checkpoint& checkpoint) {
+  for (const auto& [stored, loaded] : row.loaded_as)
+    if (loaded == row.head && checkpoint.find(stored + ".weight")) return stored;
+  return row.head;
 }
 
 std::vector<Module> modules_of(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint) {

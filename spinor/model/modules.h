@@ -22,5 +22,6 @@ const Module* find_token_embedding(const std::vector<Module>& modules);
 // 0 if the row has none.
 int64_t number_of_experts(const Architecture& row, const ModelConfig& config);
 std::string root_of(const Architecture& row, const Checkpoint& checkpoint);  // see Architecture::roots
+std::string head_of(const Architecture& row, const Checkpoint& checkpoint);  // its name in the files
 
 }  // namespace spinor

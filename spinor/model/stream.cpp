@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "spinor/base/error.h"
 #include "spinor/model/module_name.h"
 #include "spinor/model/modules.h"
 
@@ -22,6 +23,17 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
 void add_reads(Stream& stream, const Module* norm, std::vector<const Module*> linears) {
   stream.centred |= norm->layer_norm;
   stream.norm_reads.push_back({norm, std::move(linears)});
+}
+
+// See AttentionRow::shared. Of a layer that shares with none, the layer itself.
+int64_t layer_of_values(const ModuleNames& names, int64_t layer) {
+  const AttentionRow& row = names.row().attention;
+  const auto shares = [&](int64_t i) { return is_so(row.shared, names.config(), false, i); };
+  if (!shares(layer)) return layer;
+  const auto kind = [&](int64_t i) { return evaluate(row.shared_like, names_of(names.config(), i)); };
+  for (int64_t i = layer - 1; i >= 0; --i)
+    if (!shares(i) && kind(i) == kind(layer)) return i;
+  throw Error(names.config().subject, fmt::format("layer {} shares the values of no layer before it", layer));
 }
 
 // Those outside the layers, the final norm among them.
@@ -45,10 +57,12 @@ void add_outer_reads(Stream& stream, const ModuleNames& names) {
 
 }  // namespace
 
-ModuleNames::ModuleNames(const Architecture& row, const ModelConfig& config, std::string root, const Index& by_name)
+ModuleNames::ModuleNames(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint,
+                         const Index& by_name)
     : row_(&row),
       config_(&config),
-      root_(std::move(root)),
+      root_(root_of(row, checkpoint)),
+      head_(head_of(row, checkpoint)),
       by_name_(&by_name),
       experts_(number_of_experts(row, config)) {}
 
@@ -70,12 +84,13 @@ std::string ModuleNames::layer_prefix(int64_t layer) const {
 }
 
 std::vector<const Module*> ModuleNames::outer(const std::string& name) const {
-  return below(name == row_->head ? "" : root_, name);
+  return name == row_->head ? below("", head_) : below(root_, name);
 }
 
 Stream stream_of(const ModuleNames& names) {
   const Architecture& row = names.row();
   Stream stream;
+  stream.no_rotation = refusal_of(row, names.config(), "R1");
   for (const EmbeddingRow& embedding : row.embeddings)
     if (is_so(embedding.writes, names.config(), true)) append(stream.writers, names.outer(embedding.name));
   for (const LinearRow& linear : row.outer_linears)
@@ -99,13 +114,20 @@ std::vector<const Module*> feeds_of(const ModuleNames& names) {
   return found;
 }
 
+std::string refusal_of(const Architecture& row, const ModelConfig& config, std::string_view rotation) {
+  for (const RefusalRow& refusal : row.refusals)
+    if (refusal.rotation == rotation && is_so(refusal.when, config, true)) return refusal.reason;
+  return "";
+}
+
 std::vector<ValueOutput> value_outputs_of(const ModuleNames& names) {
   const AttentionRow& row = names.row().attention;
   std::vector<ValueOutput> pairs;
   for (int64_t layer = 0; layer < *names.config().num_layers; ++layer) {
-    const auto values = names.in_layer(layer, {row.value}), outputs = names.in_layer(layer, {row.output});
+    const auto values = names.in_layer(layer_of_values(names, layer), {row.value}),
+               outputs = names.in_layer(layer, {row.output});
     if (values.size() != 1 || outputs.size() != 1) continue;
-    pairs.push_back({values[0], outputs[0], size_of(row.head_dim, names.config())});
+    pairs.push_back({values[0], outputs[0], size_of(row.head_dim, names.config(), layer)});
   }
   return pairs;
 }

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "spinor/model/model.h"
@@ -14,7 +15,7 @@ namespace spinor {
 class ModuleNames {
  public:
   using Index = std::map<std::string, const Module*, std::less<>>;
-  ModuleNames(const Architecture& row, const ModelConfig& config, std::string root, const Index& by_name);
+  ModuleNames(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint, const Index& by_name);
 
   const Architecture& row() const { return *row_; }
   const ModelConfig& config() const { return *config_; }
@@ -29,13 +30,15 @@ class ModuleNames {
  private:
   const Architecture* row_;
   const ModelConfig* config_;
-  std::string root_;
+  std::string root_, head_;
   const Index* by_name_;
   int64_t experts_ = 0;
 };
 
 Stream stream_of(const ModuleNames& names);                     // without what towers feed to it
 std::vector<const Module*> feeds_of(const ModuleNames& names);  // of a tower
+// Why the row says that a rotation ("R1") is impossible; empty: it does not.
+std::string refusal_of(const Architecture& row, const ModelConfig& config, std::string_view rotation);
 std::vector<ValueOutput> value_outputs_of(const ModuleNames& names);
 
 }  // namespace spinor

@@ -109,6 +109,68 @@ Architecture as_before(Architecture row) {
   return row;
 }
 
+Architecture siglip() {
+  const std::string hidden = "hidden_size", intermediate = "intermediate_size", side = "(image_size / patch_size)";
+  Architecture row;
+  row.classes = "Siglip";
+  row.section = "vision_config";
+  row.defaults = {{hidden, "768"},       {intermediate, "3072"}, {"num_hidden_layers", "12"},
+                  {"num_channels", "3"}, {"image_size", "224"},  {"patch_size", "16"}};
+  row.roots = {"vision_tower.vision_model.", "vision_tower.", "model.vision_tower."};
+  row.embeddings = {{"embeddings.position_embedding", side + " * " + side}};
+  row.layers = "encoder.layers";
+  row.head = "";
+  row.mlp_in = {"mlp.fc1"};
+  row.mlp_out = {"mlp.fc2"};
+  row.attention.output = "self_attn.out_proj";
+  for (const char* name : {"self_attn.k_proj", "self_attn.v_proj", "self_attn.q_proj", "self_attn.out_proj"})
+    row.linears.push_back({name, hidden, hidden, "true"});
+  row.linears.push_back({"mlp.fc1", intermediate, hidden, "true"});
+  row.linears.push_back({"mlp.fc2", hidden, intermediate, "true"});
+  row.norms = {{"layer_norm1", hidden, {"self_attn.k_proj", "self_attn.v_proj", "self_attn.q_proj"}},
+               {"layer_norm2", hidden, {"mlp.fc1"}}};
+  row.outer_linears = {
+      {"embeddings.patch_embedding", hidden, "num_channels * patch_size * patch_size", "true", "", Layout::filter}};
+  row.outer_norms = {{"post_layernorm", hidden}};
+  row.writes = {"embeddings.patch_embedding", "self_attn.out_proj", "mlp.fc2"};
+  return with_layer_norms(std::move(row), "true");
+}
+
+// What it gives to the language model is scaled by one norm, averaged over patches, and read through another.
+std::vector<Architecture> gemma3_tower() {
+  Architecture tower = siglip();
+  tower.refusals = {{"R1",
+                     "vision_tower.post_layernorm scales the tower's stream, entry by entry, before "
+                     "mm_soft_emb_norm measures its length; a rotation does not commute with that"}};
+  Architecture projector;
+  projector.classes = "Gemma3MultiModalProjector";
+  projector.section = "vision_config";
+  projector.defaults = {{"hidden_size", "768"}};
+  projector.roots = {"multi_modal_projector.", "model.multi_modal_projector."};
+  projector.embeddings = {};
+  projector.layers = projector.head = "";
+  projector.outer_linears = {
+      {"mm_input_projection_weight", "language_hidden_size", "hidden_size", "", "", Layout::transposed}};
+  projector.outer_norms = {{.name = "mm_soft_emb_norm", .offset = 1}};
+  projector.feeds = {"mm_input_projection_weight"};
+  projector.writes = {};
+  projector.buffers = {};
+  return {std::move(tower), std::move(projector)};
+}
+
+// Files have the names from before the language model was a module of its own, or those of today.
+Architecture gemma3_vision() {
+  Architecture row = with_tower(gemma3("Gemma3"), {});
+  row.towers = gemma3_tower();
+  row.roots = {"language_model.model.", "model.language_model."};
+  row.loaded_as = {{"language_model.lm_head", "lm_head"},
+                   {"language_model.model", "model.language_model"},
+                   {"vision_tower.vision_model", "model.vision_tower"},
+                   {"vision_tower", "model.vision_tower"},
+                   {"multi_modal_projector", "model.multi_modal_projector"}};
+  return row;
+}
+
 }  // namespace
 
 std::vector<Architecture> vision_families() {
@@ -120,7 +182,8 @@ std::vector<Architecture> vision_families() {
       "intermediate_size");
   return {as_before(with_tower(qwen2_text("Qwen2VL"), std::move(qwen2_vl))),
           as_before(with_tower(qwen2_text("Qwen2_5_VL"), qwen2_5_vl)),
-          with_tower(qwen3_text("Qwen3VL"), qwen3_tower(true)), with_tower(qwen3_5("Qwen3_5"), qwen3_tower(false))};
+          with_tower(qwen3_text("Qwen3VL"), qwen3_tower(true)), with_tower(qwen3_5("Qwen3_5"), qwen3_tower(false)),
+          gemma3_vision()};
 }
 
 }  // namespace spinor

@@ -10,6 +10,7 @@
 #include "spinor/transform/auto_operation.h"
 #include "spinor/transform/factory.h"
 #include "spinor/transform/given_rotations.h"
+#include "spinor/transform/places.h"
 
 namespace spinor {
 namespace {
@@ -65,10 +66,6 @@ const TransformType& type_of(std::string_view group, const TransformScheme& sche
 bool has_sides(const Module& module) {
   using enum ModuleKind;
   return module.kind == linear || module.kind == embedding || module.kind == part;
-}
-
-bool is_attention(const Module& module) {
-  return std::ranges::any_of(module.classes, [](const std::string& name) { return name.ends_with("Attention"); });
 }
 
 // The length of the rows that a location transforms; 0 if the module does not tell.

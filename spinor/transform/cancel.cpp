@@ -227,6 +227,10 @@ class CancelCheck {
       throw Error(weight_name(value),
                   fmt::format("its transform mixes heads (of {} rows), whose attention differs", head_dim),
                   "set head_dim of the group to that of the model");
+    if (places_.normed_values && !agree({squared_length(x)}, {squared_length(x * product)}))
+      throw Error(weight_name(value),
+                  "its transform is not orthogonal, and the norm of its heads does not commute with it",
+                  "use hadamard, random-hadamard or random-orthogonal");
     const int64_t repeats = cols(output) / rows(value);
     if (!agree(repeat_heads(x, head_dim, repeats),
                repeat_heads(x * product, head_dim, repeats) * net_.incoming(output)))

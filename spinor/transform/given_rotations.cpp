@@ -58,7 +58,7 @@ std::optional<Target> target_of(std::string_view name) {
 
 int64_t side_of(const Target& target, const Model& model) {
   if (target.group == "R1") return model.hidden_size();
-  return model.value_outputs().empty() ? model.head_dim() : model.value_outputs().front().head_dim;
+  return model.value_block();
 }
 
 const StoredType& type_of(const TensorInfo& info, const std::string& subject) {

@@ -40,9 +40,8 @@ std::string why_no_r4(const Model& model) {
 }
 
 std::vector<int64_t> head_sizes(const Model& model) {
-  std::set<int64_t> sizes;
-  for (const ValueOutput& pair : model.value_outputs()) sizes.insert(pair.head_dim);
-  return {sizes.begin(), sizes.end()};
+  if (model.value_outputs().empty()) return {};
+  return {model.value_block()};
 }
 
 std::vector<int64_t> mlp_sizes(const Model& model) {

@@ -50,10 +50,15 @@ void check_stream_size(const StreamPlaces& places) {
                   fmt::format("cannot write a stream of {}: it has {} rows", hidden, writer->shape.out));
 }
 
+bool norms_values(const Model& model) {
+  return model.architecture() && !model.architecture()->attention.value_norm.empty();
+}
+
 }  // namespace
 
 Places places_of(const Model& model, const SpinQuantMapping& m) {
   Places places;
+  places.normed_values = norms_values(model);
   StreamPlaces& stream = places.streams.emplace_back();
   stream.first = find_embedding(model, m.embedding);
   stream.size = stream.first->shape.in;
@@ -81,6 +86,7 @@ StreamPlaces places_of(const Stream& stream) {
   places.first = stream.writers.front();
   places.size = stream.size();
   places.centred = stream.centred;
+  places.no_r1 = stream.no_rotation;
   places.readers = {readers.begin(), readers.end()};
   places.writers = {stream.writers.begin(), stream.writers.end()};
   places.unscaled = {stream.raw_readers.begin(), stream.raw_readers.end()};
@@ -108,14 +114,19 @@ Places places_of(const Model& model) {
   const std::vector<Legality> verdicts = legality(model);
   places.streams.front().no_r1 = verdicts[0].reason;
   places.no_r2 = verdicts[1].reason;
+  places.normed_values = norms_values(model);
   return places;
+}
+
+bool is_attention(const Module& module) {
+  return std::ranges::any_of(module.classes, [](const std::string& name) { return name.ends_with("Attention"); });
 }
 
 namespace {
 
 bool is_rotatable(const Module& module) {
   using enum ModuleKind;
-  return module.kind == linear || module.kind == embedding || module.kind == part;
+  return module.kind == linear || module.kind == embedding || module.kind == part || is_attention(module);
 }
 
 // The last `count` components of a name as a regex, numbers as any number; all of them: the whole name.
@@ -143,12 +154,12 @@ std::vector<std::string> targets_of(const Model& model, const std::vector<const 
       return wanted.contains(m) || (!is_rotatable(*m) && !is_rotatable(*module)) || (no_mtp && m->role == Role::mtp);
     };
     for (size_t count = 1; !covered.contains(module); ++count) {
-      const std::string pattern = target(module->name, count);
+      const std::string pattern = target(module->name_in_memory(), count);
       const std::vector<const Module*> found = match_modules(model, {&pattern, 1});
       const bool inside = std::ranges::all_of(found, harmless);
       const bool whole = !pattern.starts_with("re:.*");
       if (!inside && !whole) continue;
-      targets.push_back(inside ? pattern : module->name);
+      targets.push_back(inside ? pattern : module->name_in_memory());
       covered.insert(module);
       if (inside) covered.insert(found.begin(), found.end());
     }

@@ -27,12 +27,15 @@ struct Places {
   std::set<const Module*> values;
   std::map<const Module*, ValueOutput> value_of;  // by the output
   std::string no_r2;                              // why the values cannot be rotated
+  bool normed_values = false;                     // an RMS norm of each head stands behind them
 };
 
 Places places_of(const Model& model);  // of a known architecture
 // Error for a target that matches nothing, or something that cannot read or write the stream.
 Places places_of(const Model& model, const SpinQuantMapping& mapping);
 
+// One whose queries and keys a transform can reach.
+bool is_attention(const Module& module);
 // Targets that match these modules of the model and no others: "re:.*o_proj$" where that will do. If none of them is of
 // multi-token prediction, modules of that may match, too, and mtp_targets() must be ignored.
 std::vector<std::string> targets_of(const Model& model, const std::vector<const Module*>& modules);

@@ -107,16 +107,16 @@ bool is_per_head(Spin spin) {
 }
 
 int64_t head_size(Spin spin, const Model& model) {
-  const bool values = spin == Spin::R2 && !model.value_outputs().empty();
-  return values ? model.value_outputs().front().head_dim : model.head_dim();
+  return spin == Spin::R2 ? model.value_block() : model.head_dim();
 }
 
-// R1 must commute with an RMS norm, R3 must cancel in the product of a query and a key: both need R^T R = 1. R2 and R4
-// meet their inverse.
-void check_type(Spin spin, const SpinQuantOptions& options) {
+// R1 must commute with an RMS norm, R3 must cancel in the product of a query and a key: both need R^T R = 1, and so
+// does R2 if values are normed. Else R2 and R4 meet their inverse.
+void check_type(Spin spin, const SpinQuantOptions& options, const Model& model) {
+  const bool normed = spin == Spin::R2 && model.architecture() && !model.architecture()->attention.value_norm.empty();
   const TransformType& type = find_transform_type(options.transform_type);
   if (type.orthogonal || options.given.groups.contains(std::string(name_in_table(spin))) ||
-      options.llm_compressor_compat || (spin != Spin::R1 && spin != Spin::R3))
+      options.llm_compressor_compat || (spin != Spin::R1 && spin != Spin::R3 && !normed))
     return;
   throw Error(std::string(name_in_table(spin)),
               fmt::format("{} is not orthogonal, so the model would compute something else", type.name),
@@ -137,8 +137,11 @@ void add_vision(const Model& model, const SpinQuantOptions& options, TransformCo
   const auto streams = model.streams();
   if (streams.size() < 2)
     throw Error(std::string(model.architecture_name()), "has no vision tower", "leave out vision");
-  check_type(Spin::R1, options);
+  check_type(Spin::R1, options, model);
   for (size_t i = 1; i < streams.size(); ++i) {
+    if (!streams[i]->no_rotation.empty())
+      throw Error(std::string(model.architecture_name()),
+                  "R1 of the vision tower would change the model: " + streams[i]->no_rotation, "leave out vision");
     TransformScheme scheme = scheme_of(options);
     scheme.apply = {forward(targets_of(model, streams[i]->writers), weight_output),
                     inverse(targets_of(model, streams[i]->readers()), weight_input)};
@@ -201,7 +204,7 @@ TransformConfig spinquant(const Model& model, const SpinQuantOptions& options) {
   TransformConfig config;
   for (const EnumName<Spin>& row : kSpins) {
     if (std::ranges::find(options.rotations, row.value) == options.rotations.end()) continue;
-    check_type(row.value, options);
+    check_type(row.value, options, model);
     TransformScheme scheme = scheme_of(options);
     scheme.apply = args_of(row.value, targets);
     if (row.value == Spin::R3 || row.value == Spin::R4)

@@ -57,6 +57,18 @@ QWEN2_VL_7B = {
     "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
 }
 GEMMA3_27B = sizes("", "gemma3_text", 5376, 21504, 62, 32, 16, 262208, head_dim=128, sliding_window=1024)
+GEMMA3_4B = {"model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34}
+GEMMA3_4B |= {"rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024}
+GEMMA3_TOWER = {
+    "model_type": "siglip_vision_model",
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+    "image_size": 896,
+    "patch_size": 14,
+    "vision_use_head": False,
+}
 GEMMA3_27B |= {"query_pre_attn_scalar": 168, "sliding_window_pattern": 6}
 QWEN3_VL_8B = sizes("", "qwen3_vl_text", 4096, 12288, 36, 32, 8, 151936, head_dim=128)
 QWEN3_VL_8B["rope_scaling"] = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [24, 20, 20]}
@@ -83,21 +95,44 @@ CONFIGS = {
     "gemma-2b": causal("Gemma", "gemma", 2048, 16384, 18, 8, 1, 256000, head_dim=256),
     "gemma-2-9b": causal("Gemma2", "gemma2", 3584, 14336, 42, 16, 8, 256000, head_dim=256, sliding_window=4096),
     "gemma-3-1b": causal("Gemma3", "gemma3_text", 1152, 6912, 26, 4, 1, 262144, head_dim=256, sliding_window=512),
+    "gemma-3-4b": vision(
+        "Gemma3ForConditionalGeneration",
+        "gemma3",
+        {"text_config": GEMMA3_4B},
+        GEMMA3_TOWER,
+    ),
     "gemma-3-27b": vision(
         "Gemma3ForConditionalGeneration",
         "gemma3",
         {"text_config": GEMMA3_27B},
-        {
-            "model_type": "siglip_vision_model",
-            "hidden_size": 1152,
-            "intermediate_size": 4304,
-            "num_hidden_layers": 27,
-            "num_attention_heads": 16,
-            "image_size": 896,
-            "patch_size": 14,
-            "vision_use_head": False,
-        },
+        GEMMA3_TOWER,
     ),
+    # Not published alone; what it leaves out is as the class has it.
+    "gemma-4-text": {
+        "architectures": ["Gemma4ForCausalLM"],
+        "model_type": "gemma4_text",
+        "hidden_size": 1536,
+        "intermediate_size": 6144,
+        "num_hidden_layers": 35,
+        "num_kv_shared_layers": 20,
+        "use_double_wide_mlp": True,
+    },
+    "gemma-4-experts-text": {
+        "architectures": ["Gemma4ForCausalLM"],
+        "model_type": "gemma4_text",
+        "hidden_size": 2816,
+        "intermediate_size": 2112,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "num_global_key_value_heads": 2,
+        "attention_k_eq_v": True,
+        "hidden_size_per_layer_input": 0,
+        "enable_moe_block": True,
+        "num_experts": 128,
+        "top_k_experts": 8,
+        "moe_intermediate_size": 704,
+    },
     "olmo-2-7b": causal("Olmo2", "olmo2", 4096, 11008, 32, 32, 32, 100352),
     "olmo-3-7b": causal("Olmo3", "olmo3", 4096, 11008, 32, 32, 32, 100278, sliding_window=4096),
     "exaone-4.0-1.2b": causal(

@@ -100,6 +100,7 @@ def gemma3(tensors, config):
 
 
 PUBLISHED = {
+    "gemma-3-4b": gemma3,
     "gemma-3-27b": gemma3,
     "llama-2-7b": llama2,
     "gpt2": gpt2,
