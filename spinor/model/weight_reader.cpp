@@ -46,16 +46,23 @@ const CheckpointTensor& codes_of(const CheckpointTensor& tensor) {
   return tensor.encoded ? tensor.encoded->parts.front() : tensor;
 }
 
+// A block of the tensor as rows of the matrix that it is some rows of.
+Block unstrided(const CheckpointTensor& tensor, const Block& block) {
+  if (!tensor.encoded) return block;
+  const int64_t step = tensor.encoded->step;
+  return {tensor.encoded->first + block.row * step, block.col, (block.rows - 1) * step + 1, block.cols};
+}
+
 bool is_transposed(const CheckpointTensor& tensor) {
   return tensor.encoded && tensor.encoded->transposed > 0;
 }
 
-// Rows of one of the stored matrices, which are the columns of the tensor.
+// Rows of one of the stored matrices, which are columns when they are turned.
 int64_t stored_height(const CheckpointTensor& tensor) {
   return tensor.encoded->layout.rows / tensor.encoded->transposed;
 }
 
-// A block of the tensor in terms of what is stored: as it is, or a block of each matrix that is stored transposed.
+// A block, unstrided, in terms of what is stored: as it is, or a block of each matrix that is stored transposed.
 std::vector<Block> stored_blocks(const CheckpointTensor& tensor, const Block& block) {
   if (!is_transposed(tensor)) return {block};
   const int64_t rows = tensor.encoded->layout.cols, height = stored_height(tensor);
@@ -72,14 +79,15 @@ std::vector<Block> stored_blocks(const CheckpointTensor& tensor, const Block& bl
 
 Granularity source_granularity(const CheckpointTensor& tensor) {
   if (!tensor.encoded) return {};
-  const Granularity stored = granularity(tensor.encoded->layout);
+  const EncodedWeight& encoded = *tensor.encoded;
+  const Granularity stored = encoded.has_codes() ? granularity(encoded.layout) : Granularity();
   if (!is_transposed(tensor)) return stored;
-  return {.rows = std::lcm(stored.cols, stored.group_cols), .cols = 1, .read_rows = tensor.encoded->layout.cols};
+  return {.rows = std::lcm(stored.cols, stored.group_cols), .cols = 1, .read_rows = encoded.layout.cols / encoded.step};
 }
 
 WeightReader::WeightReader(const Checkpoint& checkpoint, const CheckpointTensor& tensor)
     : checkpoint_(&checkpoint), tensor_(&tensor) {
-  if (tensor.encoded)
+  if (tensor.encoded && tensor.encoded->has_codes())
     decoder_ = make_decoder(checkpoint, tensor);
   else if (!info(tensor.info.dtype).editable)
     throw Error(tensor.info.name, fmt::format("cannot be computed with: its dtype is {}", info(tensor.info.dtype).name),
@@ -92,11 +100,11 @@ int64_t WeightReader::row_bytes(int64_t cols) const {
 
 void WeightReader::read(const Block& block, std::vector<std::byte>& bytes) const {
   size_t size = 0;
-  for (const Block& stored : stored_blocks(*tensor_, block))
+  for (const Block& stored : stored_blocks(*tensor_, unstrided(*tensor_, block)))
     size += static_cast<size_t>(stored.rows * row_bytes(stored.cols));
   bytes.resize(size);
   std::span<std::byte> rest(bytes);
-  for (const Block& stored : stored_blocks(*tensor_, block)) {
+  for (const Block& stored : stored_blocks(*tensor_, unstrided(*tensor_, block))) {
     const auto part = static_cast<size_t>(stored.rows * row_bytes(stored.cols));
     read_stored(stored, rest.first(part));
     rest = rest.subspan(part);
@@ -117,16 +125,27 @@ void WeightReader::read_stored(const Block& block, std::span<std::byte> bytes) c
 template <typename T>
 void WeightReader::load(const Block& block, const std::vector<std::byte>& bytes, const Block& tile,
                         MatrixView<T> out) const {
-  if (!is_transposed(*tensor_)) return load_stored(block, bytes.data(), tile, out);
-  const std::byte* first = bytes.data();
+  const Block from = unstrided(*tensor_, block), part = unstrided(*tensor_, tile);
+  if (part.rows == tile.rows) return load_rows(from, bytes.data(), part, out);
+  Matrix<T> rows(part.rows, part.cols);
+  load_rows(from, bytes.data(), part, rows.view());
+  const int64_t step = tensor_->encoded->step;
+  for (int64_t i = 0; i < tile.rows; ++i) std::copy_n(rows.view().row(i * step), tile.cols, out.row(i));
+}
+
+// Of blocks that are unstrided.
+template <typename T>
+void WeightReader::load_rows(const Block& block, const std::byte* bytes, const Block& tile, MatrixView<T> out) const {
+  if (!is_transposed(*tensor_)) return load_stored(block, bytes, tile, out);
+  const auto matrix = [&](const Block& stored) { return stored.row / stored_height(*tensor_); };
   std::vector<T> scratch;
   for (const Block& stored : stored_blocks(*tensor_, block)) {
     for (const Block& mine : stored_blocks(*tensor_, tile))
-      if (mine.row / stored_height(*tensor_) == stored.row / stored_height(*tensor_)) {
-        load_transposed(stored, first, mine, scratch, out);
+      if (matrix(mine) == matrix(stored)) {
+        load_transposed(stored, bytes, mine, scratch, out);
         out = out.block(mine.cols, 0, out.rows - mine.cols, out.cols);
       }
-    first += stored.rows * row_bytes(stored.cols);
+    bytes += stored.rows * row_bytes(stored.cols);
   }
 }
 

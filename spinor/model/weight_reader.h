@@ -31,6 +31,8 @@ class WeightReader {
   int64_t row_bytes(int64_t cols) const;  // of a row of the stored matrix that is so wide
   void read_stored(const Block& block, std::span<std::byte> bytes) const;
   template <typename T>
+  void load_rows(const Block& block, const std::byte* bytes, const Block& tile, MatrixView<T> out) const;
+  template <typename T>
   void load_stored(const Block& block, const std::byte* bytes, const Block& tile, MatrixView<T> out) const;
   template <typename T>
   void load_transposed(const Block& block, const std::byte* bytes, const Block& tile, std::vector<T>& scratch,
