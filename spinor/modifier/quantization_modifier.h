@@ -21,6 +21,7 @@ class QuantizationModifier : public OnceModifier {
 
   std::string name() const override { return "QuantizationModifier"; }
   Json arguments() const override { return write_fields(arguments_); }
+  const QuantizationConfig& config() const { return config_; }
 
  protected:
   bool on_initialize(State& state, const ExtraArguments& extra) override;
