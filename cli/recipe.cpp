@@ -10,6 +10,7 @@
 #include "spinor/io/checkpoint_writer.h"
 #include "spinor/model/hub.h"
 #include "spinor/modifier/applied_transforms.h"
+#include "spinor/modifier/model_for.h"
 #include "spinor/modifier/oneshot.h"
 #include "spinor/transform/inverse.h"
 #include "spinor/transform/stored_online.h"
@@ -138,8 +139,9 @@ Model open_model(const std::string& model) {
 }
 
 Planned start_recipe(const std::string& model, const RecipeOptions& options) {
-  const Model described = open_model(model);
-  return {described, options.make(), start_plan(described), {}};
+  Recipe recipe = options.make();
+  const Model described = model_for(recipe, open_model(model));
+  return {described, std::move(recipe), start_plan(described), {}};
 }
 
 Planned plan_recipe(const std::string& model, const RecipeOptions& options) {

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 import logits
 import tiny_models
 import tiny_vision
-from command import refused, run, spinor
+from command import run, spinor
 
 LEGAL = {
     "gemma": "R1,R2", "gemma2": "R2", "gemma3": "R2", "olmo2": "R2", "olmo3": "R2", "exaone4": "R2", "glm4": "R2",
@@ -136,13 +136,6 @@ def test_what_is_not_exact_is_refused_with_what_is(tmp_path, family, case, rotat
     assert result.returncode == 1 and f"{rotation} would change the model: " in result.stderr
     assert "possible are: --rotations R" in result.stderr
     assert not out.exists()
-
-
-@pytest.mark.parametrize("family", ["gpt_oss", "granitemoe"])
-def test_stacked_experts_are_not_left_out_silently(tmp_path, family):
-    tiny_models.save(tmp_path / "source", family, "plain", torch.float32)
-    message = refused("quantize", tmp_path / "source", tmp_path / "out", "--scheme", "W8A8")
-    assert "is a stack of experts, which cannot be quantized yet; name it in ignore" in message
 
 
 def test_routers_are_not_quantized(tmp_path):

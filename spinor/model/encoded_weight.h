@@ -1,4 +1,4 @@
-// A weight that a checkpoint holds quantized: which tensors it is made of, and how.
+// A weight that is made of what a checkpoint holds: quantized, transposed, or some rows of a matrix.
 #pragma once
 
 #include <vector>
@@ -9,8 +9,15 @@
 namespace spinor {
 
 struct EncodedWeight {
-  WeightLayout layout;
+  WeightLayout layout;                  // without a format: the first part is numbers, (rows, cols) of them
   std::vector<CheckpointTensor> parts;  // as stored_tensors(layout) lists them, but weight_shape: the codes first
+  // The weight is so many matrices one below the other, and each is encoded as its transpose; 0: it is encoded as it
+  // is.
+  int64_t transposed = 0;
+  // Row i of the weight is row first + i * step of that.
+  int64_t first = 0, step = 1;
+
+  bool has_codes() const { return !layout.format.empty(); }
 };
 
 }  // namespace spinor

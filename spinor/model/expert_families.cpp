@@ -271,6 +271,7 @@ Architecture gpt_oss() {
     forward.swiglu_limit = {"swiglu_limit", 7};
     forward.swiglu_alpha = "swiglu_alpha ?? 1.702";
     forward.alternating = true;
+    forward.linear_experts = "mlp.experts.{E}.";
     forward.windowed = by_layer_type("(L + 1) % 2 != 0");
     forward.sliding_window.absent = 128;
     forward.rope->theta = "rope_theta ?? 150000";
@@ -294,6 +295,7 @@ Architecture granite_moe() {
   row.mlp_out = {"block_sparse_moe.output_linear"};
   connect(row);
   change_forward(row, [](ForwardRow& forward) {
+    forward.linear_experts = "block_sparse_moe.experts.{E}.";
     forward.router = {
         .name = "block_sparse_moe.router.layer", .routing = Routing::softmax_top, .chosen = "num_experts_per_tok ?? 2"};
   });

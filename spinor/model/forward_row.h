@@ -77,6 +77,8 @@ struct ForwardRow {
   OptionalKey swiglu_limit = {};   // gate and up are clamped, and up counts from -1
   std::string swiglu_alpha = "1";  // then silu(x) is x / (1 + exp(-alpha x))
   bool alternating = false;        // the rows of a fused gate and up; else one after the other
+  // Of stacked experts: how names of the linears of a single one begin, where they are quantized: "mlp.experts.{E}.".
+  std::string linear_experts = {};
 
   std::string windowed = {};  // layers that see only the last sliding_window tokens; empty: none
   OptionalKey sliding_window = {.key = "sliding_window"};

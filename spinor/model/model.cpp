@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "spinor/base/error.h"
+#include "spinor/model/linear_experts.h"
 #include "spinor/model/model_config.h"
 #include "spinor/model/modules.h"
 #include "spinor/model/mtp.h"
@@ -236,6 +237,7 @@ Model Model::describe(const Checkpoint& stored, ModelOptions options) {
   data->quantized = std::move(quantized);
   data->name = read_architecture_name(config, subject);
   data->architecture = choose_architecture(data->name, subject, options);
+  if (data->architecture) data->architecture = &row_of_files(*data->architecture, checkpoint);
   data->config = read_model_config(config, data->architecture, subject);
   data->modules = data->architecture ? modules_of(*data->architecture, data->config, checkpoint)
                                      : modules_by_name(checkpoint, data->name);

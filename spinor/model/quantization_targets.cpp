@@ -1,10 +1,14 @@
 #include "spinor/model/quantization_targets.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <tuple>
 
 #include "spinor/base/error.h"
+#include "spinor/model/linear_experts.h"
 #include "spinor/model/match.h"
 #include "spinor/model/module_name.h"
 
@@ -30,6 +34,21 @@ bool is_router(const Module& module) {
 bool can_be_quantized(const Module& module) {
   return module.weight && (module.kind == ModuleKind::linear || module.kind == ModuleKind::embedding) &&
          !is_router(module);
+}
+
+bool is_stack(const Module& module) {
+  return module.classes.front() == "Experts";
+}
+
+bool is_ignored(const QuantizationConfig& config, const Module& module) {
+  return std::ranges::any_of(config.ignore, [&](const std::string& target) { return matches(module, target); });
+}
+
+// The stack of which a linear of an expert is a piece.
+const Module& stack_of(const Module& linear, const Model& model) {
+  return *std::ranges::find_if(model.modules(), [&](const Module& module) {
+    return is_stack(module) && module.layer == linear.layer && module.role == linear.role;
+  });
 }
 
 // 0 exact name, 1 regex, 2 class.
@@ -65,6 +84,22 @@ std::vector<QuantizedModule> quantized_modules(const QuantizationConfig& config,
   return found;
 }
 
+bool quantizes_experts(const QuantizationConfig& config, const Model& model) {
+  const auto left = [&](const Module& module) { return is_stack(module) && !is_ignored(config, module); };
+  if (std::ranges::none_of(model.modules(), left)) return false;
+  const std::optional<Model> linear = with_linear_experts(model);
+  if (!linear) return false;
+  bool found = false;
+  for (const QuantizedModule& one : quantized_modules(config, *linear)) {
+    if (!is_number(last_component(parent_of(one.module->name)))) continue;  // a linear of no expert
+    if (const Module& stack = stack_of(*one.module, model); is_ignored(config, stack))
+      throw Error(stack.name, "is in ignore, but other experts are quantized one by one, and then it is no module",
+                  fmt::format("name its linears in ignore: {}", one.module->name));
+    found = true;
+  }
+  return found;
+}
+
 std::vector<std::string> modules_left_out(const std::vector<QuantizedModule>& quantized, const Model& model) {
   const auto class_of = [](const Module& module) {
     return is_router_class(module.classes.front()) ? "Linear" : module.classes.front();
@@ -90,17 +125,20 @@ std::vector<std::string> modules_left_out(const std::vector<QuantizedModule>& qu
 
 namespace {
 
-// Whoever says Linear means the experts, too; but stacked ones have no format yet.
+// Whoever says Linear means the experts, too.
 void check_stacks(const QuantizationConfig& config, const Model& model, const Place& place) {
   const auto takes_linears = [](const auto& group) {
     return group.second.weights && std::ranges::find(group.second.targets, "Linear") != group.second.targets.end();
   };
   if (std::ranges::none_of(config.config_groups, takes_linears)) return;
-  for (const Module& module : model.modules()) {
-    const auto named = [&](const std::string& target) { return matches(module, target); };
-    if (module.shape.count > 1 && std::ranges::none_of(config.ignore, named))
-      place.fail(module.name + " is a stack of experts, which cannot be quantized yet", "name it in ignore");
-  }
+  const auto stack = std::ranges::find_if(
+      model.modules(), [&](const Module& module) { return is_stack(module) && !is_ignored(config, module); });
+  if (stack == model.modules().end()) return;
+  if (!with_linear_experts(model))
+    place.fail(stack->name + " is a stack of experts, which cannot be quantized here", "name it in ignore");
+  if (quantizes_experts(config, model))
+    place.fail(stack->name + " is a stack of experts, which are quantized one by one",
+               "plan with_linear_experts(model), or name it in ignore");
 }
 
 }  // namespace
@@ -133,9 +171,10 @@ std::vector<std::string> check_targets(const QuantizationConfig& config, const M
     }
   check_stacks(config, model, place);
   check_quantizes(config, model, place);
+  const std::optional<Model> linear = with_linear_experts(model);  // whose experts may be what is to be left out
   std::vector<std::string> unused;
   for (const std::string& target : config.ignore)
-    if (!matched(target)) unused.push_back(target);
+    if (!matched(target) && (!linear || match_modules(*linear, {&target, 1}).empty())) unused.push_back(target);
   return unused;
 }
 

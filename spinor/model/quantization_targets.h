@@ -23,6 +23,10 @@ struct QuantizedModule {
 };
 std::vector<QuantizedModule> quantized_modules(const QuantizationConfig& config, const Model& model);
 
+// Whether it takes experts that the model has stacked: they are quantized one by one, so with_linear_experts(model) is
+// to be planned. Error for an `ignore` that names a stack, and not the linears that it becomes.
+bool quantizes_experts(const QuantizationConfig& config, const Model& model);
+
 // The `ignore` that config.json has: every module that is not quantized, though another of its class is. Class by
 // class; routers count as linears.
 std::vector<std::string> modules_left_out(const std::vector<QuantizedModule>& quantized, const Model& model);

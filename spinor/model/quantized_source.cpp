@@ -58,12 +58,16 @@ struct Reading {
                                   info(found.dtype).name, fmt::join(expected.shape, ", "), info(expected.dtype).name));
   }
 
-  // `name` stands for the parts of `layout`; `names` are theirs, in order.
+  // `name` stands for the parts of `layout`; `names` are theirs, in order. See EncodedWeight for `transposed`.
   void add(const std::string& name, std::vector<int64_t> shape, DType dtype, WeightLayout layout,
-           const std::vector<std::string>& names) {
-    EncodedWeight encoded{std::move(layout), {}};
-    const std::vector<StoredTensor> expected = parts_of(name, encoded.layout);
+           const std::vector<std::string>& names, int64_t transposed = 0) {
+    EncodedWeight encoded{std::move(layout), {}, transposed};
+    std::vector<StoredTensor> expected = parts_of(name, encoded.layout);
     for (size_t i = 0; i < names.size(); ++i) {
+      if (transposed > 0) {  // the files have the matrices in a dimension of their own
+        expected[i].shape.front() /= transposed;
+        expected[i].shape.insert(expected[i].shape.begin(), transposed);
+      }
       encoded.parts.push_back(part(names[i], expected[i]));
       consumed.insert(names[i]);
     }
@@ -166,11 +170,32 @@ void read_fp8(Reading& r) {
   }
 }
 
+// Stacks of experts as gpt-oss is published: of W (experts, in, out), the codes of every out along in.
+void read_mxfp4(Reading& r) {
+  QuantizationArgs args{.num_bits = 4, .type = QuantizationType::floating, .group_size = 32};
+  args.strategy = QuantizationStrategy::group;
+  for (const CheckpointTensor& tensor : r.stored.tensors()) {
+    const size_t end = tensor.info.name.rfind('_');
+    const std::string name = tensor.info.name.substr(0, end), suffix = tensor.info.name.substr(name.size());
+    if (suffix == "_scales" && !r.find(name + "_blocks"))
+      throw Error(name + "_blocks", "is missing, though its scales are there", "download or convert it again");
+    if (suffix != "_blocks") continue;
+    const std::vector<int64_t>& shape = tensor.info.shape;
+    if (shape.size() != 4)
+      throw Error(tensor.info.name,
+                  fmt::format("is ({}), not (experts, out, in / 32, 16) as mxfp4 has it", fmt::join(shape, ", ")));
+    const int64_t experts = shape[0], out = shape[1], in = shape[2] * 32;
+    const WeightLayout layout{args, "gpt-oss-mxfp4", experts * out, in, DType::BF16};
+    r.add(name, {experts, in, out}, dense_dtype(r), layout, {tensor.info.name, name + "_scales"}, experts);
+  }
+}
+
 struct Method {
   std::string_view name;
   void (*read)(Reading&);
 };
-constexpr Method kMethods[] = {{"compressed-tensors", read_compressed_tensors}, {"fp8", read_fp8}};
+constexpr Method kMethods[] = {
+    {"compressed-tensors", read_compressed_tensors}, {"fp8", read_fp8}, {"mxfp4", read_mxfp4}};
 
 // <module>.<group>_<location>.weight or .perm. The location must be one: with a group v, v_proj is not such a name.
 bool is_transform(const std::string& name, const Json& transform_config) {

@@ -12,7 +12,7 @@ namespace spinor {
 
 struct QuantizedSource {
   Checkpoint checkpoint;       // every weight under its plain name and shape; config.json without what says quantized
-  std::string method;          // "compressed-tensors", "fp8"
+  std::string method;          // "compressed-tensors", "fp8", "mxfp4"
   Json quantization;           // the stored config.json's quantization_config
   Json transform_config = {};  // of compressed-tensors; null: none
   Checkpoint stored;           // as it is, with the matrices of online transforms
@@ -22,6 +22,7 @@ struct QuantizedSource {
 // What config.json's quantization_config (or compression_config) says, and the tensors agree with:
 //   compressed-tensors  every format that spinor writes, also as llm-compressor writes it
 //   fp8                 F8_E4M3 weights with weight_scale_inv per block, as DeepSeek publishes
+//   mxfp4               stacks of experts in blocks and scales, as gpt-oss is published
 // Reads headers, and the weight_shape of packed weights. Nothing if the checkpoint is not quantized. Errors: another
 // method, by name; a tensor that is missing or has another shape or dtype than the scheme says.
 std::optional<QuantizedSource> read_quantized(const Checkpoint& checkpoint);

@@ -24,6 +24,7 @@ class QuantizationModifier : public OnceModifier {
 
   std::string name() const override { return "QuantizationModifier"; }
   Json arguments() const override { return write_fields(arguments_); }
+  const QuantizationConfig& config() const { return config_; }
 
  protected:
   // With a config that is not quite what the arguments resolve to.

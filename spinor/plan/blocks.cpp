@@ -103,7 +103,9 @@ Cut cut(int64_t rows, int64_t cols, int64_t element_bytes, std::span<const Edit>
     step.rows = with_groups(step.rows, codes.group_rows, kGroupTileElements / cols);
     c.tile_rows = multiple(step.rows, tile_elements / cols, rows);
     c.tile_cols = cols;
-    c.block_rows = multiple(c.tile_rows, kRowBlockBytes / (cols * element_bytes), rows);
+    const int64_t read_rows = std::lcm(codes.read_rows > 1 ? step.rows : c.tile_rows, codes.read_rows);
+    c.block_rows = multiple(read_rows, kRowBlockBytes / (cols * element_bytes), rows);
+    c.tile_rows = std::min(c.tile_rows, c.block_rows);
     c.block_cols = cols;
   } else {
     step.cols = with_groups(step.cols, codes.group_cols, kGroupTileElements / rows);

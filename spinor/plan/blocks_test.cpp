@@ -76,6 +76,20 @@ TEST(Blocks, AnEmptyTensorHasNone) {
   EXPECT_EQ(cut(0, 5, 2, {}).blocks() + cut(5, 0, 2, {}).blocks(), 0);
 }
 
+// Matrices stored transposed one below the other: less than all rows of one would be read in small pieces.
+TEST(Blocks, HaveWholeMatricesWhereTheFileHasTheirColumnsTogether) {
+  const Granularity source{.rows = 32, .read_rows = 2880};
+  const Cut large = cut(32 * 2880, 5760, 2, {}, source);
+  EXPECT_EQ(large.block_rows, 2880);
+  EXPECT_EQ(large.tile_rows, 32);
+  const Cut small = cut(6 * 96, 64, 2, {}, {.rows = 32, .read_rows = 96});
+  EXPECT_EQ(small.block_rows % 96, 0);
+  const Rotation r = identity(96);
+  const Cut rotated = cut(6 * 96, 64, 2, {{MultiplyLeft{r, "R1"}}}, {.rows = 32, .read_rows = 96});
+  EXPECT_EQ(rotated.tile_rows % 96, 0);
+  EXPECT_EQ(rotated.block_rows % rotated.tile_rows, 0);
+}
+
 TEST(Blocks, StayBoundedForTheLargestTensors) {
   // down_proj of a 405B Llama: 16384 x 53248, all rows mixed.
   const std::vector<Edit> edits = {MultiplyLeft{Rotation::hadamard(Hadamard::sylvester(16384)), "R1"}};

@@ -9,6 +9,8 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/nearest.h"
+#include "spinor/model/linear_experts.h"
+#include "spinor/model/module_name.h"
 
 namespace spinor {
 namespace {
@@ -124,6 +126,43 @@ std::optional<Finding> no_kernel(const RewritePlan& plan) {
                  "use 4 or 8 bits, symmetric, per channel or group: W4A16 or W8A8"};
 }
 
+constexpr const char* kNoExperts = "leave the experts out with ignore, or run the model with spinor";
+
+// The first linear of a single expert for which it holds; null if there is none.
+template <typename Predicate>
+const Module* find_expert(const RewritePlan& plan, Predicate predicate) {
+  const std::vector<Module>& modules = plan.model().modules();
+  const auto found = std::ranges::find_if(modules, [&](const Module& module) {
+    const bool mlp = module.role == Role::mlp_in || module.role == Role::mlp_out;
+    return mlp && is_number(last_component(parent_of(module.name))) && predicate(module);
+  });
+  return found == modules.end() ? nullptr : &*found;
+}
+
+std::optional<Finding> quantized_experts(const RewritePlan& plan) {
+  const Module* expert = find_expert(plan, [&](const Module& module) {
+    const TensorPlan* tensor = plan.find(weight_name(module));
+    return tensor && !tensor->edits.empty() && std::holds_alternative<Quantize>(tensor->edits.back());
+  });
+  if (!expert) return {};
+  return Finding{expert->name, "stacks experts while it loads, and cannot do so with quantized ones", kNoExperts};
+}
+
+// Of a family of which it knows no others.
+std::optional<Finding> experts_not_stacked(const RewritePlan& plan) {
+  if (!has_linear_experts(plan.model())) return {};
+  const Module* expert = find_expert(plan, [](const Module&) { return true; });
+  return Finding{expert->name, "knows the experts of this family only as stacks, and not one by one", kNoExperts};
+}
+
+std::optional<Finding> experts_left_out(const RewritePlan& plan) {
+  if (plan.model().architecture_name() != "GptOssForCausalLM") return {};
+  const Module* expert = find_expert(plan, [](const Module&) { return true; });
+  if (!expert) return {};
+  return Finding{expert->name, "reads the experts of gpt-oss as stacks, and leaves single ones out without a word",
+                 kNoExperts};
+}
+
 struct Rule {
   Client client;
   Check check;
@@ -131,11 +170,14 @@ struct Rule {
 constexpr Rule kRules[] = {
     {Client::transformers, dropped_online},
     {Client::transformers, packed_asymmetric},
+    {Client::transformers, quantized_experts},
+    {Client::transformers, experts_not_stacked},
     {Client::vllm, attention_online},
     {Client::vllm, stacked_inputs},
     {Client::vllm, biased_online},
     {Client::vllm, unknown_matrix},
     {Client::vllm, no_kernel},
+    {Client::vllm, experts_left_out},
 };
 
 }  // namespace

@@ -10,7 +10,6 @@
 #include "spinor/base/error.h"
 #include "spinor/linalg/convert.h"
 #include "spinor/linalg/scale.h"
-#include "spinor/model/encoded_weight.h"
 #include "spinor/plan/norm_bias.h"
 #include "spinor/plan/stored_edits.h"
 
@@ -162,10 +161,10 @@ Granularity granularity_of(const TensorPlan& tensor, DType output) {
   Granularity codes;
   if (const WeightQuantization* quantization = quantization_of(tensor.edits))
     codes = about(tensor.name, [&] { return granularity(quantized_layout(tensor, *quantization, output)); });
-  if (!tensor.source->encoded) return codes;
-  const Granularity source = granularity(tensor.source->encoded->layout);
+  const Granularity source = source_granularity(*tensor.source);
   codes.rows = std::lcm(codes.rows, source.rows);
   codes.cols = std::lcm(codes.cols, source.cols);
+  codes.read_rows = source.read_rows;
   return codes;
 }
 

@@ -39,6 +39,7 @@ std::vector<StoredTensor> stored_tensors(const WeightLayout& layout);
 struct Granularity {
   int64_t rows = 1, cols = 1;              // of codes: must be respected
   int64_t group_rows = 1, group_cols = 1;  // of groups: a tile that does not must be observed before it is encoded
+  int64_t read_rows = 1;  // that lie together in the file: what is read at once should have all of them
 };
 
 Granularity granularity(const WeightLayout& layout);

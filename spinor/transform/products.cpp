@@ -16,7 +16,8 @@ constexpr int64_t kParts = 64;  // a constant: sums over parts must not depend o
 // Calls visit(first row, rows as doubles) for the rows of w from `first` to `last`, a megabyte or two at a time.
 void for_rows(const WeightReader& reader, int64_t cols, int64_t first, int64_t last,
               const std::function<void(int64_t, MatrixView<const double>)>& visit) {
-  const int64_t step = std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, cols));
+  const int64_t unit = reader.granularity().rows;
+  const int64_t step = std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, cols * unit)) * unit;
   std::vector<std::byte> bytes;
   std::vector<double> x;
   for (; first < last; first += step) {
@@ -28,11 +29,11 @@ void for_rows(const WeightReader& reader, int64_t cols, int64_t first, int64_t l
   }
 }
 
-// Cuts the rows from `first` to `last` into at most kParts equal ranges and calls work(part, begin, end) for each, on
-// several threads.
-void for_row_ranges(int64_t first, int64_t last, int threads,
+// Cuts the rows from `first` to `last` into at most kParts equal ranges of whole units and calls work(part, begin, end)
+// for each, on several threads.
+void for_row_ranges(int64_t first, int64_t last, int64_t unit, int threads,
                     const std::function<void(int64_t, int64_t, int64_t)>& work) {
-  const int64_t size = (last - first + kParts - 1) / kParts;
+  const int64_t size = (last - first + kParts * unit - 1) / (kParts * unit) * unit;
   parallel_for(kParts, threads, [&](int64_t part, int) {
     work(part, std::min(last, first + part * size), std::min(last, first + (part + 1) * size));
   });
@@ -79,7 +80,7 @@ RowProducts products_of_rows(const Checkpoint& checkpoint, const CheckpointTenso
         result.energy(p, first - begin + i) = squares;
       }
   };
-  for_row_ranges(begin, end, threads,
+  for_row_ranges(begin, end, reader.granularity().rows, threads,
                  [&](int64_t, int64_t first, int64_t last) { for_rows(reader, w.info.cols(), first, last, multiply); });
   return result;
 }
@@ -124,18 +125,19 @@ RowProducts combine_rows(const Checkpoint& checkpoint, const CheckpointTensor& w
   const int64_t cols = w.info.cols();
   const WeightReader reader(checkpoint, w);
   std::vector<RowProducts> sums(kParts);
-  for_row_ranges(first_row, first_row + z.cols, threads, [&](int64_t part, int64_t begin, int64_t end) {
-    RowProducts& sum = sums[static_cast<size_t>(part)] = {{z.rows, cols}, {z.rows, cols}};
-    for_rows(reader, cols, begin, end, [&](int64_t first, MatrixView<const double> rows) {
-      for (int64_t i = 0; i < rows.rows; ++i)
-        for (int64_t p = 0; p < z.rows; ++p)
-          for (int64_t j = 0; j < cols; ++j) {
-            const double term = z(p, first - first_row + i) * rows(i, j);
-            sum.y(p, j) += term;
-            sum.energy(p, j) += term * term;
-          }
-    });
-  });
+  for_row_ranges(first_row, first_row + z.cols, reader.granularity().rows, threads,
+                 [&](int64_t part, int64_t begin, int64_t end) {
+                   RowProducts& sum = sums[static_cast<size_t>(part)] = {{z.rows, cols}, {z.rows, cols}};
+                   for_rows(reader, cols, begin, end, [&](int64_t first, MatrixView<const double> rows) {
+                     for (int64_t i = 0; i < rows.rows; ++i)
+                       for (int64_t p = 0; p < z.rows; ++p)
+                         for (int64_t j = 0; j < cols; ++j) {
+                           const double term = z(p, first - first_row + i) * rows(i, j);
+                           sum.y(p, j) += term;
+                           sum.energy(p, j) += term * term;
+                         }
+                   });
+                 });
   RowProducts total{{z.rows, cols}, {z.rows, cols}};
   for (const RowProducts& sum : sums)
     for (size_t i = 0; i < total.y.data.size(); ++i) {
