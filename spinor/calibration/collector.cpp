@@ -26,8 +26,8 @@ void Collector::want(const CalibratedActivation& activation) {
 void Collector::finish() {
   watching_ = false;
   read_.clear();
-  for (const auto& [name, inputs] : inputs_)
-    if (inputs.hessian && !inputs.hessian->finite()) fail_not_finite(name, "has inputs");
+  for (const std::string& name : order_)
+    if (!inputs_[name].hessian->finite()) fail_not_finite(name, "has inputs");
 }
 
 const ActivationRange& Collector::range(const CalibratedActivation& activation) const {
@@ -38,6 +38,7 @@ void Collector::clear() {
   inputs_.clear();
   ranges_.clear();
   read_.clear();
+  order_.clear();
   watching_ = true;
 }
 
@@ -48,6 +49,7 @@ void Collector::linear(const Linear& linear, const at::Tensor& x, const at::Tens
   const auto wanted = inputs_.find(linear.name);
   if (wanted == inputs_.end()) return;
   Inputs& inputs = wanted->second;
+  if (!inputs.hessian) order_.push_back(linear.name);
   inputs.weight = linear.weight;
   const auto same = [&](const auto& read) { return read.first.is_same(x); };
   if (const auto found = std::ranges::find_if(read_, same); found != read_.end()) {

@@ -44,6 +44,7 @@ class Collector : public Observer {
   std::map<std::string, Inputs> inputs_;
   std::map<Place, ActivationRange> ranges_;
   std::vector<std::pair<at::Tensor, std::shared_ptr<Hessian>>> read_;  // by linears in this batch
+  std::vector<std::string> order_;                                     // of inputs_, as they first came
 };
 
 }  // namespace spinor

@@ -43,27 +43,35 @@ void LayerTasks::begin(int64_t layer) {
   activations_.clear();
   finished_.clear();
   collector_.clear();
+  const bool finished = is_finished(layer);
   for_weights(plan_, [&](const TensorPlan& tensor, const WeightQuantization& quantization, int64_t in) {
-    if (in == layer) begin(tensor, quantization);
+    if (in != layer) return;
+    if (finished) return take_finished(tensor, quantization);
+    weights_.push_back(std::make_unique<WeightTask>(tensor, quantization, output_.dtype(tensor)));
+    collector_.want(weights_.back()->report().module);
   });
   for (const CalibratedActivation& activation : plan_.calibrated())
-    if (activation.layer == layer && !output_.finished(activation)) {
+    if (activation.layer == layer && !finished) {
       activations_.push_back(&activation);
       collector_.want(activation);
     }
 }
 
-void LayerTasks::begin(const TensorPlan& tensor, const WeightQuantization& quantization) {
-  const DType dtype = output_.dtype(tensor);
-  if (const std::optional<Json> note = output_.finished(tensor)) {
-    finished_[tensor.name] =
-        WeightTask::read(tensor, quantized_layout(tensor, quantization, dtype), output_.read(tensor));
-    report_.modules.push_back(read_fields<ModuleReport>(*note, {"", "journal"}));
-    warn_about(report_.modules.back());
-    return;
-  }
-  weights_.push_back(std::make_unique<WeightTask>(tensor, quantization, dtype));
-  collector_.want(weights_.back()->tensor().name.substr(0, tensor.name.rfind('.')));
+bool LayerTasks::is_finished(int64_t layer) const {
+  bool finished = true;
+  for_weights(plan_, [&](const TensorPlan& tensor, const WeightQuantization&, int64_t in) {
+    finished = finished && (in != layer || output_.finished(tensor));
+  });
+  for (const CalibratedActivation& activation : plan_.calibrated())
+    finished = finished && (activation.layer != layer || output_.finished(activation));
+  return finished;
+}
+
+void LayerTasks::take_finished(const TensorPlan& tensor, const WeightQuantization& quantization) {
+  const WeightLayout layout = quantized_layout(tensor, quantization, output_.dtype(tensor));
+  finished_[tensor.name] = WeightTask::read(tensor, layout, output_.read(tensor));
+  report_.modules.push_back(read_fields<ModuleReport>(*output_.finished(tensor), {"", "journal"}));
+  warn_about(report_.modules.back());
 }
 
 std::vector<ModuleReport> LayerTasks::finish() {

@@ -20,21 +20,23 @@ class LayerTasks {
 
   Collector& collector() { return collector_; }
 
-  // The tasks of a layer, or of what is outside of them (-1), from now on. The collector watches for those that are
-  // left.
+  // The tasks of a layer, or of what is outside of them (-1), from now on. All of them, for which the collector
+  // watches, unless an earlier run has finished all: what the layer's inputs are must not depend on where a run was cut
+  // off.
   void begin(int64_t layer);
   bool any_left() const { return !weights_.empty() || !activations_.empty(); }
   bool any_weights_left() const { return !weights_.empty(); }
   bool any_after_layers() const;
-  // By tensor: what the codes of this layer stand for that an earlier run has written.
+  // By tensor: what the codes of this layer stand for, if an earlier run has finished it.
   const std::map<std::string, at::Tensor>& finished_weights() const { return finished_; }
-  // Every sample was seen: quantizes the weights that are left, in place, and writes all.
+  // Every sample was seen: quantizes the weights, in place, and writes all.
   std::vector<ModuleReport> finish();
 
   CalibrationReport report() const { return report_; }
 
  private:
-  void begin(const TensorPlan& tensor, const WeightQuantization& quantization);
+  bool is_finished(int64_t layer) const;
+  void take_finished(const TensorPlan& tensor, const WeightQuantization& quantization);
   void quantize(std::vector<WeightTask*> tasks);
   void write(WeightTask& task);
   void write(const CalibratedActivation& activation);

@@ -33,16 +33,10 @@ class Check {
 
   void run() const {
     named("writes", row_.writes, linears_, outer_linears_);
-    named("mlp_in", row_.mlp_in, linears_);
-    named("mlp_out", row_.mlp_out, linears_);
+    if (!row_.layers.empty()) blocks();
     named("raw_reads", row_.raw_reads, linears_);
     named("scaled_outputs", row_.scaled_outputs, norms_);
     named("feeds", row_.feeds, outer_linears_);
-    const AttentionRow& a = row_.attention;
-    named("attention", {a.query, a.key, a.output}, linears_);
-    named("attention.value", {a.value}, linears_, parts_);
-    for (const std::string& norm : {a.query_norm, a.key_norm, a.value_norm})
-      if (!norm.empty()) named("attention", {norm}, norms_);
     for (const NormRow& norm : row_.norms) named("norms", norm.reads, linears_);
     for (const NormRow& norm : row_.outer_norms) named("outer_norms", norm.reads, outer_linears_, {row_.head});
     for (const PartRow& part : row_.parts) named("parts", {part.linear}, linears_);
@@ -51,6 +45,17 @@ class Check {
   }
 
  private:
+  // Of a layer.
+  void blocks() const {
+    named("mlp_in", row_.mlp_in, linears_);
+    named("mlp_out", row_.mlp_out, linears_);
+    const AttentionRow& a = row_.attention;
+    named("attention", {a.query, a.key, a.output}, linears_);
+    named("attention.value", {a.value}, linears_, parts_);
+    for (const std::string& norm : {a.query_norm, a.key_norm, a.value_norm})
+      if (!norm.empty()) named("attention", {norm}, norms_);
+  }
+
   void named(const char* key, const std::vector<std::string>& names, const Names& known, const Names& more = {}) const {
     for (const std::string& name : names)
       if (!known.contains(name) && !more.contains(name))

@@ -193,10 +193,18 @@ class Parser {
     return value;
   }
 
+  // Keys that are layers may have leading zeros.
+  static bool spells(std::string_view key, int64_t number) {
+    int64_t found = 0;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), found);
+    return error == std::errc() && end == key.data() + key.size() && found == number;
+  }
+
   Json element(const Json& value, const Json& index) const {
     if (value.is_object()) {
-      const auto found = value.find(index.is_string() ? index.get<std::string>() : std::to_string(integer(index)));
-      return found == value.end() ? Json() : *found;
+      for (const auto& [key, of_key] : value.items())
+        if (index.is_string() ? key == index.get<std::string>() : spells(key, integer(index))) return of_key;
+      return {};
     }
     if (value.is_null() && index.is_string()) return {};
     const int64_t i = integer(index);

@@ -61,7 +61,7 @@ TEST(Formula, AConditionChooses) {
 
 TEST(Formula, ObjectsHaveKeys) {
   const auto names = [](std::string_view name) {
-    return name == "layers" ? Json::parse(R"({"1": {"size": 16}, "all": 3})") : Json();
+    return name == "layers" ? Json::parse(R"({"01": {"size": 16}, "all": 3})") : Json();
   };
   EXPECT_EQ(evaluate("layers[1]['size']", names), 16);
   EXPECT_EQ(evaluate("layers['all'] + (layers[2]['size'] ?? 4)", names), 7);

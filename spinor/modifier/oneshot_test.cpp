@@ -35,10 +35,9 @@ TEST(RunRecipe, RefusesModifiersThatNeedData) {
   RewritePlan plan(model);
   Recipe recipe =
       Recipe::parse("a_stage: {b_modifiers: {SpinQuantModifier: {requires_calibration_data: true}}}", "recipe.yaml");
-  EXPECT_EQ(
-      testing::message_of([&] { run_recipe(recipe, model, plan); }),
-      "SpinQuantModifier: needs calibration data, which is not supported yet; remove requires_calibration_data, or the "
-      "modifier, from the recipe");
+  EXPECT_EQ(testing::message_of([&] { run_recipe(recipe, model, plan); }),
+            "SpinQuantModifier: needs calibration data, and there is none; give --calibration FILE, or remove "
+            "requires_calibration_data from the recipe");
 }
 
 }  // namespace

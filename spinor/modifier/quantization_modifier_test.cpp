@@ -120,11 +120,9 @@ TEST(QuantizationModifier, RefusesWithTheLineAndTheReason) {
        "recipe.yaml:3: the observer imatrix_mse is not supported yet; use minmax or mse"},
       {"{scheme: W4A16, weight_observer: mse, observer: {weights: mse}}",
        "recipe.yaml:4: observer and weight_observer, input_observer or output_observer say the same; give one of them"},
-      {"{scheme: FP8}",
-       "recipe.yaml:3: static input_activations of group_0 need calibration data, which is not supported yet; use a "
-       "scheme with dynamic activations or none: FP8_DYNAMIC, W8A8, NVFP4A16, W4A16"},
-      {"{scheme: W8A8, kv_cache_scheme: {num_bits: 8, type: float}}",
-       "recipe.yaml:4: kv_cache_scheme needs calibration data, which is not supported yet; leave it out"},
+      {"{scheme: FP8, input_observer: mse}",
+       "recipe.yaml:3: the observer mse is not supported for activations; known: minmax, static_minmax, "
+       "memoryless_minmax"},
       {"{config_groups: {a: {targets: Linear, weights: {num_bits: 4, group_size: 32, strategy: channel}}}}",
        "recipe.yaml:4: group_size needs the strategy group; remove one of the two"},
       {"{config_groups: {a: {targets: Linear, wieghts: {}}}}",

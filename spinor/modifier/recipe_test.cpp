@@ -136,8 +136,8 @@ TEST_F(RecipeTest, RefusesWhatItDoesNotUnderstand) {
       {in_group("    NoteModifier:\n      text: bad"), "recipe.yaml:4: the text is bad"},
       {in_group("    SpinquantModifer: {}"),
        "recipe.yaml:3: no modifier is called 'SpinquantModifer'; did you mean 'SpinQuantModifier'?"},
-      {in_group("    GPTQModifier: {scheme: W4A16}"),
-       "recipe.yaml:3: GPTQModifier is not supported yet; remove it from the recipe"},
+      {in_group("    AWQModifier: {scheme: W4A16}"),
+       "recipe.yaml:3: AWQModifier is not supported yet; remove it from the recipe"},
       {in_group("    GPTQModifer: {}"),
        "recipe.yaml:3: no modifier is called 'GPTQModifer'; did you mean 'GPTQModifier'?"},
       {"run_type: oneshot\nNoteModifier: {}",
@@ -181,7 +181,7 @@ TEST_F(RecipeTest, TakesModifiersOfAProgram) {
 }
 
 TEST_F(RecipeTest, NamesOfModifiersAreTakenOnce) {
-  for (const char* name : {"NoteModifier", "SpinQuantModifier", "GPTQModifier"}) {
+  for (const char* name : {"NoteModifier", "SpinQuantModifier", "GPTQModifier", "AWQModifier"}) {
     EXPECT_EQ(message_of([&] { add_modifier_type({name, make_modifier<NoteModifier>}); }),
               std::string(name) + ": is the name of a modifier already; choose another name");
   }
