@@ -72,6 +72,7 @@ class Calibration {
     const Layer layer = make_layer(factory_, index);
     factory_.weights().restore();
     const bool observed = tasks_.any_left(), changes = tasks_.any_weights_left();
+    if (changes) tasks_.skip_last(index);
     if (observed) {
       run_samples(layer, {.layer = index}, true, !changes);
       finish(index);

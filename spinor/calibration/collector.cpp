@@ -39,7 +39,16 @@ void Collector::clear() {
   ranges_.clear();
   read_.clear();
   order_.clear();
+  skipped_.clear();
   watching_ = true;
+}
+
+void Collector::skip(const std::string& linear) {
+  if (!ranges_.contains(Place(linear, "output"))) skipped_.insert(linear);
+}
+
+bool Collector::needs_output(const Linear& linear) const {
+  return !watching_ || !skipped_.contains(linear.name);
 }
 
 void Collector::linear(const Linear& linear, const at::Tensor& x, const at::Tensor& y) {

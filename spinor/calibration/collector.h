@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,8 +33,11 @@ class Collector : public Observer {
   Inputs& inputs(const std::string& linear) { return inputs_.at(linear); }
   const ActivationRange& range(const CalibratedActivation& activation) const;
   void clear();
+  // From now on until clear(): the outputs of these linears are of no use, unless their ranges are wanted.
+  void skip(const std::string& linear);
 
   void linear(const Linear& linear, const at::Tensor& x, const at::Tensor& y) override;
+  bool needs_output(const Linear& linear) const override;
   void cache(const std::string& attention, const at::Tensor& keys, const at::Tensor& values) override;
 
  private:
@@ -45,6 +49,7 @@ class Collector : public Observer {
   std::map<Place, ActivationRange> ranges_;
   std::vector<std::pair<at::Tensor, std::shared_ptr<Hessian>>> read_;  // by linears in this batch
   std::vector<std::string> order_;                                     // of inputs_, as they first came
+  std::set<std::string> skipped_;
 };
 
 }  // namespace spinor

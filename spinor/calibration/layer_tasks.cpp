@@ -74,6 +74,12 @@ void LayerTasks::take_finished(const TensorPlan& tensor, const WeightQuantizatio
   warn_about(report_.modules.back());
 }
 
+// The last linears of a layer: what they give goes into the stream, and that is made anew with the quantized layer.
+void LayerTasks::skip_last(int64_t layer) {
+  for (const Module& module : plan_.model().modules())
+    if (module.layer == layer && module.role == Role::mlp_out) collector_.skip(module.name);
+}
+
 std::vector<ModuleReport> LayerTasks::finish() {
   collector_.finish();
   for (const CalibratedActivation* activation : activations_) write(*activation);

@@ -26,6 +26,8 @@ class LayerTasks {
   void begin(int64_t layer);
   bool any_left() const { return !weights_.empty() || !activations_.empty(); }
   bool any_weights_left() const { return !weights_.empty(); }
+  // The first time samples go through this layer nobody will use what comes out.
+  void skip_last(int64_t layer);
   bool any_after_layers() const;
   // By tensor: what the codes of this layer stand for, if an earlier run has finished it.
   const std::map<std::string, at::Tensor>& finished_weights() const { return finished_; }

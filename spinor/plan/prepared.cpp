@@ -32,6 +32,7 @@ PreparedTensors::Bytes PreparedTensors::read(const TensorPlan& tensor) const {
 void PreparedTensors::write(const TensorPlan& tensor, const Bytes& bytes, Json note) {
   const Json entry = {{"source", digest_of(plan_.model().checkpoint(), *tensor.source)}, {"note", std::move(note)}};
   write(output_tensors(tensor, dtype(tensor)), bytes, entry);
+  for (const std::vector<std::byte>& part : bytes) bytes_written_ += std::ssize(part);
 }
 
 bool PreparedTensors::finished(const CalibratedActivation& activation) const {

@@ -33,6 +33,8 @@ class PreparedTensors {
   bool finished(const CalibratedActivation& activation) const;
   void write(const CalibratedActivation& activation, const Bytes& bytes);
 
+  int64_t bytes_written() const { return bytes_written_; }  // of weights, by this run
+
   // A small file of the output directory.
   void add_text(std::string_view relative, std::string_view text);
 
@@ -43,6 +45,7 @@ class PreparedTensors {
   CheckpointWriter& writer_;
   std::optional<DType> asked_;
   DType model_dtype_;
+  int64_t bytes_written_ = 0;
 };
 
 }  // namespace spinor

@@ -91,6 +91,8 @@ class Saver {
   SaveReport run() {
     if (options_.prepare) options_.prepare(prepared_);
     Schedule schedule(collect());
+    report_.bytes_written += prepared_.bytes_written();
+    report_.bytes_resumed -= prepared_.bytes_written();
     const int threads = options_.threads > 0 ? options_.threads : default_threads();
     std::vector<Workspace> workspaces(static_cast<size_t>(threads));
     parallel_for(std::ssize(schedule.steps()), threads, [&](int64_t i, int thread) {

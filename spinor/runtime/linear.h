@@ -30,6 +30,8 @@ class Observer {
   virtual ~Observer() = default;
   // x is what the weight multiplies, (..., in), y what the linear gives. Linears that read the same see one tensor.
   virtual void linear(const Linear& linear, const at::Tensor& x, const at::Tensor& y) = 0;
+  // Whether what the linear gives is used by anybody. If not it gives zeros, and linear() sees an undefined y.
+  virtual bool needs_output(const Linear& linear) const = 0;
   // Of an attention, by its name: (sequences, tokens, heads, size), as a cache would keep them.
   virtual void cache(const std::string& attention, const at::Tensor& keys, const at::Tensor& values) = 0;
 };
