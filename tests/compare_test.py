@@ -151,3 +151,18 @@ def test_says_what_it_cannot_compare(plain, text, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("test_stage: {test_modifiers: {SpinQuantModifier: {rotations: [R1]}}}")
     assert refused(*common, "--recipe", recipe) == nothing
+
+
+def test_a_recipe_with_gptq_is_calibrated_for_every_variant(plain, text, tmp_path):
+    recipe, samples = tmp_path / "recipe.json", tmp_path / "samples.json"
+    arguments = {"targets": "Linear", "ignore": ["lm_head"], "scheme": "W4A16"}
+    recipe.write_text(json.dumps({"quant_stage": {"quant_modifiers": {"GPTQModifier": arguments}}}))
+    samples.write_text(json.dumps(torch.randint(3, 72, (320,), generator=torch.Generator().manual_seed(6)).tolist()))
+    data = ["--calibration", samples, "--calibration-samples", 8, "--calibration-context", 40]
+    assert "give --calibration FILE" in refused("compare", plain, "--token-ids", text, "--recipe", recipe)
+    result = compared(plain, text, "--recipe", recipe, *data, "--seeds", 1)
+    spinor("quantize", plain, tmp_path / "out", "--recipe", recipe, *data, "--threads", 1, "--quiet")
+    common = ["--token-ids", text, "--context", 40, "--threads", 1, "--reference", plain]
+    alone = spinor_json("eval", tmp_path / "out", *common)
+    assert result["variants"][0]["perplexity"] == pytest.approx(alone["perplexity"], rel=1e-9)
+    assert [len(variant["runs"]) for variant in result["variants"]] == [1, 1, 1]

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 import logits
 import tiny_models
 import tiny_vision
-from command import run, spinor
+from command import refused, run, spinor
 
 LEGAL = {
     "gemma": "R1,R2", "gemma2": "R2", "gemma3": "R2", "olmo2": "R2", "olmo3": "R2", "exaone4": "R2", "glm4": "R2",

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "spinor/base/error.h"
-#include "spinor/plan/execute.h"
+#include "spinor/plan/outputs.h"
 
 namespace spinor {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/parallel.h"
-#include "spinor/plan/execute.h"
+#include "spinor/plan/outputs.h"
 #include "spinor/quant/gptq.h"
 
 namespace spinor {
@@ -18,15 +18,6 @@ MatrixView<float> view(at::Tensor& x) {
 }
 MatrixView<const float> view(const at::Tensor& x) {
   return {x.const_data_ptr<float>(), x.size(0), x.size(1), x.stride(0)};
-}
-
-template <typename Work>
-auto about(const std::string& tensor, Work work) {
-  try {
-    return work();
-  } catch (const Error& error) {
-    throw Error(tensor, error.problem(), error.hint());
-  }
 }
 
 // Row by row |x L|^2 with the Hessian's own L: without what was added to its diagonal.
@@ -42,10 +33,7 @@ at::Tensor output_squares(const at::Tensor& x, const HessianFactor& factor) {
 
 WeightTask::WeightTask(const TensorPlan& tensor, const WeightQuantization& quantization, DType dtype)
     : tensor_(&tensor), quantization_(&quantization) {
-  encoder_ = about(tensor.name, [&] {
-    return std::make_unique<WeightEncoder>(quantized_layout(tensor, quantization, dtype), quantization.observer,
-                                           quantization.arithmetic);
-  });
+  encoder_ = std::make_unique<WeightEncoder>(make_encoder(tensor, quantization, dtype));
   report_.module = tensor.name.substr(0, tensor.name.rfind('.'));
   report_.rotated = std::ranges::any_of(tensor.edits, [](const Edit& edit) {
     return std::holds_alternative<MultiplyLeft>(edit) || std::holds_alternative<MultiplyRight>(edit);

@@ -11,6 +11,7 @@
 #include "spinor/linalg/convert.h"
 #include "spinor/linalg/scale.h"
 #include "spinor/plan/norm_bias.h"
+#include "spinor/plan/outputs.h"
 #include "spinor/plan/stored_edits.h"
 
 namespace spinor {
@@ -139,23 +140,6 @@ void check_edits(const TensorPlan& tensor) {
   }
 }
 
-// work(), its Errors about this tensor.
-template <typename Work>
-auto about(const std::string& tensor, Work work) {
-  try {
-    return work();
-  } catch (const Error& error) {
-    throw Error(tensor, error.problem(), error.hint());
-  }
-}
-
-WeightEncoder make_encoder(const TensorPlan& tensor, const WeightQuantization& quantization, DType output) {
-  return about(tensor.name, [&] {
-    return WeightEncoder(quantized_layout(tensor, quantization, output), quantization.observer,
-                         quantization.arithmetic);
-  });
-}
-
 // What source and codes ask of the cut.
 Granularity granularity_of(const TensorPlan& tensor, DType output) {
   Granularity codes;
@@ -193,41 +177,7 @@ std::vector<T> load_norm(const Checkpoint& checkpoint, const TensorPlan& tensor,
   return scale;
 }
 
-bool is_copied(const CheckpointTensor& source) {
-  return !source.encoded && !info(source.info.dtype).editable;
-}
-
 }  // namespace
-
-DType output_dtype(const TensorPlan& tensor, std::optional<DType> asked) {
-  const DType source = tensor.source->info.dtype;
-  return asked && info(source).editable ? *asked : source;
-}
-
-WeightLayout quantized_layout(const TensorPlan& tensor, const WeightQuantization& quantization, DType output) {
-  const TensorInfo& info = tensor.source->info;
-  if (tensor.shape.transposed || tensor.shape.count > 1)
-    throw Error(tensor.name,
-                tensor.shape.transposed ? "is stored transposed, and no format has quantized weights so"
-                                        : "is a stack of weights, and no format has quantized ones so",
-                "name it in ignore");
-  return {quantization.args, quantization.format, info.rows(), info.cols(), quantization.scale_dtype.value_or(output)};
-}
-
-std::vector<TensorInfo> output_tensors(const TensorPlan& tensor, DType output) {
-  TensorInfo info = tensor.source->info;
-  info.name = tensor.name;
-  if (is_copied(*tensor.source)) return {info};
-  info.dtype = output;
-  if (tensor.edits.empty() || !std::holds_alternative<Quantize>(tensor.edits.back())) return {info};
-  const auto& quantization = std::get<Quantize>(tensor.edits.back()).quantization;
-  const std::string module = tensor.name.substr(0, tensor.name.rfind('.') + 1);
-  std::vector<TensorInfo> outputs;
-  for (StoredTensor& stored :
-       about(tensor.name, [&] { return stored_tensors(quantized_layout(tensor, quantization, output)); }))
-    outputs.push_back({.name = module + stored.suffix, .dtype = stored.dtype, .shape = std::move(stored.shape)});
-  return outputs;
-}
 
 Cut tensor_cut(const TensorPlan& tensor, DType output) {
   check_edits(tensor);

@@ -9,24 +9,15 @@
 
 #include "spinor/model/weight_reader.h"
 #include "spinor/plan/blocks.h"
+#include "spinor/plan/outputs.h"
 #include "spinor/plan/plan.h"
 
 namespace spinor {
-
-// The type of a tensor of the output whose numbers shall be stored as `asked`; none: as in the source.
-DType output_dtype(const TensorPlan& tensor, std::optional<DType> asked);
-
-// What a tensor of a plan becomes when numbers are stored as `output`: one tensor, or those of its quantized form, the
-// one with the codes first. begin and end are not set.
-std::vector<TensorInfo> output_tensors(const TensorPlan& tensor, DType output);
 
 // How a tensor of a plan is cut when it is stored as `output`. Checks its edits without reading anything: an edit of a
 // type spinor does not compute with, a rotation whose size does not divide the side, or an edit after the weight has
 // become codes is an Error naming the tensor.
 Cut tensor_cut(const TensorPlan& tensor, DType output);
-
-// How the codes of a tensor that is quantized are laid out. Error for a weight that no format holds.
-WeightLayout quantized_layout(const TensorPlan& tensor, const WeightQuantization& quantization, DType output);
 
 // How often every block must be observed before one can be computed; see WeightEncoder::passes.
 int observing_passes(const TensorPlan& tensor, DType output);

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "spinor/plan/calibrated.h"
-#include "spinor/plan/execute.h"
+#include "spinor/plan/outputs.h"
 #include "spinor/plan/source_digest.h"
 
 namespace spinor {
