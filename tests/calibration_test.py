@@ -299,6 +299,34 @@ def test_arguments_that_make_no_sense_are_refused(source, tmp_path, name):
     assert reason in refused("plan", source(), "--recipe", steps)
 
 
+KINDS = ["qwen3_moe", "deepseek_v3", "gpt_oss", "granitemoe", "qwen3_next", "phi3", "opt", "gemma3_vl"]
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_every_kind_of_layer_is_calibrated(tmp_path, family):
+    """Experts, one by one or stacked, latent attention, the delta rule, fused linears, the head."""
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, family, next(iter(tiny_models.MORE_FAMILIES[family][1])), torch.float32)
+    groups = {"g": {"targets": ["Linear"], "weights": {"num_bits": 4, "strategy": "channel"}}}
+    steps = recipe(tmp_path, ("GPTQModifier", {"config_groups": groups, "ignore": "re:.*vision_tower.*"}))
+    done = run("quantize", source, out, "--recipe", steps, *calibration(tmp_path))
+    assert done.returncode == 0, done.stderr
+    modules = json.loads((out / "calibration.json").read_text())["modules"]
+    assert any(module["module"].endswith("head") for module in modules)
+    for module in modules:
+        assert module["error"] <= module["nearest_error"], module
+        if module["tokens"] < module["inputs"]:
+            assert f"{module['module']}: only {module['tokens']} calibration tokens reached it" in done.stderr
+    assert ("stacks experts" in done.stderr) == (family in KINDS[:5])
+    tensors = load_file(out / "model.safetensors")
+    missing = [name for name in tensors if name.endswith(".weight_packed") and name[:-14] not in {m["module"] for m in modules}]
+    for name in missing:
+        assert f"{name[:-14]}: no calibration token reached it" in done.stderr
+    ids = tokens_file(tmp_path)
+    result = spinor_json("eval", out, "--token-ids", ids, "--context", CONTEXT, "--reference", source)
+    assert 0 < result["kl_divergence"] < 0.5
+
+
 RECIPES = sorted((ROOT / "examples" / "recipes").glob("*.yaml"))
 
 

@@ -145,7 +145,10 @@ void LayerTasks::warn_about(const ModuleReport& module) {
     report_.warnings.push_back(module.module +
                                ": its Hessian has no Cholesky factor, even with 1000 times the "
                                "dampening; its weights take the nearest codes");
-  else if (module.dead_columns > 0)
+  else if (module.tokens < module.inputs)
+    report_.warnings.push_back(fmt::format("{}: only {} calibration tokens reached it, fewer than it has inputs ({})",
+                                           module.module, module.tokens, module.inputs));
+  if (module.dead_columns > 0)
     report_.warnings.push_back(
         fmt::format("{}: {} of its inputs are always 0 on the calibration text; their weights "
                     "are 0 now",

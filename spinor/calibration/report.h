@@ -11,6 +11,7 @@ namespace spinor {
 
 struct ModuleReport {
   std::string module;
+  int64_t inputs = 0;
   int64_t tokens = 0;  // that its inputs were made of
   // The squared change of the module's outputs on the calibration text, as a part of their squares: if every weight
   // took its nearest code, and as it was written.
@@ -24,6 +25,7 @@ struct ModuleReport {
   template <class Visitor>
   void fields(Visitor& v) {
     v("module", module);
+    v("inputs", inputs);
     v("tokens", tokens);
     v("nearest_error", nearest_error);
     v("error", error);

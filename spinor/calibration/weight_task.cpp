@@ -47,6 +47,7 @@ void WeightTask::observe(const at::Tensor& weight, int threads) {
 void WeightTask::quantize(at::Tensor& weight, const Hessian& hessian, const HessianFactor* factor, int threads) {
   const int64_t rows = weight.size(0), cols = weight.size(1), row_bytes = encoder_->row_bytes(cols);
   codes_.resize(static_cast<size_t>(rows * row_bytes));
+  report_.inputs = cols;
   report_.tokens = hessian.tokens();
   at::Tensor nearest = weight.clone();
   encoder_->quantize_dequantize(0, 0, view(nearest));

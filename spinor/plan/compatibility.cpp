@@ -134,7 +134,10 @@ const Module* find_expert(const RewritePlan& plan, Predicate predicate) {
   const std::vector<Module>& modules = plan.model().modules();
   const auto found = std::ranges::find_if(modules, [&](const Module& module) {
     const bool mlp = module.role == Role::mlp_in || module.role == Role::mlp_out;
-    return mlp && is_number(last_component(parent_of(module.name))) && predicate(module);
+    if (!mlp || module.layer < 0) return false;
+    const std::string_view parent = parent_of(module.name);  // an expert's number, or the layer's
+    const bool in_layer = std::string(parent) + "." == plan.model().layer_prefix(module.layer);
+    return !in_layer && is_number(last_component(parent)) && predicate(module);
   });
   return found == modules.end() ? nullptr : &*found;
 }
