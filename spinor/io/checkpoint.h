@@ -20,8 +20,8 @@ struct EncodedWeight;  // of model/
 struct CheckpointTensor {
   TensorInfo info;
   int file = 0;  // index into Checkpoint::shards()
-  // Set for a weight that is stored quantized: info is what it means, this is what the files hold. Read it with a
-  // WeightReader.
+  // Set for a weight that the files hold in another form, quantized or as a piece of a stack: info is what it means,
+  // this is what they hold. Read it with a WeightReader.
   std::shared_ptr<const EncodedWeight> encoded = {};
 };
 

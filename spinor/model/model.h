@@ -60,6 +60,7 @@ struct Module {
   std::optional<Slice> part = {};  // rows of `weight`, for a part
   double offset = 0;               // of a norm, which multiplies by offset + weight
   bool layer_norm = false;         // of a norm: it subtracts the mean
+  bool expert = false;             // of a linear: of one expert of several
   std::string loaded_name = {};    // the name it has in transformers, if that is another
 
   const std::string& name_in_memory() const { return loaded_name.empty() ? name : loaded_name; }

@@ -134,7 +134,7 @@ class Walk {
     std::vector<const LinearRow*> of_experts;  // expert by expert, as in the tree
     for (const LinearRow& row : row_.linears) {
       if (!has(row)) continue;
-      if (row.name.find("{E}") != std::string::npos)
+      if (is_counted(row))
         of_experts.push_back(&row);
       else
         linear(prefix + row.name, row, index, role_of(row_, row));
@@ -151,6 +151,8 @@ class Walk {
     if (known != row_.blocks.end() && known->activation)
       container(prefix + name + ".act_fn", activation_classes(config_.activation), index);
   }
+
+  static bool is_counted(const LinearRow& row) { return row.name.find("{E}") != std::string::npos; }
 
   // What a module hangs from, if the row does not name its class.
   void hang(const std::string& name, int index) {
@@ -169,17 +171,17 @@ class Walk {
     const bool has_bias = is_so(row.bias, config_, false, index);
     std::vector<std::string> bias_shape = {row.out};
     if (stacked) bias_shape.insert(bias_shape.begin(), row_.experts);
-    Module module{
-        .name = name,
-        .classes = {"Linear", "Module"},
-        .kind = ModuleKind::linear,
-        .role = role,
-        .layer = index,
-        .weight = tensors_.weight(bare ? name : name + ".weight", row, index),
-        .shape = {.out = size_of(row.out, config_, index),
-                  .in = size_of(row.in, config_, index),
-                  .count = stacked ? experts_ : 1,
-                  .transposed = row.layout == Layout::transposed || row.layout == Layout::experts_transposed}};
+    Module module{.name = name,
+                  .classes = {"Linear", "Module"},
+                  .kind = ModuleKind::linear,
+                  .role = role,
+                  .layer = index,
+                  .weight = tensors_.weight(bare ? name : name + ".weight", row, index),
+                  .shape = {.out = size_of(row.out, config_, index),
+                            .in = size_of(row.in, config_, index),
+                            .count = stacked ? experts_ : 1,
+                            .transposed = row.layout == Layout::transposed || row.layout == Layout::experts_transposed},
+                  .expert = is_counted(row)};
     if (has_bias) module.bias = tensors_.shaped(bare ? name + "_bias" : name + ".bias", bias_shape, index);
     if (row.router) module.classes = {"Router", "Module"};
     if (stacked) module.classes = {"Experts", "Module"};

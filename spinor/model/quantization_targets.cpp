@@ -59,8 +59,7 @@ int rank(const Module& module, const std::string& target) {
 }  // namespace
 
 const std::pair<std::string, QuantizationScheme>* find_group(const QuantizationConfig& config, const Module& module) {
-  if (std::ranges::any_of(config.ignore, [&](const std::string& target) { return matches(module, target); }))
-    return nullptr;
+  if (is_ignored(config, module)) return nullptr;
   const std::pair<std::string, QuantizationScheme>* best = nullptr;
   std::tuple<int, std::string> first;
   for (const auto& group : config.config_groups)
@@ -91,7 +90,7 @@ bool quantizes_experts(const QuantizationConfig& config, const Model& model) {
   if (!linear) return false;
   bool found = false;
   for (const QuantizedModule& one : quantized_modules(config, *linear)) {
-    if (!is_number(last_component(parent_of(one.module->name)))) continue;  // a linear of no expert
+    if (!one.module->expert) continue;
     if (const Module& stack = stack_of(*one.module, model); is_ignored(config, stack))
       throw Error(stack.name, "is in ignore, but other experts are quantized one by one, and then it is no module",
                   fmt::format("name its linears in ignore: {}", one.module->name));

@@ -10,7 +10,6 @@
 #include "spinor/base/error.h"
 #include "spinor/base/nearest.h"
 #include "spinor/model/linear_experts.h"
-#include "spinor/model/module_name.h"
 
 namespace spinor {
 namespace {
@@ -132,13 +131,8 @@ constexpr const char* kNoExperts = "leave the experts out with ignore, or run th
 template <typename Predicate>
 const Module* find_expert(const RewritePlan& plan, Predicate predicate) {
   const std::vector<Module>& modules = plan.model().modules();
-  const auto found = std::ranges::find_if(modules, [&](const Module& module) {
-    const bool mlp = module.role == Role::mlp_in || module.role == Role::mlp_out;
-    if (!mlp || module.layer < 0) return false;
-    const std::string_view parent = parent_of(module.name);  // an expert's number, or the layer's
-    const bool in_layer = std::string(parent) + "." == plan.model().layer_prefix(module.layer);
-    return !in_layer && is_number(last_component(parent)) && predicate(module);
-  });
+  const auto found =
+      std::ranges::find_if(modules, [&](const Module& module) { return module.expert && predicate(module); });
   return found == modules.end() ? nullptr : &*found;
 }
 

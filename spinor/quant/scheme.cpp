@@ -175,14 +175,4 @@ void check_scheme(const QuantizationScheme& scheme, const Place& place) {
   check_activations("output_activations", scheme.output_activations, place);
 }
 
-std::string needs_data(const QuantizationScheme& scheme) {
-  if (scheme.weights && scheme.weights->observer && scheme.weights->observer->find("imatrix") != std::string::npos)
-    return "the observer " + *scheme.weights->observer;
-  if (scheme.input_activations && scheme.input_activations->dynamic != QuantizationDynamic::yes)
-    return "static input_activations";
-  if (scheme.output_activations && scheme.output_activations->dynamic != QuantizationDynamic::yes)
-    return "static output_activations";
-  return {};
-}
-
 }  // namespace spinor

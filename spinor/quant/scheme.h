@@ -119,7 +119,4 @@ struct QuantizationScheme {
 // Error at `place` for a strategy that activations cannot have, and for an actorder of theirs.
 void check_scheme(const QuantizationScheme& scheme, const Place& place);
 
-// What of a scheme needs calibration data: "static input_activations"; empty if nothing does.
-std::string needs_data(const QuantizationScheme& scheme);
-
 }  // namespace spinor

@@ -80,20 +80,5 @@ TEST(QuantizationArgs, NameTheLineThatIsWrong) {
   }
 }
 
-TEST(QuantizationScheme, NeedsDataForWhatIsStatic) {
-  const QuantizationArgs fixed = parse(Json::parse(R"({"type": "float"})"));
-  const QuantizationArgs dynamic = parse(Json::parse(R"({"dynamic": true})"));
-  const QuantizationArgs local =
-      parse(Json::parse(R"({"strategy": "tensor_group", "group_size": 16, "dynamic": "local"})"));
-  EXPECT_EQ(needs_data({.weights = fixed}), "");
-  EXPECT_EQ(needs_data({.weights = fixed, .input_activations = dynamic, .output_activations = dynamic}), "");
-  EXPECT_EQ(needs_data({.weights = fixed, .input_activations = fixed}), "static input_activations");
-  EXPECT_EQ(needs_data({.weights = fixed, .input_activations = local}), "static input_activations");
-  EXPECT_EQ(needs_data({.weights = fixed, .output_activations = fixed}), "static output_activations");
-  QuantizationArgs weighted = fixed;
-  weighted.observer = "imatrix_mse";
-  EXPECT_EQ(needs_data({.weights = weighted}), "the observer imatrix_mse");
-}
-
 }  // namespace
 }  // namespace spinor

@@ -50,10 +50,6 @@ void check_stream_size(const StreamPlaces& places) {
                   fmt::format("cannot write a stream of {}: it has {} rows", hidden, writer->shape.out));
 }
 
-bool norms_values(const Model& model) {
-  return model.architecture() && !model.architecture()->attention.value_norm.empty();
-}
-
 }  // namespace
 
 Places places_of(const Model& model, const SpinQuantMapping& m) {
@@ -116,6 +112,10 @@ Places places_of(const Model& model) {
   places.no_r2 = verdicts[1].reason;
   places.normed_values = norms_values(model);
   return places;
+}
+
+bool norms_values(const Model& model) {
+  return model.architecture() && !model.architecture()->attention.value_norm.empty();
 }
 
 bool is_attention(const Module& module) {

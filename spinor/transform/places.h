@@ -34,6 +34,8 @@ Places places_of(const Model& model);  // of a known architecture
 // Error for a target that matches nothing, or something that cannot read or write the stream.
 Places places_of(const Model& model, const SpinQuantMapping& mapping);
 
+// Whether the values of heads are normed, so that only an orthogonal R2 passes through.
+bool norms_values(const Model& model);
 // One whose queries and keys a transform can reach.
 bool is_attention(const Module& module);
 // Targets that match these modules of the model and no others: "re:.*o_proj$" where that will do. If none of them is of

@@ -113,7 +113,7 @@ int64_t head_size(Spin spin, const Model& model) {
 // R1 must commute with an RMS norm, R3 must cancel in the product of a query and a key: both need R^T R = 1, and so
 // does R2 if values are normed. Else R2 and R4 meet their inverse.
 void check_type(Spin spin, const SpinQuantOptions& options, const Model& model) {
-  const bool normed = spin == Spin::R2 && model.architecture() && !model.architecture()->attention.value_norm.empty();
+  const bool normed = spin == Spin::R2 && norms_values(model);
   const TransformType& type = find_transform_type(options.transform_type);
   if (type.orthogonal || options.given.groups.contains(std::string(name_in_table(spin))) ||
       options.llm_compressor_compat || (spin != Spin::R1 && spin != Spin::R3 && !normed))
