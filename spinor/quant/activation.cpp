@@ -35,14 +35,17 @@ ActivationQuantizer::ActivationQuantizer(const QuantizationArgs& args, float cli
     rule_.global = *fixed.global;
     return;
   }
-  if (strategy == QuantizationStrategy::tensor && args.dynamic == QuantizationDynamic::no) {
-    if (!fixed.affine) throw Error("activations", "have no static scale", "the checkpoint is incomplete");
+  const bool of_heads = strategy == QuantizationStrategy::attn_head;
+  if ((strategy == QuantizationStrategy::tensor || of_heads) && args.dynamic == QuantizationDynamic::no) {
     affine_ = fixed.affine;
+    if (affine_.empty()) throw Error("activations", "have no static scale", "the checkpoint is incomplete");
+    if (!of_heads && affine_.size() > 1)
+      throw Error("activations", fmt::format("have {} scales, and strategy: tensor has one", affine_.size()));
     return;
   }
   if (strategy != QuantizationStrategy::token && strategy != QuantizationStrategy::group)
     throw Error("activations", "have a strategy that spinor cannot run",
-                "it runs token and group (dynamic), tensor (static) and tensor_group");
+                "it runs token and group (dynamic), tensor and attn_head (static) and tensor_group");
 }
 
 QuantizationArgs ActivationQuantizer::token_args(int bits, bool symmetric) {
@@ -52,18 +55,21 @@ QuantizationArgs ActivationQuantizer::token_args(int bits, bool symmetric) {
   return args;
 }
 
-void ActivationQuantizer::apply(MatrixView<float> x, Scratch& scratch) const {
-  for (int64_t i = 0; i < x.rows; ++i) apply_row(x.row(i), x.cols, scratch);
+void ActivationQuantizer::apply(MatrixView<float> x, Scratch& scratch, int64_t first_row) const {
+  for (int64_t i = 0; i < x.rows; ++i) {
+    const auto head = affine_.empty() ? 0 : static_cast<size_t>(first_row + i) % affine_.size();
+    apply_row(x.row(i), x.cols, affine_.empty() ? nullptr : &affine_[head], scratch);
+  }
 }
 
-void ActivationQuantizer::apply_row(float* x, int64_t n, Scratch& scratch) const {
+void ActivationQuantizer::apply_row(float* x, int64_t n, const Affine* fixed, Scratch& scratch) const {
   const Segments groups{group_size_ > 0 ? std::min(group_size_, n) : n, group_size_ > 0 ? group_size_ : n};
   const auto count = static_cast<size_t>(groups.count(n));
-  scratch.affine.assign(count, affine_.value_or(Affine{}));
+  scratch.affine.assign(count, fixed ? *fixed : Affine{});
   scratch.low.assign(count, 0);
   scratch.high.assign(count, 0);
   if (!widen(x, n, groups, scratch.low.data(), scratch.high.data())) return;  // not finite
-  for (size_t g = 0; g < count && !affine_; ++g) {
+  for (size_t g = 0; g < count && !fixed; ++g) {
     Range range{scratch.low[g] * clip_, scratch.high[g] * clip_};
     if (rule_.symmetric) range = {-std::max(-range.low, range.high), std::max(-range.low, range.high)};
     scratch.affine[g] = rule_.affine(range);

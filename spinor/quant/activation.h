@@ -13,7 +13,7 @@ namespace spinor {
 
 // Of tensors whose scale is not computed while the model runs; from the checkpoint.
 struct StaticActivation {
-  std::optional<Affine> affine;      // tensor: input_scale, input_zero_point
+  std::vector<Affine> affine;        // tensor: input_scale, input_zero_point; attn_head: k_scale, ... of each head
   std::optional<float> global = {};  // tensor_group: input_global_scale
 };
 
@@ -31,8 +31,9 @@ class ActivationQuantizer {
   };
 
   // token: a scale a row; group: one per group_size elements of a row; tensor: a static one; tensor_group: FP8 scales
-  // per group, and a static one for all. clip: what the range of values is multiplied by before the scale is computed
-  // (QuaRot's clip ratio). Error for what spinor cannot run, in words that follow the name of a module.
+  // per group, and a static one for all; attn_head: a static one for each head, whose rows come in turn. clip: what the
+  // range of values is multiplied by before the scale is computed (QuaRot's clip ratio). Error for what spinor cannot
+  // run, in words that follow the name of a module.
   explicit ActivationQuantizer(const QuantizationArgs& args, float clip = 1, const StaticActivation& fixed = {});
 
   // Per token, or per group of so many elements; asymmetric unless asked otherwise. For research, e.g. 4 bits.
@@ -40,16 +41,17 @@ class ActivationQuantizer {
 
   bool operator==(const ActivationQuantizer&) const = default;
 
-  // x <- dequantize(quantize(x)). A row with a value that is not finite stays as it is.
-  void apply(MatrixView<float> x, Scratch& scratch) const;
+  // x <- dequantize(quantize(x)). A row with a value that is not finite stays as it is. first_row: which row of a whole
+  // x begins with.
+  void apply(MatrixView<float> x, Scratch& scratch, int64_t first_row = 0) const;
 
  private:
-  void apply_row(float* x, int64_t n, Scratch& scratch) const;
+  void apply_row(float* x, int64_t n, const Affine* fixed, Scratch& scratch) const;
 
   ScaleRule rule_;
   float clip_;
-  int64_t group_size_ = 0;  // 0: the row
-  std::optional<Affine> affine_;
+  int64_t group_size_ = 0;      // 0: the row
+  std::vector<Affine> affine_;  // of static ones
 };
 
 }  // namespace spinor

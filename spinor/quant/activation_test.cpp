@@ -51,6 +51,8 @@ std::vector<Case> cases() {
   QuantizationArgs fixed = ints(8, tensor), nvfp4 = grouped(floats(4, tensor_group), 16), fixed_fp8 = floats(8, tensor);
   fixed.dynamic = fixed_fp8.dynamic = QuantizationDynamic::no;
   nvfp4.dynamic = QuantizationDynamic::local;
+  QuantizationArgs heads = fixed_fp8;
+  heads.strategy = attn_head;
   return {{"int8 token", ints(8, token)},
           {"int8 token, asymmetric", ints(8, token, false)},
           {"int4 token, asymmetric, clipped", ints(4, token, false), 0.9F},
@@ -62,9 +64,10 @@ std::vector<Case> cases() {
           {"fp4 groups", grouped(floats(4, group), 16)},
           {"mxfp4", microscaled(4)},
           {"mxfp8", microscaled(8)},
-          {"int8 static", fixed, 1, {.affine = Affine{0.03F, 0}}},
-          {"int8 static with a zero point", fixed, 1, {.affine = Affine{0.1F, -37}}},
-          {"fp8 static", fixed_fp8, 1, {.affine = Affine{0.002F, 0}}},
+          {"int8 static", fixed, 1, {.affine = {{0.03F, 0}}}},
+          {"int8 static with a zero point", fixed, 1, {.affine = {{0.1F, -37}}}},
+          {"fp8 static, of each of three heads", heads, 1, {.affine = {{0.002F, 0}, {0.01F, 0}, {0.0005F, 0}}}},
+          {"fp8 static", fixed_fp8, 1, {.affine = {{0.002F, 0}}}},
           {"nvfp4", nvfp4, 1, {.affine = {}, .global = 40.F}}};
 }
 
@@ -81,13 +84,15 @@ class Formula {
     bottom_ = integer_ ? -top_ - 1 : -top_;
   }
 
-  std::vector<float> row(const std::vector<float>& x) const {
+  std::vector<float> row(const std::vector<float>& x, int64_t index) const {
     const size_t n = x.size(), size = c_.args.group_size ? static_cast<size_t>(*c_.args.group_size) : n;
     std::vector<float> result;
     for (size_t first = 0; first < n; first += size) {
       const size_t end = std::min(n, first + size);
       const auto [low, high] = std::minmax_element(x.begin() + std::ptrdiff_t(first), x.begin() + std::ptrdiff_t(end));
-      const Affine affine = c_.fixed.affine.value_or(of_range(std::min(*low, 0.F), std::max(*high, 0.F)));
+      const std::vector<Affine>& fixed = c_.fixed.affine;
+      const Affine affine = fixed.empty() ? of_range(std::min(*low, 0.F), std::max(*high, 0.F))
+                                          : fixed[static_cast<size_t>(index) % fixed.size()];
       for (size_t i = first; i < end; ++i)
         result.push_back((nearest(x[i] / affine.scale + affine.zero) - affine.zero) * affine.scale);
     }
@@ -151,7 +156,7 @@ TEST(Activation, IsWhatTheFormulasSay) {
     for (const int64_t cols : {128, 96, 7}) {
       SCOPED_TRACE(c.name + ", " + std::to_string(cols) + " columns");
       const Matrix<float> x = awkward_weight(24, cols, 5), y = applied(c, x);
-      for (int64_t i = 0; i < x.rows; ++i) EXPECT_EQ(row_of(y, i), Formula(c).row(row_of(x, i))) << "row " << i;
+      for (int64_t i = 0; i < x.rows; ++i) EXPECT_EQ(row_of(y, i), Formula(c).row(row_of(x, i), i)) << "row " << i;
     }
 }
 
@@ -165,7 +170,7 @@ TEST(Activation, ARowOfZerosStaysZero) {
 // A range that is found anew is that of rounded values, and so not the same; what is fixed or a power of two is.
 TEST(Activation, TwiceIsOnceWhereTheScaleCannotChange) {
   for (const Case& c : cases()) {
-    if (!c.fixed.affine && !c.args.scale_dtype) continue;
+    if (c.fixed.affine.empty() && !c.args.scale_dtype) continue;
     const Matrix<float> once = applied(c, awkward_weight(24, 128, 7));
     EXPECT_EQ(applied(c, once).data, once.data) << c.name;
   }
@@ -178,7 +183,7 @@ TEST(Activation, ValuesThatAreNotFiniteStaySo) {
       x(1, 5) = bad;
       const Matrix<float> y = applied(c, x);
       EXPECT_EQ(std::memcmp(&y(1, 5), &bad, sizeof(bad)), 0) << c.name << " " << bad;
-      for (const int64_t i : {0, 2}) EXPECT_EQ(row_of(y, i), Formula(c).row(row_of(x, i))) << c.name;
+      for (const int64_t i : {0, 2}) EXPECT_EQ(row_of(y, i), Formula(c).row(row_of(x, i), i)) << c.name;
     }
 }
 
@@ -221,8 +226,8 @@ TEST(Activation, SaysWhatItCannotRun) {
   EXPECT_EQ(message(floats(6, token)), "activations: cannot be quantized to 6 bits of this type");
   QuantizationArgs fixed = ints(8, tensor);
   const std::string strategies =
-      "activations: have a strategy that spinor cannot run; it runs token and group (dynamic), tensor (static) and "
-      "tensor_group";
+      "activations: have a strategy that spinor cannot run; it runs token and group (dynamic), tensor and "
+      "attn_head (static) and tensor_group";
   EXPECT_EQ(message(fixed), strategies);
   EXPECT_EQ(message(ints(8, channel)), strategies);
   fixed.dynamic = QuantizationDynamic::no;

@@ -23,16 +23,21 @@ ActivationQuantizer low_bits(const LowBits& asked) {
   return ActivationQuantizer(ActivationQuantizer::token_args(asked.bits, asked.symmetric), asked.clip);
 }
 
-float read_number(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
-  if (tensor.info.elements() != 1)
-    throw Error(tensor.info.name, "is not one number", "spinor runs static scales per tensor only");
+// As many as there are: one, or one for each head.
+std::vector<float> read_numbers(const Checkpoint& checkpoint, const CheckpointTensor& tensor, int64_t count) {
+  if (tensor.info.elements() != count)
+    throw Error(tensor.info.name, fmt::format("has {} numbers, not {}", tensor.info.elements(), count),
+                "the checkpoint is incomplete");
   const std::vector<std::byte> bytes = checkpoint.read(tensor);
-  if (tensor.info.dtype == DType::I8) return static_cast<float>(static_cast<int8_t>(bytes.front()));
+  std::vector<float> values(static_cast<size_t>(count));
+  if (tensor.info.dtype == DType::I8) {
+    std::ranges::transform(bytes, values.begin(), [](std::byte b) { return static_cast<int8_t>(b); });
+    return values;
+  }
   if (!info(tensor.info.dtype).editable)
     throw Error(tensor.info.name, fmt::format("is stored as {}, which is no scale", info(tensor.info.dtype).name));
-  float value = 0;
-  load(tensor.info.dtype, bytes.data(), &value, 1);
-  return value;
+  load(tensor.info.dtype, bytes.data(), values.data(), count);
+  return values;
 }
 
 }  // namespace
@@ -81,12 +86,14 @@ StaticActivation ActivationSchemes::stored(const std::string& module, const Quan
   if (args.dynamic == QuantizationDynamic::yes || !model_.quantized_source()) return fixed;
   const Checkpoint& checkpoint = model_.quantized_source()->stored;
   const auto find = [&](const char* what) { return checkpoint.find(fmt::format("{}.{}_{}", module, prefix, what)); };
-  if (const CheckpointTensor* global = find("global_scale")) fixed.global = read_number(checkpoint, *global);
-  if (const CheckpointTensor* scale = find("scale")) {
-    const CheckpointTensor* zero = find("zero_point");
-    const bool has_zero = zero && !args.symmetric;
-    fixed.affine = Affine{read_number(checkpoint, *scale), has_zero ? read_number(checkpoint, *zero) : 0};
-  }
+  if (const CheckpointTensor* global = find("global_scale")) fixed.global = read_numbers(checkpoint, *global, 1)[0];
+  const CheckpointTensor *scale = find("scale"), *zero = args.symmetric ? nullptr : find("zero_point");
+  if (!scale) return fixed;
+  const int64_t count = args.strategy == QuantizationStrategy::attn_head ? model_.num_key_value_heads() : 1;
+  for (const float value : read_numbers(checkpoint, *scale, count)) fixed.affine.push_back({value, 0});
+  if (!zero) return fixed;
+  const std::vector<float> zeros = read_numbers(checkpoint, *zero, count);
+  for (size_t i = 0; i < zeros.size(); ++i) fixed.affine[i].zero = zeros[i];
   return fixed;
 }
 

@@ -16,24 +16,24 @@ struct Scratch {
   ActivationQuantizer::Scratch quantized;
 };
 
-void apply_rows(const Stage& stage, MatrixView<float> x, Scratch& scratch) {
+void apply_rows(const Stage& stage, MatrixView<float> x, int64_t first, Scratch& scratch) {
   for (const Rotation& r : stage.rotations) r.multiply_right(x, scratch.rotated);
-  if (stage.quantizer) stage.quantizer->apply(x, scratch.quantized);
+  if (stage.quantizer) stage.quantizer->apply(x, scratch.quantized, first);
 }
 
 // Codes are found in float32, whatever the model computes in.
-void apply_rows(const Stage& stage, MatrixView<double> x, Scratch& scratch) {
+void apply_rows(const Stage& stage, MatrixView<double> x, int64_t first, Scratch& scratch) {
   for (const Rotation& r : stage.rotations) r.multiply_right(x, scratch.rotated_double);
   if (!stage.quantizer) return;
   scratch.floats.assign(x.data, x.data + x.rows * x.cols);
-  stage.quantizer->apply({scratch.floats.data(), x.rows, x.cols}, scratch.quantized);
+  stage.quantizer->apply({scratch.floats.data(), x.rows, x.cols}, scratch.quantized, first);
   std::ranges::copy(scratch.floats, x.data);
 }
 
 template <typename T>
-void apply_rows(const Stage& stage, MatrixView<T> x, Scratch& scratch) {
+void apply_rows(const Stage& stage, MatrixView<T> x, int64_t first, Scratch& scratch) {
   scratch.floats.assign(x.data, x.data + x.rows * x.cols);
-  apply_rows(stage, MatrixView<float>(scratch.floats.data(), x.rows, x.cols), scratch);
+  apply_rows(stage, MatrixView<float>(scratch.floats.data(), x.rows, x.cols), first, scratch);
   std::ranges::copy(scratch.floats, x.data);
 }
 
@@ -45,7 +45,7 @@ void apply_typed(const Stage& stage, at::Tensor x) {
   at::parallel_for(0, (rows + step - 1) / step, 1, [&](int64_t begin, int64_t end) {
     Scratch scratch;
     for (int64_t first = begin * step; first < std::min(rows, end * step); first += step)
-      apply_rows(stage, MatrixView<T>(data + first * cols, std::min(step, rows - first), cols), scratch);
+      apply_rows(stage, MatrixView<T>(data + first * cols, std::min(step, rows - first), cols), first, scratch);
   });
 }
 
