@@ -9,7 +9,7 @@
 
 #include "cli/text.h"
 #include "spinor/base/parallel.h"
-#include "spinor/calibration/calibrate.h"
+#include "spinor/calibration/events.h"
 #include "spinor/io/digest.h"
 #include "spinor/io/shard_layout.h"
 #include "spinor/tokenizer/tokenizer.h"
@@ -81,14 +81,9 @@ void calibrate_in(SaveOptions& options, const CalibrationFlags& flags, const Com
                                    {"threads", how.runtime.threads}};
   const auto log = std::make_shared<LayerLog>(!common.quiet && !common.json);
   const int64_t layers = planned.model.num_layers();
-  how.batch_start = [&run](int64_t sample, int64_t all) {
-    run.send({.type = EventType::batch_start, .steps_per_epoch = all, .global_step = sample});
-  };
-  how.batch_end = [&run](int64_t sample, int64_t all) {
-    run.send({.type = EventType::batch_end, .steps_per_epoch = all, .global_step = sample});
-  };
-  how.layer_end = [&run, log, layers](int64_t layer, const std::vector<ModuleReport>& modules) {
-    run.send({.type = EventType::sequential_epoch_end});
+  send_events(how, run);
+  how.layer_end = [sent = how.layer_end, log, layers](int64_t layer, const std::vector<ModuleReport>& modules) {
+    sent(layer, modules);
     log->layer(layer, layers, modules);
   };
   options.prepare = [samples, how, &planned, &run](PreparedTensors& output) {

@@ -41,7 +41,7 @@ class Calibration {
         ends_(factory_, false),
         samples_(samples),
         stream_(samples.count, samples.context, factory_.model().hidden_size(), runtime_.memory / 2, options.scratch),
-        tasks_(plan, output, runtime_.threads) {
+        tasks_(plan, output, runtime_.threads, runtime_.memory / 4) {
     find_activation(factory_.forward());
     factory_.observe(&tasks_.collector());
     tables_ = rope_tables(factory_.forward(), 0, samples.context, runtime_);
@@ -73,10 +73,11 @@ class Calibration {
     factory_.weights().restore();
     const bool observed = tasks_.any_left(), changes = tasks_.any_weights_left();
     if (changes) tasks_.skip_last(index);
-    if (observed) {
-      run_samples(layer, {.layer = index}, true, !changes);
-      finish(index);
+    for (bool first = true; tasks_.next_pass(); first = false) {
+      run_samples(layer, {.layer = index}, first, !changes);
+      tasks_.finish_pass();
     }
+    if (observed) finish(index);
     const bool needed = !last || tasks_.any_after_layers();
     if (needed && (!observed || changes)) run_samples(layer, {.layer = index, .quantized = true}, false, true);
   }
@@ -103,9 +104,17 @@ class Calibration {
 
   // The head, and what stands before it.
   void after_layers() {
-    const int64_t layers = factory_.model().num_layers();
     tasks_.begin(-1);
     if (!tasks_.any_left()) return;
+    while (tasks_.next_pass()) {
+      through_head();
+      tasks_.finish_pass();
+    }
+    finish(factory_.model().num_layers());
+  }
+
+  void through_head() {
+    const int64_t layers = factory_.model().num_layers();
     for (int64_t i = 0; i < samples_.count; ++i) {
       const at::Tensor x = stream_.load(i).to(at::Device(runtime_.device));
       ends_.norm(x);
@@ -114,7 +123,6 @@ class Calibration {
       tasks_.collector().end_batch();
       if (options_.progress) options_.progress({layers, layers, i + 1, samples_.count, false});
     }
-    finish(layers);
   }
 
   RuntimeOptions runtime_;

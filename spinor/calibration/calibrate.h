@@ -12,7 +12,7 @@
 
 namespace spinor {
 
-// What happens, for those who want to know: each layer sees every sample twice, before and after it is quantized.
+// What happens, for those who want to know: each layer sees every sample before and after it is quantized.
 struct CalibrationProgress {
   int64_t layer = 0, layers = 0;  // layer == layers: what follows the layers
   int64_t sample = 0, samples = 0;
@@ -20,7 +20,9 @@ struct CalibrationProgress {
 };
 
 struct CalibrateOptions {
-  RuntimeOptions runtime;               // its dtype and low bits are not used: all is float32
+  // Its dtype and low bits are not used: all is float32. A quarter of its memory is for Hessians; where a layer has
+  // more, as with many experts, samples go through it several times.
+  RuntimeOptions runtime;
   std::filesystem::path scratch = ".";  // the directory for activations that do not fit runtime.memory / 2
   std::function<void(const CalibrationProgress&)> progress = {};
   // A sample goes into a layer to be observed, and came out; a layer is done, with what it found.
@@ -31,7 +33,7 @@ struct CalibrateOptions {
 // The weights with GPTQ and the scales of activations that the plan has for calibration. A layer's inputs are those
 // that the quantized layers before it give, activations are not quantized; the weights are those of the plan, rotated,
 // not rounded. What an earlier run has finished is taken from it. Memory: a layer in float32, the Hessians of its
-// linears (inputs^2 floats each), the activations or a file of them.
+// linears (inputs^2 floats each) or as many as fit, the activations or a file of them.
 // Errors: as of Decoder; a module whose inputs are not finite; activations that no sample reached. A weight that no
 // sample reached is left out, with a warning. In the last bits the result depends on the number of threads, as
 // libtorch's products do.

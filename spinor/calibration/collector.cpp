@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "spinor/base/error.h"
 
@@ -79,16 +78,13 @@ void Collector::cache(const std::string& attention, const at::Tensor& keys, cons
 void Collector::add(const std::string& module, const char* place, const at::Tensor& x) {
   const auto found = ranges_.find(Place(module, place));
   if (found == ranges_.end() || x.numel() == 0) return;
-  const bool heads = found->second.args().strategy == QuantizationStrategy::attn_head;
-  const at::Tensor flat = heads ? x.transpose(0, 2).flatten(1) : x.reshape({1, -1});
-  const at::Tensor low = flat.amin(1).to(at::kCPU, at::kFloat), high = flat.amax(1).to(at::kCPU, at::kFloat);
-  const auto span = [](const at::Tensor& t) {
-    return std::span(t.const_data_ptr<float>(), static_cast<size_t>(t.numel()));
-  };
-  const auto finite = [](float value) { return std::isfinite(value); };
-  if (!std::ranges::all_of(span(low), finite) || !std::ranges::all_of(span(high), finite))
+  const QuantizationArgs& args = found->second.args();
+  const bool heads = args.strategy == QuantizationStrategy::attn_head;  // (samples, tokens, heads, head_dim)
+  const at::Tensor rows = (heads ? x.flatten(0, 1).flatten(1) : x.flatten(0, -2)).to(at::kCPU, at::kFloat).contiguous();
+  int64_t slots = heads ? x.size(2) : 1;
+  if (args.strategy == QuantizationStrategy::tensor_group) slots = rows.size(1) / args.group_size.value_or(16);
+  if (!found->second.add({rows.const_data_ptr<float>(), rows.size(0), rows.size(1)}, slots, threads_))
     fail_not_finite(module, "has activations");
-  found->second.add(span(low), span(high));
 }
 
 }  // namespace spinor

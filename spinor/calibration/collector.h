@@ -17,6 +17,8 @@ namespace spinor {
 
 class Collector : public Observer {
  public:
+  explicit Collector(int threads) : threads_(threads) {}
+
   struct Inputs {
     at::Tensor weight;                 // (out, in), the one that the layer multiplies with
     std::shared_ptr<Hessian> hessian;  // shared by linears that read the same; null: nothing came
@@ -44,6 +46,7 @@ class Collector : public Observer {
   using Place = std::pair<std::string, std::string>;  // module, place
   void add(const std::string& module, const char* place, const at::Tensor& x);
 
+  int threads_;
   bool watching_ = true;
   std::map<std::string, Inputs> inputs_;
   std::map<Place, ActivationRange> ranges_;

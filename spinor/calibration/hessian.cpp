@@ -20,14 +20,24 @@ std::vector<int64_t> order_of(const at::Tensor& diagonal, bool by_activity) {
   return order;
 }
 
-// Rows and columns in another order, a panel of rows at a time.
-at::Tensor reordered(const at::Tensor& matrix, const at::Tensor& order) {
-  at::Tensor result = at::empty_like(matrix);
-  for (int64_t first = 0; first < matrix.size(0); first += kPanel) {
-    const int64_t rows = std::min(kPanel, matrix.size(0) - first);
-    result.narrow(0, first, rows).copy_(matrix.index_select(0, order.narrow(0, first, rows)).index_select(1, order));
+// Rows and columns of a symmetric matrix in another order, from its upper part. A panel of rows at a time.
+at::Tensor reordered(const at::Tensor& upper, const at::Tensor& order) {
+  at::Tensor result = at::empty_like(upper);
+  for (int64_t first = 0; first < upper.size(0); first += kPanel) {
+    const at::Tensor rows = order.narrow(0, first, std::min(kPanel, upper.size(0) - first));
+    const at::Tensor right = upper.index_select(0, rows).index_select(1, order);
+    const at::Tensor left = upper.index_select(1, rows).t().index_select(1, order);
+    result.narrow(0, first, rows.size(0)).copy_(at::where(rows.unsqueeze(1) <= order.unsqueeze(0), right, left));
   }
   return result;
+}
+
+// Makes L of a symmetric matrix in its place, zeros right of the diagonal; false: it has none. LAPACK's columns are our
+// rows, so that its upper factor is our lower one.
+bool factor_in_place(at::Tensor& matrix) {
+  at::Tensor columns = matrix.t(), failed = at::empty({}, at::kInt);
+  at::linalg_cholesky_ex_out(columns, failed, columns, /*upper=*/true);
+  return failed.item<int>() == 0 && at::isfinite(matrix.diagonal().sum()).item<bool>();
 }
 
 }  // namespace
@@ -53,16 +63,24 @@ bool Hessian::finite() const {
 }
 
 at::Tensor Hessian::matrix() const {
-  const at::Tensor upper = sum_.triu(1);
-  at::Tensor whole = upper + upper.t();
-  whole.diagonal().add_(sum_.diagonal());
-  return whole.mul_(2.0 / static_cast<double>(std::max<int64_t>(1, added_)));
+  return matrix(at::arange(sum_.size(0), at::TensorOptions(at::kLong).device(sum_.device())));
+}
+
+at::Tensor Hessian::matrix(const at::Tensor& order) const {
+  return reordered(sum_, order).mul_(scale());
+}
+
+at::Tensor Hessian::diagonal() const {
+  return sum_.diagonal() * scale();
+}
+
+double Hessian::scale() const {
+  return 2.0 / static_cast<double>(std::max<int64_t>(1, added_));
 }
 
 std::optional<HessianFactor> factor(const Hessian& hessian, double dampening_frac, bool by_activity) {
-  at::Tensor matrix = hessian.matrix().to(at::kCPU);
   HessianFactor result;
-  const at::Tensor diagonal = matrix.diagonal().contiguous();
+  const at::Tensor diagonal = hessian.diagonal().to(at::kCPU).contiguous();
   result.order = order_of(diagonal, by_activity);
   at::Tensor filled = diagonal.clone();
   for (int64_t i = 0; i < diagonal.size(0); ++i)
@@ -71,17 +89,13 @@ std::optional<HessianFactor> factor(const Hessian& hessian, double dampening_fra
       filled[i] = 1;
     }
   const at::Tensor order = at::tensor(result.order, at::kLong);
-  matrix = reordered(matrix, order);
   const double mean = filled.mean().item<double>();
   for (int attempt = 0; attempt < kTries; ++attempt) {
     result.dampening_frac = attempt == 0 ? dampening_frac : 10 * std::max(result.dampening_frac, 1e-3);
     result.damping = result.dampening_frac * mean;
-    matrix.diagonal().copy_(filled.index_select(0, order) + result.damping);
-    auto [lower, failed] = at::linalg_cholesky_ex(matrix);
-    if (failed.item<int>() == 0 && at::isfinite(lower.diagonal().sum()).item<bool>()) {
-      result.lower = lower.contiguous();
-      return result;
-    }
+    result.lower = hessian.matrix(order.to(hessian.device())).to(at::kCPU);
+    result.lower.diagonal().copy_(filled.index_select(0, order) + result.damping);
+    if (factor_in_place(result.lower)) return result;
   }
   return std::nullopt;
 }

@@ -18,17 +18,23 @@ class Hessian {
   void add(const at::Tensor& x);
   int64_t tokens() const { return tokens_; }
   bool finite() const;
-  // 2 X'X / the number of times it was added to, as llm-compressor scales it.
+  at::Device device() const { return sum_.device(); }
+  // 2 X'X / the number of times it was added to, as llm-compressor scales it. Rows and columns in their own order, or
+  // in that of these indices, on its device.
   at::Tensor matrix() const;
+  at::Tensor matrix(const at::Tensor& order) const;
+  at::Tensor diagonal() const;
 
  private:
+  double scale() const;
+
   at::Tensor sum_;  // its upper part
   int64_t tokens_ = 0, added_ = 0;
 };
 
 // H[order][order] + damping = L L', see spinor/quant/gptq.h.
 struct HessianFactor {
-  at::Tensor lower;            // L, float32 on the CPU
+  at::Tensor lower;            // L, float32 on the CPU, zeros right of its diagonal
   std::vector<int64_t> order;  // the column that each row of L is about
   std::vector<int64_t> dead;   // columns whose inputs are always 0
   double damping = 0;          // that was added to the diagonal
@@ -36,7 +42,7 @@ struct HessianFactor {
 };
 
 // By activity: columns with the largest inputs are quantized first (actorder), else from the left. Tries up to 1000
-// times the dampening; nothing: the matrix has no factor even then.
+// times the dampening; nothing: the matrix has no factor even then. Takes up to 8 size^2 bytes beyond the result.
 std::optional<HessianFactor> factor(const Hessian& hessian, double dampening_frac, bool by_activity);
 
 }  // namespace spinor

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "spinor/calibration/collector.h"
@@ -16,13 +17,13 @@ namespace spinor {
 
 class LayerTasks {
  public:
-  LayerTasks(const RewritePlan& plan, PreparedTensors& output, int threads);
+  // hessian_memory: bytes of Hessians that are held at the same time, unless one alone is larger.
+  LayerTasks(const RewritePlan& plan, PreparedTensors& output, int threads, int64_t hessian_memory);
 
   Collector& collector() { return collector_; }
 
-  // The tasks of a layer, or of what is outside of them (-1), from now on. All of them, for which the collector
-  // watches, unless an earlier run has finished all: what the layer's inputs are must not depend on where a run was cut
-  // off.
+  // The tasks of a layer, or of what is outside of them (-1), from now on. All of them, unless an earlier run has
+  // finished all: what the layer's inputs are must not depend on where a run was cut off.
   void begin(int64_t layer);
   bool any_left() const { return !weights_.empty() || !activations_.empty(); }
   bool any_weights_left() const { return !weights_.empty(); }
@@ -31,7 +32,12 @@ class LayerTasks {
   bool any_after_layers() const;
   // By tensor: what the codes of this layer stand for, if an earlier run has finished it.
   const std::map<std::string, at::Tensor>& finished_weights() const { return finished_; }
-  // Every sample was seen: quantizes the weights, in place, and writes all.
+  // The collector watches for as many of the tasks as there is memory for Hessians: samples are to go through the
+  // layer. False: none are left.
+  bool next_pass();
+  // Every sample was seen: quantizes the weights of this pass, not in the layer yet, and writes them.
+  void finish_pass();
+  // After the last pass: the layer's weights are from now on what their codes stand for.
   std::vector<ModuleReport> finish();
 
   CalibrationReport report() const { return report_; }
@@ -39,7 +45,9 @@ class LayerTasks {
  private:
   bool is_finished(int64_t layer) const;
   void take_finished(const TensorPlan& tensor, const WeightQuantization& quantization);
-  void quantize(std::vector<WeightTask*> tasks);
+  void sort_by_inputs();
+  at::Tensor read(const TensorPlan& tensor, const WeightQuantization& quantization) const;
+  void quantize(const std::vector<WeightTask*>& tasks);
   void write(WeightTask& task);
   void write(const CalibratedActivation& activation);
   void warn_about(const ModuleReport& module);
@@ -47,11 +55,17 @@ class LayerTasks {
   const RewritePlan& plan_;
   PreparedTensors& output_;
   int threads_;
+  int64_t hessian_memory_;
   Collector collector_;
   std::vector<std::unique_ptr<WeightTask>> weights_;
   std::vector<const CalibratedActivation*> activations_;
+  std::vector<std::string> unused_outputs_;  // of linears
+  size_t next_ = 0;                          // of weights_, that no pass has had yet
+  std::vector<WeightTask*> in_pass_;
+  std::vector<std::pair<const WeightTask*, at::Tensor>> written_;  // and the layer's weight, still as it was
   std::map<std::string, at::Tensor> finished_;
   CalibrationReport report_;
+  size_t first_report_ = 0;  // of this layer
 };
 
 }  // namespace spinor

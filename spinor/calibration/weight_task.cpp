@@ -20,13 +20,24 @@ MatrixView<const float> view(const at::Tensor& x) {
   return {x.const_data_ptr<float>(), x.size(0), x.size(1), x.stride(0)};
 }
 
-// Row by row |x L|^2 with the Hessian's own L: without what was added to its diagonal.
-at::Tensor output_squares(const at::Tensor& x, const HessianFactor& factor) {
+constexpr int64_t kRows = 512;  // of a weight whose outputs are computed at once
+
+// |x L|^2 for each row, from columns in their own order.
+at::Tensor damped_squares(const at::Tensor& x, const HessianFactor& factor) {
   const at::Tensor order = at::tensor(factor.order, at::kLong);
-  const at::Tensor outputs = x.index_select(1, order).mm(factor.lower.tril());
-  const at::Tensor own =
-      outputs.square().sum(1, false, at::kDouble) - factor.damping * x.square().sum(1, false, at::kDouble);
-  return own.clamp_min(0);
+  std::vector<at::Tensor> squares;
+  for (const at::Tensor& rows : x.split(kRows))
+    squares.push_back(rows.index_select(1, order).mm(factor.lower).square().sum(1, false, at::kDouble));
+  return at::cat(squares);
+}
+
+// Without what was added to the diagonal: x H x', in which dead columns do not count.
+at::Tensor output_squares(const at::Tensor& damped, const at::Tensor& x, const HessianFactor& factor) {
+  return (damped - factor.damping * x.square().sum(1, false, at::kDouble)).clamp_min(0);
+}
+
+void clear_columns(at::Tensor x, const std::vector<int64_t>& columns) {
+  for (const int64_t column : columns) x.select(1, column).zero_();
 }
 
 }  // namespace
@@ -34,6 +45,7 @@ at::Tensor output_squares(const at::Tensor& x, const HessianFactor& factor) {
 WeightTask::WeightTask(const TensorPlan& tensor, const WeightQuantization& quantization, DType dtype)
     : tensor_(&tensor), quantization_(&quantization) {
   encoder_ = std::make_unique<WeightEncoder>(make_encoder(tensor, quantization, dtype));
+  report_.inputs = encoder_->layout().cols;
   report_.module = tensor.name.substr(0, tensor.name.rfind('.'));
   report_.rotated = std::ranges::any_of(tensor.edits, [](const Edit& edit) {
     return std::holds_alternative<MultiplyLeft>(edit) || std::holds_alternative<MultiplyRight>(edit);
@@ -44,43 +56,55 @@ void WeightTask::observe(const at::Tensor& weight, int threads) {
   about(tensor_->name, [&] { observe_weight(*encoder_, view(weight), threads); });
 }
 
-void WeightTask::quantize(at::Tensor& weight, const Hessian& hessian, const HessianFactor* factor, int threads) {
-  const int64_t rows = weight.size(0), cols = weight.size(1), row_bytes = encoder_->row_bytes(cols);
-  codes_.resize(static_cast<size_t>(rows * row_bytes));
-  report_.inputs = cols;
+void WeightTask::quantize(const at::Tensor& weight, const Hessian& hessian, const HessianFactor* factor, int threads) {
+  codes_.resize(static_cast<size_t>(weight.size(0) * encoder_->row_bytes(weight.size(1))));
   report_.tokens = hessian.tokens();
+  if (factor) return find_codes(weight, *factor, threads);
+  encode_rows(weight, 0, weight.size(0));
+  report_.quantized = "nearest";
+}
+
+void WeightTask::find_codes(const at::Tensor& weight, const HessianFactor& factor, int threads) {
+  const int64_t rows = weight.size(0), cols = weight.size(1);
+  at::Tensor wanted = weight;
+  if (!factor.dead.empty()) clear_columns(wanted = weight.clone(), factor.dead);
   at::Tensor nearest = weight.clone();
   encoder_->quantize_dequantize(0, 0, view(nearest));
-  if (!factor) {
-    about(tensor_->name, [&] { encoder_->encode(0, 0, view(std::as_const(weight)), codes_.data(), row_bytes); });
-    weight.copy_(nearest);
-    report_.quantized = "nearest";
-    return;
-  }
-  const at::Tensor original = weight.clone();
-  for (const int64_t column : factor->dead) weight.select(1, column).zero_();
-  at::Tensor codes = at::empty({rows, cols}, at::kByte);
+  clear_columns(nearest, factor.dead);
+  nearest.sub_(wanted);
+  const at::Tensor before = output_squares(damped_squares(nearest, factor), nearest, factor);
+  nearest.reset();
+  at::Tensor found = wanted.clone(), codes = at::empty({rows, cols}, at::kByte);
   const MatrixView<uint8_t> code_view(codes.data_ptr<uint8_t>(), rows, cols, cols);
-  about(tensor_->name, [&] {
-    gptq(*encoder_, {view(weight), code_view, view(factor->lower), factor->order}, quantization_->gptq->block_size,
-         threads);
-    encoder_->pack(MatrixView<const uint8_t>(code_view.data, rows, cols, cols), codes_.data(), row_bytes);
+  std::vector<double> errors = about(tensor_->name, [&] {
+    return gptq(*encoder_, {view(found), code_view, view(factor.lower), factor.order}, quantization_->gptq->block_size,
+                threads);
   });
-  const at::Tensor before = output_squares(original - nearest, *factor);
-  at::Tensor after = output_squares(original - weight, *factor);
-  const double outputs = std::max(output_squares(original, *factor).sum().item<double>(), 1e-300);
+  encoder_->pack(MatrixView<const uint8_t>(code_view.data, rows, cols, cols), codes_.data(), encoder_->row_bytes(cols));
+  const at::Tensor after = output_squares(at::tensor(errors, at::kDouble), found.sub_(wanted), factor);
   for (int64_t i = 0; i < rows; ++i) {
     if (before[i].item<double>() >= after[i].item<double>()) continue;
-    const at::Tensor row = original.narrow(0, i, 1);
-    encoder_->encode(i, 0, view(row), codes_.data() + i * row_bytes, row_bytes);
-    weight.select(0, i).copy_(nearest.select(0, i));
-    after[i] = before[i];
+    encode_rows(weight, i, 1);
     ++report_.nearest_rows;
   }
+  const double outputs = output_squares(damped_squares(wanted, factor), wanted, factor).sum().item<double>();
+  note_errors(before, at::minimum(before, after), outputs, factor);
+}
+
+void WeightTask::encode_rows(const at::Tensor& weight, int64_t first, int64_t rows) {
+  const int64_t row_bytes = encoder_->row_bytes(weight.size(1));
+  about(tensor_->name, [&] {
+    encoder_->encode(first, 0, view(weight.narrow(0, first, rows)), codes_.data() + first * row_bytes, row_bytes);
+  });
+}
+
+void WeightTask::note_errors(const at::Tensor& before, const at::Tensor& after, double outputs,
+                             const HessianFactor& factor) {
+  outputs = std::max(outputs, 1e-300);  // of a weight of zeros
   report_.nearest_error = before.sum().item<double>() / outputs;
   report_.error = after.sum().item<double>() / outputs;
-  report_.dampening_frac = factor->dampening_frac;
-  report_.dead_columns = std::ssize(factor->dead);
+  report_.dampening_frac = factor.dampening_frac;
+  report_.dead_columns = std::ssize(factor.dead);
 }
 
 at::Tensor WeightTask::read(const TensorPlan& tensor, const WeightLayout& layout, const PreparedTensors::Bytes& bytes) {

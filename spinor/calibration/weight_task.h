@@ -21,19 +21,24 @@ class WeightTask {
   const TensorPlan& tensor() const { return *tensor_; }
   const WeightQuantization& quantization() const { return *quantization_; }
   WeightEncoder& encoder() { return *encoder_; }
+  int64_t inputs() const { return report_.inputs; }
 
   // Its scales, from the weight (out, in) as it is. Error for values that are not finite.
   void observe(const at::Tensor& weight, int threads);
-  // Codes and what they stand for, which takes the place of the weight's values. Each row has GPTQ's codes, or the
-  // nearest ones if those change its outputs less. Without a factor all have the nearest.
-  void quantize(at::Tensor& weight, const Hessian& hessian, const HessianFactor* factor, int threads);
-  // The same from what an earlier run has written.
+  // Its codes. Each row has GPTQ's, or the nearest ones if those change its outputs less. Without a factor all have the
+  // nearest.
+  void quantize(const at::Tensor& weight, const Hessian& hessian, const HessianFactor* factor, int threads);
+  // What codes that were written stand for.
   static at::Tensor read(const TensorPlan& tensor, const WeightLayout& layout, const PreparedTensors::Bytes& bytes);
 
   PreparedTensors::Bytes bytes() const;
   const ModuleReport& report() const { return report_; }
 
  private:
+  void find_codes(const at::Tensor& weight, const HessianFactor& factor, int threads);
+  void encode_rows(const at::Tensor& weight, int64_t first, int64_t rows);  // by their nearest codes
+  void note_errors(const at::Tensor& before, const at::Tensor& after, double outputs, const HessianFactor& factor);
+
   const TensorPlan* tensor_;
   const WeightQuantization* quantization_;
   std::unique_ptr<WeightEncoder> encoder_;

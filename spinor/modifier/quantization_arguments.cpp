@@ -1,47 +1,10 @@
 #include "spinor/modifier/quantization_arguments.h"
 
-#include <algorithm>
-#include <array>
-#include <cctype>
-#include <cmath>
-
-#include "spinor/base/nearest.h"
+#include "spinor/quant/observers.h"
 #include "spinor/quant/presets.h"
 
 namespace spinor {
 namespace {
-
-struct Observer {
-  std::string_view name;
-  bool mse;
-};
-// Of weights; the names without memoryless_ mean the same there, because a weight is seen once.
-constexpr Observer kObservers[] = {
-    {"memoryless_minmax", false}, {"minmax", false}, {"static_minmax", false}, {"memoryless_mse", true}, {"mse", true}};
-constexpr auto kNotSupported =
-    std::to_array<std::string_view>({"imatrix_mse", "nvfp4_expanded_mse", "fouroversix", "nvfp4_expanded_imatrix"});
-
-// llm-compressor looks names up so: "MSE" and "memoryless-minmax" are names too.
-std::string lookup_name(std::string name) {
-  for (char& c : name) c = c == '-' || c == ' ' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return name;
-}
-
-struct MseArguments {
-  double maxshrink = 0.2, grid = 100, norm = 2.4, expand = 1;
-  int patience = 5;
-  double triton_error_buffer = 0;  // of the peer's search on a GPU alone
-
-  template <class Visitor>
-  void fields(Visitor& v) {
-    v("maxshrink", maxshrink);
-    v("patience", patience);
-    v("grid", grid);
-    v("norm", norm);
-    v("expand", expand);
-    v("triton_error_buffer", triton_error_buffer);
-  }
-};
 
 struct ObserverNames {
   std::optional<std::string> weights = {}, input = {}, output = {};
@@ -111,36 +74,12 @@ QuantizationConfig resolve(const QuantizationArguments& arguments, const Place& 
     set_observer(scheme.output_activations, observers.output, "minmax");
     if (!scheme.format) scheme.format = arguments.format;
     scheme.format = format_of(scheme, groups ? place.key("config_groups").key(name) : place);
-    if (scheme.weights) observer_options(*scheme.weights, place);
+    if (scheme.weights) weight_observer(*scheme.weights, place);
     if (!scheme.weights && (scheme.input_activations || scheme.output_activations))
       place.fail("the scheme of " + name + " has activations and no weights, which is not supported yet",
                  "give it weights, or leave it out");
   }
   return config;
-}
-
-ObserverOptions observer_options(const QuantizationArgs& weights, const Place& place) {
-  const std::string given = weights.observer.value_or("memoryless_minmax"), name = lookup_name(given);
-  if (std::ranges::find(kNotSupported, name) != kNotSupported.end())
-    place.fail("the observer " + given + " is not supported yet", "use minmax or mse");
-  const auto* row = std::ranges::find(kObservers, name, &Observer::name);
-  if (row == std::end(kObservers)) {
-    std::vector<std::string_view> names;
-    for (const Observer& observer : kObservers) names.push_back(observer.name);
-    place.fail("no observer is called '" + given + "'", suggest_name(given, names));
-  }
-  const Place here = place.key("observer_kwargs");
-  const auto kwargs = read_fields<MseArguments>(weights.observer_kwargs, here);
-  if (kwargs.maxshrink < 0 || kwargs.maxshrink > 1 || kwargs.patience < 1 || kwargs.norm <= 0)
-    here.fail("0 <= maxshrink <= 1, 1 <= patience and 0 < norm must hold");
-  if (kwargs.grid < 1 || kwargs.grid > 1e6 || kwargs.grid != std::floor(kwargs.grid))
-    here.key("grid").fail("grid is a number of steps", "use an integer from 1 on");
-  if (kwargs.expand != 1) here.key("expand").fail("ranges cannot be expanded yet", "leave expand out");
-  return {.mse = row->mse,
-          .maxshrink = kwargs.maxshrink,
-          .patience = kwargs.patience,
-          .grid = static_cast<int>(kwargs.grid),
-          .norm = kwargs.norm};
 }
 
 }  // namespace spinor

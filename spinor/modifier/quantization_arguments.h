@@ -8,7 +8,6 @@
 
 #include "spinor/modifier/argument_fields.h"
 #include "spinor/quant/config.h"
-#include "spinor/quant/observer_options.h"
 
 namespace spinor {
 
@@ -47,9 +46,5 @@ struct QuantizationArguments {
 // at `place`: scheme and config_groups together, or neither; an unknown preset, observer or format; observers given
 // twice.
 QuantizationConfig resolve(const QuantizationArguments& arguments, const Place& place);
-
-// How the weights of a scheme are observed. Error at `place` for an observer that is unknown or needs data, and for an
-// argument (observer_kwargs) that it does not have.
-ObserverOptions observer_options(const QuantizationArgs& weights, const Place& place);
 
 }  // namespace spinor

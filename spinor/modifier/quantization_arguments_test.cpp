@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "spinor/base/error.h"
+#include "spinor/quant/observers.h"
 #include "tests/golden/golden.h"
 
 namespace spinor {
@@ -26,7 +27,7 @@ std::string refusal(const char* fields) {
 
 ObserverOptions observed(const Json& args) {
   const Json groups = {{"g", {{"targets", {"Linear"}}, {"weights", args}}}};
-  return observer_options(*resolved({{"config_groups", groups}}).config_groups.front().second.weights, kPlace);
+  return weight_observer(*resolved({{"config_groups", groups}}).config_groups.front().second.weights, kPlace);
 }
 
 // The groups as config.json has them. The peer infers a format only when it saves.
@@ -109,6 +110,14 @@ TEST(Observer, IsTheMemorylessOneForWeights) {
   EXPECT_FALSE(observed(Json::object()).mse);
 }
 
+TEST(Observer, ThatExpandsRangesForNvfp4SearchesFromThere) {
+  for (const char* name : {"nvfp4_expanded_mse", "fouroversix"}) {
+    const ObserverOptions found = observed({{"observer", name}});
+    EXPECT_TRUE(found.mse && found.expand == 1.8 && found.grid == 200 && found.patience == 1000) << name;
+    EXPECT_EQ(static_cast<int>(found.maxshrink * found.grid), 111) << name;
+  }
+}
+
 TEST(Observer, HasThePeersArgumentsAndDefaults) {
   const ObserverOptions defaults = observed({{"observer", "mse"}});
   EXPECT_EQ(defaults.maxshrink, 0.2);
@@ -124,10 +133,11 @@ TEST(Observer, HasThePeersArgumentsAndDefaults) {
 }
 
 TEST(Observer, ThatIsNotSupportedIsRefused) {
-  for (const char* name : {"imatrix_mse", "nvfp4_expanded_mse", "fouroversix", "nvfp4_expanded_imatrix"})
+  for (const char* name : {"imatrix_mse", "nvfp4_expanded_imatrix"})
     EXPECT_THROW(observed({{"observer", name}}), Error) << name;
-  for (const Json& kwargs : {Json{{"grid", 0.5}}, Json{{"grid", 50.5}}, Json{{"maxshrink", -0.1}}, Json{{"norm", 0}},
-                             Json{{"patience", 0}}, Json{{"expand", 1.8}}, Json{{"shrink", 0.1}}})
+  for (const Json& kwargs :
+       {Json{{"grid", 0.5}}, Json{{"grid", 50.5}}, Json{{"maxshrink", -0.1}}, Json{{"norm", 0}}, Json{{"patience", 0}},
+        Json{{"expand", 0.5}}, Json{{"averaging_constant", 0}}, Json{{"shrink", 0.1}}})
     EXPECT_THROW(observed({{"observer", "mse"}, {"observer_kwargs", kwargs}}), Error) << kwargs;
 }
 

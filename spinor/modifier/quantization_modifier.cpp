@@ -7,17 +7,22 @@
 
 #include "spinor/base/error.h"
 #include "spinor/model/architecture.h"
+#include "spinor/model/forward_row.h"
 #include "spinor/model/module_name.h"
-#include "spinor/quant/activation_range.h"
+#include "spinor/quant/observers.h"
 #include "spinor/transform/fold_online.h"
 #include "spinor/transform/paired.h"
 
 namespace spinor {
 namespace {
 
+bool needs_scale(const std::optional<QuantizationArgs>& args) {
+  return args && args->dynamic != QuantizationDynamic::yes;
+}
+
 // What the runtimes that read such checkpoints know, and the config alone cannot say.
 void check_static(const char* what, const std::optional<QuantizationArgs>& args, const Place& place) {
-  if (!args || args->dynamic == QuantizationDynamic::yes) return;
+  if (!needs_scale(args)) return;
   activation_observer(*args, place);
   using enum QuantizationStrategy;
   const bool global = args->strategy == tensor_group && args->dynamic == QuantizationDynamic::local;
@@ -97,6 +102,15 @@ bool QuantizationModifier::on_initialize(State& state, const ExtraArguments&) {
       config_.config_groups, [](const auto& group) { return !group.second.weights || group.second.format == "dense"; });
   if (is_dense() && !all_dense)
     throw Error(name(), "has groups with format: dense and groups without", "make all of them dense, or none");
+  if (is_dense() && config_.kv_cache_scheme)
+    throw Error(name(), "has kv_cache_scheme, and with format: dense no config says so", "leave one of them out");
+  if (config_.kv_cache_scheme && !state.model->architecture())
+    throw Error(name(), "has kv_cache_scheme, and which modules attend is not known of this architecture",
+                "give a row for it: --architecture FILE");
+  const auto* row = state.model->architecture();
+  if (needs_scale(config_.kv_cache_scheme) && row->forward && row->forward->latent)
+    throw Error(name(), "has a static kv_cache_scheme, which is not supported for latent attention",
+                "use dynamic: true, or leave it out");
   return true;
 }
 
@@ -116,7 +130,7 @@ void QuantizationModifier::quantize(const Model& model, RewritePlan& plan) const
     WeightQuantization quantization{
         .args = *scheme.weights,
         .format = *scheme.format,
-        .observer = observer_options(*scheme.weights, {name(), subject_}),
+        .observer = weight_observer(*scheme.weights, {name(), subject_}),
         .arithmetic = arguments_.compat ? QuantizationArithmetic::peer : QuantizationArithmetic::exact,
         .fused = fused_name(*one.module, *scheme.weights),
         .gptq = one.module->kind == ModuleKind::linear ? gptq() : std::nullopt};
@@ -137,7 +151,7 @@ void QuantizationModifier::calibrate(const std::vector<QuantizedModule>& modules
                                      RewritePlan& plan) const {
   const auto add = [&](const std::string& module, const char* place, int layer,
                        const std::optional<QuantizationArgs>& args) {
-    if (args && args->dynamic != QuantizationDynamic::yes) plan.calibrate({module, place, layer, *args});
+    if (needs_scale(args)) plan.calibrate({module, place, layer, *args});
   };
   for (const QuantizedModule& one : modules) {
     add(one.module->name, "input", one.module->layer, one.group->second.input_activations);

@@ -120,9 +120,8 @@ TEST(QuantizationModifier, RefusesWithTheLineAndTheReason) {
        "recipe.yaml:3: the observer imatrix_mse is not supported yet; use minmax or mse"},
       {"{scheme: W4A16, weight_observer: mse, observer: {weights: mse}}",
        "recipe.yaml:4: observer and weight_observer, input_observer or output_observer say the same; give one of them"},
-      {"{scheme: FP8, input_observer: mse}",
-       "recipe.yaml:3: the observer mse is not supported for activations; known: minmax, static_minmax, "
-       "memoryless_minmax"},
+      {"{scheme: FP8, input_observer: imatrix_mse}",
+       "recipe.yaml:3: the observer imatrix_mse is not supported yet; use minmax or mse"},
       {"{config_groups: {a: {targets: Linear, weights: {num_bits: 4, group_size: 32, strategy: channel}}}}",
        "recipe.yaml:4: group_size needs the strategy group; remove one of the two"},
       {"{config_groups: {a: {targets: Linear, wieghts: {}}}}",

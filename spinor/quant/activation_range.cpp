@@ -1,32 +1,27 @@
 #include "spinor/quant/activation_range.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
+#include <atomic>
+#include <functional>
+#include <limits>
+#include <span>
 #include <string>
+#include <utility>
 
 #include "spinor/base/error.h"
-#include "spinor/base/nearest.h"
+#include "spinor/base/parallel.h"
 #include "spinor/linalg/convert.h"
 #include "spinor/quant/activation.h"
+#include "spinor/quant/grid_search.h"
 
 namespace spinor {
 namespace {
 
-constexpr std::array<std::string_view, 3> kObservers = {"minmax", "static_minmax", "memoryless_minmax"};
+constexpr int64_t kRows = 64;  // of a batch that a thread takes at once
 
-struct AveragingArguments {
-  double averaging_constant = 0.01;
-
-  template <class Visitor>
-  void fields(Visitor& v) {
-    v("averaging_constant", averaging_constant);
-  }
-};
-
-// As torch.lerp computes it in float.
-float between(float a, float b, float weight) {
-  return weight < 0.5F ? a + weight * (b - a) : b - (b - a) * (1 - weight);
+// As llm-compressor computes it in float.
+float between(float a, float b, double weight) {
+  return a * static_cast<float>(1 - weight) + b * static_cast<float>(weight);
 }
 
 // What the observers see is not always on both sides of 0; what codes are made for is.
@@ -36,38 +31,96 @@ Range with_zero(Range range, bool symmetric) {
   return range;
 }
 
-}  // namespace
-
-ActivationObserverOptions activation_observer(const QuantizationArgs& args, const Place& place) {
-  const std::string name = args.observer.value_or("minmax");
-  const auto found = std::ranges::find(kObservers, name);
-  if (found == kObservers.end())
-    place.fail("the observer " + name + " is not supported for activations",
-               suggest_name(name, {kObservers.begin(), kObservers.end()}));
-  const Place here = place.key("observer_kwargs");
-  const auto kwargs = read_fields<AveragingArguments>(args.observer_kwargs, here);
-  if (!(kwargs.averaging_constant > 0 && kwargs.averaging_constant <= 1))
-    here.key("averaging_constant").fail("averaging_constant lies between 0 and 1", "use 0.01");
-  return {static_cast<ActivationObserver>(found - kObservers.begin()), kwargs.averaging_constant};
+// The rows of a batch in pieces, each by one thread: work(rows, piece).
+template <typename Work>
+void for_pieces(MatrixView<const float> batch, int threads, Work work) {
+  parallel_for((batch.rows + kRows - 1) / kRows, threads, [&](int64_t piece, int) {
+    const int64_t first = piece * kRows;
+    work(batch.block(first, 0, std::min(kRows, batch.rows - first), batch.cols), static_cast<size_t>(piece));
+  });
 }
 
-void ActivationRange::add(std::span<const float> low, std::span<const float> high) {
-  const bool first = ranges_.empty();
-  ranges_.resize(low.size());
-  const auto weight = static_cast<float>(options_.averaging_constant);
-  for (size_t i = 0; i < low.size(); ++i) {
-    Range& range = ranges_[i];
-    if (first || options_.kind == ActivationObserver::memoryless_minmax)
-      range = {low[i], high[i]};
-    else if (options_.kind == ActivationObserver::static_minmax)
-      range = {std::min(range.low, low[i]), std::max(range.high, high[i])};
-    else
-      range = {between(range.low, low[i], weight), between(range.high, high[i], weight)};
+size_t pieces_of(MatrixView<const float> batch) {
+  return static_cast<size_t>((batch.rows + kRows - 1) / kRows);
+}
+
+// Of each slot, over all rows; nothing: a value is not finite.
+std::vector<Range> ranges_of(MatrixView<const float> batch, int64_t slots, int threads) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  const int64_t size = batch.cols / slots;
+  std::vector<std::vector<float>> low(pieces_of(batch)), high(low.size());
+  std::atomic<bool> finite = true;
+  for_pieces(batch, threads, [&](MatrixView<const float> rows, size_t piece) {
+    low[piece].assign(static_cast<size_t>(slots), infinity);
+    high[piece].assign(static_cast<size_t>(slots), -infinity);
+    for (int64_t i = 0; i < rows.rows; ++i)
+      if (!widen(rows.row(i), rows.cols, {.first = size, .size = size}, low[piece].data(), high[piece].data()))
+        finite = false;
+  });
+  if (!finite) return {};
+  std::vector<Range> ranges(static_cast<size_t>(slots), {infinity, -infinity});
+  for (size_t slot = 0; slot < ranges.size(); ++slot)
+    for (size_t piece = 0; piece < low.size(); ++piece) {
+      ranges[slot].low = std::min(ranges[slot].low, low[piece][slot]);
+      ranges[slot].high = std::max(ranges[slot].high, high[piece][slot]);
+    }
+  return ranges;
+}
+
+}  // namespace
+
+// Like that of weights, but over rows; global scales are not known to it.
+void ActivationRange::search(MatrixView<const float> batch, std::vector<Range>& ranges, int threads) const {
+  const GridSearch grid(observer_.search, {.numbers = numbers_of(args_), .symmetric = args_.symmetric});
+  const auto slots = std::ssize(ranges), size = batch.cols / slots;
+  const auto steps = static_cast<size_t>(grid.steps());
+  std::vector<Affine> candidates(ranges.size() * steps);
+  const auto of_slot = [&](auto& all, size_t slot) { return std::span(all).subspan(slot * steps, steps); };
+  for (size_t slot = 0; slot < ranges.size(); ++slot)
+    grid.candidates(with_zero(ranges[slot], args_.symmetric), of_slot(candidates, slot));
+  std::vector<std::vector<double>> errors(pieces_of(batch));
+  for_pieces(batch, threads, [&](MatrixView<const float> rows, size_t piece) {
+    errors[piece].resize(candidates.size());
+    for (int64_t i = 0; i < rows.rows; ++i)
+      for (size_t slot = 0; slot < ranges.size(); ++slot)
+        grid.add_errors(of_slot(candidates, slot), rows.row(i) + static_cast<int64_t>(slot) * size, size,
+                        of_slot(errors[piece], slot).data());
+  });
+  for (size_t piece = 1; piece < errors.size(); ++piece)
+    std::ranges::transform(errors[0], errors[piece], errors[0].begin(), std::plus());
+  std::vector<GridSearch::Steps> improvements;
+  GridSearch::Steps any;
+  for (size_t slot = 0; slot < ranges.size(); ++slot) {
+    improvements.push_back(grid.improvements(of_slot(errors[0], slot)));
+    any |= improvements.back();
   }
+  for (size_t slot = 0; slot < ranges.size(); ++slot)
+    ranges[slot] = grid.found(ranges[slot], improvements[slot] & grid.tried(any));
+}
+
+bool ActivationRange::add(MatrixView<const float> batch, int64_t slots, int threads) {
+  if (batch.rows == 0) return true;
+  std::vector<Range> ranges = ranges_of(batch, slots, threads);
+  if (ranges.empty()) return false;
+  if (observer_.search.mse) search(batch, ranges, threads);
+  if (ranges_.empty() || observer_.averaging == Averaging::last) {
+    ranges_ = std::move(ranges);
+    return true;
+  }
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    const Range old = ranges_[i], now = ranges[i];
+    const double weight = observer_.averaging_constant;
+    ranges_[i] = observer_.averaging == Averaging::all
+                     ? Range{std::min(old.low, now.low), std::max(old.high, now.high)}
+                     : Range{between(old.low, now.low, weight), between(old.high, now.high, weight)};
+  }
+  return true;
 }
 
 std::vector<std::byte> ActivationRange::global() const {
-  const float value = global_scale(DType::F32, with_zero(ranges_.front(), true).high);
+  float magnitude = 0;
+  for (const Range& range : ranges_) magnitude = std::max(magnitude, with_zero(range, true).high);
+  const float value = global_scale(DType::F32, magnitude);
   const auto bytes = std::as_bytes(std::span(&value, 1));
   return {bytes.begin(), bytes.end()};
 }

@@ -2,37 +2,27 @@
 #pragma once
 
 #include <cstddef>
-#include <span>
+#include <cstdint>
 #include <vector>
 
 #include "spinor/base/dtype.h"
-#include "spinor/base/fields.h"
+#include "spinor/base/view.h"
+#include "spinor/quant/observers.h"
 #include "spinor/quant/scale.h"
 #include "spinor/quant/scheme.h"
 
 namespace spinor {
 
-// llm-compressor's observers of activations.
-enum class ActivationObserver {
-  minmax,             // a moving average of each batch's range
-  static_minmax,      // the range of all batches
-  memoryless_minmax,  // that of the last one
-};
-struct ActivationObserverOptions {
-  ActivationObserver kind = ActivationObserver::minmax;
-  double averaging_constant = 0.01;  // the weight of a new batch
-};
-// What args.observer and args.observer_kwargs ask for; absent: minmax. Error at `place` for what is unknown or not
-// supported.
-ActivationObserverOptions activation_observer(const QuantizationArgs& args, const Place& place);
-
 class ActivationRange {
  public:
-  ActivationRange(const QuantizationArgs& args, const ActivationObserverOptions& options)
-      : args_(args), options_(options) {}
+  ActivationRange(const QuantizationArgs& args, const ActivationObserver& observer)
+      : args_(args), observer_(observer) {}
 
-  // The least and the largest value of a batch, for each scale: one, or one for each head.
-  void add(std::span<const float> low, std::span<const float> high);
+  // A batch: a row for each token. The first columns/slots values of each have one range, the next another, and so on:
+  // one slot for all, one for each head, one for each group where the largest of them gives a global scale. False, and
+  // nothing changed: a value is not finite. Costs a pass, and one for each step of the search where there is one.
+  // Results do not depend on threads.
+  [[nodiscard]] bool add(MatrixView<const float> batch, int64_t slots, int threads);
   bool empty() const { return ranges_.empty(); }
   const QuantizationArgs& args() const { return args_; }
 
@@ -41,10 +31,11 @@ class ActivationRange {
   std::vector<std::vector<std::byte>> stored(DType dtype) const;
 
  private:
+  void search(MatrixView<const float> batch, std::vector<Range>& ranges, int threads) const;
   std::vector<std::byte> global() const;
 
   QuantizationArgs args_;
-  ActivationObserverOptions options_;
+  ActivationObserver observer_;
   std::vector<Range> ranges_;
 };
 

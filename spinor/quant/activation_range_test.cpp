@@ -2,28 +2,39 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "spinor/base/error.h"
+#include "spinor/linalg/convert.h"
+#include "spinor/linalg/cpu.h"
+#include "spinor/quant/golden_testing.h"
+#include "spinor/quant/testing.h"
 
 namespace spinor {
 namespace {
 
-QuantizationArgs tensor_args(bool symmetric, Json kwargs = Json::object()) {
+using namespace testing_quant;
+
+QuantizationArgs tensor_args(bool symmetric) {
   QuantizationArgs args{.symmetric = symmetric};
   args.strategy = QuantizationStrategy::tensor;
-  args.observer_kwargs = std::move(kwargs);
   return args;
 }
 
-float scale_of(const ActivationRange& range) {
-  float value = 0;
-  std::memcpy(&value, range.stored(DType::F32).front().data(), sizeof value);
-  return value;
+std::vector<float> floats(const std::vector<std::byte>& bytes) {
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
 }
 
-void add(ActivationRange& range, float low, float high) {
-  range.add(std::span(&low, 1), std::span(&high, 1));
+float scale_of(const ActivationRange& range) {
+  return floats(range.stored(DType::F32).front()).front();
+}
+
+bool add(ActivationRange& range, std::vector<float> values, int64_t rows = 1, int64_t slots = 1) {
+  return range.add({values.data(), rows, std::ssize(values) / rows}, slots, 1);
 }
 
 const Place kPlace{"scheme", "recipe"};
@@ -31,17 +42,17 @@ const Place kPlace{"scheme", "recipe"};
 // The figures are those of compressed-tensors' formulas: the magnitude over 127.5, the width over 255.
 TEST(ActivationRange, AMovingAverageGivesTheFirstBatchMostOfTheWeight) {
   ActivationRange range(tensor_args(true), {});
-  add(range, -1, 2);
-  add(range, -1, 4);
+  EXPECT_TRUE(add(range, {-1, 2}));
+  EXPECT_TRUE(add(range, {-1, 4}));
   EXPECT_FLOAT_EQ(scale_of(range), (2 + 0.01F * 2) / 127.5F);
 }
 
 TEST(ActivationRange, AStaticRangeHoldsAllBatchesAndAMemorylessOneTheLast) {
-  ActivationRange all(tensor_args(true), {ActivationObserver::static_minmax});
-  ActivationRange last(tensor_args(true), {ActivationObserver::memoryless_minmax});
+  ActivationRange all(tensor_args(true), {.averaging = Averaging::all});
+  ActivationRange last(tensor_args(true), {.averaging = Averaging::last});
   for (ActivationRange* range : {&all, &last}) {
-    add(*range, -8, 2);
-    add(*range, -1, 4);
+    EXPECT_TRUE(add(*range, {-8, 2}));
+    EXPECT_TRUE(add(*range, {-1, 4}));
   }
   EXPECT_FLOAT_EQ(scale_of(all), 8 / 127.5F);
   EXPECT_FLOAT_EQ(scale_of(last), 4 / 127.5F);
@@ -49,41 +60,102 @@ TEST(ActivationRange, AStaticRangeHoldsAllBatchesAndAMemorylessOneTheLast) {
 
 TEST(ActivationRange, AnAsymmetricOneHasAZeroPointAndReachesZero) {
   ActivationRange range(tensor_args(false), {});
-  add(range, 1, 2);
+  EXPECT_TRUE(add(range, {1, 2}));
   EXPECT_FLOAT_EQ(scale_of(range), 2 / 255.0F);
   EXPECT_EQ(static_cast<int8_t>(range.stored(DType::F32)[1].front()), -128);
 }
 
-TEST(ActivationRange, EveryHeadHasItsOwn) {
+TEST(ActivationRange, EverySlotHasItsOwn) {
   ActivationRange range(tensor_args(true), {});
-  const float low[] = {-1, -3}, high[] = {2, 1};
-  range.add(low, high);
-  EXPECT_EQ(range.stored(DType::BF16).front().size(), 4u);
+  EXPECT_TRUE(add(range, {1, 0, 3, 0, 0, 2, -4, 0}, 2, 2));
+  const auto scales = floats(range.stored(DType::F32).front());
+  ASSERT_EQ(scales.size(), 2u);
+  EXPECT_FLOAT_EQ(scales[0], 2 / 127.5F);
+  EXPECT_FLOAT_EQ(scales[1], 4 / 127.5F);
 }
 
 TEST(ActivationRange, AGlobalScaleMakesTheLargestFp8ScaleReachTheLargestMagnitude) {
   QuantizationArgs args{.num_bits = 4, .type = QuantizationType::floating};
   args.strategy = QuantizationStrategy::tensor_group;
   ActivationRange range(args, {});
-  add(range, -12, 6);
+  EXPECT_TRUE(add(range, {1, 6, -12, 2}, 1, 2));
   EXPECT_FLOAT_EQ(scale_of(range), 448 * 6 / 12.0F);
+}
+
+TEST(ActivationRange, RefusesWhatIsNotFinite) {
+  for (const float bad : {NAN, INFINITY, -INFINITY}) {
+    ActivationRange range(tensor_args(true), {});
+    EXPECT_FALSE(add(range, {1, bad, 2, 3}, 2));
+    EXPECT_TRUE(range.empty());
+  }
 }
 
 TEST(ActivationRange, AScaleThatItsTypeCannotHoldIsAnError) {
   ActivationRange range(tensor_args(true), {});
-  add(range, 0, 1e8F);
+  EXPECT_TRUE(add(range, {0, 1e8F}));
   EXPECT_THROW(range.stored(DType::F16), Error);
 }
 
+TEST(ActivationRange, DoesNotDependOnThreads) {
+  const Matrix<float> x = awkward_weight(700, 96, 3);
+  for (const char* name : {"minmax", "mse"}) {
+    QuantizationArgs args = tensor_args(false);
+    args.observer = name;
+    std::vector<std::vector<std::byte>> first;
+    for (const int threads : {1, 2, 5}) {
+      ActivationRange range(args, activation_observer(args, kPlace));
+      EXPECT_TRUE(range.add(x.view(), 1, threads));
+      if (first.empty()) first = range.stored(DType::F32);
+      EXPECT_EQ(range.stored(DType::F32), first) << name << " " << threads;
+    }
+  }
+}
+
 TEST(ActivationObserver, IsReadFromItsNameAndArguments) {
-  EXPECT_EQ(activation_observer(tensor_args(true), kPlace).kind, ActivationObserver::minmax);
-  const Json kwargs = {{"averaging_constant", 0.5}};
-  EXPECT_EQ(activation_observer(tensor_args(true, kwargs), kPlace).averaging_constant, 0.5);
-  QuantizationArgs mse = tensor_args(true);
-  mse.observer = "mse";
-  EXPECT_THROW(activation_observer(mse, kPlace), Error);
-  EXPECT_THROW(activation_observer(tensor_args(true, {{"averaging_constant", 0}}), kPlace), Error);
-  EXPECT_THROW(activation_observer(tensor_args(true, {{"maxshrink", 0.2}}), kPlace), Error);
+  EXPECT_FALSE(activation_observer(tensor_args(true), kPlace).search.mse);
+  QuantizationArgs args = tensor_args(true);
+  args.observer_kwargs = {{"averaging_constant", 0.5}, {"maxshrink", 0.1}};
+  args.observer = "mse";
+  const ActivationObserver found = activation_observer(args, kPlace);
+  EXPECT_TRUE(found.search.mse && found.averaging == Averaging::moving);
+  EXPECT_EQ(found.averaging_constant, 0.5);
+  EXPECT_EQ(found.search.maxshrink, 0.1);
+  for (const Json& kwargs : {Json{{"averaging_constant", 0}}, Json{{"constant", 0.2}}}) {
+    args.observer_kwargs = kwargs;
+    EXPECT_THROW(activation_observer(args, kPlace), Error);
+  }
+  args.observer = "imatrix_mse";
+  EXPECT_THROW(activation_observer(args, kPlace), Error);
+}
+
+Matrix<float> golden_batch(const Json& shape, uint64_t seed) {
+  Matrix<float> x = awkward_weight(shape[0], shape[1], seed);
+  for (float& value : x.data) value = std::clamp(value, -8.0F, 8.0F) * static_cast<float>(seed);
+  return x;
+}
+
+// What llm-compressor's observers make of the same batches: tests/golden/make_activation_ranges.py. Two steps of a
+// search may have errors so close that the order of additions decides; none of these cases has such steps.
+TEST(ActivationRange, GivesThePeersScales) {
+  const Json cases = golden_cases("activation_ranges.json");
+  EXPECT_GE(cases.size(), 30u);
+  for (const std::string_view level : cpu_levels()) {
+    set_cpu_level(level);
+    for (const Json& one : cases) {
+      QuantizationArgs args = args_of(one["args"]);
+      args.observer = one["args"]["observer"].get<std::string>();
+      ActivationRange range(args, activation_observer(args, kPlace));
+      for (const uint64_t seed : one["seeds"])
+        EXPECT_TRUE(range.add(golden_batch(one["shape"], seed).view(), one["slots"], 2));
+      const auto stored = range.stored(DType::F32);
+      EXPECT_EQ(floats(stored[0]), one["scale"].get<std::vector<float>>()) << one;
+      if (stored.size() < 2) continue;
+      const auto* zeros = reinterpret_cast<const int8_t*>(stored[1].data());
+      EXPECT_EQ(std::vector<int8_t>(zeros, zeros + stored[1].size()), one["zero_point"].get<std::vector<int8_t>>())
+          << one;
+    }
+  }
+  set_cpu_level(cpu_levels().back());
 }
 
 }  // namespace

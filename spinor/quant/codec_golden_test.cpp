@@ -4,6 +4,7 @@
 #include "spinor/linalg/convert.h"
 #include "spinor/linalg/cpu.h"
 #include "spinor/quant/golden_testing.h"
+#include "spinor/quant/observers.h"
 #include "spinor/quant/testing.h"
 
 namespace spinor {
@@ -76,13 +77,10 @@ TEST_P(CodecGolden, DecodesToWhatThePeerDecompressesTo) {
 }
 
 ObserverOptions options_of(const Json& one) {
-  ObserverOptions options{.mse = true};
-  const Json kwargs = one["args"].value("observer_kwargs", Json::object());
-  options.maxshrink = kwargs.value("maxshrink", options.maxshrink);
-  options.patience = kwargs.value("patience", options.patience);
-  options.grid = kwargs.value("grid", options.grid);
-  options.norm = kwargs.value("norm", options.norm);
-  return options;
+  QuantizationArgs args;
+  args.observer = one["args"]["observer"].get<std::string>();
+  args.observer_kwargs = one["args"].value("observer_kwargs", Json::object());
+  return weight_observer(args, {"args", "codecs.json"});
 }
 
 // Two steps of the grid may have errors so close that the order of additions decides, which is not the peer's.

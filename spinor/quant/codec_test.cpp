@@ -319,9 +319,9 @@ TEST(CodecErrors, LayoutsThatNoFormatHoldsAreRefused) {
             "weight: gpt-oss-mxfp4 is only read, never written");
   EXPECT_EQ(error_of([] {
               WeightEncoder({integers(4, true, group), "pack-quantized", 1, 32, DType::BF16},
-                            {.mse = true, .maxshrink = 0.9});
+                            {.mse = true, .maxshrink = 0.9, .grid = 150});
             }),
-            "observer_kwargs: maxshrink * grid makes 90 steps; at most 64 are possible");
+            "observer_kwargs: maxshrink * grid makes 135 steps; at most 128 are possible");
 }
 
 TEST(CodecErrors, ValuesThatHaveNoCodeAreRefused) {

@@ -25,8 +25,7 @@ E value_of(const std::string& name) {
   throw std::invalid_argument(name);
 }
 
-inline WeightLayout layout_of(const Json& one) {
-  const Json& json = one["args"];
+inline QuantizationArgs args_of(const Json& json) {
   QuantizationArgs args;
   args.num_bits = json["num_bits"];
   args.type = value_of<QuantizationType>(json["type"]);
@@ -36,7 +35,12 @@ inline WeightLayout layout_of(const Json& one) {
   if (json.contains("block_structure"))
     args.block_structure = json["block_structure"].get<std::pair<int64_t, int64_t>>();
   if (json.contains("scale_dtype")) args.scale_dtype = json["scale_dtype"].get<std::string>();
-  return {args, one["format"], one["shape"][0], one["shape"][1], find_dtype(one["dtype"].get<std::string>())->dtype};
+  return args;
+}
+
+inline WeightLayout layout_of(const Json& one) {
+  return {args_of(one["args"]), one["format"], one["shape"][0], one["shape"][1],
+          find_dtype(one["dtype"].get<std::string>())->dtype};
 }
 
 inline std::string name_of(const Json& one) {

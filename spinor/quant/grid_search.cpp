@@ -2,21 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <bit>
 #include <limits>
 
 #include "spinor/base/error.h"
 #include "spinor/quant/narrow.h"
 
 namespace spinor {
-namespace {
-
-constexpr int kMaxSteps = 64;  // bits of a set
-
-}  // namespace
-
 GridSearch::GridSearch(const ObserverOptions& options, const ScaleRule& rule)
     : rule_(rule),
+      expand_(static_cast<float>(options.expand)),
       patience_(options.patience),
       norm_(static_cast<double>(round_to(rule.numbers.arithmetic, static_cast<float>(options.norm)))) {
   const int count = static_cast<int>(options.maxshrink * options.grid);
@@ -29,7 +23,8 @@ GridSearch::GridSearch(const ObserverOptions& options, const ScaleRule& rule)
 Range GridSearch::at(Range range, int step) const {
   const float p = shrink_[static_cast<size_t>(step)];
   const DType arithmetic = rule_.numbers.arithmetic;
-  return {round_to(arithmetic, range.low * p), round_to(arithmetic, range.high * p)};
+  const auto scaled = [&](float end) { return round_to(arithmetic, round_to(arithmetic, end * expand_) * p); };
+  return {scaled(range.low), scaled(range.high)};
 }
 
 void GridSearch::candidates(Range range, std::span<Affine> found) const {
@@ -51,29 +46,33 @@ void GridSearch::add_errors(std::span<const Affine> found, const float* x, int64
   }
 }
 
-uint64_t GridSearch::improvements(std::span<const double> errors) const {
-  uint64_t steps = 0;
+GridSearch::Steps GridSearch::improvements(std::span<const double> errors) const {
+  Steps steps;
   float best = rule_.numbers.arithmetic == DType::F16 ? 65504 : std::numeric_limits<float>::max();
   for (size_t i = 0; i < errors.size(); ++i) {
     const float error = round_to(rule_.numbers.arithmetic, static_cast<float>(errors[i]));
     if (!(error < best)) continue;
     best = error;
-    steps |= uint64_t{1} << i;
+    steps.set(i);
   }
   return steps;
 }
 
-uint64_t GridSearch::tried(uint64_t any) const {
+GridSearch::Steps GridSearch::tried(const Steps& any) const {
+  Steps steps;
   int idle = 0;
-  for (int i = 0; i < steps(); ++i) {
-    idle = (any >> i & 1) != 0 ? 0 : idle + 1;
-    if (idle >= patience_ && idle > 0) return i == 63 ? ~uint64_t{0} : (uint64_t{1} << (i + 1)) - 1;
+  for (size_t i = 0; i < shrink_.size() && idle < patience_; ++i) {
+    idle = any[i] ? 0 : idle + 1;
+    steps.set(i);
   }
-  return ~uint64_t{0};
+  return steps;
 }
 
-Range GridSearch::shrunk(Range range, uint64_t improvements) const {
-  return improvements == 0 ? range : at(range, std::bit_width(improvements) - 1);
+Range GridSearch::found(Range range, const Steps& improvements) const {
+  for (int i = steps() - 1; i >= 0; --i)
+    if (improvements[static_cast<size_t>(i)]) return at(range, i);
+  return {round_to(rule_.numbers.arithmetic, range.low * expand_),
+          round_to(rule_.numbers.arithmetic, range.high * expand_)};
 }
 
 }  // namespace spinor

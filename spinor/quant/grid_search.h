@@ -4,6 +4,7 @@
 // improved it, and the tensor's end, known only when all groups are, picks among them.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -17,7 +18,10 @@ namespace spinor {
 // Immutable: const members may run on several threads.
 class GridSearch {
  public:
-  // `rule` makes the candidates' scales; its arithmetic is that of errors. Error for more than 64 steps.
+  static constexpr int kMaxSteps = 128;
+  using Steps = std::bitset<kMaxSteps>;
+
+  // `rule` makes the candidates' scales; its arithmetic is that of errors. Error for more than kMaxSteps.
   GridSearch(const ObserverOptions& options, const ScaleRule& rule);
 
   int steps() const { return static_cast<int>(shrink_.size()); }
@@ -25,17 +29,18 @@ class GridSearch {
   void candidates(Range range, std::span<Affine> steps) const;
   // errors[step] += those of n elements of a group.
   void add_errors(std::span<const Affine> steps, const float* x, int64_t n, double* errors) const;
-  // Bit k: step k has a smaller error than all before it.
-  uint64_t improvements(std::span<const double> errors) const;
-  // The steps that are tried at all, as bits, if `any` are the improvements of any group.
-  uint64_t tried(uint64_t any) const;
+  // Steps with a smaller error than all before them.
+  Steps improvements(std::span<const double> errors) const;
+  // The steps that are tried at all, if `any` are the improvements of any group.
+  Steps tried(const Steps& any) const;
   // The range of the last improvement.
-  Range shrunk(Range range, uint64_t improvements) const;
+  Range found(Range range, const Steps& improvements) const;
 
  private:
   Range at(Range range, int step) const;
 
   ScaleRule rule_;
+  float expand_;
   int patience_;
   PowerNorm norm_;
   std::vector<float> shrink_;

@@ -103,13 +103,13 @@ void RangeObserver::end_search() {
       for (size_t k = 0; k < sum.errors.size(); ++k) sum.errors[k] += parts_[i].errors[k];
     improvements_[static_cast<size_t>(sum.group)] = search_->improvements(sum.errors);
   }
-  uint64_t any = 0;
-  for (const uint64_t steps : improvements_) any |= steps;
-  const uint64_t tried = search_->tried(any);
+  GridSearch::Steps any;
+  for (const GridSearch::Steps& steps : improvements_) any |= steps;
+  const GridSearch::Steps tried = search_->tried(any);
   for (size_t group = 0; group < high_.size(); ++group) {
-    const Range shrunk = search_->shrunk(range(static_cast<int64_t>(group)), improvements_[group] & tried);
-    high_[group] = shrunk.high;
-    if (!low_.empty()) low_[group] = shrunk.low;
+    const Range found = search_->found(range(static_cast<int64_t>(group)), improvements_[group] & tried);
+    high_[group] = found.high;
+    if (!low_.empty()) low_[group] = found.low;
   }
   parts_ = {};
   improvements_ = {};

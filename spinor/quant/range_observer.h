@@ -62,8 +62,8 @@ class RangeObserver {
 
   GroupGrid grid_;
   std::optional<GridSearch> search_;
-  std::vector<float> low_, high_;       // of every group; symmetric codes need no low
-  std::vector<uint64_t> improvements_;  // of every group, until the search has ended
+  std::vector<float> low_, high_;                // of every group; symmetric codes need no low
+  std::vector<GridSearch::Steps> improvements_;  // of every group, until the search has ended
   std::vector<Part> parts_;
   std::mutex mutex_;  // guards ranges and parts while tiles come
   std::atomic<bool> has_parts_ = false;

@@ -117,6 +117,8 @@ def mse_cases():
 
 
 def mse_option_cases():
+    for dtype in ("float32", "bfloat16"):
+        yield case("nvfp4-pack-quantized", NVFP4, (128, 512), dtype, "nvfp4_expanded_mse")
     for kwargs in ({"patience": 1}, {"maxshrink": 0.5, "patience": 20}, {"norm": 2.0, "grid": 50, "maxshrink": 0.4}):
         for dtype in ("float32", "bfloat16"):
             for args, shape in ((integers(8, True, "tensor"), (128, 33)), (integers(3, True, "channel"), (128, 33))):
