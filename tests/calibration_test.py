@@ -17,6 +17,7 @@ from command import BINARY, ROOT, refused, run, spinor, spinor_json
 from logits import TOKENS, difference, logits
 from quantize_client_test import SHAPES, dequantized  # noqa: F401  adds the shape "quantizable"
 from runtime_test import computed
+from spoken_model import speak
 
 GOLDEN = sorted((ROOT / "tests" / "golden").glob("gptq_model_*.safetensors"))
 SAMPLES, CONTEXT = 16, 32
@@ -150,6 +151,55 @@ def test_the_runtime_runs_what_transformers_runs(source, tmp_path):
     assert difference(theirs, computed(out, torch.float32, tmp_path, tokens=TOKENS))[0] <= 2e-5
 
 
+KV = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
+PER_TENSOR = {"num_bits": 8, "type": "int", "symmetric": False, "strategy": "tensor", "dynamic": False}
+STATIC = {
+    "FP8": {"scheme": "FP8"},
+    "W8A8 per tensor, asymmetric": {
+        "config_groups": {
+            "g": {
+                "targets": ["Linear"],
+                "weights": {"num_bits": 8, "strategy": "channel"},
+                "input_activations": {**PER_TENSOR, "observer": "mse"},
+            }
+        }
+    },
+    "NVFP4": {"scheme": "NVFP4"},
+    "FP8, keys and values": {"scheme": "FP8", "kv_cache_scheme": KV},
+    "FP8, keys and values per head": {"scheme": "FP8", "kv_cache_scheme": {**KV, "strategy": "attn_head"}},
+}
+
+
+def with_weights(model, dense, monkeypatch):
+    """compressed-tensors makes bfloat16 of NVFP4's weights, and a value that this moves across a rounding boundary of
+    4-bit activations moves all that follow: the model computes with the weights that the codes stand for instead."""
+    weights, linear = [], torch.nn.functional.linear
+    monkeypatch.setattr(torch.nn.functional, "linear", lambda x, w, b=None: linear(x, weights.pop() if weights else w, b))
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and f"{name}.weight" in dense:
+            module.register_forward_pre_hook(lambda m, x, w=dense[f"{name}.weight"]: weights.append(w))
+    return model
+
+
+@pytest.mark.parametrize("modifier", ["QuantizationModifier", "GPTQModifier"])
+@pytest.mark.parametrize("name", STATIC)
+def test_static_scales_run_as_in_transformers(source, tmp_path, monkeypatch, name, modifier):
+    """A value on the other side of a rounding boundary moves what follows by a step of the codes, so that float32 sums
+    in another order may show; both agree far better with each other than with the model that was not quantized."""
+    arguments = {"ignore": ["lm_head"], **STATIC[name]}
+    if "scheme" in arguments:
+        arguments["targets"] = "Linear"
+    out = tmp_path / "out"
+    steps = recipe(tmp_path, (modifier, arguments))
+    spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet")
+    spinor("dequantize", out, tmp_path / "dense", "--quiet")
+    original, model = (AutoModelForCausalLM.from_pretrained(d, dtype=torch.float32).eval() for d in (source(), out))
+    before, theirs = logits(original), logits(with_weights(model, load_file(tmp_path / "dense" / "model.safetensors"), monkeypatch))
+    apart = difference(theirs, computed(out, torch.float32, tmp_path, tokens=TOKENS))[1]
+    changed = difference(before, theirs)[1]
+    assert changed > 1e-3 and apart <= 0.05 * changed, (apart, changed)
+
+
 def observed(directory, tokens):
     """The inputs of every linear, and keys and values as they are cached, on the samples one by one, by transformers."""
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
@@ -209,7 +259,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(source, tmp_path):
     spinor("quantize", source(), whole, *common)
     command = [str(BINARY), *map(str, ["quantize", source(), out, *common])]
     journal, kept = tmp_path / "out.partial" / "journal.jsonl", set()
-    for at_least in (3, 9, 20):
+    for at_least in (0, 3, 9, 20):
         process = subprocess.Popen(command)
         while process.poll() is None and lines(journal) < at_least:
             time.sleep(0.001)
@@ -222,6 +272,21 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(source, tmp_path):
     spinor("quantize", source(), out, *common)
     for name in ("model.safetensors", "config.json", "calibration.json", "recipe.yaml"):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_hessians_that_do_not_fit_take_several_passes(source, tmp_path):
+    """The same bytes: a layer's weights change when all of its Hessians are done."""
+    model = tmp_path / "moe"
+    tiny_models.save(model, "qwen3_moe", next(iter(tiny_models.MORE_FAMILIES["qwen3_moe"][1])), torch.float32)
+    groups = {"g": {"targets": ["Linear"], "weights": {"num_bits": 4, "strategy": "channel"}}}
+    nvfp4 = ("GPTQModifier", {"targets": "Linear", "ignore": ["lm_head"], "scheme": "NVFP4"})
+    for i, (directory, step) in enumerate([(model, ("GPTQModifier", {"config_groups": groups})), (source(), nvfp4)]):
+        common = ["quantize", directory]
+        more = ["--recipe", recipe(tmp_path, step), *calibration(tmp_path), "--threads", "1", "--quiet"]
+        spinor(*common, tmp_path / f"one{i}", *more)
+        spinor(*common, tmp_path / f"several{i}", *more, "--calibration-memory", "100KB")
+        for name in ("model.safetensors", "calibration.json"):
+            assert (tmp_path / f"one{i}" / name).read_bytes() == (tmp_path / f"several{i}" / name).read_bytes()
 
 
 def lines(journal):
@@ -257,6 +322,52 @@ def test_bad_text_is_refused_and_nothing_is_written(source, tmp_path, which):
     assert reason in message and not (tmp_path / "out").exists()
 
 
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("spoken") / "model"
+    return speak(tiny_models.save(directory, "llama", "quantizable", torch.float32, vocab_size=400))
+
+
+def test_samples_are_drawn_from_all_text_of_a_directory(spoken, tmp_path):
+    """In the order of the names of its files, which is what one file of all of them gives."""
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    parts = {"a.txt": "One day the miller said to his son. ", "b.jsonl": "Über die Brücke gehen. ", "c.md": "# The dog\n"}
+    tokens = []
+    for name, text in parts.items():
+        (texts / name).write_text(json.dumps({"text": text * 40}) if name.endswith("jsonl") else text * 40)
+        (tmp_path / "plain.txt").write_text(text * 40)
+        tokens += spinor_json("tokenize", spoken, "--text", tmp_path / "plain.txt")
+    (texts / "d.csv").write_bytes(b"\xff not read")
+    (tmp_path / "all.json").write_text(json.dumps(tokens))
+    steps = recipe(tmp_path, gptq("W4A16"))
+    more = ["--recipe", steps, "--calibration-context", 16, "--calibration-samples", 8, "--threads", 1, "--quiet"]
+    for name, text in (("from-texts", texts), ("from-tokens", tmp_path / "all.json")):
+        spinor("quantize", spoken, tmp_path / name, "--calibration", text, *more)
+    spinor("quantize", spoken, tmp_path / "with-bos", "--calibration", texts, "--calibration-bos", *more)
+    made = {name: (tmp_path / name / "model.safetensors").read_bytes() for name in ("from-texts", "from-tokens", "with-bos")}
+    assert made["from-texts"] == made["from-tokens"] != made["with-bos"]
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (b"abc\xff\xfe" * 100, "UTF-8"),
+        (b"", "has 0 tokens, and a sample takes 32"),
+        (b"short", "tokens, and a sample takes 32; use a longer text"),
+    ],
+)
+def test_a_text_file_that_will_not_do_is_refused(spoken, tmp_path, content, reason):
+    text = tmp_path / "text.txt"
+    text.write_bytes(content)
+    steps = recipe(tmp_path, gptq("W4A16"))
+    message = refused(
+        *("quantize", spoken, tmp_path / "out", "--recipe", steps, "--calibration", text, "--quiet"),
+        *("--calibration-context", CONTEXT),
+    )
+    assert reason in message and not (tmp_path / "out").exists() and not (tmp_path / "out.partial").exists()
+
+
 def test_inputs_that_are_not_finite_name_the_module(source, tmp_path):
     tensors = load_file(source() / "model.safetensors")
     tensors["model.layers.0.input_layernorm.weight"] = torch.full_like(tensors["model.layers.0.input_layernorm.weight"], 3e38)
@@ -285,6 +396,10 @@ ARGUMENTS = {
     "dampening": ({"dampening_frac": -1}, "dampening_frac"),
     "removed": ({"offload_hessians": True}, "offload_hessians"),
     "dense": ({"format": "dense"}, "format: dense"),
+    "dense and kv": (
+        {"format": None, "scheme": "W8A8", "kv_cache_scheme": {"num_bits": 8, "strategy": "group", "group_size": 8}},
+        "static scales are per tensor",
+    ),
     "batched": ({"batched_quantization": 0}, "batched_quantization"),
 }
 
@@ -297,6 +412,26 @@ def test_arguments_that_make_no_sense_are_refused(source, tmp_path, name):
         arguments.pop("targets")
     steps = recipe(tmp_path, ("GPTQModifier", arguments))
     assert reason in refused("plan", source(), "--recipe", steps)
+
+
+def test_inputs_that_are_always_zero_lose_their_weights(source, tmp_path):
+    tensors = load_file(source() / "model.safetensors")
+    tensors["model.layers.0.input_layernorm.weight"][3] = 0
+    changed, out = tmp_path / "changed", tmp_path / "out"
+    changed.mkdir()
+    (changed / "config.json").write_bytes((source() / "config.json").read_bytes())
+    save_file(tensors, changed / "model.safetensors", metadata={"format": "pt"})
+    steps = recipe(tmp_path, gptq("W4A16"))
+    done = run("quantize", changed, out, "--recipe", steps, *calibration(tmp_path))
+    assert "model.layers.0.self_attn.q_proj: 1 of its inputs are always 0" in done.stderr
+    modules = {m["module"]: m for m in json.loads((out / "calibration.json").read_text())["modules"]}
+    spinor("dequantize", out, tmp_path / "dense", "--quiet")
+    dense = load_file(tmp_path / "dense" / "model.safetensors")
+    for name in ("q_proj", "k_proj", "v_proj"):
+        module = modules[f"model.layers.0.self_attn.{name}"]
+        assert module["dead_columns"] == 1 and module["error"] < module["nearest_error"]
+        column = dense[f"{module['module']}.weight"][:, 3]
+        assert (column == 0).float().mean() == 1 - module["nearest_rows"] / len(column)
 
 
 KINDS = ["qwen3_moe", "deepseek_v3", "gpt_oss", "granitemoe", "qwen3_next", "phi3", "opt", "gemma3_vl"]

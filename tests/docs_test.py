@@ -80,6 +80,7 @@ def run_spinor(command, words, scratch):
 def test_commands_work(page, tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "spinor").symlink_to(BINARY)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "text.txt").write_text(TEXT)
     save_rotations(tmp_path / "own.safetensors")
     for language, text in steps(page.read_text()):

@@ -95,3 +95,45 @@ def test_smollm2_says_what_it_says_in_transformers():
 @needs_torch
 def test_smollm2_says_the_same_a_layer_at_a_time():
     assert generated(PROMPTS[0], "--memory", "200MB")["tokens"] == generated(PROMPTS[0])["tokens"]
+
+
+def layer_inputs(layer, samples):
+    """What the linears of a layer read in the model as it is, by name."""
+    model, inputs = load(SOURCE, torch.float32), {}
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and f".layers.{layer}." in name:
+            module.register_forward_hook(lambda m, x, y, name=name: inputs.setdefault(name, []).append(x[0][0]))
+    for sample in samples:
+        model.model(sample[None])
+    return {name: torch.cat(rows).double() for name, rows in inputs.items()}
+
+
+@needs_torch
+@torch.no_grad()
+def test_gptq_of_smollm2_is_nowhere_worse_than_the_nearest_codes(tmp_path):
+    """On the text it has seen. Errors of the first layer, which no quantized layer is before, are computed here once more."""
+    ids, out, nearest = tmp_path / "ids.json", tmp_path / "out", tmp_path / "nearest"
+    tokens = spinor_json("tokenize", SOURCE, "--text", ROOT / "LICENSE")[: 8 * 128]
+    ids.write_text(json.dumps(tokens))
+    weights = {"num_bits": 4, "strategy": "channel", "observer": "mse"}
+    group = {"config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}}, "ignore": ["lm_head"]}
+    for modifier, directory in (("GPTQModifier", out), ("QuantizationModifier", nearest)):
+        steps = tmp_path / f"{modifier}.json"
+        steps.write_text(json.dumps({"test_stage": {"test_modifiers": {modifier: group}}}))
+        more = ["--calibration", ids, "--calibration-samples", 8, "--calibration-context", 128] if directory == out else []
+        spinor("quantize", SOURCE, directory, "--recipe", steps, *more, "--quiet")
+        spinor("dequantize", directory, tmp_path / f"{directory.name}-dense", "--quiet")
+    modules = {module["module"]: module for module in json.loads((out / "calibration.json").read_text())["modules"]}
+    assert len(modules) == 210
+    for module in modules.values():
+        assert module["quantized"] == "gptq" and module["error"] <= module["nearest_error"], module
+    total = {key: sum(module[key] for module in modules.values()) for key in ("error", "nearest_error")}
+    assert total["error"] < 0.7 * total["nearest_error"], total
+    dense = {name: load_file(tmp_path / f"{name}-dense" / "model.safetensors") for name in ("out", "nearest")}
+    original = load_file(SOURCE / "model.safetensors")
+    for name, x in layer_inputs(0, torch.tensor(tokens).view(8, 128)).items():
+        weight = original[f"{name}.weight"].double()
+        for key, quantized in (("error", dense["out"]), ("nearest_error", dense["nearest"])):
+            changed = (x @ (quantized[f"{name}.weight"].double() - weight).T).square().sum() / (x @ weight.T).square().sum()
+            # Inputs and their products are sums in float32 on both sides.
+            assert modules[name][key] == pytest.approx(changed.item(), rel=1e-3), (name, key)
