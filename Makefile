@@ -1,5 +1,5 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
-.PHONY: help build test demo bench bench-peer check-vllm fuzz asan tsan tidy neon format
+.PHONY: help build test demo bench bench-peer results check-vllm fuzz asan tsan tidy neon format
 .DEFAULT_GOAL := help
 
 JOBS ?= $(shell nproc)
@@ -14,6 +14,7 @@ help:
 	@echo 'make demo        rotate, verify and compare SmolLM2-135M-Instruct'
 	@echo 'make bench       kernels against memcpy, checkpoints against cp, running models against transformers'
 	@echo 'make bench-peer  whole checkpoints and GPTQ against llm-compressor (installs it into .venv-peer)'
+	@echo 'make results     docs/results.md: perplexity with fewer bits; CALIBRATION=file TEXT=file, an hour'
 	@echo 'make check-vllm  quantized checkpoints in vLLM on the CPU (installs it into .venv-vllm)'
 	@echo 'make fuzz        every libFuzzer target for FUZZ_SECONDS=$(FUZZ_SECONDS) (clang-19)'
 	@echo 'make asan tsan   unit tests under sanitizers'
@@ -45,6 +46,11 @@ bench-peer: build
 	@$(PYTHON) benchmarks/quantize_bench.py build/spinor --peer .venv-peer/bin/python
 	@tools/build.sh release quant_bench
 	@$(PYTHON) benchmarks/gptq_bench.py build/release --peer .venv-peer/bin/python --factorize
+	@$(PYTHON) benchmarks/calibration_bench.py build/spinor --peer .venv-peer/bin/python --layer \
+	  $(if $(CALIBRATION),--calibration $(CALIBRATION)) $(if $(TEXT),--text $(TEXT))
+
+results: build
+	@$(PYTHON) benchmarks/results.py build/spinor --calibration "$(CALIBRATION)" --text "$(TEXT)"
 
 check-vllm: build
 	@tools/venv.sh .venv-vllm requirements-vllm.txt
