@@ -32,11 +32,19 @@ quant_stage:
   quant_modifiers:
     GPTQModifier:
       ignore: [lm_head]
-      config_groups:
+{more}      config_groups:
         group_0:
           targets: [Linear]
-          weights: {num_bits: 4, type: int, symmetric: true, strategy: channel, observer: memoryless_mse}
+          weights: {{num_bits: 4, type: int, symmetric: true, strategy: channel, observer: memoryless_mse}}
 """
+
+
+COMPAT = "      compat: llm-compressor\n"  # its arithmetic: scales and codes in bfloat16
+
+
+def write_recipe(path, more=""):
+    path.write_text(RECIPE.format(more=more))
+    return path
 
 
 def text_of(given, name, work):
@@ -64,17 +72,19 @@ def calibrated(given, tokens):
 
 def compare(given, work):
     source = smollm2.checkpoint("bfloat16")
-    recipe, out = work / "recipe.yaml", {"spinor": work / "spinor", "llm-compressor": work / "llm-compressor"}
-    recipe.write_text(RECIPE)
+    recipe, compat = write_recipe(work / "recipe.yaml"), write_recipe(work / "compat.yaml", COMPAT)
     text = text_of(given, "text", work)
     tokens = draw_tokens(source, text_of(given, "calibration", work), given, work / "tokens.json")
+    more = ["--quiet", *calibrated(given, tokens)]
     commands = {
-        "spinor": [given.spinor, "quantize", source, out["spinor"], "--recipe", recipe, "--quiet", *calibrated(given, tokens)],
-        "llm-compressor": [given.peer, PEER, source, out["llm-compressor"], recipe, tokens, given.context],
+        "spinor": lambda out: [given.spinor, "quantize", source, out, "--recipe", recipe, *more],
+        "spinor, compat: llm-compressor": lambda out: [given.spinor, "quantize", source, out, "--recipe", compat, *more],
+        "llm-compressor": lambda out: [given.peer, PEER, source, out, recipe, tokens, given.context],
     }
-    runs = {name: [] for name in commands}
+    runs, out = {name: [] for name in commands}, {name: work / name.replace(": ", "-") for name in commands}
     for _ in range(given.rounds):
-        for name, command in commands.items():
+        for name, make_command in commands.items():
+            command = make_command(out[name])
             shutil.rmtree(out[name], ignore_errors=True)
             prepare_cache(source, "warm")
             runs[name].append(timed(*command))
@@ -86,14 +96,14 @@ def compare(given, work):
         perplexity = spinor_json(given.spinor, "eval", out[name], *measure)["perplexity"]
         print(f"| {name} | {seconds:.1f} | {peak:.0f} | {perplexity:.3f} |", flush=True)
     print(f"| not quantized | | | {spinor_json(given.spinor, 'eval', source, *measure)['perplexity']:.3f} |")
-    ratio = statistics.median(b[0] / a[0] for a, b in zip(*runs.values(), strict=True))
+    pairs = zip(runs["spinor"], runs["llm-compressor"], strict=True)
+    ratio = statistics.median(theirs[0] / ours[0] for ours, theirs in pairs)
     print(f"\n{ratio:.1f} times faster")
 
 
 def large_layer(given, work):
     source = make_checkpoint.make("llama-8b", work / "source", layers=1)
-    tokens, recipe = work / "large.json", work / "recipe.yaml"
-    recipe.write_text(RECIPE)
+    tokens, recipe = work / "large.json", write_recipe(work / "recipe.yaml")
     tokens.write_text(json.dumps(random.Random(1).choices(range(1000), k=given.samples * given.context)))
     command = [given.spinor, "quantize", source, work / "large", "--recipe", recipe, "--quiet", *calibrated(given, tokens)]
     seconds, peak = timed(*command)
