@@ -50,6 +50,7 @@ bench-peer: build
 	  $(if $(CALIBRATION),--calibration $(CALIBRATION)) $(if $(TEXT),--text $(TEXT))
 
 results: build
+	@test -n "$(CALIBRATION)" -a -n "$(TEXT)" || { echo 'say which texts: make results CALIBRATION=file TEXT=file'; exit 1; }
 	@$(PYTHON) benchmarks/results.py build/spinor --calibration "$(CALIBRATION)" --text "$(TEXT)"
 
 check-vllm: build

@@ -37,8 +37,6 @@ quant_stage:
           targets: [Linear]
           weights: {{num_bits: 4, type: int, symmetric: true, strategy: channel, observer: memoryless_mse}}
 """
-
-
 COMPAT = "      compat: llm-compressor\n"  # its arithmetic: scales and codes in bfloat16
 
 

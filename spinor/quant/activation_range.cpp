@@ -94,8 +94,9 @@ void ActivationRange::search(MatrixView<const float> batch, std::vector<Range>& 
     improvements.push_back(grid.improvements(of_slot(errors[0], slot)));
     any |= improvements.back();
   }
+  const GridSearch::Steps tried = grid.tried(any);
   for (size_t slot = 0; slot < ranges.size(); ++slot)
-    ranges[slot] = grid.found(ranges[slot], improvements[slot] & grid.tried(any));
+    ranges[slot] = grid.found(ranges[slot], improvements[slot] & tried);
 }
 
 bool ActivationRange::add(MatrixView<const float> batch, int64_t slots, int threads) {

@@ -8,6 +8,7 @@
 #include "spinor/quant/narrow.h"
 
 namespace spinor {
+
 GridSearch::GridSearch(const ObserverOptions& options, const ScaleRule& rule)
     : rule_(rule),
       expand_(static_cast<float>(options.expand)),

@@ -1,0 +1,51 @@
+"""What tests of calibration share: recipes, tokens, the options that name them, a tiny model."""
+
+import json
+
+import pytest
+import torch
+
+import quantize_client_test  # noqa: F401  adds the shape "quantizable"
+import tiny_models
+
+SAMPLES, CONTEXT = 16, 32
+
+
+def recipe(tmp_path, *modifiers):
+    """A recipe of modifiers, ("GPTQModifier", {...}), each in a group of its own."""
+    groups = {f"step{i}_modifiers": {name: arguments} for i, (name, arguments) in enumerate(modifiers)}
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({"quant_stage": groups}))
+    return path
+
+
+def tokens_file(tmp_path, tokens=None):
+    path = tmp_path / "tokens.json"
+    if tokens is None:
+        tokens = torch.randint(3, 72, (SAMPLES * CONTEXT,), generator=torch.Generator().manual_seed(5)).tolist()
+    path.write_text(json.dumps(tokens))
+    return path
+
+
+def calibration(tmp_path, tokens=None):
+    return [
+        *("--calibration", tokens_file(tmp_path, tokens), "--calibration-samples", SAMPLES),
+        *("--calibration-context", CONTEXT),
+    ]
+
+
+def gptq(scheme, **more):
+    return "GPTQModifier", {"targets": "Linear", "ignore": ["lm_head"], "scheme": scheme, **more}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    made = {}
+
+    def get(family="llama", dtype=torch.float32):
+        if (family, dtype) not in made:
+            directory = tmp_path_factory.mktemp(family) / "model"
+            made[family, dtype] = tiny_models.save(directory, family, "quantizable", dtype)
+        return made[family, dtype]
+
+    return get
