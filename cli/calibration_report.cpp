@@ -20,8 +20,10 @@ void print_calibration(const Json& calibration) {
              "module", "error", "nearest", "tokens");
   for (const Json& row : calibration["modules"]) {
     const auto module = read_fields<ModuleReport>(row, {"modules", kCalibrationFile});
-    fmt::print("{:<44} {:>10.2e} {:>10.2e} {:>8}{}{}\n", module.module, module.error, module.nearest_error,
-               module.tokens, module.rotated ? "  rotated" : "", module.quantized == "gptq" ? "" : "  nearest codes");
+    const auto number = [](std::optional<double> error) { return error ? fmt::format("{:.2e}", *error) : "-"; };
+    fmt::print("{:<44} {:>10} {:>10} {:>8}{}{}\n", module.module, number(module.error), number(module.nearest_error),
+               module.tokens, module.rotated ? "  rotated" : "",
+               module.quantized == "gptq" ? "" : "  " + module.quantized);
   }
 }
 

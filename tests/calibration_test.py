@@ -34,8 +34,9 @@ def cases():
 def test_codes_are_llm_compressors(tmp_path, path, name):
     """The same scales, and nearly all codes. Here activations are float32 and the peer's have the model's type, so that the
     Hessians of bfloat16 differ in the third digit; those of float32 by sums in another order, which finer codes see more.
-    On one and the same Hessian spinor/quant/gptq_test.cpp asks for 99.5 %."""
-    share = 0.85 if path.stem.endswith("bfloat16") else 0.995 if name.startswith("W4") else 0.98
+    On one and the same Hessian spinor/quant/gptq_test.cpp asks for 99.5 %. Where imatrix scales meet GPTQ, a row of layer 0
+    keeps its nearest codes, as they are better, and layer 1 sees other inputs; scales of inputs are then not all the same."""
+    share, same_scales = codes_and_scales_expected(path.stem.removeprefix("gptq_model_"), name)
     with safe_open(path, "pt") as file:
         metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
     source = tmp_path / "source"
@@ -45,7 +46,8 @@ def test_codes_are_llm_compressors(tmp_path, path, name):
     save_file(parts, source / "model.safetensors", metadata={"format": "pt"})
     steps = tmp_path / "recipe.json"
     theirs = json.loads(metadata[name])
-    theirs["quant_stage"]["quant_modifiers"]["GPTQModifier"]["compat"] = "llm-compressor"
+    (arguments,) = theirs["quant_stage"]["quant_modifiers"].values()
+    arguments["compat"] = "llm-compressor"
     steps.write_text(json.dumps(theirs))
     out = tmp_path / "out"
     ids = tokens_file(tmp_path, tensors["tokens"].flatten().tolist())
@@ -63,7 +65,15 @@ def test_codes_are_llm_compressors(tmp_path, path, name):
         elif key.endswith("input_scale"):
             assert torch.allclose(ours[key].float(), value.float(), rtol=0.01), key
         else:
-            assert torch.equal(ours[key], value), key
+            assert (ours[key].float() == value.float()).float().mean() >= same_scales, key
+
+
+def codes_and_scales_expected(dtype, name):
+    if name.endswith("imatrix_nearest"):
+        return (1, 1) if dtype == "float32" else (0.99, 0.98)
+    if name.endswith("imatrix"):
+        return (0.95, 0.99) if dtype == "float32" else (0.85, 0.98)
+    return 0.85 if dtype == "bfloat16" else 0.995 if name.startswith("W4") else 0.98, 1
 
 
 def equal_codes(ours, theirs):
@@ -111,8 +121,26 @@ def test_the_runtime_runs_what_transformers_runs(source, tmp_path):
     assert difference(theirs, computed(out, torch.float32, tmp_path, tokens=TOKENS))[0] <= 2e-5
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(source, tmp_path):
-    steps = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1"]}), gptq("W4A16"))
+IMATRIX = "QuantizationModifier", {**gptq("W4A16")[1], "weight_observer": "imatrix_mse"}
+
+
+def test_imatrix_takes_data_for_scales_alone(source, tmp_path):
+    steps, out = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1", "R2"]}), IMATRIX), tmp_path / "out"
+    assert "is quantized with calibration data, and there is none" in refused("quantize", source(), out, "--recipe", steps)
+    spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet")
+    modules = json.loads((out / "calibration.json").read_text())["modules"]
+    assert len(modules) == 14
+    for module in modules:
+        assert module["quantized"] == "imatrix" and module["tokens"] == SAMPLES * CONTEXT and module["rotated"]
+        assert module["error"] is None and module["nearest_error"] is None
+    assert run("inspect", out).stdout.count(" imatrix\n") == 14
+    theirs = logits(AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval(), TOKENS)
+    assert difference(theirs, computed(out, torch.float32, tmp_path, tokens=TOKENS))[0] <= 2e-5
+
+
+@pytest.mark.parametrize("step", [gptq("W4A16"), IMATRIX], ids=["gptq", "imatrix"])
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(source, tmp_path, step):
+    steps = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1"]}), step)
     whole, out = tmp_path / "whole", tmp_path / "out"
     common = ["--recipe", steps, *calibration(tmp_path), "--threads", "1", "--quiet"]
     spinor("quantize", source(), whole, *common)

@@ -30,9 +30,12 @@ class LayerLog {
     fmt::print(stderr, "{}, {}:{:02} left\n",
                index < layers ? fmt::format("layer {} of {}", index + 1, layers) : "after the layers", left / 60,
                left % 60);
-    for (const ModuleReport& module : modules)
-      fmt::print(stderr, "  {:<44} error {:.2e}, nearest codes {:.2e}{}\n", module.module, module.error,
-                 module.nearest_error, module.quantized == "gptq" ? "" : "  (nearest codes)");
+    for (const ModuleReport& module : modules) {
+      const std::string errors =
+          module.error ? fmt::format("error {:.2e}, nearest codes {:.2e}", *module.error, *module.nearest_error)
+                       : fmt::format("nearest codes{}", module.quantized == "imatrix" ? ", scales by imatrix" : "");
+      fmt::print(stderr, "  {:<44} {}\n", module.module, errors);
+    }
   }
 
  private:

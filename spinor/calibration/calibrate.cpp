@@ -71,7 +71,7 @@ class Calibration {
     for (const auto& [name, weight] : tasks_.finished_weights()) factory_.weights().replace(name, weight);
     const Layer layer = make_layer(factory_, index);
     factory_.weights().restore();
-    const bool observed = tasks_.any_left(), changes = tasks_.any_weights_left();
+    const bool observed = tasks_.any_left(), changes = tasks_.any_changes_left();
     if (changes) tasks_.skip_last(index);
     for (bool first = true; tasks_.next_pass(); first = false) {
       run_samples(layer, {.layer = index}, first, !changes);

@@ -59,12 +59,12 @@ void Collector::linear(const Linear& linear, const at::Tensor& x, const at::Tens
   Inputs& inputs = wanted->second;
   if (!inputs.hessian) order_.push_back(linear.name);
   inputs.weight = linear.weight;
-  const auto same = [&](const auto& read) { return read.first.is_same(x); };
+  const auto same = [&](const auto& read) { return read.first.is_same(x) && read.second->part() == inputs.part; };
   if (const auto found = std::ranges::find_if(read_, same); found != read_.end()) {
     inputs.hessian = found->second;
     return;
   }
-  if (!inputs.hessian) inputs.hessian = std::make_shared<Hessian>(x.size(-1), x.device());
+  if (!inputs.hessian) inputs.hessian = std::make_shared<Hessian>(x.size(-1), x.device(), inputs.part);
   inputs.hessian->add(x);
   read_.emplace_back(x, inputs.hessian);
 }

@@ -20,12 +20,13 @@ class Collector : public Observer {
   explicit Collector(int threads) : threads_(threads) {}
 
   struct Inputs {
+    HessianPart part;
     at::Tensor weight;                 // (out, in), the one that the layer multiplies with
     std::shared_ptr<Hessian> hessian;  // shared by linears that read the same; null: nothing came
   };
 
   // Notes the inputs of this linear, the ranges of these activations, from now on.
-  void want(const std::string& linear) { inputs_[linear]; }
+  void want(const std::string& linear, HessianPart part) { inputs_[linear].part = part; }
   void want(const CalibratedActivation& activation);
   // A sample is through.
   void end_batch() { read_.clear(); }

@@ -42,24 +42,30 @@ bool factor_in_place(at::Tensor& matrix) {
 
 }  // namespace
 
-Hessian::Hessian(int64_t size, const at::Device& device)
-    : sum_(at::zeros({size, size}, at::TensorOptions(at::kFloat).device(device))) {}
+Hessian::Hessian(int64_t size, const at::Device& device, HessianPart part)
+    : part_(part),
+      sum_(at::zeros(part == HessianPart::whole ? std::vector{size, size} : std::vector{size},
+                     at::TensorOptions(at::kFloat).device(device))) {}
 
 // Panels of columns, each down to the diagonal.
 void Hessian::add(const at::Tensor& x) {
   const at::Tensor rows = x.reshape({-1, x.size(-1)}).to(at::kFloat);
+  tokens_ += rows.size(0);
+  ++added_;
+  if (part_ == HessianPart::diagonal) {
+    sum_.add_(rows.square().sum(0));
+    return;
+  }
   const int64_t size = rows.size(1);
   for (int64_t first = 0; first < size; first += kPanel) {
     const int64_t cols = std::min(kPanel, size - first), end = first + cols;
     at::Tensor panel = sum_.narrow(0, 0, end).narrow(1, first, cols);
     panel.addmm_(rows.narrow(1, 0, end).t(), rows.narrow(1, first, cols));
   }
-  tokens_ += rows.size(0);
-  ++added_;
 }
 
 bool Hessian::finite() const {
-  return at::isfinite(sum_.diagonal().sum()).item<bool>();
+  return at::isfinite(diagonal().sum()).item<bool>();
 }
 
 at::Tensor Hessian::matrix() const {
@@ -71,7 +77,7 @@ at::Tensor Hessian::matrix(const at::Tensor& order) const {
 }
 
 at::Tensor Hessian::diagonal() const {
-  return sum_.diagonal() * scale();
+  return (part_ == HessianPart::whole ? sum_.diagonal() : sum_) * scale();
 }
 
 double Hessian::scale() const {

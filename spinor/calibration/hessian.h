@@ -1,4 +1,5 @@
-// The Hessian of a linear layer's squared output error in a row of its weight, 2 X'X, and its Cholesky factor.
+// The Hessian of a linear layer's squared output error in a row of its weight, 2 X'X, or its diagonal alone, and its
+// Cholesky factor.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,18 +10,22 @@
 
 namespace spinor {
 
+enum class HessianPart { whole, diagonal };
+
 class Hessian {
  public:
-  // Of inputs with `size` columns, on their device: size^2 floats.
-  Hessian(int64_t size, const at::Device& device);
+  // Of inputs with `size` columns, on their device: size^2 floats, or `size` of them.
+  Hessian(int64_t size, const at::Device& device, HessianPart part = HessianPart::whole);
 
-  // The rows of x (..., size), in float32: 2 rows size^2 floating point operations, half of them where size is large.
+  // The rows of x (..., size), in float32: 2 rows size^2 floating point operations, half of them where size is large;
+  // for the diagonal 2 rows size.
   void add(const at::Tensor& x);
+  HessianPart part() const { return part_; }
   int64_t tokens() const { return tokens_; }
   bool finite() const;
   at::Device device() const { return sum_.device(); }
   // 2 X'X / the number of times it was added to, as llm-compressor scales it. Rows and columns in their own order, or
-  // in that of these indices, on its device.
+  // in that of these indices, on its device. Of a whole one alone.
   at::Tensor matrix() const;
   at::Tensor matrix(const at::Tensor& order) const;
   at::Tensor diagonal() const;
@@ -28,7 +33,8 @@ class Hessian {
  private:
   double scale() const;
 
-  at::Tensor sum_;  // its upper part
+  HessianPart part_;
+  at::Tensor sum_;  // its upper part, or its diagonal
   int64_t tokens_ = 0, added_ = 0;
 };
 

@@ -35,10 +35,21 @@ TEST(Hessian, IsTwiceTheMeanOverBatchesOfTheInputsProducts) {
   EXPECT_TRUE(hessian.finite());
 }
 
+TEST(Hessian, HasTheSameDiagonalWithoutTheRest) {
+  Hessian diagonal(kSize, at::kCPU, HessianPart::diagonal);
+  const at::Tensor a = inputs(700, 1), b = inputs(300, 2);
+  for (const at::Tensor& x : {a, b}) diagonal.add(x);
+  EXPECT_LE(distance(diagonal.diagonal(), hessian_of({a, b}).diagonal()), 1e-6);
+  EXPECT_EQ(diagonal.tokens(), 1000);
+}
+
 TEST(Hessian, SeesWhatIsNotFinite) {
   at::Tensor x = inputs(10, 1);
   x[3][5] = INFINITY;
   EXPECT_FALSE(hessian_of({x}).finite());
+  Hessian diagonal(kSize, at::kCPU, HessianPart::diagonal);
+  diagonal.add(x);
+  EXPECT_FALSE(diagonal.finite());
 }
 
 TEST(HessianFactor, MakesTheHessianAgainWithItsDamping) {

@@ -17,7 +17,7 @@ template <typename Visit>
 void for_weights(const RewritePlan& plan, Visit visit) {
   for (const TensorPlan& tensor : plan.tensors()) {
     const WeightQuantization* quantization = quantization_of(tensor.edits);
-    if (!quantization || !quantization->gptq) continue;
+    if (!quantization || !quantization->needs_data()) continue;
     const Module* module = plan.model().owner(tensor.name);
     visit(tensor, *quantization, module ? module->layer : -1);
   }
@@ -94,10 +94,10 @@ bool LayerTasks::next_pass() {
   for (int64_t bytes = 0; next_ < weights_.size(); ++next_) {
     WeightTask& task = *weights_[next_];
     const std::string inputs = inputs_key(task, plan_.model());
-    if (inputs != key) bytes += 4 * task.inputs() * task.inputs();
+    if (inputs != key && task.by_gptq()) bytes += 4 * task.inputs() * task.inputs();
     if (inputs != key && !in_pass_.empty() && bytes > hessian_memory_) break;
     key = inputs;
-    collector_.want(task.report().module);
+    collector_.want(task.report().module, task.by_gptq() ? HessianPart::whole : HessianPart::diagonal);
     in_pass_.push_back(&task);
   }
   return true;
@@ -114,7 +114,7 @@ bool LayerTasks::is_finished(int64_t layer) const {
 }
 
 void LayerTasks::take_finished(const TensorPlan& tensor, const WeightQuantization& quantization) {
-  finished_[tensor.name] = read(tensor, quantization);
+  if (quantization.gptq) finished_[tensor.name] = read(tensor, quantization);
   report_.modules.push_back(read_fields<ModuleReport>(*output_.finished(tensor), {"", "journal"}));
   warn_about(report_.modules.back());
 }
@@ -141,11 +141,12 @@ void LayerTasks::finish_pass() {
   for (WeightTask* task : in_pass_) {
     const Collector::Inputs& inputs = collector_.inputs(task->report().module);
     if (!inputs.hessian) {
-      report_.warnings.push_back(task->report().module +
-                                 ": no calibration token reached it; its weights take the nearest codes");
+      report_.warnings.push_back(fmt::format(
+          "{}: no calibration token reached it; its weights take the nearest codes{}", task->report().module,
+          task->quantization().importance ? ", and its inputs weigh the same in the search for scales" : ""));
       continue;
     }
-    task->observe(on_cpu(inputs.weight), threads_);
+    task->observe(on_cpu(inputs.weight), *inputs.hessian, threads_);
     const std::string& fused = task->quantization().fused;
     if (!fused.empty()) largest[fused] = std::max(largest[fused], task->encoder().largest_magnitude());
     if (by_inputs.empty() || hessian_of(*by_inputs.back().front()) != inputs.hessian.get()) by_inputs.emplace_back();
@@ -164,12 +165,14 @@ void LayerTasks::quantize(const std::vector<WeightTask*>& tasks) {
   for (WeightTask* task : tasks) {
     const Collector::Inputs& inputs = collector_.inputs(task->report().module);
     const WeightQuantization& how = task->quantization();
-    const std::pair wanted(how.gptq->dampening_frac, how.args.actorder.has_value());
-    if (asked != wanted) found = factor(*inputs.hessian, wanted.first, wanted.second);
-    asked = wanted;
+    if (how.gptq) {
+      const std::pair wanted(how.gptq->dampening_frac, how.args.actorder.has_value());
+      if (asked != wanted) found = factor(*inputs.hessian, wanted.first, wanted.second);
+      asked = wanted;
+      written_.emplace_back(task, inputs.weight);
+    }
     task->quantize(on_cpu(inputs.weight), *inputs.hessian, found ? &*found : nullptr, threads_);
     write(*task);
-    written_.emplace_back(task, inputs.weight);
   }
   for (WeightTask* task : tasks) collector_.inputs(task->report().module).hessian.reset();
 }

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,11 +27,14 @@ class LayerTasks {
   // finished all: what the layer's inputs are must not depend on where a run was cut off.
   void begin(int64_t layer);
   bool any_left() const { return !weights_.empty() || !activations_.empty(); }
-  bool any_weights_left() const { return !weights_.empty(); }
+  // Whether the layer will be another one then.
+  bool any_changes_left() const {
+    return std::ranges::any_of(weights_, [](const auto& task) { return task->by_gptq(); });
+  }
   // The first time samples go through this layer nobody will use what comes out.
   void skip_last(int64_t layer);
   bool any_after_layers() const;
-  // By tensor: what the codes of this layer stand for, if an earlier run has finished it.
+  // By tensor: what GPTQ's codes of this layer stand for, if an earlier run has finished it.
   const std::map<std::string, at::Tensor>& finished_weights() const { return finished_; }
   // The collector watches for as many of the tasks as there is memory for Hessians: samples are to go through the
   // layer. False: none are left.

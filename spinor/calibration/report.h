@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,13 +14,14 @@ struct ModuleReport {
   std::string module;
   int64_t inputs = 0;
   int64_t tokens = 0;  // that its inputs were made of
-  // The squared change of the module's outputs on the calibration text, as a part of their squares: if every weight
-  // took its nearest code, and as it was written.
-  double nearest_error = 0, error = 0;
-  double dampening_frac = 0;       // that was needed
-  int64_t dead_columns = 0;        // whose inputs are always 0: their weights were set to 0
-  int64_t nearest_rows = 0;        // rows where the nearest codes were better, and were taken
-  std::string quantized = "gptq";  // or "nearest": no Cholesky factor, or no tokens
+  // GPTQ's: the squared change of the module's outputs on the calibration text, as a part of their squares: if every
+  // weight took its nearest code, and as it was written.
+  std::optional<double> nearest_error = {}, error = {};
+  double dampening_frac = 0;  // that was needed
+  int64_t dead_columns = 0;   // whose inputs are always 0: their weights were set to 0
+  int64_t nearest_rows = 0;   // rows where the nearest codes were better, and were taken
+  // "nearest": by GPTQ, but there was no Cholesky factor; "imatrix": its inputs were asked for its scales alone.
+  std::string quantized = "gptq";
   bool rotated = false;
 
   template <class Visitor>

@@ -52,7 +52,11 @@ WeightTask::WeightTask(const TensorPlan& tensor, const WeightQuantization& quant
   });
 }
 
-void WeightTask::observe(const at::Tensor& weight, int threads) {
+void WeightTask::observe(const at::Tensor& weight, const Hessian& hessian, int threads) {
+  if (quantization_->importance) {
+    const at::Tensor squares = hessian.diagonal().to(at::kCPU).contiguous();
+    encoder_->set_importance({squares.const_data_ptr<float>(), static_cast<size_t>(squares.size(0))});
+  }
   about(tensor_->name, [&] { observe_weight(*encoder_, view(weight), threads); });
 }
 
@@ -61,7 +65,7 @@ void WeightTask::quantize(const at::Tensor& weight, const Hessian& hessian, cons
   report_.tokens = hessian.tokens();
   if (factor) return find_codes(weight, *factor, threads);
   encode_rows(weight, 0, weight.size(0));
-  report_.quantized = "nearest";
+  report_.quantized = by_gptq() ? "nearest" : "imatrix";
 }
 
 void WeightTask::find_codes(const at::Tensor& weight, const HessianFactor& factor, int threads) {

@@ -23,8 +23,12 @@ class WeightTask {
   WeightEncoder& encoder() { return *encoder_; }
   int64_t inputs() const { return report_.inputs; }
 
+  // Whether codes are found so that they make up for each other, and the layer is run on with them, as llm-compressor
+  // has it; or data is for scales alone.
+  bool by_gptq() const { return quantization_->gptq.has_value(); }
+
   // Its scales, from the weight (out, in) as it is. Error for values that are not finite.
-  void observe(const at::Tensor& weight, int threads);
+  void observe(const at::Tensor& weight, const Hessian& hessian, int threads);
   // Its codes. Each row has GPTQ's, or the nearest ones if those change its outputs less. Without a factor all have the
   // nearest.
   void quantize(const at::Tensor& weight, const Hessian& hessian, const HessianFactor* factor, int threads);

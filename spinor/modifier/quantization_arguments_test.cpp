@@ -132,9 +132,31 @@ TEST(Observer, HasThePeersArgumentsAndDefaults) {
   EXPECT_EQ(given.norm, 2);
 }
 
-TEST(Observer, ThatIsNotSupportedIsRefused) {
-  for (const char* name : {"imatrix_mse", "nvfp4_expanded_imatrix"})
-    EXPECT_THROW(observed({{"observer", name}}), Error) << name;
+TEST(Observer, ThatWeighsInputsHasThePeersDefaults) {
+  const ObserverOptions plain = observed({{"observer", "imatrix_mse"}});
+  EXPECT_TRUE(plain.mse && plain.imatrix && plain.maxshrink == 0.95 && plain.patience == 5 && plain.grid == 20);
+  EXPECT_EQ(plain.norm, 3);
+  const ObserverOptions expanded = observed({{"observer", "nvfp4_expanded_imatrix"}});
+  EXPECT_TRUE(expanded.imatrix && expanded.expand == 1.8 && expanded.grid == 200 && expanded.patience == 1000);
+  EXPECT_EQ(expanded.norm, 2.4);
+  EXPECT_EQ(observed({{"observer", "imatrix_mse"}, {"observer_kwargs", {{"patience", 0}}}}).patience, 0);
+}
+
+TEST(Observer, WeighsInputsOfChannelsAndGroupsAlone) {
+  const std::pair<const char*, bool> rows[] = {{"channel", true}, {"group", true}, {"tensor", false}, {"block", false}};
+  for (const auto& [strategy, weighs] : rows) {
+    Json args = {{"observer", "imatrix_mse"}, {"strategy", strategy}, {"observer_kwargs", {{"strict", true}}}};
+    if (std::string(strategy) == "group") args["group_size"] = 32;
+    if (std::string(strategy) == "block") args["block_structure"] = {32, 32};
+    if (weighs) {
+      EXPECT_TRUE(observed(args).imatrix) << strategy;
+    } else {
+      EXPECT_THROW(observed(args), Error) << strategy;
+    }
+  }
+}
+
+TEST(Observer, RefusesArgumentsThatMakeNoSense) {
   for (const Json& kwargs :
        {Json{{"grid", 0.5}}, Json{{"grid", 50.5}}, Json{{"maxshrink", -0.1}}, Json{{"norm", 0}}, Json{{"patience", 0}},
         Json{{"expand", 0.5}}, Json{{"averaging_constant", 0}}, Json{{"shrink", 0.1}}})

@@ -42,6 +42,14 @@ void check_activations(const QuantizationConfig& config, const Place& place) {
   }
 }
 
+void check_dense(const QuantizationConfig& config, const Place& place) {
+  for (const auto& [name, scheme] : config.config_groups)
+    if (scheme.format == "dense" && scheme.weights &&
+        asks_for_importance(*scheme.weights, weight_observer(*scheme.weights, place)))
+      place.fail("format: dense is not supported with " + *scheme.weights->observer + " yet",
+                 "leave the format out, then run spinor dequantize");
+}
+
 // llm-compressor's: linears that one kernel reads together share one global scale. Keyed by the last of their names.
 constexpr std::pair<std::string_view, std::string_view> kFused[] = {
     {"q_proj", "qkv"},        {"k_proj", "qkv"},      {"v_proj", "qkv"},
@@ -86,6 +94,7 @@ QuantizationModifier::QuantizationModifier(QuantizationArguments arguments, Quan
                                            const Place& place)
     : arguments_(std::move(arguments)), subject_(place.subject), config_(std::move(config)) {
   check_activations(config_, place);
+  check_dense(config_, place);
   if (arguments_.transform_config) check_not_learnable(*arguments_.transform_config, place.key("transform_config"));
 }
 
@@ -111,29 +120,54 @@ bool QuantizationModifier::on_initialize(State& state, const ExtraArguments&) {
   if (needs_scale(config_.kv_cache_scheme) && row->forward && row->forward->latent)
     throw Error(name(), "has a static kv_cache_scheme, which is not supported for latent attention",
                 "use dynamic: true, or leave it out");
+  warn_about_observers(state);
   return true;
 }
 
+// Where an imatrix observer searches as if it were mse.
+void QuantizationModifier::warn_about_observers(State& state) const {
+  const auto warn = [&](const std::string& group, const char* what, const QuantizationArgs& args) {
+    state.warn(group + ": " + *args.observer +
+               " weighs the inputs of weights with a scale for each channel or group; " + what +
+               ", all weigh the same");
+  };
+  const Place place{name(), subject_};
+  for (const auto& [group, scheme] : config_.config_groups) {
+    if (scheme.weights) {
+      const ObserverOptions observer = weight_observer(*scheme.weights, place);
+      if (observer.imatrix && !asks_for_importance(*scheme.weights, observer))
+        warn(group, "with fewer scales", *scheme.weights);
+    }
+    for (const auto& args : {scheme.input_activations, scheme.output_activations})
+      if (needs_scale(args) && activation_observer(*args, place).search.imatrix)
+        warn(group, "in the search for those of activations", *args);
+  }
+}
+
 void QuantizationModifier::rewrite(State& state, RewritePlan& plan) {
-  const Model& model = *state.model;
-  if (arguments_.transform_config) apply_paired(*arguments_.transform_config, model, plan);
-  quantize(model, plan);
+  if (arguments_.transform_config) apply_paired(*arguments_.transform_config, *state.model, plan);
+  quantize(state, plan);
   if (is_dense()) fold_online(plan);
 }
 
-void QuantizationModifier::quantize(const Model& model, RewritePlan& plan) const {
+void QuantizationModifier::quantize(State& state, RewritePlan& plan) const {
+  const Model& model = *state.model;
   const std::vector<QuantizedModule> modules = quantized_modules(config_, model);
   if (targets_ends(modules, model)) plan.untie();
   const bool dense = is_dense();
   for (const QuantizedModule& one : modules) {
     const QuantizationScheme& scheme = one.group->second;
+    const bool linear = one.module->kind == ModuleKind::linear;
     WeightQuantization quantization{
         .args = *scheme.weights,
         .format = *scheme.format,
         .observer = weight_observer(*scheme.weights, {name(), subject_}),
         .arithmetic = arguments_.compat ? QuantizationArithmetic::peer : QuantizationArithmetic::exact,
         .fused = fused_name(*one.module, *scheme.weights),
-        .gptq = one.module->kind == ModuleKind::linear ? gptq() : std::nullopt};
+        .gptq = linear ? gptq() : std::nullopt};
+    quantization.importance = linear && asks_for_importance(quantization.args, quantization.observer);
+    if (quantization.observer.imatrix && !linear)
+      state.warn(one.module->name + " has no inputs that weigh: in the search for its scales all weigh the same");
     if (dense) {
       quantization.format = format_of({.weights = scheme.weights}, {name(), subject_});
       plan.edit_weight(*one.module, QuantizeDequantize{std::move(quantization)});

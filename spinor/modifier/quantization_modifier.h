@@ -37,7 +37,8 @@ class QuantizationModifier : public OnceModifier {
 
  private:
   bool is_dense() const;
-  void quantize(const Model& model, RewritePlan& plan) const;
+  void quantize(State& state, RewritePlan& plan) const;
+  void warn_about_observers(State& state) const;
   void calibrate(const std::vector<QuantizedModule>& modules, const Model& model, RewritePlan& plan) const;
 
   QuantizationArguments arguments_;

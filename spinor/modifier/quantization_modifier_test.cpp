@@ -116,12 +116,11 @@ TEST(QuantizationModifier, RefusesWithTheLineAndTheReason) {
       {"{scheme: W4A16, config_groups: {a: {targets: Linear}}}",
        "recipe.yaml:4: scheme and config_groups exclude each other; give one of them"},
       {"{scheme: W4A16, observer: mes}", "recipe.yaml:3: no observer is called 'mes'; did you mean 'mse'?"},
-      {"{scheme: W4A16, observer: imatrix_mse}",
-       "recipe.yaml:3: the observer imatrix_mse is not supported yet; use minmax or mse"},
+      {"{scheme: W4A16, observer: {weights: imatrix_mse}, format: dense}",
+       "recipe.yaml:3: format: dense is not supported with imatrix_mse yet; leave the format out, then run spinor "
+       "dequantize"},
       {"{scheme: W4A16, weight_observer: mse, observer: {weights: mse}}",
        "recipe.yaml:4: observer and weight_observer, input_observer or output_observer say the same; give one of them"},
-      {"{scheme: FP8, input_observer: imatrix_mse}",
-       "recipe.yaml:3: the observer imatrix_mse is not supported yet; use minmax or mse"},
       {"{config_groups: {a: {targets: Linear, weights: {num_bits: 4, group_size: 32, strategy: channel}}}}",
        "recipe.yaml:4: group_size needs the strategy group; remove one of the two"},
       {"{config_groups: {a: {targets: Linear, wieghts: {}}}}",
@@ -130,6 +129,30 @@ TEST(QuantizationModifier, RefusesWithTheLineAndTheReason) {
   };
   for (const auto& [arguments, message] : rows)
     EXPECT_EQ(message_of([&] { Recipe::parse(recipe_of(arguments), "recipe.yaml"); }), message) << arguments;
+}
+
+TEST_F(Quantization, AsksForDataWhereInputsWeigh) {
+  const RewritePlan plan = run(recipe_of("{scheme: W4A16, weight_observer: imatrix_mse, ignore: [lm_head]}"));
+  EXPECT_EQ(plan.needs_data(), "model.layers.0.self_attn.q_proj.weight");
+  EXPECT_TRUE(warnings_.empty());
+}
+
+TEST_F(Quantization, SaysWhereInputsCannotWeigh) {
+  const RewritePlan plan =
+      run(recipe_of("{targets: Linear, config_groups: {g: {targets: [Linear, Embedding], "
+                    "weights: {num_bits: 8, strategy: tensor, observer: imatrix_mse}}}}"));
+  EXPECT_EQ(plan.needs_data(), "");
+  ASSERT_EQ(warnings_.size(), 2u);
+  EXPECT_EQ(warnings_[0],
+            "g: imatrix_mse weighs the inputs of weights with a scale for each channel or group; with fewer scales, "
+            "all weigh the same");
+  EXPECT_EQ(warnings_[1],
+            "model.embed_tokens has no inputs that weigh: in the search for its scales all weigh the same");
+  run(recipe_of("{scheme: FP8, ignore: [lm_head], input_observer: imatrix_mse}"));
+  ASSERT_EQ(warnings_.size(), 1u);
+  EXPECT_EQ(warnings_[0],
+            "group_0: imatrix_mse weighs the inputs of weights with a scale for each channel or group; in the search "
+            "for those of activations, all weigh the same");
 }
 
 TEST_F(Quantization, RefusesTargetsThatMatchNothing) {

@@ -77,6 +77,9 @@ struct WeightQuantization {
   std::string fused = {};
   std::optional<DType> scale_dtype = {};  // of plain scales; none: the output's, as files have it
   std::optional<GptqOptions> gptq = {};   // codes are found with data; none: each is the nearest
+  bool importance = false;                // the observer's search weighs columns by their inputs, which takes data too
+
+  bool needs_data() const { return gptq || importance; }
 };
 // The last edit of a tensor: what the format stores takes the place of the weight.
 struct Quantize {

@@ -145,7 +145,8 @@ void RewritePlan::untie() {
 
 std::string RewritePlan::needs_data() const {
   for (const TensorPlan& tensor : tensors_)
-    if (const WeightQuantization* quantization = quantization_of(tensor.edits); quantization && quantization->gptq)
+    if (const WeightQuantization* quantization = quantization_of(tensor.edits);
+        quantization && quantization->needs_data())
       return tensor.name;
   return calibrated_.empty() ? "" : calibrated_.front().module;
 }

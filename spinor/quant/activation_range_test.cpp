@@ -125,6 +125,7 @@ TEST(ActivationObserver, IsReadFromItsNameAndArguments) {
     EXPECT_THROW(activation_observer(args, kPlace), Error);
   }
   args.observer = "imatrix_mse";
+  args.observer_kwargs = {{"strict", true}};
   EXPECT_THROW(activation_observer(args, kPlace), Error);
 }
 

@@ -83,13 +83,27 @@ ObserverOptions options_of(const Json& one) {
   return weight_observer(args, {"args", "codecs.json"});
 }
 
+std::vector<float> importance_of(const Json& one, const ObserverOptions& observer) {
+  const WeightLayout layout = layout_of(one);
+  std::vector<float> importance;
+  if (!one.value("importance", false) || !asks_for_importance(layout.args, observer)) return importance;
+  for (int64_t i = 0; i < layout.cols; ++i) {
+    const uint64_t h = hash_of(static_cast<uint64_t>(i), one["seed"].get<uint64_t>() + 17);
+    const float x = static_cast<float>(h % 1000 + 1) / ((h >> 12) % 4 == 0 ? 1.0F : 1000.0F);
+    importance.push_back(h % 9 == 0 ? 0.0F : x);
+  }
+  return importance;
+}
+
 // Two steps of the grid may have errors so close that the order of additions decides, which is not the peer's.
-TEST_P(CodecGolden, TheScalesOfTheMseSearchAreThePeers) {
+TEST_P(CodecGolden, TheScalesOfTheSearchAreThePeers) {
   int64_t groups = 0, differing = 0;
   for (const Json& one : cases()) {
     if (!one.contains("scales")) continue;
     const WeightLayout layout = layout_of(one);
-    const auto scales = quantized(layout, weight_of(one), options_of(one), QuantizationArithmetic::peer)[1];
+    const ObserverOptions observer = options_of(one);
+    const auto scales =
+        quantized(layout, weight_of(one), observer, QuantizationArithmetic::peer, importance_of(one, observer))[1];
     const auto expected = bytes_of(one["scales"]);
     ASSERT_EQ(scales.size(), expected.size()) << name_of(one);
     const auto width = static_cast<size_t>(info(stored_tensors(layout)[1].dtype).bits / 8);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <span>
 
@@ -64,6 +66,7 @@ struct WeightEncoder::Data {
         numbers(rule.numbers),
         ranges(grid, rule.symmetric, search_of(options, rule)) {
     if (has_global_scale()) numbers.arithmetic = DType::F32;  // as it is float32, the peer divides in float32
+    if (options.imatrix) ranges.set_importance(std::vector<float>(static_cast<size_t>(layout.cols), 1.0F));
   }
 
   bool has_global_scale() const { return format.scale == ScaleStorage::e4m3; }
@@ -154,6 +157,16 @@ const WeightLayout& WeightEncoder::layout() const {
 
 Granularity WeightEncoder::granularity() const {
   return data_->grid.size();
+}
+
+// Scaled to a mean of 1, as the peer does.
+void WeightEncoder::set_importance(std::span<const float> columns) {
+  assert(std::ssize(columns) == data_->layout.cols);
+  const double mean = std::accumulate(columns.begin(), columns.end(), 0.0) / static_cast<double>(columns.size());
+  if (mean == 0) return;
+  std::vector<float> scaled(columns.begin(), columns.end());
+  for (float& value : scaled) value = static_cast<float>(value / mean);
+  data_->ranges.set_importance(std::move(scaled));
 }
 
 int WeightEncoder::passes(bool whole_groups) const {

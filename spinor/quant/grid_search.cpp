@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "spinor/base/error.h"
@@ -11,10 +12,12 @@ namespace spinor {
 
 GridSearch::GridSearch(const ObserverOptions& options, const ScaleRule& rule)
     : rule_(rule),
+      error_dtype_(options.imatrix ? DType::F32 : rule.numbers.arithmetic),
       expand_(static_cast<float>(options.expand)),
-      patience_(options.patience),
-      norm_(static_cast<double>(round_to(rule.numbers.arithmetic, static_cast<float>(options.norm)))) {
-  const int count = static_cast<int>(options.maxshrink * options.grid);
+      patience_(options.patience > 0 ? options.patience : kMaxSteps),
+      norm_(static_cast<double>(round_to(error_dtype_, static_cast<float>(options.norm)))) {
+  int count = static_cast<int>(options.maxshrink * options.grid);
+  if (options.imatrix) count = std::max(count, 1) + 1;
   if (count < 0 || count > kMaxSteps)
     throw Error("observer_kwargs", fmt::format("maxshrink * grid makes {} steps", count),
                 fmt::format("at most {} are possible", kMaxSteps));
@@ -33,13 +36,14 @@ void GridSearch::candidates(Range range, std::span<Affine> found) const {
 }
 
 // Steps with the scale of the step before, as powers of two have it, have its error too.
-void GridSearch::add_errors(std::span<const Affine> found, const float* x, int64_t n, double* errors) const {
+void GridSearch::add_errors(std::span<const Affine> found, const float* x, int64_t n, double* errors,
+                            const float* importance) const {
   Affine distinct[kMaxSteps];
   double sums[kMaxSteps] = {};
   size_t count = 0;
   for (const Affine& one : found)
     if (count == 0 || !(one == distinct[count - 1])) distinct[count++] = one;
-  spinor::add_errors(rule_.numbers, norm_, x, n, std::span<const Affine>(distinct, count), sums);
+  spinor::add_errors(rule_.numbers, norm_, x, n, std::span<const Affine>(distinct, count), sums, importance);
   size_t at = 0;
   for (size_t i = 0; i < found.size(); ++i) {
     if (!(found[i] == distinct[at])) ++at;
@@ -49,9 +53,9 @@ void GridSearch::add_errors(std::span<const Affine> found, const float* x, int64
 
 GridSearch::Steps GridSearch::improvements(std::span<const double> errors) const {
   Steps steps;
-  float best = rule_.numbers.arithmetic == DType::F16 ? 65504 : std::numeric_limits<float>::max();
+  float best = error_dtype_ == DType::F16 ? 65504 : std::numeric_limits<float>::max();
   for (size_t i = 0; i < errors.size(); ++i) {
-    const float error = round_to(rule_.numbers.arithmetic, static_cast<float>(errors[i]));
+    const float error = round_to(error_dtype_, static_cast<float>(errors[i]));
     if (!(error < best)) continue;
     best = error;
     steps.set(i);

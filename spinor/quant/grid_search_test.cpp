@@ -56,6 +56,14 @@ TEST(GridSearch, BeginsAtTheExpandedRange) {
   EXPECT_EQ(expanded.found({-1, 2}, Steps().set(99)).high, 3 * (1 - 99 / 200.0F));
 }
 
+TEST(GridSearch, OfImatrixTriesTheLastStepTooAndComparesInFloat) {
+  EXPECT_EQ(search({.imatrix = true, .maxshrink = 0.95, .grid = 20}).steps(), 20);
+  EXPECT_EQ(search({.imatrix = true, .maxshrink = 0, .grid = 20}).steps(), 2);
+  const std::vector<double> close = {4.001, 4, 3.9};
+  EXPECT_EQ(search({.imatrix = true}, DType::BF16).improvements(close), Steps(0b111u));
+  EXPECT_TRUE(search({.imatrix = true, .maxshrink = 1, .patience = 0}).tried(1)[100]);
+}
+
 TEST(GridSearch, HasABoundOnItsSteps) {
   EXPECT_EQ(search({.maxshrink = 0.64, .grid = 200}).steps(), GridSearch::kMaxSteps);
   EXPECT_THROW(search({.maxshrink = 0.65, .grid = 200}), Error);

@@ -1,7 +1,8 @@
 #include "spinor/quant/observers.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <cmath>
 #include <vector>
@@ -20,6 +21,13 @@ struct ObserverRow {
 constexpr ObserverOptions kNoSearch, kSearch{.mse = true};
 constexpr ObserverOptions kExpanded{
     .mse = true, .expand = 1.8, .maxshrink = 1 - 0.8 / 1.8, .patience = 1000, .grid = 200};
+constexpr ObserverOptions kImatrix{
+    .mse = true, .imatrix = true, .maxshrink = 0.95, .patience = 5, .grid = 20, .norm = 3};
+constexpr ObserverOptions kExpandedImatrix = [] {
+  ObserverOptions options = kExpanded;
+  options.imatrix = true;
+  return options;
+}();
 constexpr ObserverRow kObservers[] = {
     {"memoryless_minmax", Averaging::last, kNoSearch},
     {"minmax", Averaging::moving, kNoSearch},
@@ -28,8 +36,9 @@ constexpr ObserverRow kObservers[] = {
     {"mse", Averaging::moving, kSearch},
     {"nvfp4_expanded_mse", Averaging::last, kExpanded},
     {"fouroversix", Averaging::last, kExpanded},  // that is what the peer makes of it
+    {"imatrix_mse", Averaging::last, kImatrix},
+    {"nvfp4_expanded_imatrix", Averaging::last, kExpandedImatrix},
 };
-constexpr auto kNotSupported = std::to_array<std::string_view>({"imatrix_mse", "nvfp4_expanded_imatrix"});
 
 // llm-compressor looks names up so: "MSE" and "memoryless-minmax" are names too.
 std::string lookup_name(std::string name) {
@@ -42,6 +51,7 @@ struct ObserverArguments {
   double grid = search.grid;
   double averaging_constant = 0.01;
   double triton_error_buffer = 0;  // of the peer's search on a GPU alone
+  bool strict = false;             // imatrix: where columns cannot weigh is an error
 
   template <class Visitor>
   void fields(Visitor& v) {
@@ -52,13 +62,12 @@ struct ObserverArguments {
     v("norm", search.norm);
     v("expand", search.expand);
     v("triton_error_buffer", triton_error_buffer);
+    v("strict", strict);
   }
 };
 
 const ObserverRow& find_row(const std::string& given, const Place& place) {
   const std::string name = lookup_name(given);
-  if (std::ranges::find(kNotSupported, name) != kNotSupported.end())
-    place.fail("the observer " + given + " is not supported yet", "use minmax or mse");
   const auto* row = std::ranges::find(kObservers, name, &ObserverRow::name);
   if (row != std::end(kObservers)) return *row;
   std::vector<std::string_view> names;
@@ -68,8 +77,9 @@ const ObserverRow& find_row(const std::string& given, const Place& place) {
 
 void check(const ObserverArguments& arguments, const Place& place) {
   const ObserverOptions& search = arguments.search;
-  if (search.maxshrink < 0 || search.maxshrink > 1 || search.patience < 1 || search.norm <= 0)
-    place.fail("0 <= maxshrink <= 1, 1 <= patience and 0 < norm must hold");
+  const int patience = search.imatrix ? 0 : 1;
+  if (search.maxshrink < 0 || search.maxshrink > 1 || search.patience < patience || search.norm <= 0)
+    place.fail(fmt::format("0 <= maxshrink <= 1, {} <= patience and 0 < norm must hold", patience));
   if (arguments.grid < 1 || arguments.grid > 1e6 || arguments.grid != std::floor(arguments.grid))
     place.key("grid").fail("grid is a number of steps", "use an integer from 1 on");
   if (!(search.expand >= 1 && search.expand < 1e6))
@@ -78,12 +88,15 @@ void check(const ObserverArguments& arguments, const Place& place) {
     place.key("averaging_constant").fail("averaging_constant lies between 0 and 1", "use 0.01");
 }
 
-ActivationObserver observer(const QuantizationArgs& args, const char* otherwise, const Place& place) {
+ActivationObserver observer(const QuantizationArgs& args, const char* otherwise, bool weight, const Place& place) {
   const ObserverRow& row = find_row(args.observer.value_or(otherwise), place);
   const Place here = place.key("observer_kwargs");
   ObserverArguments arguments{.search = row.options};
   fields_detail::read_any(args.observer_kwargs, arguments, here);
   check(arguments, here);
+  if (arguments.strict && arguments.search.imatrix && !(weight && asks_for_importance(args, arguments.search)))
+    here.key("strict").fail("only weights with a scale for each channel or group have inputs that weigh",
+                            "leave strict out, or use another observer");
   ActivationObserver result{arguments.search, row.averaging, arguments.averaging_constant};
   result.search.grid = static_cast<int>(arguments.grid);
   return result;
@@ -91,12 +104,17 @@ ActivationObserver observer(const QuantizationArgs& args, const char* otherwise,
 
 }  // namespace
 
+bool asks_for_importance(const QuantizationArgs& args, const ObserverOptions& observer) {
+  using enum QuantizationStrategy;
+  return observer.imatrix && (args.strategy == channel || args.strategy == group || args.strategy == tensor_group);
+}
+
 ObserverOptions weight_observer(const QuantizationArgs& args, const Place& place) {
-  return observer(args, "memoryless_minmax", place).search;
+  return observer(args, "memoryless_minmax", true, place).search;
 }
 
 ActivationObserver activation_observer(const QuantizationArgs& args, const Place& place) {
-  return observer(args, "minmax", place);
+  return observer(args, "minmax", false, place);
 }
 
 }  // namespace spinor

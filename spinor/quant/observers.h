@@ -21,8 +21,12 @@ struct ActivationObserver {
 
 // What args.observer and args.observer_kwargs ask for; absent: memoryless_minmax for weights, which are seen once, so
 // that names with and without memoryless_ mean the same there; minmax for activations. Errors at `place`: what is
-// unknown, makes no sense, or is not supported.
+// unknown, or makes no sense.
 ObserverOptions weight_observer(const QuantizationArgs& args, const Place& place);
 ActivationObserver activation_observer(const QuantizationArgs& args, const Place& place);
+
+// Whether the observer of a weight asks how much its columns weigh: the imatrix ones do, where a scale is of one row.
+// To others, and to activations, all columns are the same, as in llm-compressor; with strict: true that is an error.
+bool asks_for_importance(const QuantizationArgs& args, const ObserverOptions& observer);
 
 }  // namespace spinor

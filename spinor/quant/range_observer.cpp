@@ -83,8 +83,9 @@ void RangeObserver::search_groups(Tile& tile, const Band& band, bool whole) {
     search_->candidates(range(group), candidates);
     std::ranges::fill(errors, 0.0);
     const int64_t begin = band.begin(k), end = band.end(k, tile.cols());
+    const float* importance = importance_.empty() ? nullptr : importance_.data() + tile.col + begin;
     for (int64_t i = band.row; i < band.row + band.rows; ++i)
-      search_->add_errors(candidates, tile.read(i, begin, end), end - begin, errors.data());
+      search_->add_errors(candidates, tile.read(i, begin, end), end - begin, errors.data(), importance);
     if (whole) {
       improvements_[static_cast<size_t>(group)] = search_->improvements(errors);
     } else {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "spinor/base/view.h"
@@ -38,6 +39,8 @@ class RangeObserver {
   // Without `search` the ranges are those of the values.
   RangeObserver(const GroupGrid& grid, bool symmetric, std::optional<GridSearch> search);
 
+  // Before the first pass: how much errors in each column weigh in the search. Without it, not at all.
+  void set_importance(std::vector<float> importance) { importance_ = std::move(importance); }
   // Whether all passes are over.
   bool done() const { return done_; }
   bool searches() const { return search_.has_value(); }
@@ -62,6 +65,7 @@ class RangeObserver {
 
   GroupGrid grid_;
   std::optional<GridSearch> search_;
+  std::vector<float> importance_;                // of every column, or empty
   std::vector<float> low_, high_;                // of every group; symmetric codes need no low
   std::vector<GridSearch::Steps> improvements_;  // of every group, until the search has ended
   std::vector<Part> parts_;

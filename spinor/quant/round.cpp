@@ -141,21 +141,32 @@ HWY_INLINE V power(const PowerNorm& norm, V v) {
   return hn::Mul(hn::Mul(fraction, polynomial(norm.exponent, rest)), two);
 }
 
-template <CodeType kType, DType kDType>
+template <CodeType kType, DType kDType, bool kWeighted>
 void add_all_errors(const Numbers& numbers, const PowerNorm& norm, const float* x, int64_t n,
-                    std::span<const Affine> candidates, double* errors) {
+                    std::span<const Affine> candidates, double* errors, const float* importance) {
+  constexpr DType error_dtype = kWeighted ? DType::F32 : kDType;
   const Limits limits(numbers);
   for (const Affine& affine : candidates) {
     const auto scale = hn::Set(d, affine.scale), zero = hn::Set(d, affine.zero);
     const auto error = [&](V v) HWY_ATTR {
       const auto number = nearest<kType, kDType>(v, scale, zero, limits);
       const auto back = as<kDType>(hn::Mul(hn::Sub(number, zero), scale));
-      return as<kDType>(power(norm, hn::Abs(as<kDType>(hn::Sub(back, v)))));
+      return as<error_dtype>(power(norm, hn::Abs(as<error_dtype>(hn::Sub(back, v)))));
     };
     auto sum = hn::Zero(d);
+    const auto add = [&](V term, auto load) HWY_ATTR {
+      if constexpr (kWeighted) term = hn::Mul(term, load(importance));
+      sum = hn::Add(sum, term);
+    };
     int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) sum = hn::Add(sum, error(hn::LoadU(d, x + i)));
-    if (i < n) sum = hn::Add(sum, error(load_some(x + i, n - i)));  // 0 is exact: no error
+    for (; i + kLanes <= n; i += kLanes) {
+      const auto load = [i](const float* from) HWY_ATTR { return hn::LoadU(d, from + i); };
+      add(error(load(x)), load);
+    }
+    if (i < n) {  // 0 is exact: no error
+      const auto load = [i, n](const float* from) HWY_ATTR { return load_some(from + i, n - i); };
+      add(error(load(x)), load);
+    }
     *errors++ += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
   }
 }
@@ -177,9 +188,11 @@ bool dequantize_any(const Numbers& numbers, const uint8_t* codes, int64_t n, Seg
 }
 
 void add_errors_any(const Numbers& numbers, const PowerNorm& norm, const float* x, int64_t n,
-                    std::span<const Affine> candidates, double* errors) {
-  with_numbers(numbers,
-               [&](auto type, auto dtype) { add_all_errors<type, dtype>(numbers, norm, x, n, candidates, errors); });
+                    std::span<const Affine> candidates, double* errors, const float* importance) {
+  with_numbers(numbers, [&](auto type, auto dtype) {
+    if (importance) return add_all_errors<type, dtype, true>(numbers, norm, x, n, candidates, errors, importance);
+    add_all_errors<type, dtype, false>(numbers, norm, x, n, candidates, errors, importance);
+  });
 }
 
 }  // namespace
@@ -255,9 +268,9 @@ bool dequantize(const Numbers& numbers, const uint8_t* codes, int64_t n, Segment
 }
 
 void add_errors(const Numbers& numbers, const PowerNorm& norm, const float* x, int64_t n,
-                std::span<const Affine> candidates, double* errors) {
+                std::span<const Affine> candidates, double* errors, const float* importance) {
   cpu_level();
-  HWY_DYNAMIC_DISPATCH(add_errors_any)(numbers, norm, x, n, candidates, errors);
+  HWY_DYNAMIC_DISPATCH(add_errors_any)(numbers, norm, x, n, candidates, errors, importance);
 }
 
 }  // namespace spinor

@@ -64,8 +64,9 @@ struct PowerNorm {
   alignas(64) float exponent[kTerms][kLanes];  // 2^t in t, |t| <= 1/2
 };
 
-// errors[k] += sum of |dequantize(quantize(x)) - x|^norm with candidates[k].
+// errors[k] += sum of |dequantize(quantize(x)) - x|^norm with candidates[k]. With `importance`, of n numbers, each term
+// is multiplied by its own, and the difference and all after it are float32 whatever the arithmetic.
 void add_errors(const Numbers& numbers, const PowerNorm& norm, const float* x, int64_t n,
-                std::span<const Affine> candidates, double* errors);
+                std::span<const Affine> candidates, double* errors, const float* importance = nullptr);
 
 }  // namespace spinor

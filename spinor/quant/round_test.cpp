@@ -132,5 +132,25 @@ TEST_P(Round, ErrorsOfExactValuesAreZero) {
   EXPECT_GT(errors[2], 0);
 }
 
+TEST_P(Round, ErrorsWeighAsTheirImportanceSays) {
+  std::vector<float> x(37), importance(x.size());
+  for (size_t i = 0; i < x.size(); ++i) {
+    x[i] = 0.3F + static_cast<float>(i) * 0.01F;
+    importance[i] = static_cast<float>(i % 4);
+  }
+  const PowerNorm norm(3);
+  const Affine one{0.5F, 0};
+  for (const DType arithmetic : {DType::F32, DType::BF16}) {
+    const Numbers numbers{.bits = 4, .arithmetic = arithmetic};
+    double sum = 0, expected = 0;
+    add_errors(numbers, norm, x.data(), std::ssize(x), {&one, 1}, &sum, importance.data());
+    for (size_t i = 0; i < x.size(); ++i) {  // 0.5 and 1 are exact in both
+      const double q = std::nearbyint(std::min(2.0F * x[i], 7.0F)) / 2;
+      expected += importance[i] * std::pow(std::fabs(q - static_cast<double>(x[i])), 3);
+    }
+    EXPECT_NEAR(sum / expected, 1, 2e-6);
+  }
+}
+
 }  // namespace
 }  // namespace spinor

@@ -92,10 +92,12 @@ inline std::vector<std::vector<std::byte>> encode(WeightEncoder& encoder, const 
   return tensors;
 }
 
-inline std::vector<std::vector<std::byte>> quantized(
-    const WeightLayout& layout, const Matrix<float>& w, const ObserverOptions& observer = {},
-    QuantizationArithmetic arithmetic = QuantizationArithmetic::exact) {
+inline std::vector<std::vector<std::byte>> quantized(const WeightLayout& layout, const Matrix<float>& w,
+                                                     const ObserverOptions& observer = {},
+                                                     QuantizationArithmetic arithmetic = QuantizationArithmetic::exact,
+                                                     const std::vector<float>& importance = {}) {
   WeightEncoder encoder(layout, observer, arithmetic);
+  if (!importance.empty()) encoder.set_importance(importance);
   observe(encoder, w, whole(layout));
   return encode(encoder, w, whole(layout));
 }

@@ -13,7 +13,7 @@ from compressed_tensors.quantization import QuantizationArgs
 from llmcompressor.observers import Observer
 from make_codecs import FP8, NVFP4, integers, weight
 
-NAMES = ["minmax", "static_minmax", "memoryless_minmax", "mse", "memoryless_mse", "nvfp4_expanded_mse"]
+NAMES = ["minmax", "static_minmax", "memoryless_minmax", "mse", "memoryless_mse", "nvfp4_expanded_mse", "imatrix_mse", "nvfp4_expanded_imatrix"]
 SEEDS = [1, 3, 2]
 HEADS = 3
 CASES = [  # place, (tokens, width), arguments

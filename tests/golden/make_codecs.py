@@ -41,6 +41,13 @@ def weight(rows, cols, seed):
     return torch.from_numpy(x.astype(numpy.float32))
 
 
+def importance(cols, seed):
+    """Of each column: mean squares of inputs from 1 to 1/10000, and every ninth 0."""
+    h = hash_of(1, cols, seed + 17)[0]
+    x = (h % 1000 + 1).astype(numpy.float32) / numpy.where((h >> 12) % 4 == 0, 1, 1000).astype(numpy.float32)
+    return torch.from_numpy(numpy.where(h % 9 == 0, numpy.float32(0), x))
+
+
 def digest(tensor):
     data = tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().astype(numpy.uint64)
     with numpy.errstate(over="ignore"):
@@ -58,6 +65,9 @@ def compressed(case):
     initialize_module_for_quantization(module, scheme)
     module.quantization_status = QuantizationStatus.INITIALIZED
     initialize_observer(module, "weight")
+    if case.get("importance"):
+        module.weight_observer._imatrix_sum = importance(cols, case["seed"])
+        module.weight_observer._imatrix_count = torch.tensor(1)
     observe(module, "weight")
     update_qparams(module, "weight")
     module.quantization_status = QuantizationStatus.FROZEN
@@ -125,6 +135,27 @@ def mse_option_cases():
                 yield case("int-quantized", args | {"observer_kwargs": kwargs}, shape, dtype, "mse")
 
 
+def imatrix_cases():
+    def one(*arguments, **kwargs):
+        return case(*arguments, **kwargs) | {"importance": True}
+
+    groups = integers(4, True, "group", group_size=128)
+    for dtype in ("float32", "bfloat16"):
+        yield one("pack-quantized", groups, (342, 512), dtype, "imatrix_mse")
+        yield one("pack-quantized", groups | {"symmetric": False}, (342, 512), dtype, "imatrix_mse")
+        yield one("int-quantized", integers(8, True, "channel"), (830, 545), dtype, "imatrix_mse")
+        yield one("naive-quantized", FP8 | {"strategy": "channel"}, (342, 512), dtype, "imatrix_mse")
+        yield one("mxfp4-pack-quantized", MXFP4, (128, 512), dtype, "imatrix_mse")
+        yield one("nvfp4-pack-quantized", NVFP4, (128, 512), dtype, "imatrix_mse")
+        yield one("nvfp4-pack-quantized", NVFP4, (128, 512), dtype, "nvfp4_expanded_imatrix")
+        # Without importance: of one that knows none, and of a strategy that it does not weigh.
+        yield case("pack-quantized", groups, (342, 512), dtype, "imatrix_mse")
+        yield one("int-quantized", integers(4, False, "tensor"), (128, 33), dtype, "imatrix_mse")
+        for kwargs in ({"patience": 0, "maxshrink": 1, "norm": 2}, {"grid": 3, "maxshrink": 0.1}, {"expand": 1.5}):
+            yield one("pack-quantized", groups | {"observer_kwargs": kwargs}, (128, 512), dtype, "imatrix_mse")
+    yield one("pack-quantized", groups, (342, 512), "float16", "imatrix_mse")
+
+
 def main():
     cases = []
     for one in minmax_cases():
@@ -133,7 +164,7 @@ def main():
         if one["dtype"] == "float32":  # FP4 comes back as bfloat16 even so
             one["back"] = {"dtype": str(back.dtype), "digest": digest(back)}
         cases.append(one)
-    for one in [*mse_cases(), *mse_option_cases()]:
+    for one in [*mse_cases(), *mse_option_cases(), *imatrix_cases()]:
         scale = compressed(one)[0]["weight_scale"].contiguous().view(-1).view(torch.uint8).numpy().tobytes()
         cases.append(one | {"scales": base64.b16encode(scale).decode()})
     text = "[" + ",\n".join(json.dumps(one) for one in cases) + "]\n"

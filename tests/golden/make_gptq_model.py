@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes gptq_model_DTYPE.safetensors: a tiny model, tokens, and what llm-compressor's GPTQModifier makes of it.
+"""Writes gptq_model_DTYPE.safetensors: a tiny model, tokens, and what llm-compressor makes of it with data.
 
-Keys are "source/TENSOR", "tokens" (samples, context) and "SCHEME/TENSOR" for codes and scales; the metadata holds
-config.json and, by scheme, the recipe. Run in an environment with requirements-peer.txt.
+Keys are "source/TENSOR", "tokens" (samples, context) and "RECIPE/TENSOR" for codes and scales; the metadata holds
+config.json and the recipes. Run in an environment with requirements-peer.txt.
 """
 
 import json
@@ -23,23 +23,35 @@ sys.path.insert(0, str(HERE.parent))
 import tiny_models  # noqa: E402
 
 SHAPE = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
+
+
+def preset(scheme, **more):
+    return {"targets": ["Linear"], "ignore": ["lm_head"], "scheme": scheme, **more}
+
+
+def int4(symmetric=True, **more):
+    """W4A16 with groups that divide the tiny model."""
+    weights = {"num_bits": 4, "type": "int", "symmetric": symmetric, "strategy": "group", "group_size": 32, **more}
+    return {"ignore": ["lm_head"], "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}}}
+
+
 RECIPES = {
-    "W4A16": {"targets": ["Linear"], "ignore": ["lm_head"], "scheme": "W4A16"},
-    "W4A16_ASYM": {"targets": ["Linear"], "ignore": ["lm_head"], "scheme": "W4A16_ASYM"},
-    "W8A8": {"targets": ["Linear"], "ignore": ["lm_head"], "scheme": "W8A8", "actorder": None},
-    "FP8": {"targets": ["Linear"], "ignore": ["lm_head"], "scheme": "FP8"},
+    "W4A16": ("GPTQModifier", int4()),
+    "W4A16_ASYM": ("GPTQModifier", int4(symmetric=False)),
+    "W8A8": ("GPTQModifier", preset("W8A8", actorder=None)),
+    "FP8": ("GPTQModifier", preset("FP8")),
+    "W4A16_imatrix": ("GPTQModifier", int4(observer="imatrix_mse")),
+    "W4A16_imatrix_nearest": ("QuantizationModifier", int4(observer="imatrix_mse")),
+    "NVFP4A16_imatrix_nearest": (
+        "QuantizationModifier",
+        preset("NVFP4A16", weight_observer="nvfp4_expanded_imatrix"),
+    ),
 }
-GROUP = 32  # of the tiny model's W4A16
 
 
 def recipe(name):
-    """The preset with groups that divide the tiny model."""
-    arguments = dict(RECIPES[name])
-    if name.startswith("W4A16"):
-        weights = {"num_bits": 4, "type": "int", "symmetric": name == "W4A16", "strategy": "group", "group_size": GROUP}
-        arguments.pop("scheme")
-        arguments["config_groups"] = {"group_0": {"targets": arguments.pop("targets"), "weights": weights}}
-    return {"quant_stage": {"quant_modifiers": {"GPTQModifier": arguments}}}
+    modifier, arguments = RECIPES[name]
+    return {"quant_stage": {"quant_modifiers": {modifier: arguments}}}
 
 
 def tokenizer():
