@@ -70,9 +70,9 @@ bool targets_ends(const std::vector<QuantizedModule>& modules, const Model& mode
       modules, [&](const QuantizedModule& m) { return m.module == model.embedding() || m.module == model.head(); });
 }
 
-// group_0, group_1, ... in the order in which modules meet them, as config.json has them.
-QuantizationConfig as_stored(const std::vector<QuantizedModule>& modules, const Model& model,
-                             const std::optional<QuantizationArgs>& kv_cache_scheme) {
+// group_0, group_1, ... in the order in which modules meet them, as config.json has them. Two modifiers may have made
+// groups that one config cannot tell apart.
+QuantizationConfig as_stored(const std::vector<QuantizedModule>& modules, const Model& model, const Place& place) {
   QuantizationConfig config;
   for (const QuantizedModule& one : modules) {
     const QuantizationScheme& scheme = one.group->second;
@@ -81,8 +81,26 @@ QuantizationConfig as_stored(const std::vector<QuantizedModule>& modules, const 
       config.config_groups.emplace_back(fmt::format("group_{}", config.config_groups.size()), scheme);
   }
   config.ignore = modules_left_out(modules, model);
-  config.kv_cache_scheme = kv_cache_scheme;
+  for (const QuantizedModule& one : modules) {
+    const auto* found = find_group(config, *one.module);
+    if (!found || found->second != one.group->second)
+      place.fail(one.module->name + " has targets that another modifier has for other modules",
+                 "give each modifier targets of its own: names or re: regexes");
+  }
   return config;
+}
+
+// Those of an earlier modifier of the recipe, too.
+std::vector<QuantizedModule> with_earlier(std::vector<QuantizedModule> modules, const Model& model,
+                                          const RewritePlan& plan, const Place& place) {
+  if (!plan.quantization()) return modules;
+  std::vector<QuantizedModule> all = quantized_modules(*plan.quantization(), model);
+  for (const QuantizedModule& one : modules) {
+    if (std::ranges::find(all, one.module, &QuantizedModule::module) != all.end())
+      place.fail(one.module->name + " is quantized by another modifier already", "name it in ignore of one of them");
+    all.push_back(one);
+  }
+  return all;
 }
 
 }  // namespace
@@ -124,24 +142,26 @@ bool QuantizationModifier::on_initialize(State& state, const ExtraArguments&) {
   return true;
 }
 
-// Where an imatrix observer searches as if it were mse.
+// Where an imatrix observer has no inputs to weigh.
 void QuantizationModifier::warn_about_observers(State& state) const {
-  const auto warn = [&](const std::string& group, const char* what, const QuantizationArgs& args) {
-    state.warn(group + ": " + *args.observer +
-               " weighs the inputs of weights with a scale for each channel or group; " + what +
-               ", all weigh the same");
-  };
   const Place place{name(), subject_};
+  const auto warn_static = [&](const std::string& group, const std::optional<QuantizationArgs>& args) {
+    if (needs_scale(args) && activation_observer(*args, place).search.imatrix)
+      state.warn(group + ": " + *args->observer +
+                 " weighs inputs of weights alone; use minmax or mse for activations (all count the same now)");
+  };
   for (const auto& [group, scheme] : config_.config_groups) {
     if (scheme.weights) {
       const ObserverOptions observer = weight_observer(*scheme.weights, place);
       if (observer.imatrix && !asks_for_importance(*scheme.weights, observer))
-        warn(group, "with fewer scales", *scheme.weights);
+        state.warn(group + ": " + *scheme.weights->observer +
+                   " weighs inputs where each row has scales of its own; use mse, or strategy: channel or group (all "
+                   "count the same now)");
     }
-    for (const auto& args : {scheme.input_activations, scheme.output_activations})
-      if (needs_scale(args) && activation_observer(*args, place).search.imatrix)
-        warn(group, "in the search for those of activations", *args);
+    warn_static(group, scheme.input_activations);
+    warn_static(group, scheme.output_activations);
   }
+  warn_static("kv_cache_scheme", config_.kv_cache_scheme);
 }
 
 void QuantizationModifier::rewrite(State& state, RewritePlan& plan) {
@@ -152,33 +172,51 @@ void QuantizationModifier::rewrite(State& state, RewritePlan& plan) {
 
 void QuantizationModifier::quantize(State& state, RewritePlan& plan) const {
   const Model& model = *state.model;
+  const Place place{name(), subject_};
   const std::vector<QuantizedModule> modules = quantized_modules(config_, model);
+  const std::vector<QuantizedModule> all = with_earlier(modules, model, plan, place);
   if (targets_ends(modules, model)) plan.untie();
   const bool dense = is_dense();
   for (const QuantizedModule& one : modules) {
-    const QuantizationScheme& scheme = one.group->second;
-    const bool linear = one.module->kind == ModuleKind::linear;
-    WeightQuantization quantization{
-        .args = *scheme.weights,
-        .format = *scheme.format,
-        .observer = weight_observer(*scheme.weights, {name(), subject_}),
-        .arithmetic = arguments_.compat ? QuantizationArithmetic::peer : QuantizationArithmetic::exact,
-        .fused = fused_name(*one.module, *scheme.weights),
-        .gptq = linear ? gptq() : std::nullopt};
-    quantization.importance = linear && asks_for_importance(quantization.args, quantization.observer);
-    if (quantization.observer.imatrix && !linear)
-      state.warn(one.module->name + " has no inputs that weigh: in the search for its scales all weigh the same");
-    if (dense) {
-      quantization.format = format_of({.weights = scheme.weights}, {name(), subject_});
+    WeightQuantization quantization = quantization_of(one, state);
+    if (dense)
       plan.edit_weight(*one.module, QuantizeDequantize{std::move(quantization)});
-    } else {
+    else
       plan.edit_weight(*one.module, Quantize{std::move(quantization)});
-    }
   }
   if (dense) return;
   calibrate(modules, model, plan);
-  if (!modules.empty() || config_.kv_cache_scheme)
-    plan.set_quantization(as_stored(modules, model, config_.kv_cache_scheme));
+  if (modules.empty() && !config_.kv_cache_scheme) return;
+  QuantizationConfig stored = as_stored(all, model, place);
+  stored.kv_cache_scheme = config_.kv_cache_scheme;
+  if (plan.quantization() && plan.quantization()->kv_cache_scheme) {
+    if (stored.kv_cache_scheme)
+      place.fail("kv_cache_scheme is given by another modifier already", "leave one of them out");
+    stored.kv_cache_scheme = plan.quantization()->kv_cache_scheme;
+  }
+  plan.set_quantization(std::move(stored));
+}
+
+WeightQuantization QuantizationModifier::quantization_of(const QuantizedModule& one, State& state) const {
+  const QuantizationScheme& scheme = one.group->second;
+  const Place place{name(), subject_};
+  const bool linear = one.module->kind == ModuleKind::linear;
+  WeightQuantization quantization{
+      .args = *scheme.weights,
+      .format = is_dense() ? format_of({.weights = scheme.weights}, place) : *scheme.format,
+      .observer = weight_observer(*scheme.weights, place),
+      .arithmetic = arguments_.compat ? QuantizationArithmetic::peer : QuantizationArithmetic::exact,
+      .fused = fused_name(*one.module, *scheme.weights),
+      .gptq = linear ? gptq() : std::nullopt};
+  if (!asks_for_importance(quantization.args, quantization.observer)) return quantization;
+  quantization.importance = linear;
+  if (!linear && quantization.observer.strict)
+    throw Error(one.module->name, "is an embedding, without inputs that weigh, and its imatrix observer is strict",
+                "give it another observer, or leave strict out");
+  if (!linear)
+    state.warn(one.module->name + ": " + *scheme.weights->observer +
+               " weighs inputs of linears; use mse for embeddings (all count the same now)");
+  return quantization;
 }
 
 void QuantizationModifier::calibrate(const std::vector<QuantizedModule>& modules, const Model& model,

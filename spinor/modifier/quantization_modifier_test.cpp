@@ -138,21 +138,67 @@ TEST_F(Quantization, AsksForDataWhereInputsWeigh) {
 }
 
 TEST_F(Quantization, SaysWhereInputsCannotWeigh) {
-  const RewritePlan plan =
-      run(recipe_of("{targets: Linear, config_groups: {g: {targets: [Linear, Embedding], "
-                    "weights: {num_bits: 8, strategy: tensor, observer: imatrix_mse}}}}"));
-  EXPECT_EQ(plan.needs_data(), "");
-  ASSERT_EQ(warnings_.size(), 2u);
-  EXPECT_EQ(warnings_[0],
-            "g: imatrix_mse weighs the inputs of weights with a scale for each channel or group; with fewer scales, "
-            "all weigh the same");
-  EXPECT_EQ(warnings_[1],
-            "model.embed_tokens has no inputs that weigh: in the search for its scales all weigh the same");
-  run(recipe_of("{scheme: FP8, ignore: [lm_head], input_observer: imatrix_mse}"));
+  const auto embedding = [](const char* strategy, const char* more) {
+    return recipe_of(
+        std::string("{config_groups: {g: {targets: [Linear, Embedding], weights: {num_bits: 8, strategy: ") + strategy +
+        ", observer: imatrix_mse" + more + "}}}}");
+  };
+  EXPECT_EQ(run(embedding("tensor", "")).needs_data(), "");
   ASSERT_EQ(warnings_.size(), 1u);
   EXPECT_EQ(warnings_[0],
-            "group_0: imatrix_mse weighs the inputs of weights with a scale for each channel or group; in the search "
-            "for those of activations, all weigh the same");
+            "g: imatrix_mse weighs inputs where each row has scales of its own; use mse, or strategy: channel or group "
+            "(all count the same now)");
+  EXPECT_NE(run(embedding("channel", "")).needs_data(), "");
+  ASSERT_EQ(warnings_.size(), 1u);
+  EXPECT_EQ(
+      warnings_[0],
+      "model.embed_tokens: imatrix_mse weighs inputs of linears; use mse for embeddings (all count the same now)");
+  EXPECT_EQ(
+      message_of([&] { run(embedding("channel", ", observer_kwargs: {strict: true}")); }),
+      "model.embed_tokens: is an embedding, without inputs that weigh, and its imatrix observer is strict; give it "
+      "another observer, or leave strict out");
+  run(
+      recipe_of("{scheme: FP8, ignore: [lm_head], input_observer: imatrix_mse, kv_cache_scheme: "
+                "{num_bits: 8, type: float, strategy: tensor, dynamic: false, observer: imatrix_mse}}"));
+  ASSERT_EQ(warnings_.size(), 2u);
+  EXPECT_EQ(
+      warnings_[0],
+      "group_0: imatrix_mse weighs inputs of weights alone; use minmax or mse for activations (all count the same "
+      "now)");
+  EXPECT_EQ(warnings_[1].substr(0, 28), "kv_cache_scheme: imatrix_mse");
+}
+
+// A second modifier, of other modules.
+std::string two(const std::string& first, const std::string& second) {
+  return recipe_of(second, "    GPTQModifier:\n      " + first + "\n");
+}
+
+TEST_F(Quantization, ModifiersShareOneConfig) {
+  const RewritePlan plan =
+      run(two("{scheme: W4A16, targets: ['re:.*mlp.*'], kv_cache_scheme: {num_bits: 8, type: float, "
+              "strategy: tensor, dynamic: true}}",
+              "{scheme: W8A8, targets: [Linear], ignore: ['re:.*mlp.*', lm_head]}"));
+  const QuantizationConfig& config = *plan.quantization();
+  ASSERT_EQ(config.config_groups.size(), 2u);
+  EXPECT_EQ(config.config_groups[0].second.format, "pack-quantized");
+  EXPECT_EQ(config.config_groups[1].second.format, "int-quantized");
+  EXPECT_EQ(config.ignore, std::vector<std::string>{"lm_head"});
+  EXPECT_TRUE(config.kv_cache_scheme);
+  EXPECT_EQ(quantized_modules(config, model_).size(), 14u);
+}
+
+TEST_F(Quantization, ModifiersMustTellTheirModulesApart) {
+  EXPECT_EQ(
+      message_of([&] {
+        run(two("{scheme: W4A16, ignore: ['re:.*attn.*', lm_head]}",
+                "{scheme: W8A8, ignore: ['re:.*mlp.*', lm_head]}"));
+      }),
+      "recipe.yaml: model.layers.0.mlp.gate_proj has targets that another modifier has for other modules; give each "
+      "modifier targets of its own: names or re: regexes");
+  EXPECT_EQ(
+      message_of([&] { run(two("{scheme: W4A16, ignore: [lm_head]}", "{scheme: W8A8, targets: ['re:.*mlp.*']}")); }),
+      "recipe.yaml: model.layers.0.mlp.gate_proj is quantized by another modifier already; name it in ignore of one "
+      "of them");
 }
 
 TEST_F(Quantization, RefusesTargetsThatMatchNothing) {

@@ -34,8 +34,8 @@ class WeightEncoder {
   const WeightLayout& layout() const;
   Granularity granularity() const;
   // Before the first pass, for an imatrix observer: how much the errors of each column weigh, as the mean square of its
-  // input; not negative. Only ratios matter. Without it, and if all are 0, all weigh the same.
-  void set_importance(std::span<const float> columns);
+  // input; not negative. Only ratios matter. Without it all weigh the same; so they do if all are 0: false.
+  bool set_importance(std::span<const float> columns);
   // How often all tiles must be observed before any is encoded. 0: tiles observe themselves while they are encoded,
   // which takes minmax and whole groups in every tile. Otherwise 1, or 2 for mse where a tile has parts of groups: the
   // ranges, then the errors.

@@ -321,7 +321,7 @@ TEST(CodecErrors, LayoutsThatNoFormatHoldsAreRefused) {
               WeightEncoder({integers(4, true, group), "pack-quantized", 1, 32, DType::BF16},
                             {.mse = true, .maxshrink = 0.9, .grid = 150});
             }),
-            "observer_kwargs: maxshrink * grid makes 135 steps; at most 128 are possible");
+            "observer_kwargs: maxshrink 0.9 and grid 150 make 135 steps; at most 128 are possible");
 }
 
 TEST(CodecErrors, ValuesThatHaveNoCodeAreRefused) {

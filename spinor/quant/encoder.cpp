@@ -160,13 +160,14 @@ Granularity WeightEncoder::granularity() const {
 }
 
 // Scaled to a mean of 1, as the peer does.
-void WeightEncoder::set_importance(std::span<const float> columns) {
+bool WeightEncoder::set_importance(std::span<const float> columns) {
   assert(std::ssize(columns) == data_->layout.cols);
   const double mean = std::accumulate(columns.begin(), columns.end(), 0.0) / static_cast<double>(columns.size());
-  if (mean == 0) return;
+  if (mean == 0) return false;
   std::vector<float> scaled(columns.begin(), columns.end());
   for (float& value : scaled) value = static_cast<float>(value / mean);
   data_->ranges.set_importance(std::move(scaled));
+  return true;
 }
 
 int WeightEncoder::passes(bool whole_groups) const {

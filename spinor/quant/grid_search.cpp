@@ -19,7 +19,8 @@ GridSearch::GridSearch(const ObserverOptions& options, const ScaleRule& rule)
   int count = static_cast<int>(options.maxshrink * options.grid);
   if (options.imatrix) count = std::max(count, 1) + 1;
   if (count < 0 || count > kMaxSteps)
-    throw Error("observer_kwargs", fmt::format("maxshrink * grid makes {} steps", count),
+    throw Error("observer_kwargs",
+                fmt::format("maxshrink {} and grid {} make {} steps", options.maxshrink, options.grid, count),
                 fmt::format("at most {} are possible", kMaxSteps));
   for (int i = 0; i < count; ++i) shrink_.push_back(static_cast<float>(1 - static_cast<double>(i) / options.grid));
 }

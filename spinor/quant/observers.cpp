@@ -51,7 +51,6 @@ struct ObserverArguments {
   double grid = search.grid;
   double averaging_constant = 0.01;
   double triton_error_buffer = 0;  // of the peer's search on a GPU alone
-  bool strict = false;             // imatrix: where columns cannot weigh is an error
 
   template <class Visitor>
   void fields(Visitor& v) {
@@ -62,7 +61,7 @@ struct ObserverArguments {
     v("norm", search.norm);
     v("expand", search.expand);
     v("triton_error_buffer", triton_error_buffer);
-    v("strict", strict);
+    v("strict", search.strict);
   }
 };
 
@@ -94,7 +93,7 @@ ActivationObserver observer(const QuantizationArgs& args, const char* otherwise,
   ObserverArguments arguments{.search = row.options};
   fields_detail::read_any(args.observer_kwargs, arguments, here);
   check(arguments, here);
-  if (arguments.strict && arguments.search.imatrix && !(weight && asks_for_importance(args, arguments.search)))
+  if (arguments.search.strict && arguments.search.imatrix && !(weight && asks_for_importance(args, arguments.search)))
     here.key("strict").fail("only weights with a scale for each channel or group have inputs that weigh",
                             "leave strict out, or use another observer");
   ActivationObserver result{arguments.search, row.averaging, arguments.averaging_constant};

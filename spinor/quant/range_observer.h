@@ -39,7 +39,7 @@ class RangeObserver {
   // Without `search` the ranges are those of the values.
   RangeObserver(const GroupGrid& grid, bool symmetric, std::optional<GridSearch> search);
 
-  // Before the first pass: how much errors in each column weigh in the search. Without it, not at all.
+  // Before the first pass: how much errors in each column weigh in the search. Without it all weigh the same.
   void set_importance(std::vector<float> importance) { importance_ = std::move(importance); }
   // Whether all passes are over.
   bool done() const { return done_; }
