@@ -83,7 +83,8 @@ void RecipeOptions::add_quantization_to(CLI::App& app) {
   option(app.add_option("--targets", targets, "Modules to quantize: names, re: regexes, classes; default Linear"))
       ->delimiter(',');
   option(app.add_option("--ignore", ignore, "Modules to leave as they are; default lm_head"))->delimiter(',');
-  option(app.add_option("--observer", observer, "How scales are found: minmax (default) or mse"));
+  option(app.add_option("--observer", observer,
+                        "How scales are found: minmax (default), mse, or imatrix_mse, which needs --calibration"));
   option(app.add_option("--format", format,
                         "As in compressed-tensors; dense: quantized, then stored as numbers, rotated back where a "
                         "loader would have to rotate; default by the scheme"));

@@ -65,7 +65,8 @@ def test_codes_are_llm_compressors(tmp_path, path, name):
         elif key.endswith("input_scale"):
             assert torch.allclose(ours[key].float(), value.float(), rtol=0.01), key
         else:
-            assert (ours[key].float() == value.float()).float().mean() >= same_scales, key
+            a, b = (t.float() if t.is_floating_point() else t for t in (ours[key], value))  # e4m3 has no ==
+            assert (a == b).float().mean() >= same_scales, key
 
 
 def codes_and_scales_expected(dtype, name):
@@ -122,20 +123,6 @@ def test_the_runtime_runs_what_transformers_runs(source, tmp_path):
 
 
 IMATRIX = "QuantizationModifier", {**gptq("W4A16")[1], "weight_observer": "imatrix_mse"}
-
-
-def test_imatrix_takes_data_for_scales_alone(source, tmp_path):
-    steps, out = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1", "R2"]}), IMATRIX), tmp_path / "out"
-    assert "is quantized with calibration data, and there is none" in refused("quantize", source(), out, "--recipe", steps)
-    spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet")
-    modules = json.loads((out / "calibration.json").read_text())["modules"]
-    assert len(modules) == 14
-    for module in modules:
-        assert module["quantized"] == "imatrix" and module["tokens"] == SAMPLES * CONTEXT and module["rotated"]
-        assert module["error"] is None and module["nearest_error"] is None
-    assert run("inspect", out).stdout.count(" imatrix\n") == 14
-    theirs = logits(AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval(), TOKENS)
-    assert difference(theirs, computed(out, torch.float32, tmp_path, tokens=TOKENS))[0] <= 2e-5
 
 
 @pytest.mark.parametrize("step", [gptq("W4A16"), IMATRIX], ids=["gptq", "imatrix"])

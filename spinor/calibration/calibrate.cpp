@@ -41,7 +41,9 @@ class Calibration {
         ends_(factory_, false),
         samples_(samples),
         stream_(samples.count, samples.context, factory_.model().hidden_size(), runtime_.memory / 2, options.scratch),
-        tasks_(plan, output, runtime_.threads, runtime_.memory / 4) {
+        tasks_(
+            plan, output, [this](const std::string& name) { return factory_.weights().compute(name); },
+            runtime_.threads, runtime_.memory / 4) {
     find_activation(factory_.forward());
     factory_.observe(&tasks_.collector());
     tables_ = rope_tables(factory_.forward(), 0, samples.context, runtime_);
@@ -52,6 +54,7 @@ class Calibration {
     const int64_t layers = factory_.model().num_layers();
     for (int64_t i = 0; i < layers; ++i) through_layer(i, i + 1 == layers);
     after_layers();
+    for (const int64_t layer : tasks_.layers_beyond(layers)) without_samples(layer);
     return tasks_.report();
   }
 
@@ -74,7 +77,7 @@ class Calibration {
     const bool observed = tasks_.any_left(), changes = tasks_.any_changes_left();
     if (changes) tasks_.skip_last(index);
     for (bool first = true; tasks_.next_pass(); first = false) {
-      run_samples(layer, {.layer = index}, first, !changes);
+      run_samples(layer, {.layer = index}, first, !changes && tasks_.is_last_pass());
       tasks_.finish_pass();
     }
     if (observed) finish(index);
@@ -110,6 +113,14 @@ class Calibration {
       through_head();
       tasks_.finish_pass();
     }
+    finish(factory_.model().num_layers());
+  }
+
+  // Towers, and what predicts further tokens.
+  void without_samples(int64_t layer) {
+    tasks_.begin(layer);
+    if (!tasks_.any_left()) return;
+    while (tasks_.next_pass()) tasks_.finish_pass();
     finish(factory_.model().num_layers());
   }
 

@@ -12,7 +12,8 @@
 
 namespace spinor {
 
-// What happens, for those who want to know: each layer sees every sample before and after it is quantized.
+// What happens, for those who want to know: a layer sees every sample before it is quantized, and after
+// that where GPTQ has changed it.
 struct CalibrationProgress {
   int64_t layer = 0, layers = 0;  // layer == layers: what follows the layers
   int64_t sample = 0, samples = 0;
@@ -30,13 +31,13 @@ struct CalibrateOptions {
   std::function<void(int64_t layer, const std::vector<ModuleReport>& modules)> layer_end = {};
 };
 
-// The weights with GPTQ and the scales of activations that the plan has for calibration. A layer's inputs are those
-// that the quantized layers before it give, activations are not quantized; the weights are those of the plan, rotated,
-// not rounded. What an earlier run has finished is taken from it. Memory: a layer in float32, the Hessians of its
-// linears (inputs^2 floats each) or as many as fit, the activations or a file of them.
-// Errors: as of Decoder; a module whose inputs are not finite; activations that no sample reached. A weight that no
-// sample reached is left out, with a warning. In the last bits the result depends on the number of threads, as
-// libtorch's products do.
+// The weights that need data (GPTQ, imatrix observers) and the scales of activations that the plan has for calibration.
+// A layer's inputs are those that the layers before it give, with GPTQ's weights; activations are not quantized; the
+// weights are those of the plan, rotated, not rounded. What an earlier run has finished is taken from it. Memory: a
+// layer in float32, the Hessians of its linears (inputs^2 floats each) or as many as fit, the activations or a file of
+// them. Errors: as of Decoder; a module whose inputs are not finite; activations that no sample reached. A weight that
+// no sample reached takes the nearest codes, with a warning. In the last bits the result depends on the number of
+// threads, as libtorch's products do.
 CalibrationReport calibrate(const RewritePlan& plan, const Samples& samples, PreparedTensors& output,
                             const CalibrateOptions& options);
 

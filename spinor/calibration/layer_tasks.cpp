@@ -12,17 +12,6 @@
 namespace spinor {
 namespace {
 
-// Of each weight that needs data the layer of its module.
-template <typename Visit>
-void for_weights(const RewritePlan& plan, Visit visit) {
-  for (const TensorPlan& tensor : plan.tensors()) {
-    const WeightQuantization* quantization = quantization_of(tensor.edits);
-    if (!quantization || !quantization->needs_data()) continue;
-    const Module* module = plan.model().owner(tensor.name);
-    visit(tensor, *quantization, module ? module->layer : -1);
-  }
-}
-
 // Weights with the same key read the same, or share a scale, and so belong into one pass.
 std::string inputs_key(const WeightTask& task, const Model& model) {
   if (const std::string& fused = task.quantization().fused; !fused.empty()) return fused;
@@ -40,13 +29,44 @@ at::Tensor on_cpu(const at::Tensor& weight) {
 
 }  // namespace
 
-LayerTasks::LayerTasks(const RewritePlan& plan, PreparedTensors& output, int threads, int64_t hessian_memory)
-    : plan_(plan), output_(output), threads_(threads), hessian_memory_(hessian_memory), collector_(threads) {}
+LayerTasks::LayerTasks(const RewritePlan& plan, PreparedTensors& output, ReadWeight read_weight, int threads,
+                       int64_t hessian_memory)
+    : plan_(plan),
+      output_(output),
+      read_weight_(std::move(read_weight)),
+      threads_(threads),
+      hessian_memory_(hessian_memory),
+      collector_(threads) {
+  for_weights([&](const TensorPlan&, const WeightQuantization& quantization, int64_t) {
+    if (!quantization.fused.empty()) fused_.insert(quantization.fused);
+  });
+}
+
+// Of each weight that needs data, or shares a scale with one that does, the layer of its module.
+template <typename Visit>
+void LayerTasks::for_weights(Visit visit) const {
+  for (const TensorPlan& tensor : plan_.tensors()) {
+    const WeightQuantization* quantization = quantization_of(tensor.edits);
+    if (!quantization || !(quantization->needs_data() || fused_.contains(quantization->fused))) continue;
+    const Module* module = plan_.model().owner(tensor.name);
+    visit(tensor, *quantization, module ? module->layer : -1);
+  }
+}
 
 bool LayerTasks::any_after_layers() const {
   bool any = std::ranges::any_of(plan_.calibrated(), [](const CalibratedActivation& a) { return a.layer < 0; });
-  for_weights(plan_, [&](const TensorPlan&, const WeightQuantization&, int64_t layer) { any |= layer < 0; });
+  for_weights([&](const TensorPlan&, const WeightQuantization&, int64_t layer) { any |= layer < 0; });
   return any;
+}
+
+std::vector<int64_t> LayerTasks::layers_beyond(int64_t layers) const {
+  std::set<int64_t> found;
+  for_weights([&](const TensorPlan&, const WeightQuantization&, int64_t layer) {
+    if (layer >= layers) found.insert(layer);
+  });
+  for (const CalibratedActivation& activation : plan_.calibrated())
+    if (activation.layer >= layers) found.insert(activation.layer);
+  return {found.begin(), found.end()};
 }
 
 void LayerTasks::begin(int64_t layer) {
@@ -58,7 +78,7 @@ void LayerTasks::begin(int64_t layer) {
   collector_.clear();
   next_ = 0;
   const bool finished = is_finished(layer);
-  for_weights(plan_, [&](const TensorPlan& tensor, const WeightQuantization& quantization, int64_t in) {
+  for_weights([&](const TensorPlan& tensor, const WeightQuantization& quantization, int64_t in) {
     if (in != layer) return;
     if (finished) return take_finished(tensor, quantization);
     weights_.push_back(std::make_unique<WeightTask>(tensor, quantization, output_.dtype(tensor)));
@@ -94,7 +114,7 @@ bool LayerTasks::next_pass() {
   for (int64_t bytes = 0; next_ < weights_.size(); ++next_) {
     WeightTask& task = *weights_[next_];
     const std::string inputs = inputs_key(task, plan_.model());
-    if (inputs != key && task.by_gptq()) bytes += 4 * task.inputs() * task.inputs();
+    if (inputs != key) bytes += hessian_bytes(next_);
     if (inputs != key && !in_pass_.empty() && bytes > hessian_memory_) break;
     key = inputs;
     collector_.want(task.report().module, task.by_gptq() ? HessianPart::whole : HessianPart::diagonal);
@@ -103,9 +123,17 @@ bool LayerTasks::next_pass() {
   return true;
 }
 
+// Of those with the inputs of this one, which are side by side.
+int64_t LayerTasks::hessian_bytes(size_t first) const {
+  const std::string key = inputs_key(*weights_[first], plan_.model());
+  for (size_t i = first; i < weights_.size() && inputs_key(*weights_[i], plan_.model()) == key; ++i)
+    if (const WeightTask& task = *weights_[i]; task.by_gptq()) return 4 * task.inputs() * task.inputs();
+  return 0;
+}
+
 bool LayerTasks::is_finished(int64_t layer) const {
   bool finished = true;
-  for_weights(plan_, [&](const TensorPlan& tensor, const WeightQuantization&, int64_t in) {
+  for_weights([&](const TensorPlan& tensor, const WeightQuantization&, int64_t in) {
     finished = finished && (in != layer || output_.finished(tensor));
   });
   for (const CalibratedActivation& activation : plan_.calibrated())
@@ -115,8 +143,7 @@ bool LayerTasks::is_finished(int64_t layer) const {
 
 void LayerTasks::take_finished(const TensorPlan& tensor, const WeightQuantization& quantization) {
   if (quantization.gptq) finished_[tensor.name] = read(tensor, quantization);
-  report_.modules.push_back(read_fields<ModuleReport>(*output_.finished(tensor), {"", "journal"}));
-  warn_about(report_.modules.back());
+  note(read_fields<ModuleReport>(*output_.finished(tensor), {"", "journal"}));
 }
 
 at::Tensor LayerTasks::read(const TensorPlan& tensor, const WeightQuantization& quantization) const {
@@ -139,17 +166,10 @@ void LayerTasks::finish_pass() {
   };
   std::map<std::string, float> largest;
   for (WeightTask* task : in_pass_) {
-    const Collector::Inputs& inputs = collector_.inputs(task->report().module);
-    if (!inputs.hessian) {
-      report_.warnings.push_back(fmt::format(
-          "{}: no calibration token reached it; its weights take the nearest codes{}", task->report().module,
-          task->quantization().importance ? ", and its inputs weigh the same in the search for scales" : ""));
-      continue;
-    }
-    task->observe(on_cpu(inputs.weight), *inputs.hessian, threads_);
+    task->observe(weight_of(*task), hessian_of(*task), threads_);
     const std::string& fused = task->quantization().fused;
     if (!fused.empty()) largest[fused] = std::max(largest[fused], task->encoder().largest_magnitude());
-    if (by_inputs.empty() || hessian_of(*by_inputs.back().front()) != inputs.hessian.get()) by_inputs.emplace_back();
+    if (by_inputs.empty() || hessian_of(*by_inputs.back().front()) != hessian_of(*task)) by_inputs.emplace_back();
     by_inputs.back().push_back(task);
   }
   for (WeightTask* task : in_pass_)
@@ -165,13 +185,13 @@ void LayerTasks::quantize(const std::vector<WeightTask*>& tasks) {
   for (WeightTask* task : tasks) {
     const Collector::Inputs& inputs = collector_.inputs(task->report().module);
     const WeightQuantization& how = task->quantization();
-    if (how.gptq) {
+    if (how.gptq && inputs.hessian) {
       const std::pair wanted(how.gptq->dampening_frac, how.args.actorder.has_value());
       if (asked != wanted) found = factor(*inputs.hessian, wanted.first, wanted.second);
       asked = wanted;
       written_.emplace_back(task, inputs.weight);
     }
-    task->quantize(on_cpu(inputs.weight), *inputs.hessian, found ? &*found : nullptr, threads_);
+    task->quantize(weight_of(*task), how.gptq && found ? &*found : nullptr, threads_);
     write(*task);
   }
   for (WeightTask* task : tasks) collector_.inputs(task->report().module).hessian.reset();
@@ -182,10 +202,15 @@ std::vector<ModuleReport> LayerTasks::finish() {
   return {report_.modules.begin() + static_cast<std::ptrdiff_t>(first_report_), report_.modules.end()};
 }
 
+// The layer's own, unless no token came by it.
+at::Tensor LayerTasks::weight_of(const WeightTask& task) {
+  const Collector::Inputs& inputs = collector_.inputs(task.report().module);
+  return on_cpu(inputs.hessian ? inputs.weight : read_weight_(task.tensor().name));
+}
+
 void LayerTasks::write(WeightTask& task) {
   output_.write(task.tensor(), task.bytes(), write_fields(task.report()));
-  report_.modules.push_back(task.report());
-  warn_about(task.report());
+  note(task.report());
 }
 
 void LayerTasks::write(const CalibratedActivation& activation) {
@@ -197,19 +222,9 @@ void LayerTasks::write(const CalibratedActivation& activation) {
   output_.write(activation, range.stored(output_.model_dtype()));
 }
 
-void LayerTasks::warn_about(const ModuleReport& module) {
-  if (module.quantized == "nearest")
-    report_.warnings.push_back(module.module +
-                               ": its Hessian has no Cholesky factor, even with 1000 times the "
-                               "dampening; its weights take the nearest codes");
-  else if (module.tokens < module.inputs)
-    report_.warnings.push_back(fmt::format("{}: only {} calibration tokens reached it, fewer than it has inputs ({})",
-                                           module.module, module.tokens, module.inputs));
-  if (module.dead_columns > 0)
-    report_.warnings.push_back(
-        fmt::format("{}: {} of its inputs are always 0 on the calibration text; their weights "
-                    "are 0 now",
-                    module.module, module.dead_columns));
+void LayerTasks::note(const ModuleReport& module) {
+  report_.modules.push_back(module);
+  for (const std::string& warning : module.warnings) report_.warnings.push_back(module.module + ": " + warning);
 }
 
 }  // namespace spinor

@@ -4,8 +4,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,8 +20,11 @@ namespace spinor {
 
 class LayerTasks {
  public:
+  // The weight of a module, as the plan makes it.
+  using ReadWeight = std::function<at::Tensor(const std::string& tensor)>;
   // hessian_memory: bytes of Hessians that are held at the same time, unless one alone is larger.
-  LayerTasks(const RewritePlan& plan, PreparedTensors& output, int threads, int64_t hessian_memory);
+  LayerTasks(const RewritePlan& plan, PreparedTensors& output, ReadWeight read_weight, int threads,
+             int64_t hessian_memory);
 
   Collector& collector() { return collector_; }
 
@@ -34,8 +39,11 @@ class LayerTasks {
   // The first time samples go through this layer nobody will use what comes out.
   void skip_last(int64_t layer);
   bool any_after_layers() const;
+  // Those that have tasks and are none of these layers, nor outside of them: no text runs through them.
+  std::vector<int64_t> layers_beyond(int64_t layers) const;
   // By tensor: what GPTQ's codes of this layer stand for, if an earlier run has finished it.
   const std::map<std::string, at::Tensor>& finished_weights() const { return finished_; }
+  bool is_last_pass() const { return next_ == weights_.size(); }
   // The collector watches for as many of the tasks as there is memory for Hessians: samples are to go through the
   // layer. False: none are left.
   bool next_pass();
@@ -47,17 +55,23 @@ class LayerTasks {
   CalibrationReport report() const { return report_; }
 
  private:
+  template <typename Visit>
+  void for_weights(Visit visit) const;
   bool is_finished(int64_t layer) const;
+  int64_t hessian_bytes(size_t first) const;
   void take_finished(const TensorPlan& tensor, const WeightQuantization& quantization);
   void sort_by_inputs();
   at::Tensor read(const TensorPlan& tensor, const WeightQuantization& quantization) const;
   void quantize(const std::vector<WeightTask*>& tasks);
+  at::Tensor weight_of(const WeightTask& task);
   void write(WeightTask& task);
   void write(const CalibratedActivation& activation);
-  void warn_about(const ModuleReport& module);
+  void note(const ModuleReport& module);
 
   const RewritePlan& plan_;
   PreparedTensors& output_;
+  ReadWeight read_weight_;
+  std::set<std::string> fused_;  // of weights that need data: those they share a scale with go the same way
   int threads_;
   int64_t hessian_memory_;
   Collector collector_;

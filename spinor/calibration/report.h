@@ -20,9 +20,11 @@ struct ModuleReport {
   double dampening_frac = 0;  // that was needed
   int64_t dead_columns = 0;   // whose inputs are always 0: their weights were set to 0
   int64_t nearest_rows = 0;   // rows where the nearest codes were better, and were taken
-  // "nearest": by GPTQ, but there was no Cholesky factor; "imatrix": its inputs were asked for its scales alone.
+  // "nearest" codes, where there is no factor, or GPTQ was not asked for; "imatrix": those, and its inputs had a say in
+  // its scales.
   std::string quantized = "gptq";
   bool rotated = false;
+  std::vector<std::string> warnings = {};
 
   template <class Visitor>
   void fields(Visitor& v) {
@@ -36,12 +38,13 @@ struct ModuleReport {
     v("nearest_rows", nearest_rows);
     v("quantized", quantized);
     v("rotated", rotated);
+    v("warnings", warnings);
   }
 };
 
 struct CalibrationReport {
   std::vector<ModuleReport> modules;  // in the order in which they were quantized
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings;  // theirs, with their names
 };
 
 // The file in a checkpoint directory.

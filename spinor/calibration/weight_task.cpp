@@ -1,6 +1,7 @@
 #include "spinor/calibration/weight_task.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <variant>
@@ -52,24 +53,49 @@ WeightTask::WeightTask(const TensorPlan& tensor, const WeightQuantization& quant
   });
 }
 
-void WeightTask::observe(const at::Tensor& weight, const Hessian& hessian, int threads) {
-  if (quantization_->importance) {
-    const at::Tensor squares = hessian.diagonal().to(at::kCPU).contiguous();
-    encoder_->set_importance({squares.const_data_ptr<float>(), static_cast<size_t>(squares.size(0))});
-  }
+void WeightTask::observe(const at::Tensor& weight, const Hessian* hessian, int threads) {
+  report_.tokens = hessian ? hessian->tokens() : 0;
+  report_.quantized = "nearest";
+  if (by_gptq()) warn_about_tokens();
+  if (quantization_->importance) weigh_columns(hessian);
   about(tensor_->name, [&] { observe_weight(*encoder_, view(weight), threads); });
 }
 
-void WeightTask::quantize(const at::Tensor& weight, const Hessian& hessian, const HessianFactor* factor, int threads) {
+void WeightTask::warn_about_tokens() {
+  if (report_.tokens == 0)
+    report_.warnings.push_back("no calibration token reached it; its weights take the nearest codes");
+  else if (report_.tokens < report_.inputs)
+    report_.warnings.push_back(
+        fmt::format("only {} calibration tokens reached it, fewer than it has inputs ({}); use more samples",
+                    report_.tokens, report_.inputs));
+}
+
+void WeightTask::weigh_columns(const Hessian* hessian) {
+  if (hessian) {
+    const at::Tensor squares = hessian->diagonal().to(at::kCPU).contiguous();
+    report_.quantized = "imatrix";
+    if (encoder_->set_importance({squares.const_data_ptr<float>(), static_cast<size_t>(squares.size(0))})) return;
+  }
+  report_.quantized = "nearest";
+  const char* why = hessian ? "all its inputs are 0 on the calibration text" : "no calibration token reached it";
+  if (quantization_->observer.strict)
+    throw Error(report_.module, std::string(why) + ", and its imatrix observer is strict",
+                "use more samples, or leave strict out");
+  report_.warnings.push_back(std::string(why) + ": in the search for its scales all inputs weigh the same");
+}
+
+void WeightTask::quantize(const at::Tensor& weight, const HessianFactor* factor, int threads) {
   codes_.resize(static_cast<size_t>(weight.size(0) * encoder_->row_bytes(weight.size(1))));
-  report_.tokens = hessian.tokens();
   if (factor) return find_codes(weight, *factor, threads);
   encode_rows(weight, 0, weight.size(0));
-  report_.quantized = by_gptq() ? "nearest" : "imatrix";
+  if (by_gptq() && report_.tokens > 0)
+    report_.warnings.push_back(
+        "its Hessian has no Cholesky factor, even with 1000 times the dampening; its weights take the nearest codes");
 }
 
 void WeightTask::find_codes(const at::Tensor& weight, const HessianFactor& factor, int threads) {
   const int64_t rows = weight.size(0), cols = weight.size(1);
+  report_.quantized = "gptq";
   at::Tensor wanted = weight;
   if (!factor.dead.empty()) clear_columns(wanted = weight.clone(), factor.dead);
   at::Tensor nearest = weight.clone();
@@ -109,6 +135,9 @@ void WeightTask::note_errors(const at::Tensor& before, const at::Tensor& after, 
   report_.error = after.sum().item<double>() / outputs;
   report_.dampening_frac = factor.dampening_frac;
   report_.dead_columns = std::ssize(factor.dead);
+  if (report_.dead_columns > 0)
+    report_.warnings.push_back(fmt::format(
+        "{} of its inputs are always 0 on the calibration text; their weights are 0 now", report_.dead_columns));
 }
 
 at::Tensor WeightTask::read(const TensorPlan& tensor, const WeightLayout& layout, const PreparedTensors::Bytes& bytes) {

@@ -27,11 +27,12 @@ class WeightTask {
   // has it; or data is for scales alone.
   bool by_gptq() const { return quantization_->gptq.has_value(); }
 
-  // Its scales, from the weight (out, in) as it is. Error for values that are not finite.
-  void observe(const at::Tensor& weight, const Hessian& hessian, int threads);
+  // Its scales, from the weight (out, in) as it is. Null: no token reached it. Error for values that are not finite,
+  // and for a strict observer without data.
+  void observe(const at::Tensor& weight, const Hessian* hessian, int threads);
   // Its codes. Each row has GPTQ's, or the nearest ones if those change its outputs less. Without a factor all have the
   // nearest.
-  void quantize(const at::Tensor& weight, const Hessian& hessian, const HessianFactor* factor, int threads);
+  void quantize(const at::Tensor& weight, const HessianFactor* factor, int threads);
   // What codes that were written stand for.
   static at::Tensor read(const TensorPlan& tensor, const WeightLayout& layout, const PreparedTensors::Bytes& bytes);
 
@@ -39,6 +40,8 @@ class WeightTask {
   const ModuleReport& report() const { return report_; }
 
  private:
+  void weigh_columns(const Hessian* hessian);
+  void warn_about_tokens();
   void find_codes(const at::Tensor& weight, const HessianFactor& factor, int threads);
   void encode_rows(const at::Tensor& weight, int64_t first, int64_t rows);  // by their nearest codes
   void note_errors(const at::Tensor& before, const at::Tensor& after, double outputs, const HessianFactor& factor);

@@ -1,0 +1,141 @@
+"""Data that decides scales alone, and recipes where only some weights take it."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+import tiny_models
+from calibrated import CONTEXT, SAMPLES, calibration, gptq, recipe, source  # noqa: F401  source is a fixture
+from command import BINARY, refused, run, spinor
+from logits import TOKENS, difference, logits
+from runtime_test import computed
+
+IMATRIX = {"weight_observer": "imatrix_mse"}
+STRICT = {"num_bits": 4, "strategy": "channel", "observer": "imatrix_mse", "observer_kwargs": {"strict": True}}
+
+
+def rtn(scheme, **more):
+    return "QuantizationModifier", {**gptq(scheme)[1], **more}
+
+
+def modules_of(out):
+    return {module["module"]: module for module in json.loads((out / "calibration.json").read_text())["modules"]}
+
+
+def same_logits(out, tmp_path):
+    theirs = logits(AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval(), TOKENS)
+    return difference(theirs, computed(out, torch.float32, tmp_path, tokens=TOKENS))[0] <= 2e-5
+
+
+def test_data_decides_scales_alone(source, tmp_path):
+    steps, out = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1", "R2"]}), rtn("W4A16", **IMATRIX)), tmp_path / "out"
+    message = refused("quantize", source(), out, "--recipe", steps, "--quiet")
+    assert "is quantized with calibration data, and there is none" in message
+    spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet")
+    modules = modules_of(out)
+    assert len(modules) == 14
+    for module in modules.values():
+        assert module["quantized"] == "imatrix" and module["tokens"] == SAMPLES * CONTEXT and module["rotated"]
+        assert module["error"] is None and module["nearest_error"] is None and not module["warnings"]
+    assert run("inspect", out).stdout.count(" imatrix\n") == 14
+    assert same_logits(out, tmp_path)
+
+
+def moe(tmp_path):
+    """One token, one expert, and never experts 2 and 3: their logits are 0, those of 0 and 1 opposite."""
+    directory = tmp_path / "moe"
+    shape = next(iter(tiny_models.MORE_FAMILIES["qwen3_moe"][1]))
+    tiny_models.save(directory, "qwen3_moe", shape, torch.float32, num_experts_per_tok=1)
+    tensors = load_file(directory / "model.safetensors")
+    for name, tensor in tensors.items():
+        if name.endswith("mlp.gate.weight"):
+            tensor[1] = -tensor[0]
+            tensor[2:] = 0
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    return directory
+
+
+def experts(step):
+    modifier, arguments = step
+    arguments = {key: value for key, value in arguments.items() if key not in ("scheme", "targets", "weight_observer")}
+    weights = {"num_bits": 4, "strategy": "channel", "observer": "imatrix_mse"}
+    return modifier, {**arguments, "config_groups": {"g": {"targets": ["Linear"], "weights": weights}}}
+
+
+@pytest.mark.parametrize("step", [experts(gptq("W4A16")), experts(rtn("W4A16"))], ids=["gptq", "imatrix"])
+def test_experts_without_tokens_take_the_nearest_codes(tmp_path, step):
+    """As one that knows no data: the search weighs all columns the same. Whatever the memory, and where a run was cut off."""
+    source, whole, out = moe(tmp_path), tmp_path / "whole", tmp_path / "out"
+    common = ["--recipe", recipe(tmp_path, step), *calibration(tmp_path), "--threads", "1"]
+    stderr = run("quantize", source, whole, *common).stderr
+    modules, lost = modules_of(whole), "model.layers.1.mlp.experts.3.down_proj"
+    assert modules[lost]["tokens"] == 0 and modules[lost]["quantized"] == "nearest"
+    nearest = f"{lost}: no calibration token reached it; its weights take the nearest codes"
+    assert (nearest in stderr) == (step[0] == "GPTQModifier")
+    assert f"{lost}: no calibration token reached it: in the search for its scales all inputs weigh the same" in stderr
+    assert modules[lost.replace("experts.3", "experts.0")]["tokens"] > 0
+    spinor("quantize", source, tmp_path / "small", *common, "--calibration-memory", "50KB", "--quiet")
+    command = [str(BINARY), *map(str, ["quantize", source, out, *common, "--quiet"])]
+    journal = tmp_path / "out.partial" / "journal.jsonl"
+    for at_least in (20, len(load_file(whole / "model.safetensors")) - 3):
+        process = subprocess.Popen(command)
+        while process.poll() is None and (not journal.exists() or len(journal.read_bytes().splitlines()) < at_least):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    if not out.exists():
+        spinor("quantize", source, out, *common, "--quiet")
+    for name in ("model.safetensors", "calibration.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+        assert (tmp_path / "small" / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_strict_refuses_what_has_no_data(tmp_path):
+    step = "QuantizationModifier", {"config_groups": {"g": {"targets": ["Linear"], "weights": STRICT}}, "ignore": ["lm_head"]}
+    message = refused(
+        "quantize", moe(tmp_path), tmp_path / "out", "--recipe", recipe(tmp_path, step), *calibration(tmp_path), "--quiet"
+    )
+    assert "experts.2" in message and "no calibration token reached it, and its imatrix observer is strict" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_global_scale_is_shared_whoever_takes_data(source, tmp_path):
+    """q is weighed by its inputs, k and v are not; they have one global scale, in whatever order they were observed."""
+    nvfp4 = {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16, "scale_dtype": "torch.float8_e4m3fn"}
+    groups = {
+        "q": {"targets": ["re:.*q_proj$"], "weights": {**nvfp4, "observer": "nvfp4_expanded_imatrix"}},
+        "kv": {"targets": ["re:.*[kv]_proj$"], "weights": {**nvfp4, "observer": "mse"}},
+    }
+    steps, out = recipe(tmp_path, ("QuantizationModifier", {"config_groups": groups})), tmp_path / "out"
+    spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet")
+    tensors, modules = load_file(out / "model.safetensors"), modules_of(out)
+    for layer in range(2):
+        names = [f"model.layers.{layer}.self_attn.{x}_proj" for x in "qkv"]
+        scales = {tensors[f"{name}.weight_global_scale"].item() for name in names}
+        assert len(scales) == 1
+        assert [modules[name]["quantized"] for name in names] == ["imatrix", "nearest", "nearest"]
+        assert not any(modules[name]["warnings"] for name in names)
+
+
+def test_modifiers_share_a_model(source, tmp_path):
+    """GPTQ for the MLP, imatrix scales for q, k and v, nothing that needs data for o: one config, one pass through each layer."""
+    targets = {"ignore": [], "targets": ["re:.*mlp.*_proj$"]}
+    steps = recipe(
+        tmp_path,
+        ("GPTQModifier", {**gptq("W4A16")[1], **targets}),
+        rtn("W8A16", ignore=[], targets=["re:.*[qkv]_proj$"], **IMATRIX),
+        rtn("W8A8", ignore=[], targets=["re:.*o_proj$"]),
+    )
+    out = tmp_path / "out"
+    spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet")
+    kinds = {name.split(".", 3)[-1]: module["quantized"] for name, module in modules_of(out).items()}
+    attention = {f"self_attn.{x}_proj": "imatrix" for x in "qkv"}
+    assert kinds == {**attention, **{f"mlp.{x}_proj": "gptq" for x in ("gate", "up", "down")}}
+    assert len(json.loads((out / "config.json").read_text())["quantization_config"]["config_groups"]) == 3
+    assert same_logits(out, tmp_path)
