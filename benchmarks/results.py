@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Perplexity with fewer bits: nearest codes and GPTQ, unrotated, R1+R2, R1-R4, three seeds of each.
+"""Perplexity with fewer bits: nearest codes, with scales by mse and by imatrix, and GPTQ; unrotated, R1+R2, R1-R4.
 
     results.py build/spinor --calibration TEXT --text TEXT [--model DIRECTORY] [--seeds 3] [--samples 32] [--context 512]
 
 Of SmolLM2-135M-Instruct in bfloat16, or of another model. Prints the table of docs/results.md: medians, and (least to
-most). Weights are symmetric per output channel with the mse observer, GPTQ takes the most active columns first;
-activations per token and the KV cache per token and head are asymmetric, while the model runs. A seed is that of the
-rotations and of what is drawn from the calibration text. Weights do not depend on how activations are quantized, so
-GPTQ runs once for all rows of the same weights.
+most). Weights are symmetric per output channel, the observer is mse unless it is imatrix_mse; GPTQ takes the most
+active columns first; activations per token and the KV cache per token and head are asymmetric, while the model runs. A
+seed is that of the rotations and of what is drawn from the calibration text. Weights do not depend on how activations
+are quantized, so what is calibrated runs once for all rows of the same weights.
 """
 
 import argparse
@@ -29,7 +29,11 @@ SCHEMES = {  # bits of weights, how they are run
     "W4A4KV4": (4, ["--activations", 4, "--kv", 4]),
     "W3A16": (3, []),
 }
-MODIFIERS = {"RTN": "QuantizationModifier", "GPTQ": "GPTQModifier"}
+METHODS = {  # modifier, observer, whether they take data
+    "RTN": ("QuantizationModifier", "memoryless_mse", False),
+    "imatrix": ("QuantizationModifier", "imatrix_mse", True),
+    "GPTQ": ("GPTQModifier", "memoryless_mse", True),
+}
 RECIPE = """\
 quant_stage:
   quant_modifiers:
@@ -38,14 +42,15 @@ quant_stage:
       config_groups:
         group_0:
           targets: [Linear]
-          weights: {{num_bits: {bits}, type: int, symmetric: true, strategy: channel, observer: memoryless_mse}}
+          weights: {{num_bits: {bits}, type: int, symmetric: true, strategy: channel, observer: {observer}}}
 """
 ROTATED = "    SpinQuantModifier: {{rotations: [{}], transform_type: random-hadamard, seed: {}}}\n"
 
 
 def write_recipe(path, method, bits, rotations, seed):
     rotated = ROTATED.format(", ".join(rotations), seed) if rotations else ""
-    path.write_text(RECIPE.format(rotations=rotated, modifier=MODIFIERS[method], bits=bits))
+    modifier, observer, _ = METHODS[method]
+    path.write_text(RECIPE.format(rotations=rotated, modifier=modifier, observer=observer, bits=bits))
     return path
 
 
@@ -58,7 +63,7 @@ def measure(given, method, rotation, bits, seed):
     """{scheme: perplexity} of all schemes with weights of so many bits."""
     recipe = write_recipe(given.directory / "recipe.yaml", method, bits, ROTATIONS[rotation], seed)
     model, more = given.model, ["--recipe", recipe]
-    if method == "GPTQ":
+    if METHODS[method][2]:
         model, more = given.directory / "out", []
         shutil.rmtree(model, ignore_errors=True)
         command = [given.spinor, "quantize", given.model, model, "--recipe", recipe, "--calibration", given.calibration]
@@ -89,7 +94,7 @@ def main():
     try:
         for bits in sorted({bits for bits, _ in SCHEMES.values()}, reverse=True):
             for rotation in ROTATIONS:
-                for method in MODIFIERS:
+                for method in METHODS:
                     once = method == "RTN" and rotation == "unrotated"
                     for seed in range(1, 2 if once else given.seeds + 1):
                         for scheme, value in measure(given, method, rotation, bits, seed).items():
@@ -100,7 +105,7 @@ def main():
         shutil.rmtree(given.directory, ignore_errors=True)
     print("| | | " + " | ".join(ROTATIONS) + " |\n|---|---|" + "---|" * len(ROTATIONS))
     for scheme in SCHEMES:
-        for method in MODIFIERS:
+        for method in METHODS:
             cells = [cell(found[scheme, method, rotation]) for rotation in ROTATIONS]
             print(f"| {scheme} | {method} | {' | '.join(cells)} |")
 
