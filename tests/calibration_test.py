@@ -297,7 +297,7 @@ def test_inputs_that_are_always_zero_lose_their_weights(source, tmp_path):
     save_file(tensors, changed / "model.safetensors", metadata={"format": "pt"})
     steps = recipe(tmp_path, gptq("W4A16"))
     done = run("quantize", changed, out, "--recipe", steps, *calibration(tmp_path))
-    assert "model.layers.0.self_attn.q_proj: 1 of its inputs are always 0" in done.stderr
+    assert "self_attn.q_proj and 2 more (see calibration.json): 1 of its inputs are always 0" in done.stderr
     modules = {m["module"]: m for m in json.loads((out / "calibration.json").read_text())["modules"]}
     spinor("dequantize", out, tmp_path / "dense", "--quiet")
     dense = load_file(tmp_path / "dense" / "model.safetensors")
@@ -325,12 +325,10 @@ def test_every_kind_of_layer_is_calibrated(tmp_path, family):
     for module in modules:
         assert module["error"] <= module["nearest_error"], module
         if module["tokens"] < module["inputs"]:
-            assert f"{module['module']}: only {module['tokens']} calibration tokens reached it" in done.stderr
+            assert f"only {module['tokens']} calibration tokens reached it" in module["warnings"][0] in done.stderr
     assert ("stacks experts" in done.stderr) == (family in KINDS[:5])
     tensors = load_file(out / "model.safetensors")
-    missing = [name for name in tensors if name.endswith(".weight_packed") and name[:-14] not in {m["module"] for m in modules}]
-    for name in missing:
-        assert f"{name[:-14]}: no calibration token reached it" in done.stderr
+    assert {name[:-14] for name in tensors if name.endswith(".weight_packed")} == {module["module"] for module in modules}
     ids = tokens_file(tmp_path)
     result = spinor_json("eval", out, "--token-ids", ids, "--context", CONTEXT, "--reference", source)
     assert 0 < result["kl_divergence"] < 0.5

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <iterator>
 #include <memory>
+#include <utility>
 
 #include "cli/text.h"
 #include "spinor/base/parallel.h"
@@ -24,12 +26,10 @@ class LayerLog {
 
   void layer(int64_t index, int64_t layers, const std::vector<ModuleReport>& modules) const {
     if (!enabled_) return;
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    const auto left =
-        static_cast<int64_t>(seconds / static_cast<double>(index + 1) * static_cast<double>(layers - index - 1));
-    fmt::print(stderr, "{}, {}:{:02} left\n",
-               index < layers ? fmt::format("layer {} of {}", index + 1, layers) : "after the layers", left / 60,
-               left % 60);
+    if (index < layers)
+      fmt::print(stderr, "layer {} of {}, {} left\n", index + 1, layers, time_left(index + 1, layers));
+    else
+      fmt::print(stderr, "outside of the layers\n");
     for (const ModuleReport& module : modules) {
       const std::string errors =
           module.error ? fmt::format("error {:.2e}, nearest codes {:.2e}", *module.error, *module.nearest_error)
@@ -39,6 +39,12 @@ class LayerLog {
   }
 
  private:
+  std::string time_left(int64_t done, int64_t all) const {
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    const auto left = static_cast<int64_t>(seconds / static_cast<double>(done) * static_cast<double>(all - done));
+    return fmt::format("{}:{:02}", left / 60, left % 60);
+  }
+
   bool enabled_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
@@ -65,7 +71,24 @@ Samples read_samples(const CalibrationFlags& flags, Planned& planned) {
 std::string report_json(const CalibrationReport& report) {
   Json modules = Json::array();
   for (const ModuleReport& module : report.modules) modules.push_back(write_fields(module));
-  return Json{{"modules", modules}, {"warnings", report.warnings}}.dump(2) + "\n";
+  return Json{{"modules", modules}}.dump(2) + "\n";
+}
+
+// One line where many modules have the same to say, as those of a vision tower have: the first of them, and how many.
+std::vector<std::string> warnings_of(const CalibrationReport& report) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> modules;  // by warning
+  for (const ModuleReport& module : report.modules)
+    for (const std::string& warning : module.warnings) {
+      auto found = std::ranges::find(modules, warning, [](const auto& pair) { return pair.first; });
+      if (found == modules.end()) found = modules.insert(found, {warning, {}});
+      found->second.push_back(module.module);
+    }
+  std::vector<std::string> warnings;
+  for (const auto& [warning, names] : modules)
+    warnings.push_back(names.size() == 1 ? fmt::format("{}: {}", names[0], warning)
+                                         : fmt::format("{} and {} more (see {}): {}", names[0], names.size() - 1,
+                                                       kCalibrationFile, warning));
+  return warnings;
 }
 
 }  // namespace
@@ -94,7 +117,7 @@ void calibrate_in(SaveOptions& options, const CalibrationFlags& flags, const Com
     const std::vector<std::string> warnings = run.finish();
     output.add_text(kCalibrationFile, report_json(report));
     std::ranges::copy(warnings, std::back_inserter(planned.warnings));
-    std::ranges::copy(report.warnings, std::back_inserter(planned.warnings));
+    std::ranges::copy(warnings_of(report), std::back_inserter(planned.warnings));
   };
 }
 

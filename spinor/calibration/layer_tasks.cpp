@@ -143,7 +143,7 @@ bool LayerTasks::is_finished(int64_t layer) const {
 
 void LayerTasks::take_finished(const TensorPlan& tensor, const WeightQuantization& quantization) {
   if (quantization.gptq) finished_[tensor.name] = read(tensor, quantization);
-  note(read_fields<ModuleReport>(*output_.finished(tensor), {"", "journal"}));
+  report_.modules.push_back(read_fields<ModuleReport>(*output_.finished(tensor), {"", "journal"}));
 }
 
 at::Tensor LayerTasks::read(const TensorPlan& tensor, const WeightQuantization& quantization) const {
@@ -210,7 +210,7 @@ at::Tensor LayerTasks::weight_of(const WeightTask& task) {
 
 void LayerTasks::write(WeightTask& task) {
   output_.write(task.tensor(), task.bytes(), write_fields(task.report()));
-  note(task.report());
+  report_.modules.push_back(task.report());
 }
 
 void LayerTasks::write(const CalibratedActivation& activation) {
@@ -220,11 +220,6 @@ void LayerTasks::write(const CalibratedActivation& activation) {
                 fmt::format("no calibration token reached it, so its {} has no scale", activation.place),
                 "use more samples, or name it in ignore");
   output_.write(activation, range.stored(output_.model_dtype()));
-}
-
-void LayerTasks::note(const ModuleReport& module) {
-  report_.modules.push_back(module);
-  for (const std::string& warning : module.warnings) report_.warnings.push_back(module.module + ": " + warning);
 }
 
 }  // namespace spinor

@@ -66,7 +66,6 @@ class LayerTasks {
   at::Tensor weight_of(const WeightTask& task);
   void write(WeightTask& task);
   void write(const CalibratedActivation& activation);
-  void note(const ModuleReport& module);
 
   const RewritePlan& plan_;
   PreparedTensors& output_;

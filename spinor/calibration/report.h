@@ -44,7 +44,6 @@ struct ModuleReport {
 
 struct CalibrationReport {
   std::vector<ModuleReport> modules;  // in the order in which they were quantized
-  std::vector<std::string> warnings;  // theirs, with their names
 };
 
 // The file in a checkpoint directory.

@@ -81,7 +81,7 @@ void WeightTask::weigh_columns(const Hessian* hessian) {
   if (quantization_->observer.strict)
     throw Error(report_.module, std::string(why) + ", and its imatrix observer is strict",
                 "use more samples, or leave strict out");
-  report_.warnings.push_back(std::string(why) + ": in the search for its scales all inputs weigh the same");
+  report_.warnings.push_back(std::string(why) + "; in the search for its scales all inputs weigh the same");
 }
 
 void WeightTask::quantize(const at::Tensor& weight, const HessianFactor* factor, int threads) {
