@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
+#include <set>
 
 #include "spinor/base/error.h"
 #include "spinor/model/architecture.h"
@@ -70,37 +72,56 @@ bool targets_ends(const std::vector<QuantizedModule>& modules, const Model& mode
       modules, [&](const QuantizedModule& m) { return m.module == model.embedding() || m.module == model.head(); });
 }
 
-// group_0, group_1, ... in the order in which modules meet them, as config.json has them. Two modifiers may have made
-// groups that one config cannot tell apart.
+// group_0, group_1, ... in the order in which modules meet them, as config.json has them. Error for groups that it
+// could not tell apart.
 QuantizationConfig as_stored(const std::vector<QuantizedModule>& modules, const Model& model, const Place& place) {
   QuantizationConfig config;
+  std::map<const Module*, const QuantizationScheme*> schemes;
   for (const QuantizedModule& one : modules) {
     const QuantizationScheme& scheme = one.group->second;
+    schemes.emplace(one.module, &scheme);
     const auto same = [&](const auto& group) { return group.second == scheme; };
     if (std::ranges::none_of(config.config_groups, same))
       config.config_groups.emplace_back(fmt::format("group_{}", config.config_groups.size()), scheme);
   }
-  config.ignore = modules_left_out(modules, model);
-  for (const QuantizedModule& one : modules) {
-    const auto* found = find_group(config, *one.module);
-    if (!found || found->second != one.group->second)
-      place.fail(one.module->name + " has targets that another modifier has for other modules",
-                 "give each modifier targets of its own: names or re: regexes");
+  std::vector<std::string> ignore = modules_left_out(modules, model);
+  std::set<std::string> ignored(ignore.begin(), ignore.end());
+  for (const QuantizedModule& found : quantized_modules(config, model)) {
+    const auto scheme = schemes.find(found.module);
+    if (scheme == schemes.end()) {
+      if (ignored.insert(found.module->name).second) ignore.push_back(found.module->name);
+    } else if (found.group->second != *scheme->second) {
+      place.fail(
+          "config.json cannot say which scheme " + found.module->name + " has: other modules have the same targets",
+          "give each group, and each modifier, targets of its own: names or re: regexes");
+    }
   }
+  config.ignore = std::move(ignore);
   return config;
 }
 
-// Those of an earlier modifier of the recipe, too.
-std::vector<QuantizedModule> with_earlier(std::vector<QuantizedModule> modules, const Model& model,
-                                          const RewritePlan& plan, const Place& place) {
-  if (!plan.quantization()) return modules;
-  std::vector<QuantizedModule> all = quantized_modules(*plan.quantization(), model);
-  for (const QuantizedModule& one : modules) {
-    if (std::ranges::find(all, one.module, &QuantizedModule::module) != all.end())
-      place.fail(one.module->name + " is quantized by another modifier already", "name it in ignore of one of them");
-    all.push_back(one);
-  }
-  return all;
+bool is_quantized(const Module& module, const RewritePlan& plan) {
+  const TensorPlan* tensor = plan.find(weight_name(module));
+  return tensor && quantization_of(tensor->edits);
+}
+
+// Together with what earlier modifiers of the recipe have quantized.
+QuantizationConfig stored_config(const std::vector<QuantizedModule>& modules, const Model& model,
+                                 const RewritePlan& plan, const std::optional<QuantizationArgs>& kv_cache_scheme,
+                                 const Place& place) {
+  QuantizationConfig earlier = plan.quantization().value_or(QuantizationConfig{});
+  earlier.ignore.clear();  // those that no modifier quantized, or this one
+  std::set<const Module*> own;
+  for (const QuantizedModule& one : modules) own.insert(one.module);
+  std::vector<QuantizedModule> all;
+  for (const QuantizedModule& one : quantized_modules(earlier, model))
+    if (is_quantized(*one.module, plan) && !own.contains(one.module)) all.push_back(one);
+  std::ranges::copy(modules, std::back_inserter(all));
+  QuantizationConfig config = as_stored(all, model, place);
+  if (kv_cache_scheme && earlier.kv_cache_scheme)
+    place.fail("kv_cache_scheme is given by another modifier already", "leave one of them out");
+  config.kv_cache_scheme = kv_cache_scheme ? kv_cache_scheme : earlier.kv_cache_scheme;
+  return config;
 }
 
 }  // namespace
@@ -174,11 +195,13 @@ void QuantizationModifier::quantize(State& state, RewritePlan& plan) const {
   const Model& model = *state.model;
   const Place place{name(), subject_};
   const std::vector<QuantizedModule> modules = quantized_modules(config_, model);
-  const std::vector<QuantizedModule> all = with_earlier(modules, model, plan, place);
+  for (const QuantizedModule& one : modules)
+    if (is_quantized(*one.module, plan))
+      place.fail(one.module->name + " is quantized by another modifier already", "name it in ignore of one of them");
   if (targets_ends(modules, model)) plan.untie();
   const bool dense = is_dense();
   for (const QuantizedModule& one : modules) {
-    WeightQuantization quantization = quantization_of(one, state);
+    WeightQuantization quantization = make_quantization(one, state);
     if (dense)
       plan.edit_weight(*one.module, QuantizeDequantize{std::move(quantization)});
     else
@@ -186,18 +209,11 @@ void QuantizationModifier::quantize(State& state, RewritePlan& plan) const {
   }
   if (dense) return;
   calibrate(modules, model, plan);
-  if (modules.empty() && !config_.kv_cache_scheme) return;
-  QuantizationConfig stored = as_stored(all, model, place);
-  stored.kv_cache_scheme = config_.kv_cache_scheme;
-  if (plan.quantization() && plan.quantization()->kv_cache_scheme) {
-    if (stored.kv_cache_scheme)
-      place.fail("kv_cache_scheme is given by another modifier already", "leave one of them out");
-    stored.kv_cache_scheme = plan.quantization()->kv_cache_scheme;
-  }
-  plan.set_quantization(std::move(stored));
+  if (!modules.empty() || config_.kv_cache_scheme)
+    plan.set_quantization(stored_config(modules, model, plan, config_.kv_cache_scheme, place));
 }
 
-WeightQuantization QuantizationModifier::quantization_of(const QuantizedModule& one, State& state) const {
+WeightQuantization QuantizationModifier::make_quantization(const QuantizedModule& one, State& state) const {
   const QuantizationScheme& scheme = one.group->second;
   const Place place{name(), subject_};
   const bool linear = one.module->kind == ModuleKind::linear;

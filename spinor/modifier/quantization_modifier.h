@@ -38,7 +38,7 @@ class QuantizationModifier : public OnceModifier {
  private:
   bool is_dense() const;
   void quantize(State& state, RewritePlan& plan) const;
-  WeightQuantization quantization_of(const QuantizedModule& one, State& state) const;
+  WeightQuantization make_quantization(const QuantizedModule& one, State& state) const;
   void warn_about_observers(State& state) const;
   void calibrate(const std::vector<QuantizedModule>& modules, const Model& model, RewritePlan& plan) const;
 

@@ -187,18 +187,26 @@ TEST_F(Quantization, ModifiersShareOneConfig) {
   EXPECT_EQ(quantized_modules(config, model_).size(), 14u);
 }
 
+TEST_F(Quantization, ConfigNamesWhatItsTargetsDoNotMean) {
+  const std::string linears = "{scheme: W8A8, targets: [Linear, Embedding], ignore: [model.embed_tokens]}";
+  const RewritePlan plan = run(recipe_of(linears));
+  EXPECT_EQ(plan.quantization()->ignore, std::vector<std::string>{"model.embed_tokens"});
+  // Another modifier may then take it.
+  const RewritePlan both = run(two(linears, "{scheme: W8A16, targets: [model.embed_tokens]}"));
+  EXPECT_TRUE(both.quantization()->ignore.empty());
+}
+
 TEST_F(Quantization, ModifiersMustTellTheirModulesApart) {
-  EXPECT_EQ(
-      message_of([&] {
-        run(two("{scheme: W4A16, ignore: ['re:.*attn.*', lm_head]}",
-                "{scheme: W8A8, ignore: ['re:.*mlp.*', lm_head]}"));
-      }),
-      "recipe.yaml: model.layers.0.mlp.gate_proj has targets that another modifier has for other modules; give each "
-      "modifier targets of its own: names or re: regexes");
-  EXPECT_EQ(
-      message_of([&] { run(two("{scheme: W4A16, ignore: [lm_head]}", "{scheme: W8A8, targets: ['re:.*mlp.*']}")); }),
-      "recipe.yaml: model.layers.0.mlp.gate_proj is quantized by another modifier already; name it in ignore of one "
-      "of them");
+  const std::string first = "{scheme: W4A16, ignore: ['re:.*attn.*', lm_head]}";
+  EXPECT_EQ(message_of([&] { run(two(first, "{scheme: W8A8, ignore: ['re:.*mlp.*', lm_head]}")); }),
+            "recipe.yaml: config.json cannot say which scheme model.layers.0.mlp.gate_proj has: other modules have the "
+            "same targets; give each group, and each modifier, targets of its own: names or re: regexes");
+  const std::string taken = "recipe.yaml: model.layers.0.mlp.gate_proj is quantized by another modifier already";
+  EXPECT_EQ(message_of([&] { run(two(first, "{scheme: W8A8, targets: ['re:.*mlp.*']}")); }),
+            taken + "; name it in ignore of one of them");
+  const std::string dense = recipe_of("{scheme: W8A16, format: dense, targets: ['re:.*mlp.*']}");
+  EXPECT_EQ(message_of([&] { run(dense + "  more_modifiers: {GPTQModifier: {scheme: W4A16, ignore: [lm_head]}}\n"); }),
+            taken + "; name it in ignore of one of them");
 }
 
 TEST_F(Quantization, RefusesTargetsThatMatchNothing) {
