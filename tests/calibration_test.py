@@ -123,15 +123,26 @@ def test_the_runtime_runs_what_transformers_runs(source, tmp_path):
 
 
 IMATRIX = "QuantizationModifier", {**gptq("W4A16")[1], "weight_observer": "imatrix_mse"}
+CHANNELS = {"g": {"targets": ["Linear"], "weights": {"num_bits": 4, "strategy": "channel"}}}
+KILLED = {
+    "gptq": ("llama", gptq("W4A16")),
+    "imatrix": ("llama", IMATRIX),
+    "mixtral": ("mixtral", ("GPTQModifier", {"config_groups": CHANNELS, "ignore": ["lm_head"]})),
+}
 
 
-@pytest.mark.parametrize("step", [gptq("W4A16"), IMATRIX], ids=["gptq", "imatrix"])
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(source, tmp_path, step):
+@pytest.mark.parametrize("name", KILLED)
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(source, tmp_path, name):
+    """Mixtral's w1 and w3 read the same, and w2 stands between them: they are not quantized in the order of their names."""
+    family, step = KILLED[name]
+    model = source() if family == "llama" else tmp_path / "model"
+    if family != "llama":
+        tiny_models.save(model, family, next(iter(tiny_models.MORE_FAMILIES[family][1])), torch.float32)
     steps = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1"]}), step)
     whole, out = tmp_path / "whole", tmp_path / "out"
     common = ["--recipe", steps, *calibration(tmp_path), "--threads", "1", "--quiet"]
-    spinor("quantize", source(), whole, *common)
-    command = [str(BINARY), *map(str, ["quantize", source(), out, *common])]
+    spinor("quantize", model, whole, *common)
+    command = [str(BINARY), *map(str, ["quantize", model, out, *common])]
     journal, kept = tmp_path / "out.partial" / "journal.jsonl", set()
     for at_least in (0, 3, 9, 20):
         process = subprocess.Popen(command)
@@ -141,9 +152,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(source, tmp_path, ste
         process.wait()
         kept.add(lines(journal))
     assert len(kept) > 1
-    message = refused("quantize", source(), out, *common, "--calibration-seed", "1")
+    message = refused("quantize", model, out, *common, "--calibration-seed", "1")
     assert "was left by another job: record.calibration.tokens" in message
-    spinor("quantize", source(), out, *common)
+    spinor("quantize", model, out, *common)
     for name in ("model.safetensors", "config.json", "calibration.json", "recipe.yaml"):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
 
@@ -323,9 +334,9 @@ def test_every_kind_of_layer_is_calibrated(tmp_path, family):
     modules = json.loads((out / "calibration.json").read_text())["modules"]
     assert any(module["module"].endswith("head") for module in modules)
     for module in modules:
-        assert module["error"] <= module["nearest_error"], module
+        assert module["tokens"] == 0 or module["error"] <= module["nearest_error"], module
         if module["tokens"] < module["inputs"]:
-            assert f"only {module['tokens']} calibration tokens reached it" in module["warnings"][0] in done.stderr
+            assert "calibration token" in module["warnings"][0] and module["warnings"][0] in done.stderr
     assert ("stacks experts" in done.stderr) == (family in KINDS[:5])
     tensors = load_file(out / "model.safetensors")
     assert {name[:-14] for name in tensors if name.endswith(".weight_packed")} == {module["module"] for module in modules}

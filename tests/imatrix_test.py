@@ -125,6 +125,39 @@ def test_a_global_scale_is_shared_whoever_takes_data(source, tmp_path):
         assert not any(modules[name]["warnings"] for name in names)
 
 
+@pytest.fixture(scope="module")
+def tower(tmp_path_factory):
+    """A vision tower that is deeper than the language model."""
+    directory = tmp_path_factory.mktemp("tower") / "model"
+    shape, sizes = next(iter(tiny_models.MORE_FAMILIES["qwen2_vl"][1].items()))
+    vision = {**sizes["vision_config"], "depth": 4}
+    return tiny_models.save(directory, "qwen2_vl", shape, torch.float32, vision_config=vision)
+
+
+@pytest.mark.parametrize("step", [experts(gptq("W4A16")), experts(rtn("W4A16"))], ids=["gptq", "imatrix"])
+def test_what_no_text_runs_through_takes_the_nearest_codes(tower, tmp_path, step):
+    out = tmp_path / "out"
+    done = run("quantize", tower, out, "--recipe", recipe(tmp_path, step), *calibration(tmp_path))
+    assert done.returncode == 0, done.stderr
+    packed = {name.removesuffix(".weight_packed") for name in load_file(out / "model.safetensors") if name.endswith("_packed")}
+    modules = modules_of(out)
+    assert set(modules) == packed
+    for name, module in modules.items():
+        assert ("visual" in name) == (module["tokens"] == 0) == bool(module["warnings"]), module
+    assert any("visual.blocks.3" in name for name in modules) and any("visual.merger" in name for name in modules)
+    others = sum(module["tokens"] == 0 for module in modules.values()) - 1
+    assert f" and {others} more (see calibration.json): no calibration token reached it" in done.stderr
+
+
+def test_what_no_text_runs_through_is_refused_before_the_work(tower, tmp_path):
+    strict = {"config_groups": {"g": {"targets": ["Linear"], "weights": STRICT}}, "ignore": ["lm_head"]}
+    static = {"scheme": "FP8", "targets": ["re:.*blocks.3.*"]}
+    for arguments, reason in ((strict, "no text runs through it, and its imatrix"), (static, "no calibration token reached it")):
+        steps = recipe(tmp_path, ("QuantizationModifier", arguments))
+        message = refused("quantize", tower, tmp_path / reason, "--recipe", steps, *calibration(tmp_path))  # one line alone
+        assert "visual.blocks." in message and reason in message
+
+
 def test_modifiers_share_a_model(source, tmp_path):
     """GPTQ for the MLP, imatrix scales for q, k and v, nothing that needs data for o: one config, one pass through each layer."""
     targets = {"ignore": [], "targets": ["re:.*mlp.*_proj$"]}

@@ -50,8 +50,9 @@ class Calibration {
   }
 
   CalibrationReport run() {
-    embed();
     const int64_t layers = factory_.model().num_layers();
+    tasks_.check_beyond(layers);
+    embed();
     for (int64_t i = 0; i < layers; ++i) through_layer(i, i + 1 == layers);
     after_layers();
     for (const int64_t layer : tasks_.layers_beyond(layers)) without_samples(layer);
@@ -109,8 +110,9 @@ class Calibration {
   void after_layers() {
     tasks_.begin(-1);
     if (!tasks_.any_left()) return;
+    const bool reached = tasks_.any_after_layers();
     while (tasks_.next_pass()) {
-      through_head();
+      if (reached) through_head();
       tasks_.finish_pass();
     }
     finish(factory_.model().num_layers());

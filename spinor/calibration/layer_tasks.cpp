@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <variant>
 
 #include "spinor/base/error.h"
+#include "spinor/model/architecture.h"
+#include "spinor/model/forward_row.h"
 #include "spinor/model/module_name.h"
 #include "spinor/plan/outputs.h"
 
@@ -20,6 +23,12 @@ std::string inputs_key(const WeightTask& task, const Model& model) {
   const bool attention = module->role == Role::attn_q || module->role == Role::attn_k || module->role == Role::attn_v;
   const bool shared = attention || module->role == Role::mlp_in;
   return shared ? fmt::format("{} {}", parent_of(module->name), attention ? "attention" : "mlp") : module->name;
+}
+
+[[noreturn]] void fail_unreached(const CalibratedActivation& activation) {
+  throw Error(activation.module,
+              fmt::format("no calibration token reached it, so its {} has no scale", activation.place),
+              "use more samples, or name it in ignore");
 }
 
 // The weight itself where it can be.
@@ -47,16 +56,33 @@ template <typename Visit>
 void LayerTasks::for_weights(Visit visit) const {
   for (const TensorPlan& tensor : plan_.tensors()) {
     const WeightQuantization* quantization = quantization_of(tensor.edits);
-    if (!quantization || !(quantization->needs_data() || fused_.contains(quantization->fused))) continue;
+    if (!quantization || !std::holds_alternative<Quantize>(tensor.edits.back())) continue;
+    if (!quantization->needs_data() && !fused_.contains(quantization->fused)) continue;
     const Module* module = plan_.model().owner(tensor.name);
     visit(tensor, *quantization, module ? module->layer : -1);
   }
 }
 
 bool LayerTasks::any_after_layers() const {
-  bool any = std::ranges::any_of(plan_.calibrated(), [](const CalibratedActivation& a) { return a.layer < 0; });
-  for_weights([&](const TensorPlan&, const WeightQuantization&, int64_t layer) { any |= layer < 0; });
+  const Model& model = plan_.model();
+  const Module* projection = model.outer(model.architecture()->forward->project_out);
+  const auto reached = [&](const Module* module) { return module && (module == model.head() || module == projection); };
+  bool any = std::ranges::any_of(plan_.calibrated(),
+                                 [&](const CalibratedActivation& a) { return reached(model.find(a.module)); });
+  for_weights([&](const TensorPlan& tensor, const WeightQuantization&, int64_t) {
+    any = any || reached(model.owner(tensor.name));
+  });
   return any;
+}
+
+void LayerTasks::check_beyond(int64_t layers) const {
+  for (const CalibratedActivation& activation : plan_.calibrated())
+    if (activation.layer >= layers) fail_unreached(activation);
+  for_weights([&](const TensorPlan& tensor, const WeightQuantization& quantization, int64_t layer) {
+    if (layer >= layers && quantization.importance && quantization.observer.strict)
+      throw Error(tensor.name, "no text runs through it, and its imatrix observer is strict",
+                  "name it in ignore, or leave strict out");
+  });
 }
 
 std::vector<int64_t> LayerTasks::layers_beyond(int64_t layers) const {
@@ -64,8 +90,6 @@ std::vector<int64_t> LayerTasks::layers_beyond(int64_t layers) const {
   for_weights([&](const TensorPlan&, const WeightQuantization&, int64_t layer) {
     if (layer >= layers) found.insert(layer);
   });
-  for (const CalibratedActivation& activation : plan_.calibrated())
-    if (activation.layer >= layers) found.insert(activation.layer);
   return {found.begin(), found.end()};
 }
 
@@ -142,8 +166,8 @@ bool LayerTasks::is_finished(int64_t layer) const {
 }
 
 void LayerTasks::take_finished(const TensorPlan& tensor, const WeightQuantization& quantization) {
-  if (quantization.gptq) finished_[tensor.name] = read(tensor, quantization);
   report_.modules.push_back(read_fields<ModuleReport>(*output_.finished(tensor), {"", "journal"}));
+  if (quantization.gptq && report_.modules.back().tokens > 0) finished_[tensor.name] = read(tensor, quantization);
 }
 
 at::Tensor LayerTasks::read(const TensorPlan& tensor, const WeightQuantization& quantization) const {
@@ -208,6 +232,17 @@ at::Tensor LayerTasks::weight_of(const WeightTask& task) {
   return on_cpu(inputs.hessian ? inputs.weight : read_weight_(task.tensor().name));
 }
 
+// In the order of the plan, whichever run wrote them, in whatever passes.
+CalibrationReport LayerTasks::report() const {
+  std::map<std::string, size_t> place;
+  for_weights([&](const TensorPlan& tensor, const WeightQuantization&, int64_t) {
+    place.emplace(std::string(parent_of(tensor.name)), place.size());
+  });
+  CalibrationReport sorted = report_;
+  std::ranges::stable_sort(sorted.modules, {}, [&](const ModuleReport& module) { return place.at(module.module); });
+  return sorted;
+}
+
 void LayerTasks::write(WeightTask& task) {
   output_.write(task.tensor(), task.bytes(), write_fields(task.report()));
   report_.modules.push_back(task.report());
@@ -215,10 +250,7 @@ void LayerTasks::write(WeightTask& task) {
 
 void LayerTasks::write(const CalibratedActivation& activation) {
   const ActivationRange& range = collector_.range(activation);
-  if (range.empty())
-    throw Error(activation.module,
-                fmt::format("no calibration token reached it, so its {} has no scale", activation.place),
-                "use more samples, or name it in ignore");
+  if (range.empty()) fail_unreached(activation);
   output_.write(activation, range.stored(output_.model_dtype()));
 }
 

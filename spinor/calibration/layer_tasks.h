@@ -38,9 +38,12 @@ class LayerTasks {
   }
   // The first time samples go through this layer nobody will use what comes out.
   void skip_last(int64_t layer);
+  // Whether samples are to go through the head.
   bool any_after_layers() const;
-  // Those that have tasks and are none of these layers, nor outside of them: no text runs through them.
+  // Those that have tasks and are none of these layers, nor outside of them: no text runs through them. Error for what
+  // cannot do without.
   std::vector<int64_t> layers_beyond(int64_t layers) const;
+  void check_beyond(int64_t layers) const;
   // By tensor: what GPTQ's codes of this layer stand for, if an earlier run has finished it.
   const std::map<std::string, at::Tensor>& finished_weights() const { return finished_; }
   bool is_last_pass() const { return next_ == weights_.size(); }
@@ -52,7 +55,7 @@ class LayerTasks {
   // After the last pass: the layer's weights are from now on what their codes stand for.
   std::vector<ModuleReport> finish();
 
-  CalibrationReport report() const { return report_; }
+  CalibrationReport report() const;
 
  private:
   template <typename Visit>

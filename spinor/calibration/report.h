@@ -43,7 +43,7 @@ struct ModuleReport {
 };
 
 struct CalibrationReport {
-  std::vector<ModuleReport> modules;  // in the order in which they were quantized
+  std::vector<ModuleReport> modules;  // in the order of the plan's tensors
 };
 
 // The file in a checkpoint directory.

@@ -65,9 +65,7 @@ void WeightTask::warn_about_tokens() {
   if (report_.tokens == 0)
     report_.warnings.push_back("no calibration token reached it; its weights take the nearest codes");
   else if (report_.tokens < report_.inputs)
-    report_.warnings.push_back(
-        fmt::format("only {} calibration tokens reached it, fewer than it has inputs ({}); use more samples",
-                    report_.tokens, report_.inputs));
+    report_.warnings.push_back("fewer calibration tokens reached it than it has inputs; use more samples");
 }
 
 void WeightTask::weigh_columns(const Hessian* hessian) {
