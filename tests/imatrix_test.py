@@ -61,6 +61,16 @@ def moe(tmp_path):
     return directory
 
 
+def killed(command, source, out, *more, at_least):
+    """Once the journal has so many lines; whether it was still running."""
+    journal = out.with_name(out.name + ".partial") / "journal.jsonl"
+    process = subprocess.Popen([str(BINARY), *map(str, [command, source, out, *more])])
+    while process.poll() is None and (not journal.exists() or len(journal.read_bytes().splitlines()) < at_least):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
+
+
 def experts(step):
     modifier, arguments = step
     arguments = {key: value for key, value in arguments.items() if key not in ("scheme", "targets", "weight_observer")}
@@ -83,14 +93,8 @@ def test_experts_without_tokens_take_the_nearest_codes(tmp_path, step):
     assert f"model.layers.0.mlp.experts.2.gate_proj and {others} more (see calibration.json): {unweighed}" in stderr
     assert modules[lost.replace("experts.3", "experts.0")]["tokens"] > 0
     spinor("quantize", source, tmp_path / "small", *common, "--calibration-memory", "50KB", "--quiet")
-    command = [str(BINARY), *map(str, ["quantize", source, out, *common, "--quiet"])]
-    journal = tmp_path / "out.partial" / "journal.jsonl"
     for at_least in (20, len(load_file(whole / "model.safetensors")) - 3):
-        process = subprocess.Popen(command)
-        while process.poll() is None and (not journal.exists() or len(journal.read_bytes().splitlines()) < at_least):
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        killed("quantize", source, out, *common, "--quiet", at_least=at_least)
     if not out.exists():
         spinor("quantize", source, out, *common, "--quiet")
     for name in ("model.safetensors", "calibration.json"):
@@ -174,3 +178,38 @@ def test_modifiers_share_a_model(source, tmp_path):
     assert kinds == {**attention, **{f"mlp.{x}_proj": "gptq" for x in ("gate", "up", "down")}}
     assert len(json.loads((out / "config.json").read_text())["quantization_config"]["config_groups"]) == 3
     assert same_logits(out, tmp_path)
+
+
+def choices(directory, ids, layer=0):
+    """(tokens, experts): what the router of a layer chooses by, without its bias; and what it chooses."""
+    model, seen = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval(), []
+    gate = model.model.layers[layer].mlp.gate
+    gate.register_forward_hook(lambda module, args, output: seen.append((output[0].sigmoid(), output[2])))
+    with torch.no_grad():
+        model(ids)
+    return seen[0][0], seen[0][1].flatten()
+
+
+def test_a_resumed_run_runs_layers_as_they_ran(tmp_path):
+    """No token reaches the last expert until attention before it is quantized: it then runs with its weights as they are."""
+    source, whole, out, dense = (tmp_path / name for name in ("source", "whole", "out", "dense"))
+    shape = {"num_hidden_layers": 2, "first_k_dense_replace": 0, "num_experts_per_tok": 1}
+    tiny_models.save(source, "glm4_moe", "biased", torch.float32, **shape)
+    tensors, bias = load_file(source / "model.safetensors"), "model.layers.0.mlp.gate.e_score_correction_bias"
+    tokens = torch.randint(3, 72, (SAMPLES * CONTEXT,), generator=torch.Generator().manual_seed(5))
+    scores, _ = choices(source, tokens.view(SAMPLES, CONTEXT))
+    tensors[bias].zero_()
+    tensors[bias][-1] = (scores[:, :-1].amax(1) - scores[:, -1]).min() - 1e-5
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    common = ["--recipe", recipe(tmp_path, experts(gptq("W4A16"))), *calibration(tmp_path, tokens.tolist())]
+    common += ["--threads", "1", "--quiet"]
+    spinor("quantize", source, whole, *common)
+    last = scores.shape[1] - 1
+    assert modules_of(whole)[f"model.layers.0.mlp.experts.{last}.up_proj"]["tokens"] == 0
+    spinor("dequantize", whole, dense, "--quiet")
+    assert (choices(dense, tokens.view(SAMPLES, CONTEXT))[1] == last).any()
+    done = 3 * sum(name.startswith("model.layers.0.") for name in modules_of(whole))  # codes, scales, shapes
+    assert killed("quantize", source, out, *common, at_least=done + 3)
+    spinor("quantize", source, out, *common)
+    for name in ("model.safetensors", "calibration.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name

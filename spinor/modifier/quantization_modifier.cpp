@@ -89,7 +89,7 @@ QuantizationConfig as_stored(const std::vector<QuantizedModule>& modules, const 
   for (const QuantizedModule& found : quantized_modules(config, model)) {
     const auto scheme = schemes.find(found.module);
     if (scheme == schemes.end()) {
-      if (ignored.insert(found.module->name).second) ignore.push_back(found.module->name);
+      if (ignored.insert(found.module->name_in_memory()).second) ignore.push_back(found.module->name_in_memory());
     } else if (found.group->second != *scheme->second) {
       place.fail(
           "config.json cannot say which scheme " + found.module->name + " has: other modules have the same targets",
