@@ -41,8 +41,9 @@ class Calibration {
         ends_(factory_, false),
         samples_(samples),
         stream_(samples.count, samples.context, factory_.model().hidden_size(), runtime_.memory / 2, options.scratch),
+        needs_(plan),
         tasks_(
-            plan, output, [this](const std::string& name) { return factory_.weights().compute(name); },
+            plan, needs_, output, [this](const std::string& name) { return factory_.weights().compute(name); },
             runtime_.threads, runtime_.memory / 4) {
     find_activation(factory_.forward());
     factory_.observe(&tasks_.collector());
@@ -51,11 +52,11 @@ class Calibration {
 
   CalibrationReport run() {
     const int64_t layers = factory_.model().num_layers();
-    tasks_.check_beyond(layers);
+    needs_.check_beyond(layers);
     embed();
     for (int64_t i = 0; i < layers; ++i) through_layer(i, i + 1 == layers);
-    after_layers();
-    for (const int64_t layer : tasks_.layers_beyond(layers)) without_samples(layer);
+    outside(-1, needs_.any_at_head());
+    for (const int64_t layer : needs_.layers_beyond(layers)) outside(layer, false);
     return tasks_.report();
   }
 
@@ -82,7 +83,7 @@ class Calibration {
       tasks_.finish_pass();
     }
     if (observed) finish(index);
-    const bool needed = !last || tasks_.any_after_layers();
+    const bool needed = !last || needs_.any_at_head();
     if (needed && (!observed || changes)) run_samples(layer, {.layer = index, .quantized = true}, false, true);
   }
 
@@ -106,23 +107,14 @@ class Calibration {
     if (options_.layer_end) options_.layer_end(layer, found);
   }
 
-  // The head, and what stands before it.
-  void after_layers() {
-    tasks_.begin(-1);
-    if (!tasks_.any_left()) return;
-    const bool reached = tasks_.any_after_layers();
-    while (tasks_.next_pass()) {
-      if (reached) through_head();
-      tasks_.finish_pass();
-    }
-    finish(factory_.model().num_layers());
-  }
-
-  // Towers, and what predicts further tokens.
-  void without_samples(int64_t layer) {
+  // The head, and what stands before it; or what no text runs through.
+  void outside(int64_t layer, bool at_head) {
     tasks_.begin(layer);
     if (!tasks_.any_left()) return;
-    while (tasks_.next_pass()) tasks_.finish_pass();
+    while (tasks_.next_pass()) {
+      if (at_head) through_head();
+      tasks_.finish_pass();
+    }
     finish(factory_.model().num_layers());
   }
 
@@ -144,6 +136,7 @@ class Calibration {
   Ends ends_;
   const Samples& samples_;
   Activations stream_;
+  DataNeeds needs_;
   LayerTasks tasks_;
   RopeTables tables_;
 };

@@ -12,8 +12,8 @@
 
 namespace spinor {
 
-// What happens, for those who want to know: a layer sees every sample before it is quantized, and after
-// that where GPTQ has changed it.
+// What happens, for those who want to know: a layer sees every sample before it is quantized, and after that where GPTQ
+// has changed it.
 struct CalibrationProgress {
   int64_t layer = 0, layers = 0;  // layer == layers: what follows the layers
   int64_t sample = 0, samples = 0;

@@ -4,11 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <variant>
 
-#include "spinor/base/error.h"
-#include "spinor/model/architecture.h"
-#include "spinor/model/forward_row.h"
 #include "spinor/model/module_name.h"
 #include "spinor/plan/outputs.h"
 
@@ -25,12 +21,6 @@ std::string inputs_key(const WeightTask& task, const Model& model) {
   return shared ? fmt::format("{} {}", parent_of(module->name), attention ? "attention" : "mlp") : module->name;
 }
 
-[[noreturn]] void fail_unreached(const CalibratedActivation& activation) {
-  throw Error(activation.module,
-              fmt::format("no calibration token reached it, so its {} has no scale", activation.place),
-              "use more samples, or name it in ignore");
-}
-
 // The weight itself where it can be.
 at::Tensor on_cpu(const at::Tensor& weight) {
   return weight.to(at::kCPU, at::kFloat).contiguous();
@@ -38,60 +28,15 @@ at::Tensor on_cpu(const at::Tensor& weight) {
 
 }  // namespace
 
-LayerTasks::LayerTasks(const RewritePlan& plan, PreparedTensors& output, ReadWeight read_weight, int threads,
-                       int64_t hessian_memory)
+LayerTasks::LayerTasks(const RewritePlan& plan, const DataNeeds& needs, PreparedTensors& output, ReadWeight read_weight,
+                       int threads, int64_t hessian_memory)
     : plan_(plan),
+      needs_(needs),
       output_(output),
       read_weight_(std::move(read_weight)),
       threads_(threads),
       hessian_memory_(hessian_memory),
-      collector_(threads) {
-  for_weights([&](const TensorPlan&, const WeightQuantization& quantization, int64_t) {
-    if (!quantization.fused.empty()) fused_.insert(quantization.fused);
-  });
-}
-
-// Of each weight that needs data, or shares a scale with one that does, the layer of its module.
-template <typename Visit>
-void LayerTasks::for_weights(Visit visit) const {
-  for (const TensorPlan& tensor : plan_.tensors()) {
-    const WeightQuantization* quantization = quantization_of(tensor.edits);
-    if (!quantization || !std::holds_alternative<Quantize>(tensor.edits.back())) continue;
-    if (!quantization->needs_data() && !fused_.contains(quantization->fused)) continue;
-    const Module* module = plan_.model().owner(tensor.name);
-    visit(tensor, *quantization, module ? module->layer : -1);
-  }
-}
-
-bool LayerTasks::any_after_layers() const {
-  const Model& model = plan_.model();
-  const Module* projection = model.outer(model.architecture()->forward->project_out);
-  const auto reached = [&](const Module* module) { return module && (module == model.head() || module == projection); };
-  bool any = std::ranges::any_of(plan_.calibrated(),
-                                 [&](const CalibratedActivation& a) { return reached(model.find(a.module)); });
-  for_weights([&](const TensorPlan& tensor, const WeightQuantization&, int64_t) {
-    any = any || reached(model.owner(tensor.name));
-  });
-  return any;
-}
-
-void LayerTasks::check_beyond(int64_t layers) const {
-  for (const CalibratedActivation& activation : plan_.calibrated())
-    if (activation.layer >= layers) fail_unreached(activation);
-  for_weights([&](const TensorPlan& tensor, const WeightQuantization& quantization, int64_t layer) {
-    if (layer >= layers && quantization.importance && quantization.observer.strict)
-      throw Error(tensor.name, "no text runs through it, and its imatrix observer is strict",
-                  "name it in ignore, or leave strict out");
-  });
-}
-
-std::vector<int64_t> LayerTasks::layers_beyond(int64_t layers) const {
-  std::set<int64_t> found;
-  for_weights([&](const TensorPlan&, const WeightQuantization&, int64_t layer) {
-    if (layer >= layers) found.insert(layer);
-  });
-  return {found.begin(), found.end()};
-}
+      collector_(threads) {}
 
 void LayerTasks::begin(int64_t layer) {
   weights_.clear();
@@ -102,11 +47,13 @@ void LayerTasks::begin(int64_t layer) {
   collector_.clear();
   next_ = 0;
   const bool finished = is_finished(layer);
-  for_weights([&](const TensorPlan& tensor, const WeightQuantization& quantization, int64_t in) {
-    if (in != layer) return;
-    if (finished) return take_finished(tensor, quantization);
-    weights_.push_back(std::make_unique<WeightTask>(tensor, quantization, output_.dtype(tensor)));
-  });
+  for (const auto& [tensor, quantization, in] : needs_.weights()) {
+    if (in != layer) continue;
+    if (finished)
+      take_finished(*tensor, *quantization);
+    else
+      weights_.push_back(std::make_unique<WeightTask>(*tensor, *quantization, output_.dtype(*tensor)));
+  }
   sort_by_inputs();
   for (const CalibratedActivation& activation : plan_.calibrated())
     if (activation.layer == layer && !finished) activations_.push_back(&activation);
@@ -156,13 +103,9 @@ int64_t LayerTasks::hessian_bytes(size_t first) const {
 }
 
 bool LayerTasks::is_finished(int64_t layer) const {
-  bool finished = true;
-  for_weights([&](const TensorPlan& tensor, const WeightQuantization&, int64_t in) {
-    finished = finished && (in != layer || output_.finished(tensor));
-  });
-  for (const CalibratedActivation& activation : plan_.calibrated())
-    finished = finished && (activation.layer != layer || output_.finished(activation));
-  return finished;
+  const auto weight = [&](const DataNeeds::Weight& w) { return w.layer != layer || output_.finished(*w.tensor); };
+  const auto scales = [&](const CalibratedActivation& a) { return a.layer != layer || output_.finished(a); };
+  return std::ranges::all_of(needs_.weights(), weight) && std::ranges::all_of(plan_.calibrated(), scales);
 }
 
 void LayerTasks::take_finished(const TensorPlan& tensor, const WeightQuantization& quantization) {
@@ -235,9 +178,8 @@ at::Tensor LayerTasks::weight_of(const WeightTask& task) {
 // In the order of the plan, whichever run wrote them, in whatever passes.
 CalibrationReport LayerTasks::report() const {
   std::map<std::string, size_t> place;
-  for_weights([&](const TensorPlan& tensor, const WeightQuantization&, int64_t) {
-    place.emplace(std::string(parent_of(tensor.name)), place.size());
-  });
+  for (const DataNeeds::Weight& weight : needs_.weights())
+    place.emplace(std::string(parent_of(weight.tensor->name)), place.size());
   CalibrationReport sorted = report_;
   std::ranges::stable_sort(sorted.modules, {}, [&](const ModuleReport& module) { return place.at(module.module); });
   return sorted;

@@ -7,12 +7,12 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "spinor/calibration/collector.h"
+#include "spinor/calibration/data_needs.h"
 #include "spinor/calibration/report.h"
 #include "spinor/calibration/weight_task.h"
 
@@ -23,8 +23,8 @@ class LayerTasks {
   // The weight of a module, as the plan makes it.
   using ReadWeight = std::function<at::Tensor(const std::string& tensor)>;
   // hessian_memory: bytes of Hessians that are held at the same time, unless one alone is larger.
-  LayerTasks(const RewritePlan& plan, PreparedTensors& output, ReadWeight read_weight, int threads,
-             int64_t hessian_memory);
+  LayerTasks(const RewritePlan& plan, const DataNeeds& needs, PreparedTensors& output, ReadWeight read_weight,
+             int threads, int64_t hessian_memory);
 
   Collector& collector() { return collector_; }
 
@@ -38,12 +38,6 @@ class LayerTasks {
   }
   // The first time samples go through this layer nobody will use what comes out.
   void skip_last(int64_t layer);
-  // Whether samples are to go through the head.
-  bool any_after_layers() const;
-  // Those that have tasks and are none of these layers, nor outside of them: no text runs through them. Error for what
-  // cannot do without.
-  std::vector<int64_t> layers_beyond(int64_t layers) const;
-  void check_beyond(int64_t layers) const;
   // By tensor: what GPTQ's codes of this layer stand for, if an earlier run has finished it.
   const std::map<std::string, at::Tensor>& finished_weights() const { return finished_; }
   bool is_last_pass() const { return next_ == weights_.size(); }
@@ -58,8 +52,6 @@ class LayerTasks {
   CalibrationReport report() const;
 
  private:
-  template <typename Visit>
-  void for_weights(Visit visit) const;
   bool is_finished(int64_t layer) const;
   int64_t hessian_bytes(size_t first) const;
   void take_finished(const TensorPlan& tensor, const WeightQuantization& quantization);
@@ -71,9 +63,9 @@ class LayerTasks {
   void write(const CalibratedActivation& activation);
 
   const RewritePlan& plan_;
+  const DataNeeds& needs_;
   PreparedTensors& output_;
   ReadWeight read_weight_;
-  std::set<std::string> fused_;  // of weights that need data: those they share a scale with go the same way
   int threads_;
   int64_t hessian_memory_;
   Collector collector_;
