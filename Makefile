@@ -69,9 +69,9 @@ asan tsan: packages
 
 tidy: packages
 	@tools/packages.sh clang-tidy-19
-	@cmake --preset release >/dev/null
+	@cmake --preset dev >/dev/null
 	@git ls-files 'spinor/*.cpp' 'cli/*.cpp' | grep -v '_fuzz.cpp$$' | \
-	  xargs -P $(JOBS) -n 4 clang-tidy-19 -p build/release --quiet --extra-arg=-Wno-unknown-warning-option
+	  xargs -P $(JOBS) -n 4 clang-tidy-19 -p build/dev --quiet --extra-arg=-Wno-unknown-warning-option
 
 neon: packages
 	@tools/packages.sh g++-aarch64-linux-gnu

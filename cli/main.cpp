@@ -10,8 +10,8 @@
 #include "cli/command.h"
 #include "spinor/base/version.h"
 #include "spinor/base/yaml.h"
+#include "spinor/family/architecture_file.h"
 #include "spinor/io/file.h"
-#include "spinor/model/architecture_file.h"
 #include "spinor/tokenizer/utf8.h"
 
 namespace spinor::cli {

@@ -33,16 +33,19 @@ constexpr std::array<DTypeInfo, 22> kDTypes = {{
 }};
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 }  // namespace
 
-std::span<const DTypeInfo> dtypes() { return kDTypes; }
+std::span<const DTypeInfo> dtypes() {
+  return kDTypes;
+}
 
-const DTypeInfo& info(DType dtype) { return kDTypes[static_cast<size_t>(dtype)]; }
+const DTypeInfo& info(DType dtype) {
+  return kDTypes[static_cast<size_t>(dtype)];
+}
 
 const DTypeInfo* find_dtype(std::string_view spelling) {
   if (spelling.starts_with("torch.")) spelling.remove_prefix(6);

@@ -5,7 +5,7 @@
 #include <set>
 #include <string>
 
-namespace spinor {
+namespace spinor::dtype_test {
 namespace {
 
 TEST(DType, EveryRowStandsAtItsValueAndIsFoundByItsSpellings) {
@@ -42,4 +42,4 @@ TEST(DType, EditableMeansSpinorComputesWithIt) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::dtype_test

@@ -6,7 +6,8 @@
 
 namespace spinor {
 
-// what() is "subject: problem; hint" (without "; hint" when there is none). The library neither prints nor exits; it throws this.
+// what() is "subject: problem; hint" (without "; hint" when there is none). The library neither prints nor exits; it
+// throws this.
 class Error : public std::runtime_error {
  public:
   Error(std::string subject, std::string problem, std::string hint = {})

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace spinor {
+namespace spinor::error_test {
 namespace {
 
 TEST(Error, SaysOnWhatWhatAndWhatToDo) {
@@ -18,4 +18,4 @@ TEST(Error, WithoutAHintThereIsNoSemicolon) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::error_test

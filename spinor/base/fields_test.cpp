@@ -7,7 +7,7 @@
 #include "spinor/base/error.h"
 #include "spinor/base/yaml.h"
 
-namespace spinor {
+namespace spinor::fields_test {
 namespace {
 
 enum class Spin { R1, R2 };
@@ -169,4 +169,4 @@ TEST(Fields, ListsTheKeys) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::fields_test

@@ -12,8 +12,6 @@
 namespace spinor {
 namespace {
 
-constexpr size_t kMaxDepth = 64;
-
 // Reads the text and lets others see how far it is: nlohmann's SAX events carry no position.
 struct CountingIterator {
   using iterator_category = std::input_iterator_tag;
@@ -45,9 +43,9 @@ std::string place(std::string_view subject, std::string_view read) {
 }
 
 // Builds the value itself because ordered_json looks every new key up linearly: quadratic for a header of many tensors.
-class Builder final : public nlohmann::json_sax<Json> {
+class JsonBuilder final : public nlohmann::json_sax<Json> {
  public:
-  Builder(std::string_view text, std::string_view subject) : text_(text), subject_(subject), seen_(text.data()) {}
+  JsonBuilder(std::string_view text, std::string_view subject) : text_(text), subject_(subject), seen_(text.data()) {}
 
   Json run() {
     const char* end = text_.data() + text_.size();
@@ -124,7 +122,7 @@ class Builder final : public nlohmann::json_sax<Json> {
 }  // namespace
 
 Json parse_json(std::string_view text, std::string_view subject) {
-  return Builder(text, subject).run();
+  return JsonBuilder(text, subject).run();
 }
 
 }  // namespace spinor

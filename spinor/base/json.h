@@ -1,12 +1,16 @@
 // JSON with the keys in the order of the file. One reader for every document spinor trusts no further than it must.
 #pragma once
 
+#include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
 namespace spinor {
 
 using Json = nlohmann::ordered_json;
+
+// How deep a document may be nested, JSON or YAML.
+inline constexpr size_t kMaxDepth = 64;
 
 // Parses text. Throws Error(subject, ...) with line and column for malformed text, duplicate keys (named), nesting
 // deeper than 64, or NaN / Infinity.

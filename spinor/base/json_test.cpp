@@ -7,7 +7,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::json_test {
 namespace {
 
 std::string message(std::string_view text) {
@@ -66,4 +66,4 @@ TEST(Json, ManyKeysTakeLinearTime) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::json_test

@@ -4,7 +4,7 @@
 
 #include <array>
 
-namespace spinor {
+namespace spinor::nearest_test {
 namespace {
 
 constexpr std::array<std::string_view, 4> kKeys = {"rotations", "transform_type", "transform_block_size", "seed"};
@@ -32,4 +32,4 @@ TEST(Nearest, TheHintNamesOneOrListsAll) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::nearest_test

@@ -10,7 +10,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::parallel_test {
 namespace {
 
 class EveryThreadCount : public testing::TestWithParam<int> {};
@@ -70,4 +70,4 @@ TEST(Parallel, AtLeastOneThreadIsTheDefault) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::parallel_test

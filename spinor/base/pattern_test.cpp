@@ -8,7 +8,7 @@
 #include "spinor/base/error.h"
 #include "spinor/base/json.h"
 
-namespace spinor {
+namespace spinor::pattern_test {
 namespace {
 
 std::string message(std::string_view target, std::string_view name = "") {
@@ -75,4 +75,4 @@ TEST(Pattern, HostileExpressionsEndWithAnError) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::pattern_test

@@ -4,7 +4,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::torch_dtype_test {
 namespace {
 
 const Place kPlace{"precision", "recipe.yaml"};
@@ -41,4 +41,4 @@ TEST(TorchDtype, MayBeAbsent) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::torch_dtype_test

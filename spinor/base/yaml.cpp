@@ -16,7 +16,6 @@
 namespace spinor {
 namespace {
 
-constexpr size_t kMaxDepth = 64;
 constexpr int64_t kMaxCopied = 10'000;  // values that aliases stand for, all together
 // llm-compressor saves an enum as a call of its class with a list of one value.
 constexpr std::string_view kEnumTag = "tag:yaml.org,2002:python/object/apply:compressed_tensors.";
@@ -94,9 +93,9 @@ std::string escape_pointer(std::string_view key) {
   return out;
 }
 
-class Builder final : public YAML::EventHandler {
+class YamlBuilder final : public YAML::EventHandler {
  public:
-  explicit Builder(std::string_view subject) { document_.subject = subject; }
+  explicit YamlBuilder(std::string_view subject) { document_.subject = subject; }
 
   Document take() { return std::move(document_); }
   [[noreturn]] void fail(int line, const std::string& problem, const std::string& hint = {}) const {
@@ -252,12 +251,12 @@ class Builder final : public YAML::EventHandler {
 }  // namespace
 
 Document parse_yaml(std::string_view text, std::string_view subject) {
-  Builder builder(subject);
+  YamlBuilder builder(subject);
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
-    Builder second(subject);
+    YamlBuilder second(subject);
     if (parser.HandleNextDocument(second)) throw Error(std::string(subject), "holds more than one document");
   } catch (const YAML::Exception& error) {
     builder.fail(error.mark.line, error.msg);

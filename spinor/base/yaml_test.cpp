@@ -8,7 +8,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::yaml_test {
 namespace {
 
 std::string message(std::string_view text) {
@@ -139,4 +139,4 @@ TEST(Yaml, LimitsTheDepth) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::yaml_test

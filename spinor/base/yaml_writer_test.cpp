@@ -8,7 +8,7 @@
 #include "spinor/base/error.h"
 #include "spinor/base/yaml.h"
 
-namespace spinor {
+namespace spinor::yaml_writer_test {
 namespace {
 
 // Text of the characters that mean something in YAML, and some that do not.
@@ -94,4 +94,4 @@ TEST(RecipeYaml, QuotesWhatYamlWouldReadAsSomethingElse) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::yaml_writer_test

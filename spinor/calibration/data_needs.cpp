@@ -7,8 +7,8 @@
 #include <variant>
 
 #include "spinor/base/error.h"
-#include "spinor/model/architecture.h"
-#include "spinor/model/forward_row.h"
+#include "spinor/family/architecture.h"
+#include "spinor/family/forward_row.h"
 
 namespace spinor {
 

@@ -37,7 +37,8 @@ constexpr auto kWeightExtensions =
     std::to_array<std::string_view>({".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".ggml", ".onnx",
                                      ".onnx_data", ".h5", ".msgpack", ".tflite", ".ot", ".npz", ".mlmodel"});
 // Each output has its own.
-constexpr auto kOwnFiles = std::to_array<std::string_view>({"config.json", "spinor.json", "recipe.yaml", "calibration.json"});
+constexpr auto kOwnFiles =
+    std::to_array<std::string_view>({"config.json", "spinor.json", "recipe.yaml", "calibration.json"});
 
 bool is_weight(const fs::path& file) {
   return std::ranges::find(kWeightExtensions, file.extension().string()) != kWeightExtensions.end();

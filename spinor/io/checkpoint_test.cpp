@@ -7,7 +7,7 @@
 
 #include "spinor/io/testing.h"
 
-namespace spinor {
+namespace spinor::checkpoint_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -216,4 +216,4 @@ TEST_F(CheckpointTest, DanglingLinksAreNotSilentlyLeftOut) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::checkpoint_test

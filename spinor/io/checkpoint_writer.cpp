@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kBlockBytes = 1 << 20;       // read at a time
 constexpr int64_t kWritebackBytes = 16 << 20;  // written to a shard before the disk is told to begin
-constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* kIndexFile = "model.safetensors.index.json";
 
 struct OutputShard {
   explicit OutputShard(File f) : file(std::move(f)) {}
@@ -47,11 +47,11 @@ struct OutputShard {
 struct OutputTensor {
   size_t shard = 0;
   const TensorInfo* info = nullptr;
-  std::atomic<int64_t> written = 0;       // bytes, by this run
-  std::atomic<bool> in_parts = false;     // of rows
-  std::mutex mutex;                       // guards:
-  RowDigest rows;                         // of what was written in whole rows
-  std::atomic<bool> done = false;         // by this run, with
+  std::atomic<int64_t> written = 0;    // bytes, by this run
+  std::atomic<bool> in_parts = false;  // of rows
+  std::mutex mutex;                    // guards:
+  RowDigest rows;                      // of what was written in whole rows
+  std::atomic<bool> done = false;      // by this run, with
   Json entry;
   std::optional<FinishedTensor> earlier;  // what the journal says of it
   std::once_flag checked;                 // guards:
@@ -328,7 +328,7 @@ void CheckpointWriter::copy(const fs::path& from, const fs::path& relative) {
 void CheckpointWriter::finish() {
   with_system_errors([&] {
     data_->check_finished();
-    if (!data_->layout.index.empty()) add_text(kIndex, data_->layout.index);
+    if (!data_->layout.index.empty()) add_text(kIndexFile, data_->layout.index);
     data_->delete_stale();
     data_->sync();
     data_->directory.publish();

@@ -10,7 +10,7 @@
 
 #include "tests/io/checkpoint_writer_fixture.h"
 
-namespace spinor {
+namespace spinor::checkpoint_writer_fault_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -119,4 +119,4 @@ TEST_F(CheckpointWriterTest, AMountPointIsNotReplaced) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::checkpoint_writer_fault_test

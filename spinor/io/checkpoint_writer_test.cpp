@@ -9,7 +9,7 @@
 #include "spinor/io/testing.h"
 #include "tests/io/checkpoint_writer_fixture.h"
 
-namespace spinor {
+namespace spinor::checkpoint_writer_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -259,4 +259,4 @@ TEST_F(CheckpointWriterTest, AnOldOutMovedAsideIsMovedBack) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::checkpoint_writer_test

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace spinor {
+namespace spinor::digest_test {
 namespace {
 
 std::span<const std::byte> bytes(std::string_view text) {
@@ -72,4 +72,4 @@ TEST(RowDigest, ChangesWithAnyByteAndWithTheOrderOfTheContents) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::digest_test

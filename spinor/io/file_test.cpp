@@ -9,7 +9,7 @@
 
 #include "spinor/io/testing.h"
 
-namespace spinor {
+namespace spinor::file_test {
 namespace {
 
 using testing::in_child;
@@ -144,4 +144,4 @@ TEST(File, BytesAreDescribedInDecimalUnits) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::file_test

@@ -5,7 +5,7 @@
 
 #include "spinor/io/testing.h"
 
-namespace spinor {
+namespace spinor::journal_test {
 namespace {
 
 using testing::message_of;
@@ -81,4 +81,4 @@ TEST(Differences, OrderDoesNotMatterAndLongValuesAreCut) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::journal_test

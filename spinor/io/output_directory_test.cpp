@@ -4,7 +4,7 @@
 
 #include "spinor/io/testing.h"
 
-namespace spinor {
+namespace spinor::output_directory_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -47,4 +47,4 @@ TEST_F(ReplaceTest, AFailedSecondRenameTakesTheFirstBack) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::output_directory_test

@@ -9,7 +9,7 @@
 
 #include "spinor/io/testing.h"
 
-namespace spinor {
+namespace spinor::safetensors_test {
 namespace {
 
 using testing::message_of;
@@ -230,4 +230,4 @@ TEST(Safetensors, FilesAreReadWithoutTheirTensors) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::safetensors_test

@@ -7,7 +7,7 @@
 #include "spinor/base/json.h"
 #include "spinor/io/testing.h"
 
-namespace spinor {
+namespace spinor::shard_layout_test {
 namespace {
 
 using testing::message_of;
@@ -72,4 +72,4 @@ TEST(ShardLayout, SizesAreReadAsTransformersReadsThem) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::shard_layout_test

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "spinor/base/error.h"
+#include "spinor/base/testing.h"
 #include "spinor/io/file.h"
 #include "spinor/io/safetensors.h"
 
@@ -41,21 +42,6 @@ class TemporaryDirectory {
  private:
   std::filesystem::path path_;
 };
-
-// The text of the Error that work() throws, with `root/` left out of it; "" if it throws none.
-template <typename Work>
-std::string message_of(Work&& work, const std::filesystem::path& root = {}) {
-  try {
-    work();
-  } catch (const Error& error) {
-    std::string message = error.what();
-    const std::string prefix = root.string() + "/";
-    for (size_t at; !root.empty() && (at = message.find(prefix)) != std::string::npos;)
-      message.erase(at, prefix.size());
-    return message;
-  }
-  return "";
-}
 
 // A safetensors file of these tensors (begin and end are ignored) whose byte i is i mod 251.
 inline void write_safetensors(const std::filesystem::path& path, std::vector<TensorInfo> tensors) {

@@ -10,7 +10,7 @@
 #include "spinor/linalg/cpu.h"
 #include "spinor/linalg/fwht.h"
 
-namespace spinor {
+namespace spinor::convert_bench {
 namespace {
 
 constexpr int64_t kElements = 4 << 20;
@@ -62,4 +62,4 @@ const bool registered = [] {
 }();
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::convert_bench

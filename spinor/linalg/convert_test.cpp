@@ -13,7 +13,7 @@
 #include "spinor/base/error.h"
 #include "spinor/linalg/cpu.h"
 
-namespace spinor {
+namespace spinor::convert_test {
 namespace {
 
 // Every test runs at every level of the machine.
@@ -283,4 +283,4 @@ TEST_P(Convert, RefusesTypesItCannotComputeWith) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::convert_test

@@ -9,7 +9,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::cpu_test {
 namespace {
 
 TEST(Cpu, TheFastestLevelOfTheMachineIsTheDefault) {
@@ -69,4 +69,4 @@ TEST_F(CpuVariable, WithALevelThatTheMachineLacksIsAnError) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::cpu_test

@@ -7,7 +7,7 @@
 
 #include "spinor/linalg/fixing_ones.h"
 
-namespace spinor {
+namespace spinor::fixing_ones_bench {
 namespace {
 
 template <typename T>
@@ -55,4 +55,4 @@ const bool registered = [] {
 }();
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::fixing_ones_bench

@@ -8,7 +8,7 @@
 #include "spinor/base/error.h"
 #include "spinor/linalg/orthogonal.h"
 
-namespace spinor {
+namespace spinor::fixing_ones_test {
 namespace {
 
 Rotation fixed(int64_t n) {
@@ -169,4 +169,4 @@ TEST(FixingOnes, HasNoStoredForm) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::fixing_ones_test

@@ -11,7 +11,7 @@
 #include "spinor/linalg/cpu.h"
 #include "spinor/linalg/fwht.h"
 
-namespace spinor {
+namespace spinor::fwht_bench {
 namespace {
 
 template <typename T>
@@ -90,4 +90,4 @@ const bool registered = [] {
 }();
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::fwht_bench

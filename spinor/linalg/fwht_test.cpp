@@ -12,7 +12,7 @@
 
 #include "spinor/linalg/cpu.h"
 
-namespace spinor {
+namespace spinor::fwht_test {
 namespace {
 
 // Every test runs at every level of the machine, in both types.
@@ -212,4 +212,4 @@ TEST_P(Fwht, KeepsInfinityAndNanVisible) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::fwht_test

@@ -4,7 +4,7 @@
 #include "spinor/base/parallel.h"
 #include "spinor/linalg/gemm.h"
 
-namespace spinor {
+namespace spinor::gemm_bench {
 namespace {
 
 constexpr int64_t n = 2048;
@@ -43,4 +43,4 @@ BENCHMARK(r_times_columns<double>)->Name("gemm/Rt*x/f64")->Apply(shapes);
 BENCHMARK(r_times_columns<float>)->Name("gemm/Rt*x/f32")->Apply(shapes);
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::gemm_bench

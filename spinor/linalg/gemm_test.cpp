@@ -11,7 +11,7 @@
 #include "spinor/base/parallel.h"
 #include "spinor/linalg/cpu.h"
 
-namespace spinor {
+namespace spinor::gemm_test {
 namespace {
 
 template <typename T>
@@ -144,4 +144,4 @@ TYPED_TEST(Gemm, EveryCpuLevelWithFusedMultiplyAddsGivesTheSameBits) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::gemm_test

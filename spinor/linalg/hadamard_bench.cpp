@@ -8,7 +8,7 @@
 
 #include "spinor/linalg/hadamard.h"
 
-namespace spinor {
+namespace spinor::hadamard_bench {
 namespace {
 
 template <typename T>
@@ -59,4 +59,4 @@ const bool registered = [] {
 }();
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::hadamard_bench

@@ -11,7 +11,7 @@
 #include "spinor/linalg/hadamard_bases.h"
 #include "spinor/linalg/random.h"
 
-namespace spinor {
+namespace spinor::hadamard_test {
 namespace {
 
 uint64_t fnv1a(const std::vector<int8_t>& bytes) {
@@ -243,4 +243,4 @@ TEST(Hadamard, ImpossibleOrdersNameWhatWorks) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::hadamard_test

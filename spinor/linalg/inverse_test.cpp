@@ -8,7 +8,7 @@
 #include "spinor/base/error.h"
 #include "spinor/linalg/gemm.h"
 
-namespace spinor {
+namespace spinor::inverse_test {
 namespace {
 
 Matrix<double> random_matrix(int64_t rows, int64_t cols, uint32_t seed) {
@@ -60,4 +60,4 @@ TEST(Inverse, ASingularMatrixIsAnError) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::inverse_test

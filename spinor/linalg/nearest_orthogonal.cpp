@@ -10,14 +10,14 @@
 namespace spinor {
 namespace {
 
-constexpr int64_t kPanel = 64;  // rows a thread takes at once
-constexpr int kMaxSteps = 8;    // 2^-8 squared 3 times is beyond double; what takes more does not converge
+constexpr int64_t kRowsAtOnce = 64;  // rows a thread takes at once
+constexpr int kMaxSteps = 8;         // 2^-8 squared 3 times is beyond double; what takes more does not converge
 
 // work(first row, rows) for panels of the rows of a square matrix.
 template <typename Work>
 void for_panels(int64_t n, int threads, Work work) {
-  parallel_for((n + kPanel - 1) / kPanel, threads,
-               [&](int64_t panel, int) { work(panel * kPanel, std::min(kPanel, n - panel * kPanel)); });
+  parallel_for((n + kRowsAtOnce - 1) / kRowsAtOnce, threads,
+               [&](int64_t panel, int) { work(panel * kRowsAtOnce, std::min(kRowsAtOnce, n - panel * kRowsAtOnce)); });
 }
 
 template <typename T>

@@ -7,7 +7,7 @@
 
 #include "spinor/linalg/orthogonal.h"
 
-namespace spinor {
+namespace spinor::nearest_orthogonal_test {
 namespace {
 
 Matrix<double> orthogonal(int64_t n) {
@@ -73,4 +73,4 @@ TEST(MakeOrthogonal, SaysHowFarOthersAre) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::nearest_orthogonal_test

@@ -2,7 +2,7 @@
 
 #include "spinor/linalg/orthogonal.h"
 
-namespace spinor {
+namespace spinor::orthogonal_bench {
 namespace {
 
 void random_orthogonal_n(benchmark::State& state) {
@@ -24,4 +24,4 @@ BENCHMARK(random_orthogonal_n)
     ->UseRealTime();
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::orthogonal_bench

@@ -14,7 +14,7 @@
 #include "spinor/base/json.h"
 #include "spinor/linalg/cpu.h"
 
-namespace spinor {
+namespace spinor::orthogonal_test {
 namespace {
 
 Matrix<double> draw(int64_t n, uint64_t seed, int threads = 1) {
@@ -155,4 +155,4 @@ TEST(OrthogonalityError, IsTheLargestEntryOfTheDifference) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::orthogonal_test

@@ -4,7 +4,7 @@
 
 #include <numeric>
 
-namespace spinor {
+namespace spinor::paley_test {
 namespace {
 
 TEST(Paley, EveryOrderUpTo300IsOrthogonal) {
@@ -56,4 +56,4 @@ TEST(Paley, HalfOfTheNonzeroElementsAreSquares) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::paley_test

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace spinor {
+namespace spinor::random_test {
 namespace {
 
 std::string text(const std::vector<int8_t>& signs) {
@@ -81,4 +81,4 @@ TEST(Random, NormalIsThePolarMethodToTheLastBitsOfALogarithm) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::random_test

@@ -7,7 +7,7 @@
 #include "spinor/linalg/cpu.h"
 #include "spinor/linalg/random.h"
 
-namespace spinor {
+namespace spinor::reflect_test {
 namespace {
 
 template <typename T>
@@ -88,4 +88,4 @@ TEST(Reflect, EveryLevelGivesTheSameBits) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::reflect_test

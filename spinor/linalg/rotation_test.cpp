@@ -9,7 +9,7 @@
 #include "spinor/base/error.h"
 #include "spinor/linalg/random.h"
 
-namespace spinor {
+namespace spinor::rotation_test {
 namespace {
 
 template <typename T>
@@ -190,4 +190,4 @@ TEST(Rotation, WrongSizesAndSingularMatricesAreRefused) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::rotation_test

@@ -7,7 +7,7 @@
 #include "spinor/linalg/cpu.h"
 #include "spinor/linalg/random.h"
 
-namespace spinor {
+namespace spinor::scale_test {
 namespace {
 
 constexpr int64_t kRoom = 40;  // more than two vectors of any level
@@ -57,4 +57,4 @@ TEST(Scale, NegatesOnEveryLevel) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::scale_test

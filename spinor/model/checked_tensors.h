@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "spinor/family/architecture.h"
+#include "spinor/family/model_config.h"
 #include "spinor/io/checkpoint.h"
-#include "spinor/model/architecture.h"
-#include "spinor/model/model_config.h"
 
 namespace spinor {
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "spinor/base/error.h"
-#include "spinor/model/config_keys.h"
+#include "spinor/family/config_keys.h"
 #include "spinor/model/modules.h"
 
 namespace spinor {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "spinor/model/forward_row.h"
+#include "spinor/family/forward_row.h"
 #include "spinor/model/model.h"
 #include "spinor/model/rope_config.h"
 

@@ -6,7 +6,7 @@
 
 #include "spinor/model/testing.h"
 
-namespace spinor {
+namespace spinor::forward_config_test {
 namespace {
 
 using testing::message_of;
@@ -248,4 +248,4 @@ TEST(ForwardConfig, AnUnknownArchitectureCannotBeRun) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::forward_config_test

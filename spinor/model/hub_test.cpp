@@ -6,7 +6,7 @@
 
 #include "spinor/io/testing.h"
 
-namespace spinor {
+namespace spinor::hub_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -98,4 +98,4 @@ TEST_F(HubTest, DamagedReferencesAreRefused) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::hub_test

@@ -5,8 +5,9 @@
 #include <string_view>
 #include <utility>
 
+#include "spinor/base/list.h"
+#include "spinor/family/forward_row.h"
 #include "spinor/model/encoded_weight.h"
-#include "spinor/model/forward_row.h"
 #include "spinor/model/module_name.h"
 #include "spinor/model/modules.h"
 #include "spinor/model/quantized_source.h"
@@ -16,10 +17,6 @@ namespace {
 
 bool is_stack(const LinearRow& row) {
   return row.layout == Layout::experts || row.layout == Layout::experts_transposed;
-}
-
-bool contains(const std::vector<std::string>& names, const std::string& name) {
-  return std::ranges::find(names, name) != names.end();
 }
 
 // Linears in place of those that the row calls `name`.

@@ -5,7 +5,7 @@
 #include "spinor/base/error.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::match_test {
 namespace {
 
 std::vector<std::string> names_of(const std::vector<const Module*>& modules) {
@@ -60,4 +60,4 @@ TEST(MatchModuleSets, SaysWhichTargetNeverMatched) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::match_test

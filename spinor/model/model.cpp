@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "spinor/base/error.h"
+#include "spinor/family/model_config.h"
 #include "spinor/model/linear_experts.h"
-#include "spinor/model/model_config.h"
 #include "spinor/model/modules.h"
 #include "spinor/model/mtp.h"
 #include "spinor/model/quantized_source.h"

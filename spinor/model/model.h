@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "spinor/base/slice.h"
+#include "spinor/family/architecture.h"
 #include "spinor/io/checkpoint.h"
-#include "spinor/model/architecture.h"
 
 namespace spinor {
 

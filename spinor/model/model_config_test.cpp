@@ -1,10 +1,10 @@
-#include "spinor/model/model_config.h"
+#include "spinor/family/model_config.h"
 
 #include <gtest/gtest.h>
 
 #include "spinor/model/testing.h"
 
-namespace spinor {
+namespace spinor::model_config_test {
 namespace {
 
 TEST(ModelConfig, DefaultsOfKeysLeftOutAreTransformers) {
@@ -38,4 +38,4 @@ TEST(ModelConfig, WithoutARowOnlyWhatTheFileHasIsSet) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::model_config_test

@@ -8,7 +8,7 @@
 
 #include "spinor/model/testing.h"
 
-namespace spinor {
+namespace spinor::model_test {
 namespace {
 
 using testing::ArchitectureCase;
@@ -268,4 +268,4 @@ TEST(Model, RefusedArchitecturesSayWhyAndAreNotAccepted) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::model_test

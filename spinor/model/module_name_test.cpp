@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace spinor {
+namespace spinor::module_name_test {
 namespace {
 
 TEST(ModuleName, HasAParentAndALastComponent) {
@@ -29,4 +29,4 @@ TEST(ModuleName, TellsNumbersAndEmbeddings) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::module_name_test

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "spinor/base/list.h"
 #include "spinor/model/checked_tensors.h"
 #include "spinor/model/module_name.h"
 #include "spinor/model/mtp.h"
@@ -19,10 +20,6 @@ constexpr EnumName<Layout> kLayouts[] = {{Layout::matrix, "matrix"},
                                          {Layout::experts, "experts"},
                                          {Layout::experts_transposed, "experts_transposed"},
                                          {Layout::filter, "filter"}};
-
-bool contains(const std::vector<std::string>& names, const std::string& name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
 
 std::string first_component(const std::string& name) {
   return name.substr(0, name.find('.'));

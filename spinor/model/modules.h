@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "spinor/family/model_config.h"
 #include "spinor/model/model.h"
-#include "spinor/model/model_config.h"
 
 namespace spinor {
 

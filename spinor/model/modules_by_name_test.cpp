@@ -3,7 +3,7 @@
 #include "spinor/model/model.h"
 #include "spinor/model/testing.h"
 
-namespace spinor {
+namespace spinor::modules_by_name_test {
 namespace {
 
 using testing::ArchitectureCase;
@@ -93,4 +93,4 @@ TEST(UnknownModel, ATiedOneNeedsExactlyOneEmbeddingOfTokens) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::modules_by_name_test

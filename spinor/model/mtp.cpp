@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "spinor/base/list.h"
 #include "spinor/model/modules.h"
 
 namespace spinor {
@@ -18,10 +19,6 @@ MtpPlace place_of(const Architecture& row, int64_t layer, int64_t index, const s
     place.layer.replace(at, 3, std::to_string(index));
   if (place.root.empty()) place.root = place.layer;
   return place;
-}
-
-void append(std::vector<const Module*>& all, const std::vector<const Module*>& more) {
-  all.insert(all.end(), more.begin(), more.end());
 }
 
 class HeadsOf {

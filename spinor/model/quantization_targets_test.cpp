@@ -6,7 +6,7 @@
 #include "spinor/model/testing.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::quantization_targets_test {
 namespace {
 
 const Place kPlace{"QuantizationModifier", "recipe.yaml"};
@@ -90,4 +90,4 @@ TEST(QuantizationTargets, NeverMatchRouters) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::quantization_targets_test

@@ -3,14 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "spinor/base/list.h"
+
 namespace spinor {
-namespace {
-
-bool contains(const std::vector<std::string>& names, const std::string& name) {
-  return std::ranges::find(names, name) != names.end();
-}
-
-}  // namespace
+namespace {}  // namespace
 
 Role role_of(const Architecture& row, const LinearRow& linear) {
   const AttentionRow& a = row.attention;

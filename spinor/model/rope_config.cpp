@@ -7,7 +7,7 @@
 #include <iterator>
 
 #include "spinor/base/error.h"
-#include "spinor/model/config_keys.h"
+#include "spinor/family/config_keys.h"
 
 namespace spinor {
 namespace {

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "spinor/model/forward_row.h"
-#include "spinor/model/model_config.h"
+#include "spinor/family/forward_row.h"
+#include "spinor/family/model_config.h"
 
 namespace spinor {
 

@@ -5,20 +5,13 @@
 #include <algorithm>
 
 #include "spinor/base/error.h"
+#include "spinor/base/list.h"
 #include "spinor/model/module_name.h"
 #include "spinor/model/modules.h"
 
 namespace spinor {
 
 namespace {
-
-void append(std::vector<const Module*>& all, const std::vector<const Module*>& more) {
-  all.insert(all.end(), more.begin(), more.end());
-}
-
-bool contains(const std::vector<std::string>& names, const std::string& name) {
-  return std::ranges::find(names, name) != names.end();
-}
 
 void add_reads(Stream& stream, const Module* norm, std::vector<const Module*> linears) {
   stream.centred |= norm->layer_norm;

@@ -11,7 +11,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::event_test {
 namespace {
 
 using Int = std::optional<int64_t>;
@@ -236,4 +236,4 @@ TEST(Event, NewInstanceRefusesUnknownAndDerivedNamesAndWrongKinds) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::event_test

@@ -7,7 +7,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::modifier_test {
 namespace {
 
 using Lines = std::vector<std::string>;
@@ -243,4 +243,4 @@ TEST(Modifier, HasNotStartedWhenOnStartFails) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::modifier_test

@@ -7,7 +7,7 @@
 #include "spinor/modifier/note_modifier.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::oneshot_test {
 namespace {
 
 TEST(RunRecipe, SendsEveryModifierThroughItsLifecycleInOrder) {
@@ -41,4 +41,4 @@ TEST(RunRecipe, RefusesModifiersThatNeedData) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::oneshot_test

@@ -6,7 +6,7 @@
 #include "spinor/quant/observers.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::quantization_arguments_test {
 namespace {
 
 const Place kPlace{"QuantizationModifier", "recipe.yaml"};
@@ -164,4 +164,4 @@ TEST(Observer, RefusesArgumentsThatMakeNoSense) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::quantization_arguments_test

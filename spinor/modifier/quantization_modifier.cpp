@@ -8,8 +8,8 @@
 #include <set>
 
 #include "spinor/base/error.h"
-#include "spinor/model/architecture.h"
-#include "spinor/model/forward_row.h"
+#include "spinor/family/architecture.h"
+#include "spinor/family/forward_row.h"
 #include "spinor/model/module_name.h"
 #include "spinor/quant/observers.h"
 #include "spinor/transform/fold_online.h"

@@ -7,7 +7,7 @@
 #include "spinor/modifier/recipe.h"
 #include "spinor/plan/testing.h"
 
-namespace spinor {
+namespace spinor::quantization_modifier_test {
 namespace {
 
 std::string recipe_of(const std::string& arguments, const std::string& before = "") {
@@ -225,4 +225,4 @@ TEST_F(Quantization, ASavedRecipeMakesTheSamePlan) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::quantization_modifier_test

@@ -7,7 +7,7 @@
 #include "spinor/modifier/oneshot.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::quip_modifier_test {
 namespace {
 
 using testing::message_of;
@@ -205,4 +205,4 @@ TEST(QuIPModifier, ActsOnceAtTheStartOfCalibration) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::quip_modifier_test

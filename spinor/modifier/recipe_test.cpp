@@ -6,7 +6,7 @@
 #include "spinor/io/testing.h"
 #include "spinor/modifier/note_modifier.h"
 
-namespace spinor {
+namespace spinor::recipe_test {
 namespace {
 
 using testing::message_of;
@@ -188,4 +188,4 @@ TEST_F(RecipeTest, NamesOfModifiersAreTakenOnce) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::recipe_test

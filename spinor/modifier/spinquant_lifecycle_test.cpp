@@ -6,7 +6,7 @@
 #include "spinor/modifier/spinquant_modifier.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::spinquant_lifecycle_test {
 namespace {
 
 using testing::message_of;
@@ -87,4 +87,4 @@ TEST_F(SpinQuantLifecycle, NeedsAModelAndAPlan) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::spinquant_lifecycle_test

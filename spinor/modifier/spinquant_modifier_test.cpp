@@ -7,7 +7,7 @@
 #include "spinor/modifier/oneshot.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::spinquant_modifier_test {
 namespace {
 
 using testing::message_of;
@@ -369,4 +369,4 @@ TEST(SpinQuantModifier, WarnsOfEachLinearThatTheMappingsOfAnUnknownArchitectureL
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::spinquant_modifier_test

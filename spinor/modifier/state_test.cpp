@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace spinor {
+namespace spinor::state_test {
 namespace {
 
 SharedData data(int value) {
@@ -132,4 +132,4 @@ TEST(State, WarningsReachTheUserAndTheLoggers) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::state_test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace spinor {
+namespace spinor::blocks_test {
 namespace {
 
 Rotation identity(int64_t n) {
@@ -99,4 +99,4 @@ TEST(Blocks, StayBoundedForTheLargestTensors) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::blocks_test

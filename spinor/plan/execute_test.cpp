@@ -6,7 +6,7 @@
 #include "spinor/linalg/random.h"
 #include "spinor/plan/testing.h"
 
-namespace spinor {
+namespace spinor::execute_test {
 namespace {
 
 // Dense stand-ins: the products below are then plain loops, written once more.
@@ -161,4 +161,4 @@ TEST_F(Execute, AnOverflowOfTheOutputTypeIsAnError) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::execute_test

@@ -5,7 +5,7 @@
 #include "spinor/linalg/fixing_ones.h"
 #include "spinor/plan/norm_bias_testing.h"
 
-namespace spinor {
+namespace spinor::norm_bias_network_test {
 namespace {
 
 using testing::kBeta, testing::kDown, testing::kFinalBeta, testing::kNorm, testing::kUp, testing::linear;
@@ -109,4 +109,4 @@ TEST_F(LayerNormNetwork, IsAnotherWithAnyOtherRotation) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::norm_bias_network_test

@@ -6,7 +6,7 @@
 #include "spinor/plan/norm_bias_testing.h"
 #include "spinor/plan/stored_edits.h"
 
-namespace spinor {
+namespace spinor::norm_bias_test {
 namespace {
 
 using testing::kBeta, testing::kDown, testing::kNorm, testing::kUp, testing::linear;
@@ -159,4 +159,4 @@ TEST_F(NormBias, ASourceWithOnlineTransformsIsRefused) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::norm_bias_test

@@ -8,7 +8,7 @@
 #include "spinor/linalg/random.h"
 #include "spinor/plan/testing.h"
 
-namespace spinor {
+namespace spinor::online_test {
 namespace {
 
 class Online : public ::testing::Test {
@@ -162,4 +162,4 @@ TEST_F(Online, TheConfigSaysHowTheMatricesAreStored) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::online_test

@@ -6,7 +6,7 @@
 
 #include "spinor/model/testing.h"
 
-namespace spinor {
+namespace spinor::plan_test {
 namespace {
 
 using testing::ArchitectureCase;
@@ -231,4 +231,4 @@ TEST(Edit, IsDescribedInOnePhrase) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::plan_test

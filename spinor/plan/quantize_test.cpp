@@ -7,7 +7,7 @@
 #include "spinor/plan/save.h"
 #include "spinor/plan/testing.h"
 
-namespace spinor {
+namespace spinor::quantize_test {
 namespace {
 
 using enum QuantizationStrategy;
@@ -220,4 +220,4 @@ TEST_F(QuantizePlan, SaysWhichWeightDoesNotDivide) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::quantize_test

@@ -7,7 +7,7 @@
 #include "spinor/linalg/random.h"
 #include "spinor/plan/testing.h"
 
-namespace spinor {
+namespace spinor::save_test {
 namespace {
 
 using testing::message_of;
@@ -156,4 +156,4 @@ TEST_F(Save, TheSizeIsKnownBeforehand) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::save_test

@@ -7,7 +7,7 @@
 #include "spinor/base/error.h"
 #include "spinor/base/parallel.h"
 
-namespace spinor {
+namespace spinor::schedule_test {
 namespace {
 
 std::vector<ScheduledTensor> example() {
@@ -74,4 +74,4 @@ TEST(Schedule, AFailureWakesThoseThatWait) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::schedule_test

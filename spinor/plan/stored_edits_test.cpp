@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace spinor {
+namespace spinor::stored_edits_test {
 namespace {
 
 std::vector<std::pair<int64_t, int64_t>> runs(const Slice& part, int64_t first, int64_t last) {
@@ -33,4 +33,4 @@ TEST(StoredEdits, ATransposedWeightIsMultipliedOnItsOtherSide) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::stored_edits_test

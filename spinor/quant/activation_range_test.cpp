@@ -12,7 +12,7 @@
 #include "spinor/quant/golden_testing.h"
 #include "spinor/quant/testing.h"
 
-namespace spinor {
+namespace spinor::activation_range_test {
 namespace {
 
 using namespace testing_quant;
@@ -160,4 +160,4 @@ TEST(ActivationRange, GivesThePeersScales) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::activation_range_test

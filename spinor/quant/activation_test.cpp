@@ -13,7 +13,7 @@
 #include "spinor/quant/float8.h"
 #include "spinor/quant/testing.h"
 
-namespace spinor {
+namespace spinor::activation_test {
 namespace {
 
 using enum QuantizationStrategy;
@@ -237,4 +237,4 @@ TEST(Activation, SaysWhatItCannotRun) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::activation_test

@@ -9,7 +9,7 @@
 #include "spinor/linalg/cpu.h"
 #include "spinor/quant/testing.h"
 
-namespace spinor {
+namespace spinor::codec_bench {
 namespace {
 
 using namespace testing_quant;
@@ -97,4 +97,4 @@ const bool registered = [] {
 }();
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::codec_bench

@@ -7,7 +7,7 @@
 #include "spinor/quant/observers.h"
 #include "spinor/quant/testing.h"
 
-namespace spinor {
+namespace spinor::codec_golden_test {
 namespace {
 
 using namespace testing_quant;
@@ -115,4 +115,4 @@ TEST_P(CodecGolden, TheScalesOfTheSearchAreThePeers) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::codec_golden_test

@@ -10,7 +10,7 @@
 #include "spinor/quant/float8.h"
 #include "spinor/quant/testing.h"
 
-namespace spinor {
+namespace spinor::codec_test {
 namespace {
 
 using namespace testing_quant;
@@ -389,4 +389,4 @@ TEST(CodecErrors, CodesThatStandForNothingAreRefused) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::codec_test

@@ -12,7 +12,7 @@
 namespace spinor {
 namespace {
 
-constexpr auto kFormats =
+constexpr auto kFormatNames =
     std::to_array<std::string_view>({"dense", "pack-quantized", "int-quantized", "float-quantized", "naive-quantized",
                                      "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp8-quantized"});
 // compressed-tensors has them too.
@@ -20,12 +20,12 @@ constexpr auto kNotSupported =
     std::to_array<std::string_view>({"mxfp6-pack-quantized", "marlin-24", "sparse-bitmask", "sparse-24-bitmask"});
 
 void check_name(const std::string& format, const Place& place) {
-  if (std::ranges::find(kFormats, format) != kFormats.end()) return;
+  if (std::ranges::find(kFormatNames, format) != kFormatNames.end()) return;
   if (std::ranges::find(kNotSupported, format) != kNotSupported.end())
     place.fail("the format " + format + " is not supported yet");
   if (format == "mixed-precision")
     place.fail("mixed-precision is no format of one group", "leave format out, or give the group its own");
-  place.fail("no format is called '" + format + "'", suggest_name(format, kFormats));
+  place.fail("no format is called '" + format + "'", suggest_name(format, kFormatNames));
 }
 
 // Why a format does not hold such weights, whatever their shape; empty if it does.
@@ -47,7 +47,7 @@ void check_holds(const QuantizationArgs& weights, const std::string& format, con
   const std::string problem = objection(weights, format);
   if (problem.empty()) return;
   std::string others;
-  for (const std::string_view other : kFormats)
+  for (const std::string_view other : kFormatNames)
     if (other != "dense" && objection(weights, std::string(other)).empty())
       others += (others.empty() ? "use " : " or ") + std::string(other);
   place.fail(problem, others);

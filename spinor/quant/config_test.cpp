@@ -6,7 +6,7 @@
 #include "spinor/quant/presets.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::config_test {
 namespace {
 
 const Place kPlace{"config_groups.group_0", "recipe.yaml"};
@@ -160,4 +160,4 @@ TEST(QuantizationConfig, WritesMixedPrecisionWhenFormatsDifferAndDenseWithoutAny
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::config_test

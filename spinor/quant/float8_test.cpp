@@ -8,7 +8,7 @@
 #include "spinor/linalg/convert.h"
 #include "spinor/quant/narrow.h"
 
-namespace spinor {
+namespace spinor::float8_test {
 namespace {
 
 // E4M3 by its definition.
@@ -71,4 +71,4 @@ TEST(Narrow, RoundsAsStoringDoes) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::float8_test

@@ -10,7 +10,7 @@
 #include "spinor/quant/gptq.h"
 #include "spinor/quant/testing.h"
 
-namespace spinor {
+namespace spinor::gptq_bench {
 namespace {
 
 struct Case {
@@ -77,4 +77,4 @@ const bool registered = [] {
 }();
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::gptq_bench

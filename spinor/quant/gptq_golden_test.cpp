@@ -8,7 +8,7 @@
 #include "spinor/quant/gptq_testing.h"
 #include "spinor/quant/testing.h"
 
-namespace spinor {
+namespace spinor::gptq_golden_test {
 namespace {
 
 using namespace testing_quant;
@@ -90,4 +90,4 @@ TEST_P(GptqGolden, CodesAndLossesAreThePeers) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::gptq_golden_test

@@ -10,7 +10,7 @@
 #include "spinor/quant/gptq_testing.h"
 #include "spinor/quant/testing.h"
 
-namespace spinor {
+namespace spinor::gptq_test {
 namespace {
 
 using namespace testing_quant;
@@ -326,4 +326,4 @@ TEST(GptqErrors, WhatHasNoAnswerIsRefused) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::gptq_test

@@ -4,7 +4,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::grid_search_test {
 namespace {
 
 using Steps = GridSearch::Steps;
@@ -81,4 +81,4 @@ TEST(GridSearch, StepsWithOneScaleShareTheirErrors) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::grid_search_test

@@ -5,7 +5,7 @@
 #include "spinor/quant/observers.h"
 #include "spinor/quant/testing.h"
 
-namespace spinor {
+namespace spinor::importance_test {
 namespace {
 
 using namespace testing_quant;
@@ -94,4 +94,4 @@ TEST_P(Importance, IsThatOfTheColumnWhateverTheTile) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::importance_test

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <random>
 
-namespace spinor {
+namespace spinor::pack_test {
 namespace {
 
 std::vector<uint8_t> random_codes(int64_t n, int bits, uint32_t seed) {
@@ -76,4 +76,4 @@ TEST(Pack, ColumnsShareWordsDownTheRows) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::pack_test

@@ -17,13 +17,13 @@ struct Preset {
   Args weights, input_activations;
 };
 
-Args integer(int bits, QuantizationStrategy strategy, bool symmetric = true) {
+Args int_args(int bits, QuantizationStrategy strategy, bool symmetric = true) {
   QuantizationArgs args{.num_bits = bits, .symmetric = symmetric, .strategy = strategy};
   if (strategy == group) args.group_size = 128;
   return args;
 }
 
-Args floating(int bits, QuantizationStrategy strategy) {
+Args float_args(int bits, QuantizationStrategy strategy) {
   return QuantizationArgs{.num_bits = bits, .type = QuantizationType::floating, .strategy = strategy};
 }
 
@@ -39,11 +39,11 @@ Args groups_of(int64_t size, Args args, const char* scale_dtype = nullptr) {
 }
 
 Args micro(int bits) {  // OCP microscaling: groups of 32 with a power of two
-  return groups_of(32, floating(bits, group), "torch.uint8");
+  return groups_of(32, float_args(bits, group), "torch.uint8");
 }
 
 Args nvfp4() {
-  return groups_of(16, floating(4, tensor_group), "torch.float8_e4m3fn");
+  return groups_of(16, float_args(4, tensor_group), "torch.float8_e4m3fn");
 }
 
 Args blocks_of_128(Args args) {
@@ -58,43 +58,43 @@ Args observed(const char* observer, QuantizationDynamic how, Args args) {
 }
 
 std::vector<Preset> make_table() {
-  const Args tokens8 = dynamic(integer(8, token)), tokens_fp8 = dynamic(floating(8, token));
-  const Args static_fp8 = observed("static_minmax", QuantizationDynamic::no, floating(8, tensor));
+  const Args tokens8 = dynamic(int_args(8, token)), tokens_fp8 = dynamic(float_args(8, token));
+  const Args static_fp8 = observed("static_minmax", QuantizationDynamic::no, float_args(8, tensor));
   const Args local_fp4 = observed("static_minmax", QuantizationDynamic::local, nvfp4());
   return {
       {"UNQUANTIZED", {}, {}},
-      {"W4A16_ASYM", integer(4, group, false), {}},
-      {"W8A8", integer(8, channel), tokens8},
-      {"INT8", integer(8, channel), tokens8},
-      {"W4AFP8", integer(4, group), tokens_fp8},
-      {"FP8", floating(8, tensor), static_fp8},
-      {"FP8_DYNAMIC", floating(8, channel), tokens_fp8},
-      {"FP8_BLOCK", blocks_of_128(floating(8, block)), groups_of(128, dynamic(floating(8, group)))},
+      {"W4A16_ASYM", int_args(4, group, false), {}},
+      {"W8A8", int_args(8, channel), tokens8},
+      {"INT8", int_args(8, channel), tokens8},
+      {"W4AFP8", int_args(4, group), tokens_fp8},
+      {"FP8", float_args(8, tensor), static_fp8},
+      {"FP8_DYNAMIC", float_args(8, channel), tokens_fp8},
+      {"FP8_BLOCK", blocks_of_128(float_args(8, block)), groups_of(128, dynamic(float_args(8, group)))},
       {"NVFP4A16", nvfp4(), {}},
       {"NVFP4", nvfp4(), local_fp4},
       {"MXFP4A16", micro(4), {}},
       {"MXFP4", micro(4), dynamic(micro(4))},
-      {"MXFP4XFP8", micro(4), groups_of(128, dynamic(floating(8, group)))},
+      {"MXFP4XFP8", micro(4), groups_of(128, dynamic(float_args(8, group)))},
       {"MXFP6A16", micro(6), {}},
       {"MXFP6A8", micro(6), dynamic(micro(8))},
       {"MXFP8A16", micro(8), {}},
       {"MXFP8", micro(8), dynamic(micro(8))},
-      {"W2A4", integer(2, group), dynamic(integer(4, token))},
-      {"W2A8", integer(2, group), tokens8},
-      {"W2A16", integer(2, group), {}},
-      {"W3A4", integer(3, group), dynamic(integer(4, token))},
-      {"W3A8", integer(3, group), tokens8},
-      {"W3A16", integer(3, group), {}},
-      {"W4A4", integer(4, group), dynamic(integer(4, token))},
-      {"W4A8", integer(4, group), tokens8},
-      {"W4A16", integer(4, group), {}},
-      {"W5A8", integer(5, group), tokens8},
-      {"W5A16", integer(5, group), {}},
-      {"W6A8", integer(6, group), tokens8},
-      {"W6A16", integer(6, group), {}},
-      {"W7A8", integer(7, group), tokens8},
-      {"W7A16", integer(7, group), {}},
-      {"W8A16", integer(8, group), {}},
+      {"W2A4", int_args(2, group), dynamic(int_args(4, token))},
+      {"W2A8", int_args(2, group), tokens8},
+      {"W2A16", int_args(2, group), {}},
+      {"W3A4", int_args(3, group), dynamic(int_args(4, token))},
+      {"W3A8", int_args(3, group), tokens8},
+      {"W3A16", int_args(3, group), {}},
+      {"W4A4", int_args(4, group), dynamic(int_args(4, token))},
+      {"W4A8", int_args(4, group), tokens8},
+      {"W4A16", int_args(4, group), {}},
+      {"W5A8", int_args(5, group), tokens8},
+      {"W5A16", int_args(5, group), {}},
+      {"W6A8", int_args(6, group), tokens8},
+      {"W6A16", int_args(6, group), {}},
+      {"W7A8", int_args(7, group), tokens8},
+      {"W7A16", int_args(7, group), {}},
+      {"W8A16", int_args(8, group), {}},
   };
 }
 

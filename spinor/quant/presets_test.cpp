@@ -6,7 +6,7 @@
 #include "spinor/quant/config.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::presets_test {
 namespace {
 
 const Place kPlace{"QuantizationModifier.scheme", "recipe.yaml"};
@@ -53,4 +53,4 @@ TEST(Presets, SuggestTheNearestName) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::presets_test

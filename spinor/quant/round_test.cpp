@@ -8,7 +8,7 @@
 #include "spinor/linalg/cpu.h"
 #include "spinor/quant/float8.h"
 
-namespace spinor {
+namespace spinor::round_test {
 namespace {
 
 class Round : public testing::TestWithParam<std::string_view> {
@@ -153,4 +153,4 @@ TEST_P(Round, ErrorsWeighAsTheirImportanceSays) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::round_test

@@ -5,7 +5,7 @@
 #include "spinor/base/error.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::scheme_test {
 namespace {
 
 QuantizationArgs parse(const Json& json, const Place& place = {"weights", "recipe.yaml"}) {
@@ -81,4 +81,4 @@ TEST(QuantizationArgs, NameTheLineThatIsWrong) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::scheme_test

@@ -9,7 +9,7 @@
 namespace spinor {
 namespace {
 
-constexpr double kTiny = 1e-20;  // what DeepSeek adds to a sum before it divides by it
+constexpr double kSmallestSum = 1e-20;  // what DeepSeek adds to a sum before it divides by it
 
 }  // namespace
 
@@ -34,7 +34,7 @@ Router::Choice Router::operator()(const at::Tensor& x) const {
   const at::Tensor experts =
       std::get<1>(among_best_groups(correction.defined() ? scores + correction : scores).topk(config.chosen));
   at::Tensor weights = scores.gather(1, experts);
-  if (config.normalized) weights = weights / weights.sum(-1, true).add_(kTiny);
+  if (config.normalized) weights = weights / weights.sum(-1, true).add_(kSmallestSum);
   return {experts, weights.mul_(config.scale)};
 }
 

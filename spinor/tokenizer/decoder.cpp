@@ -11,7 +11,7 @@
 namespace spinor {
 namespace {
 
-struct ByteLevelFields {
+struct ByteLevelDecoderFields {
   bool add_prefix_space = true, trim_offsets = true, use_regex = true;  // they matter to encoding only
   template <class Visitor>
   void fields(Visitor& v) {
@@ -21,7 +21,7 @@ struct ByteLevelFields {
   }
 };
 
-struct MetaspaceFields {
+struct MetaspaceDecoderFields {
   std::string replacement, prepend_scheme = "always";
   std::optional<bool> add_prefix_space, split;
   std::optional<std::string> str_rep;
@@ -35,7 +35,7 @@ struct MetaspaceFields {
   }
 };
 
-struct StripFields {
+struct StripDecoderFields {
   std::string content;
   int64_t start = 0, stop = 0;
   template <class Visitor>
@@ -128,11 +128,11 @@ struct DecoderParts {
   using Steps = std::vector<Step>;
 
   static void byte_level(const Json& json, const Place& place, Steps& steps) {
-    read_part<ByteLevelFields>(json, place);
+    read_part<ByteLevelDecoderFields>(json, place);
     steps.emplace_back(Decoder::Bytes{});
   }
   static void metaspace(const Json& json, const Place& place, Steps& steps) {
-    const auto fields = read_part<MetaspaceFields>(json, place);
+    const auto fields = read_part<MetaspaceDecoderFields>(json, place);
     const auto replacement = single_character(fields.replacement);
     if (!replacement) place.fail(place.name + ".replacement is not one character");
     const std::string& scheme = fields.prepend_scheme;
@@ -153,7 +153,7 @@ struct DecoderParts {
     steps.emplace_back(Decoder::Fuse{});
   }
   static void strip(const Json& json, const Place& place, Steps& steps) {
-    const auto fields = read_part<StripFields>(json, place);
+    const auto fields = read_part<StripDecoderFields>(json, place);
     const auto content = single_character(fields.content);
     if (!content) place.fail(place.name + ".content is not one character");
     if (fields.start < 0 || fields.stop < 0) place.fail(place.name + " strips less than nothing");

@@ -5,7 +5,7 @@
 #include "spinor/base/error.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::apply_test {
 namespace {
 
 const std::string kQuery = "model.layers.0.self_attn.q_proj";
@@ -159,4 +159,4 @@ TEST(Apply, RefusesToEditATiedEmbedding) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::apply_test

@@ -44,7 +44,7 @@ void rotate_embedding_input(RewritePlan& plan, const Module& m, const Rotation& 
 
 using Key = std::pair<ModuleSide, std::string>;
 
-std::map<Key, AutoOperation::Function>& table() {
+std::map<Key, AutoOperation::Function>& operations() {
   using enum ModuleSide;
   static std::map<Key, AutoOperation::Function> functions = {
       {{output, "Linear"}, rotate_linear_output},
@@ -73,7 +73,7 @@ std::vector<std::string> classes_of(const Module& m) {
 
 void run(ModuleSide side, RewritePlan& plan, const Module& m, const Rotation& r, const std::string& label) {
   for (std::string& name : classes_of(m))
-    if (const auto found = table().find({side, std::move(name)}); found != table().end())
+    if (const auto found = operations().find({side, std::move(name)}); found != operations().end())
       return found->second(plan, m, r, label);
   throw Error(m.name,
               fmt::format("nobody has said what {} does to a {}", name_of(side),
@@ -108,7 +108,7 @@ void AutoOperation::rotate_input(RewritePlan& plan, std::string_view name, const
 
 void AutoOperation::register_operation(ModuleSide side, std::string class_name, Function function) {
   if (class_name.empty() || !function) throw Error(std::string(name_of(side)), "needs a class and a function");
-  const auto [row, is_new] = table().emplace(Key{side, std::move(class_name)}, std::move(function));
+  const auto [row, is_new] = operations().emplace(Key{side, std::move(class_name)}, std::move(function));
   if (!is_new) throw Error(row->first.second, fmt::format("has its {} already", name_of(side)));
 }
 

@@ -6,7 +6,7 @@
 #include "spinor/transform/factory.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::auto_operation_test {
 namespace {
 
 // Not orthogonal, so that a matrix taken for its transpose or inverse is noticed.
@@ -171,4 +171,4 @@ TEST_F(Sides, UsersRegisterTheirClasses) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::auto_operation_test

@@ -6,7 +6,7 @@
 #include "spinor/transform/apply.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::cancel_test {
 namespace {
 
 using enum TransformLocation;
@@ -235,4 +235,4 @@ TEST(CheckCancels, WantsTheBiasToMoveWithItsWeight) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::cancel_test

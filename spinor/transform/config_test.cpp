@@ -5,7 +5,7 @@
 #include "spinor/base/error.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::config_test {
 namespace {
 
 TransformConfig parse(const Json& json) {
@@ -101,4 +101,4 @@ TEST(TransformLocation, WeightLocationsAreOffline) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::config_test

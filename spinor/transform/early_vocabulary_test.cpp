@@ -10,7 +10,7 @@
 #include "spinor/transform/net_product.h"
 #include "spinor/transform/paired.h"
 
-namespace spinor {
+namespace spinor::early_vocabulary_test {
 namespace {
 
 using enum TransformLocation;
@@ -229,4 +229,4 @@ TEST(EarlyVocabulary, ASizeThatDoesNotDivideIsRefusedWithTheTensor) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::early_vocabulary_test

@@ -9,7 +9,7 @@
 #include "spinor/linalg/orthogonal.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::factory_test {
 namespace {
 
 Rotation make(std::string_view type, TransformRequest request, uint64_t seed = 42) {
@@ -137,4 +137,4 @@ TEST(TransformTypes, CanBeAdded) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::factory_test

@@ -7,7 +7,7 @@
 #include "spinor/transform/apply.h"
 #include "spinor/transform/net_product.h"
 
-namespace spinor {
+namespace spinor::fold_online_test {
 namespace {
 
 class FoldOnline : public ::testing::Test {
@@ -71,4 +71,4 @@ TEST_F(FoldOnline, RefusesAWeightThatHasBecomeCodes) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::fold_online_test

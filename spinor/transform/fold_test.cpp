@@ -6,7 +6,7 @@
 #include "spinor/transform/spinquant.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::fold_test {
 namespace {
 
 std::string edits_of(const RewritePlan& plan, std::string_view name) {
@@ -145,4 +145,4 @@ TEST(NormMapping, TakesOneStringOrAList) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::fold_test

@@ -29,7 +29,7 @@ struct StoredType {
 };
 constexpr StoredType kTypes[] = {{DType::F64, 0x1p-43}, {DType::F32, 0x1p-14}, {DType::BF16, 0x1p-8}};
 
-constexpr const char* kNames = "names are R1, R2, R2.<layer> and model.layers.<layer>.self_attn.R2";
+constexpr const char* kKnownNames = "names are R1, R2, R2.<layer> and model.layers.<layer>.self_attn.R2";
 
 struct Target {
   std::string group;
@@ -169,7 +169,7 @@ GivenRotations read_rotations(const std::filesystem::path& path, const Model& mo
   for (const TensorInfo& info : header.tensors) {
     const std::string subject = path.string() + ": " + info.name;
     const std::optional<Target> target = target_of(info.name);
-    if (!target) throw Error(subject, "is not the name of a rotation", kNames);
+    if (!target) throw Error(subject, "is not the name of a rotation", kKnownNames);
     if (target->layer != kEveryLayer && target->layer >= model.num_layers())
       throw Error(subject, fmt::format("the model has {} layers", model.num_layers()));
     const StoredType& type = type_of(info, subject);
@@ -181,9 +181,9 @@ GivenRotations read_rotations(const std::filesystem::path& path, const Model& mo
       throw Error(subject, "is of another size than the matrices of other layers");
     const bool alone = matrices.empty() || (target->layer != kEveryLayer && !matrices.contains(kEveryLayer));
     if (!alone || !matrices.emplace(target->layer, std::move(r)).second)
-      throw Error(subject, "is a second matrix for the same layer", kNames);
+      throw Error(subject, "is a second matrix for the same layer", kKnownNames);
   }
-  if (given.empty()) throw Error(path.string(), "has no rotation in it", kNames);
+  if (given.empty()) throw Error(path.string(), "has no rotation in it", kKnownNames);
   return given;
 }
 

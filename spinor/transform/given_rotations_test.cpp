@@ -16,7 +16,7 @@
 #include "spinor/transform/rotate_model.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::given_rotations_test {
 namespace {
 
 using testing::message_of;
@@ -221,4 +221,4 @@ TEST_F(OwnMatrices, OfAProgramMustBeOrthogonalToo) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::given_rotations_test

@@ -10,7 +10,7 @@
 #include "spinor/transform/fold.h"
 #include "spinor/transform/spinquant.h"
 
-namespace spinor {
+namespace spinor::inverse_test {
 namespace {
 
 std::vector<double> numbers(const Checkpoint& checkpoint, const std::string& name) {
@@ -62,4 +62,4 @@ TEST(Inverse, LeavesOutGroupsThatRunOnline) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::inverse_test

@@ -6,7 +6,7 @@
 #include "spinor/transform/fold.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::norm_linear_iterator_test {
 namespace {
 
 using testing::message_of;
@@ -131,4 +131,4 @@ TEST(IsInstance, KnowsTheClassAndItsParents) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::norm_linear_iterator_test

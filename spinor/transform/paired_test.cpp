@@ -6,7 +6,7 @@
 #include "spinor/transform/quip.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::paired_test {
 namespace {
 
 using enum TransformLocation;
@@ -107,4 +107,4 @@ TEST(Paired, TheConfigOfThePlanHasEveryGroupUnderTheNameOfItsTensors) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::paired_test

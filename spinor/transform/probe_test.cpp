@@ -9,7 +9,7 @@
 #include "spinor/transform/fold.h"
 #include "spinor/transform/spinquant.h"
 
-namespace spinor {
+namespace spinor::probe_test {
 namespace {
 
 class Probe : public ::testing::Test {
@@ -100,4 +100,4 @@ TEST_F(Probe, AnotherModelIsNotTheSameFunction) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::probe_test

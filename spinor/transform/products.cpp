@@ -39,12 +39,12 @@ void for_row_ranges(int64_t first, int64_t last, int64_t unit, int threads,
   });
 }
 
-struct Sums {
+struct SumsOfRow {
   double sum, squares;
 };
 
 // Eight partial sums: the compiler may use vectors, and the order of additions is the same on every machine.
-Sums dot(const double* a, const double* b, int64_t n) {
+SumsOfRow dot(const double* a, const double* b, int64_t n) {
   std::array<double, 8> sum{}, squares{};
   int64_t j = 0;
   for (; j + 8 <= n; j += 8)
@@ -58,7 +58,7 @@ Sums dot(const double* a, const double* b, int64_t n) {
     sum[0] += p;
     squares[0] += p * p;
   }
-  Sums total{};
+  SumsOfRow total{};
   for (size_t l = 0; l < 8; ++l) total = {total.sum + sum[l], total.squares + squares[l]};
   return total;
 }

@@ -8,7 +8,7 @@ namespace {
 
 using enum TransformLocation;
 
-constexpr EnumName<Quip> kNames[] = {{Quip::v, "v"}, {Quip::u, "u"}};
+constexpr EnumName<Quip> kQuipNames[] = {{Quip::v, "v"}, {Quip::u, "u"}};
 
 std::vector<TransformArgs> args_of(Quip rotation, const QuipOptions& options) {
   const auto args = [&](TransformLocation location, bool inverse) {
@@ -21,12 +21,12 @@ std::vector<TransformArgs> args_of(Quip rotation, const QuipOptions& options) {
 }  // namespace
 
 std::span<const EnumName<Quip>> enum_names(Quip) {
-  return kNames;
+  return kQuipNames;
 }
 
 TransformConfig quip(const QuipOptions& options) {
   TransformConfig config;
-  for (const EnumName<Quip>& row : kNames) {
+  for (const EnumName<Quip>& row : kQuipNames) {
     if (std::ranges::find(options.rotations, row.value) == options.rotations.end()) continue;
     config.config_groups.emplace_back(
         row.name,

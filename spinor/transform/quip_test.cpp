@@ -10,7 +10,7 @@
 #include "spinor/transform/apply.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::quip_test {
 namespace {
 
 QuipOptions options_from(const Json& json) {
@@ -94,4 +94,4 @@ TEST(Quip, TensorsOnDiskAreThoseThatThePeerSaves) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::quip_test

@@ -8,7 +8,7 @@
 #include "spinor/transform/fold.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::rotate_model_test {
 namespace {
 
 using testing::message_of;
@@ -127,4 +127,4 @@ TEST(RotateModel, ChecksWhatAProgramsOperationsDid) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::rotate_model_test

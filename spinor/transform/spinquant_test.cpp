@@ -5,7 +5,7 @@
 #include "spinor/base/error.h"
 #include "tests/golden/golden.h"
 
-namespace spinor {
+namespace spinor::spinquant_test {
 namespace {
 
 // Options as llm-compressor's modifier takes them.
@@ -103,4 +103,4 @@ TEST(SpinQuantMapping, ReadsAndWritesItsFields) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::spinquant_test

@@ -1,5 +1,5 @@
 // Families whose projections are fused: qkv_proj, gate_up_proj.
-#include "spinor/model/family_rows.h"
+#include "spinor/family/family_rows.h"
 
 namespace spinor {
 namespace {

@@ -1,5 +1,5 @@
 // Families in which most layers have linear attention.
-#include "spinor/model/family_rows.h"
+#include "spinor/family/family_rows.h"
 
 namespace spinor {
 namespace {
@@ -7,9 +7,8 @@ namespace {
 const std::string kFull =
     "layer_types != null && layer_types[L] == 'full_attention' || "
     "layer_types == null && (L + 1) % full_attention_interval == 0";
-const std::string kLinear = "!(" + kFull + ")", kHidden = "hidden_size", kKeys = "linear_num_key_heads",
-                  kValues = "linear_num_value_heads", kKey = kKeys + " * linear_key_head_dim",
-                  kValue = kValues + " * linear_value_head_dim";
+const std::string kLinear = "!(" + kFull + ")", kKeys = "linear_num_key_heads", kValues = "linear_num_value_heads",
+                  kKey = kKeys + " * linear_key_head_dim", kValue = kValues + " * linear_value_head_dim";
 
 // Rows for queries and their output gates; a state that the projections in `inputs` feed.
 Architecture hybrid(const std::string& classes, const std::string& key_value_heads,

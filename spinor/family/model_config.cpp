@@ -1,11 +1,11 @@
-#include "spinor/model/model_config.h"
+#include "spinor/family/model_config.h"
 
 #include <fmt/format.h>
 
 #include <cmath>
 
 #include "spinor/base/error.h"
-#include "spinor/model/config_keys.h"
+#include "spinor/family/config_keys.h"
 
 namespace spinor {
 namespace {

@@ -1,11 +1,10 @@
 // Mixtures of experts, as their tensors are on disk: expert by expert, or stacked.
-#include "spinor/model/family_rows.h"
+#include "spinor/family/family_rows.h"
 
 namespace spinor {
 namespace {
 
-const std::string kHidden = "hidden_size";
-constexpr const char* kEpsilon = "rms_norm_eps ?? 0.00001";
+constexpr const char* kRmsEpsilon = "rms_norm_eps ?? 0.00001";
 
 // Published and saved files name the number of experts differently.
 constexpr const char* kExperts = "num_experts ?? num_local_experts ?? n_routed_experts";
@@ -54,7 +53,7 @@ Architecture mixtral() {
   row.mlp_out = {expert + "w2"};
   connect(row);
   change_forward(row, [](ForwardRow& forward) {
-    forward.norm_epsilon = kEpsilon;
+    forward.norm_epsilon = kRmsEpsilon;
     forward.windowed = "true";
     forward.rope->theta = "rope_theta ?? 1000000";
     forward.router = {.name = "block_sparse_moe.gate", .chosen = "num_experts_per_tok ?? 2", .normalized = "true"};
@@ -93,22 +92,19 @@ Architecture with_qwen_moe(Architecture row, bool shared_expert) {
 
 namespace {
 
-const std::string kIfAsked = "(use_sliding_window ?? false)";
-const OptionalKey kWindow = {"sliding_window", 4096};
-
 Architecture qwen2_moe() {
   const std::string by_turns = by_layer_type("(L + 1) % 2 != 0 && L < (max_window_layers ?? 28)");
   return with_qwen_moe(
       gated_decoder("Qwen2Moe", {.qkv = "qkv_bias"}, {{"num_key_value_heads", "16"}, {"qkv_bias", "true"}},
-                    {.windowed = kIfAsked + " && (" + by_turns + ")", .sliding_window = kWindow}),
+                    {.windowed = kIfWindowed + " && (" + by_turns + ")", .sliding_window = kWindow4096}),
       true);
 }
 
 Architecture qwen3_moe() {
-  return with_qwen_moe(
-      with_qk_norms(gated_decoder("Qwen3Moe", {.qkv = "attention_bias", .output = "attention_bias"},
-                                  {{"num_key_value_heads", "4"}}, {.windowed = kIfAsked, .sliding_window = kWindow})),
-      false);
+  return with_qwen_moe(with_qk_norms(gated_decoder("Qwen3Moe", {.qkv = "attention_bias", .output = "attention_bias"},
+                                                   {{"num_key_value_heads", "4"}},
+                                                   {.windowed = kIfWindowed, .sliding_window = kWindow4096})),
+                       false);
 }
 
 // Queries and keys are normed over all heads at once.
@@ -123,7 +119,7 @@ Architecture olmoe() {
                    "clip_qkv != null"}};
   connect(row);
   change_forward(row, [](ForwardRow& forward) {
-    forward.norm_epsilon = kEpsilon;
+    forward.norm_epsilon = kRmsEpsilon;
     forward.clip = {"clip_qkv"};
     forward.router = {.chosen = "num_experts_per_tok ?? 8"};
   });
@@ -169,7 +165,7 @@ Architecture glm4_moe() {
   row.parameters = {{"mlp.gate.e_score_correction_bias", {kExperts}, "L >= first_k_dense_replace"}};
   connect(row);
   change_forward(row, [](ForwardRow& forward) {
-    forward.norm_epsilon = kEpsilon;
+    forward.norm_epsilon = kRmsEpsilon;
     forward.rope->fraction = "partial_rotary_factor ?? 0.5";
     forward.router = sigmoid_router("routed_scaling_factor ?? 1", "n_group ?? 1", "topk_group ?? 1");
   });
@@ -244,7 +240,7 @@ Architecture minicpm3() {
       gated_decoder("MiniCPM3", {.mlp = "mlp_bias"},
                     {{"v_head_dim", "hidden_size / num_attention_heads"}, {"tie_word_embeddings", "true"}}));
   change_forward(row, [](ForwardRow& forward) {
-    forward.norm_epsilon = kEpsilon;
+    forward.norm_epsilon = kRmsEpsilon;
     forward.embedding_multiplier = "scale_emb ?? 12";
     forward.residual_multiplier = "(scale_depth ?? 1.4) / sqrt(num_hidden_layers)";
     forward.logits_multiplier = "1.0 * (dim_model_base ?? 256) / hidden_size";
@@ -267,7 +263,7 @@ Architecture gpt_oss() {
   connect(row);
   change_forward(row, [](ForwardRow& forward) {
     forward.unsupported = {{"rope_parameters == null && rope_scaling == null", "its config.json has no rope_scaling"}};
-    forward.norm_epsilon = kEpsilon;
+    forward.norm_epsilon = kRmsEpsilon;
     forward.swiglu_limit = {"swiglu_limit", 7};
     forward.swiglu_alpha = "swiglu_alpha ?? 1.702";
     forward.alternating = true;

@@ -1,4 +1,4 @@
-#include "spinor/model/formula.h"
+#include "spinor/family/formula.h"
 
 #include <fmt/format.h>
 

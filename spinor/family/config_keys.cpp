@@ -1,4 +1,4 @@
-#include "spinor/model/config_keys.h"
+#include "spinor/family/config_keys.h"
 
 #include <fmt/format.h>
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "spinor/base/yaml.h"
-#include "spinor/model/architecture.h"
+#include "spinor/family/architecture.h"
 
 namespace spinor {
 

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "spinor/base/json.h"
-#include "spinor/model/architecture.h"
-#include "spinor/model/formula.h"
+#include "spinor/family/architecture.h"
+#include "spinor/family/formula.h"
 
 namespace spinor {
 

@@ -1,4 +1,4 @@
-#include "spinor/model/family_rows.h"
+#include "spinor/family/family_rows.h"
 
 namespace spinor {
 
@@ -38,13 +38,6 @@ Architecture with_qk_norms(Architecture row, double offset) {
   return row;
 }
 
-namespace {
-
-const OptionalKey kWindow = {"sliding_window", 4096};
-const std::string kIfAsked = "(use_sliding_window ?? false) && ";
-
-}  // namespace
-
 ForwardRow granite_forward() {
   return {.attention_scale = "attention_multiplier ?? 1",
           .embedding_multiplier = "embedding_multiplier ?? 1",
@@ -53,8 +46,9 @@ ForwardRow granite_forward() {
 }
 
 ForwardRow qwen_forward(const std::string& full_layers) {
-  return {.windowed = kIfAsked + "(" + by_layer_type("L >= (max_window_layers ?? " + full_layers + ")") + ")",
-          .sliding_window = kWindow};
+  return {
+      .windowed = kIfWindowed + " && " + "(" + by_layer_type("L >= (max_window_layers ?? " + full_layers + ")") + ")",
+      .sliding_window = kWindow4096};
 }
 
 namespace {
@@ -64,7 +58,7 @@ ForwardRow smollm3() {
   const std::string rope =
       "(no_rope_layers != null && no_rope_layers[L] != 0 || no_rope_layers == null && "
       "(L + 1) % (no_rope_layer_interval ?? 4) != 0)";
-  return {.windowed = kIfAsked + "(" + by_layer_type("!" + rope) + ")",
+  return {.windowed = kIfWindowed + " && " + "(" + by_layer_type("!" + rope) + ")",
           .rope = RopeRow{.when = rope, .theta = "rope_theta ?? 2000000"}};
 }
 
@@ -89,7 +83,7 @@ std::vector<Architecture> gated_families() {
   const ForwardRow qwen = qwen_forward("28");
   return {
       gated_decoder("Llama", by_config, {}),
-      gated_decoder("Mistral", {}, {{"num_key_value_heads", "8"}}, {.windowed = "true", .sliding_window = kWindow}),
+      gated_decoder("Mistral", {}, {{"num_key_value_heads", "8"}}, {.windowed = "true", .sliding_window = kWindow4096}),
       gated_decoder("Qwen2", {.qkv = "true"}, {{"num_key_value_heads", "32"}}, qwen),
       mimo(qwen),
       with_qk_norms(gated_decoder("Qwen3", {.qkv = "attention_bias", .output = "attention_bias"},

@@ -4,13 +4,20 @@
 #include <string>
 #include <vector>
 
-#include "spinor/model/forward_row.h"
+#include "spinor/family/forward_row.h"
 
 namespace spinor {
 
 struct Biases {
   std::string qkv = {}, output = {}, mlp = {};
 };
+
+inline const std::string kHidden = "hidden_size";
+// Biases of the attention where config.json says so, none of the MLP.
+inline const Biases kAttentionBias = {"attention_bias", "attention_bias", ""};
+inline const OptionalKey kWindow4096 = {"sliding_window", 4096};
+// Layers with a window are looked at only if config.json asks for it.
+inline const std::string kIfWindowed = "(use_sliding_window ?? false)";
 
 // Layers with a window: what layer_types says, else those of the rule.
 std::string by_layer_type(const std::string& rule);

@@ -1,11 +1,11 @@
-#include "spinor/model/architecture_file.h"
+#include "spinor/family/architecture_file.h"
 
 #include <gtest/gtest.h>
 
 #include "spinor/base/error.h"
 #include "spinor/base/yaml_writer.h"
 
-namespace spinor {
+namespace spinor::architecture_file_test {
 namespace {
 
 std::string error_of(const std::string& yaml) {
@@ -59,4 +59,4 @@ TEST(ArchitectureFile, NoNameIsRegisteredTwice) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::architecture_file_test

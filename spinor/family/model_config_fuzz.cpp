@@ -2,7 +2,7 @@
 #include <string_view>
 
 #include "spinor/base/error.h"
-#include "spinor/model/model_config.h"
+#include "spinor/family/model_config.h"
 
 // Any config.json is read with every row of the table, or refused with an Error; its sizes never overflow.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

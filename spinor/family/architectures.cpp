@@ -3,7 +3,7 @@
 #include <deque>
 
 #include "spinor/base/error.h"
-#include "spinor/model/family_rows.h"
+#include "spinor/family/family_rows.h"
 
 namespace spinor {
 namespace {

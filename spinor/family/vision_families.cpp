@@ -1,5 +1,5 @@
 // A language model and a vision tower, whose mergers write to the residual stream of the language model.
-#include "spinor/model/family_rows.h"
+#include "spinor/family/family_rows.h"
 
 namespace spinor {
 namespace {

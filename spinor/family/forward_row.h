@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "spinor/model/architecture.h"
+#include "spinor/family/architecture.h"
 
 namespace spinor {
 

@@ -1,4 +1,4 @@
-#include "spinor/model/architecture_file.h"
+#include "spinor/family/architecture_file.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/fields.h"
-#include "spinor/model/forward_row.h"
+#include "spinor/family/forward_row.h"
 
 namespace spinor {
 namespace {

@@ -1,5 +1,5 @@
 // Families with LayerNorms and names like Llama's. A rotation that keeps the mean commutes with their norms.
-#include "spinor/model/family_rows.h"
+#include "spinor/family/family_rows.h"
 
 namespace spinor {
 
@@ -16,7 +16,6 @@ Architecture with_layer_norms(Architecture row, const std::string& bias) {
 
 namespace {
 
-const Biases kByConfig = {"attention_bias", "attention_bias", ""};
 const std::vector<std::string> kValuesKeysQueries = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
 
 std::vector<std::string> attention_and(const std::vector<std::string>& mlp) {
@@ -27,7 +26,7 @@ std::vector<std::string> attention_and(const std::vector<std::string>& mlp) {
 
 // Attention and MLP read one norm, and both write to the stream.
 Architecture cohere(const std::string& classes) {
-  Architecture row = gated_decoder(classes, kByConfig, {{"tie_word_embeddings", "true"}});
+  Architecture row = gated_decoder(classes, kAttentionBias, {{"tie_word_embeddings", "true"}});
   row.norms = {{"input_layernorm", "hidden_size", attention_and({"mlp.up_proj", "mlp.gate_proj"})}};
   const std::string normed = "use_qk_norm ?? false";  // a weight for each head
   row.parameters = {{"self_attn.q_norm.weight", {"num_attention_heads", "head_dim"}, normed},
@@ -56,7 +55,7 @@ Architecture cohere2() {
 
 // Norms without any tensors.
 Architecture olmo() {
-  Architecture row = with_layer_norms(gated_decoder("Olmo", kByConfig, {}));
+  Architecture row = with_layer_norms(gated_decoder("Olmo", kAttentionBias, {}));
   for (NormRow& norm : row.norms) norm.weightless = "true";
   row.outer_norms.front().weightless = "true";
   row.refusals = {{"R2", "clip_qkv clamps the values, entry by entry, and a rotation does not commute with that",
@@ -139,7 +138,7 @@ Architecture starcoder2() {
 
 // Its norms multiply by 1 + weight.
 Architecture nemotron() {
-  Architecture row = gated_decoder("Nemotron", kByConfig, {{"mlp_bias", "false"}});
+  Architecture row = gated_decoder("Nemotron", kAttentionBias, {{"mlp_bias", "false"}});
   row = with_offset(with_layer_norms(plain_mlp(std::move(row), "mlp.up_proj", "mlp.down_proj", "mlp_bias"), "true"));
   change_forward(row, [](ForwardRow& forward) {
     forward.norm_epsilon = "norm_eps ?? 0.00001";

@@ -1,10 +1,10 @@
-#include "spinor/model/formula.h"
+#include "spinor/family/formula.h"
 
 #include <gtest/gtest.h>
 
-#include "spinor/io/testing.h"
+#include "spinor/base/testing.h"
 
-namespace spinor {
+namespace spinor::formula_test {
 namespace {
 
 using testing::message_of;
@@ -99,4 +99,4 @@ TEST(Formula, ExplanationsHaveTheValues) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::formula_test

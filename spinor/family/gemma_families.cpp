@@ -1,16 +1,14 @@
 // Families whose norms multiply by 1 + weight, and those that scale the outputs of their blocks: R1 cannot pass there.
-#include "spinor/model/family_rows.h"
+#include "spinor/family/family_rows.h"
 
 namespace spinor {
 namespace {
-
-const Biases kByConfig = {"attention_bias", "attention_bias", ""};
 
 const UnsupportedRow kBothWays = {"use_bidirectional_attention ?? false", "its tokens see those after them, too"};
 const std::string kActivation = "hidden_act ?? 'gelu_pytorch_tanh'";
 
 Architecture gemma(const std::string& classes, const std::string& key_value_heads) {
-  return gated_decoder(classes, kByConfig,
+  return gated_decoder(classes, kAttentionBias,
                        {{"num_key_value_heads", key_value_heads}, {"head_dim", "256"}, {"tie_word_embeddings", "true"}},
                        {.unsupported = {kBothWays},
                         .activation = kActivation,
@@ -54,7 +52,7 @@ Architecture post_norm(const std::string& classes, const Biases& biases, const N
 
 // Over all heads at once.
 Architecture olmo2(const std::string& classes) {
-  Architecture row = with_qk_norms(post_norm(classes, kByConfig, {}));
+  Architecture row = with_qk_norms(post_norm(classes, kAttentionBias, {}));
   row.norms[2].size = "num_attention_heads * head_dim";
   row.norms[3].size = "num_key_value_heads * head_dim";
   return row;

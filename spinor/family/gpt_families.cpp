@@ -1,18 +1,18 @@
 // Families with LayerNorms from before Llama, each with names of its own.
-#include "spinor/model/family_rows.h"
+#include "spinor/family/family_rows.h"
 
 namespace spinor {
 namespace {
 
-const std::string kHidden = "hidden_size", kWide = "intermediate_size", kHead = "head_dim";
-constexpr const char* kEpsilon = "layer_norm_epsilon ?? 0.00001";
+const std::string kWide = "intermediate_size", kHead = "head_dim";
+constexpr const char* kGptEpsilon = "layer_norm_epsilon ?? 0.00001";
 
 // Blocks `attention` and `mlp`, whose linears are named without them; `fused`: query, key and value in one.
-struct Names {
+struct BlockNames {
   std::string attention, fused, output, mlp, in, out;
 };
 
-Architecture two_blocks(std::string classes, const Names& names) {
+Architecture two_blocks(std::string classes, const BlockNames& names) {
   const auto join = [](const std::string& block, const std::string& name) { return block + "." + name; };
   Architecture row;
   row.classes = std::move(classes);
@@ -60,7 +60,7 @@ Architecture gpt2() {
     forward.unsupported = {{"!(scale_attn_weights ?? true)", "its scores are not scaled"},
                            {"scale_attn_by_inverse_layer_idx ?? false", "its scores are scaled layer by layer"},
                            {"add_cross_attention ?? false", "it has cross-attention"}};
-    forward.norm_epsilon = kEpsilon;
+    forward.norm_epsilon = kGptEpsilon;
     forward.rope = {};
   });
   return row;
@@ -113,7 +113,7 @@ Architecture gptj(const std::string& classes, Architecture row) {
   row.buffers = {".attn.bias", ".attn.masked_bias", ".attn.causal_mask", ".attn.embed_positions"};
   row = with_layer_norms(row, "true");
   change_forward(row, [](ForwardRow& forward) {
-    forward.norm_epsilon = kEpsilon;
+    forward.norm_epsilon = kGptEpsilon;
     forward.parallel = "true";
     forward.rope = {.theta = "10000", .size = "rotary_dim ?? 64", .interleaved = "true"};
   });
@@ -236,7 +236,7 @@ Architecture falcon() {
   set_final_norm(row, "ln_f");
   row = with_layer_norms(row, "true");
   change_forward(row, [](ForwardRow& forward) {
-    forward.norm_epsilon = kEpsilon;
+    forward.norm_epsilon = kGptEpsilon;
     forward.activation = "activation ?? 'gelu'";
     forward.parallel = "parallel_attn";
     forward.alibi = "alibi ?? false";
