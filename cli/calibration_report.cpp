@@ -10,7 +10,7 @@
 namespace spinor::cli {
 
 Json read_calibration(const Checkpoint& checkpoint) {
-  const std::filesystem::path file = checkpoint.directory() / kCalibrationFile;
+  const std::filesystem::path file = checkpoint.directory() / calibration::kCalibrationFile;
   return std::filesystem::exists(file) ? parse_json(read_text(file), file.string()) : Json();
 }
 
@@ -19,7 +19,7 @@ void print_calibration(const Json& calibration) {
   fmt::print("\ncalibration: squared change of the outputs as a part of their squares\n{:<44} {:>10} {:>10} {:>8}\n",
              "module", "error", "nearest", "tokens");
   for (const Json& row : calibration["modules"]) {
-    const auto module = read_fields<ModuleReport>(row, {"modules", kCalibrationFile});
+    const auto module = read_fields<calibration::ModuleReport>(row, {"modules", calibration::kCalibrationFile});
     const auto number = [](std::optional<double> error) { return error ? fmt::format("{:.2e}", *error) : "-"; };
     fmt::print("{:<44} {:>10} {:>10} {:>8}{}{}\n", module.module, number(module.error), number(module.nearest_error),
                module.tokens, module.rotated ? "  rotated" : "",

@@ -63,7 +63,8 @@ int run(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "error: out of memory; use fewer --threads, or --block-size for a smaller rotation\n");
   } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", repair_utf8(error.what()));  // a message may quote a file that is not text
+    fmt::print(stderr, "error: {}\n",
+               tokenizer::repair_utf8(error.what()));  // a message may quote a file that is not text
   }
   return 1;
 }

@@ -8,9 +8,9 @@
 namespace spinor::cli {
 namespace {
 
-std::optional<LowBits> low_bits(int bits, bool symmetric, float clip) {
+std::optional<runtime::LowBits> low_bits(int bits, bool symmetric, float clip) {
   if (bits >= 16) return std::nullopt;
-  return LowBits{bits, symmetric, clip};
+  return runtime::LowBits{bits, symmetric, clip};
 }
 
 }  // namespace
@@ -41,8 +41,8 @@ void RuntimeFlags::add_low_bits_to(CLI::App& app) {
   option(app.add_option("--kv-clip", kv_clip, "Multiplies the range of a head"))->check(CLI::Range(0.01, 1.0));
 }
 
-RuntimeOptions RuntimeFlags::options(const CommonOptions& common) const {
-  RuntimeOptions result{.device = device, .threads = common.threads};
+runtime::RuntimeOptions RuntimeFlags::options(const CommonOptions& common) const {
+  runtime::RuntimeOptions result{.device = device, .threads = common.threads};
   const DTypeInfo* found = find_dtype(dtype);
   if (!found || !found->editable)
     throw Error("--dtype", fmt::format("'{}' is not a type models are run in", dtype),

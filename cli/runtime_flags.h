@@ -17,7 +17,7 @@ struct RuntimeFlags {
 
   void add_to(CLI::App& app);
   void add_low_bits_to(CLI::App& app);
-  RuntimeOptions options(const CommonOptions& common) const;
+  runtime::RuntimeOptions options(const CommonOptions& common) const;
 };
 
 }  // namespace spinor::cli

@@ -67,7 +67,7 @@ std::vector<int32_t> read_tokens(const std::string& path, const Model& model) {
   if (path.ends_with(".json")) return read_token_ids(path);
   std::vector<std::filesystem::path> files = {path};
   if (std::filesystem::is_directory(path)) files = text_files(path);
-  const Tokenizer tokenizer = Tokenizer::load(model.checkpoint().directory());
+  const tokenizer::Tokenizer tokenizer = tokenizer::Tokenizer::load(model.checkpoint().directory());
   std::vector<int32_t> tokens;
   for (const std::filesystem::path& file : files) {
     const std::vector<int32_t> more = tokenizer.encode(text_of(file.string()));
@@ -86,12 +86,12 @@ void TextOptions::add_to(CLI::App& app, bool required) {
 
 std::vector<int32_t> TextOptions::tokens(const Model& model) const {
   if (!token_ids.empty()) return read_token_ids(token_ids);
-  return Tokenizer::load(model.checkpoint().directory()).encode(text_of(text));
+  return tokenizer::Tokenizer::load(model.checkpoint().directory()).encode(text_of(text));
 }
 
 std::optional<int32_t> TextOptions::bos_token(const Model& model) const {
   if (!bos) return std::nullopt;
-  const std::optional<int32_t> token = Tokenizer::load(model.checkpoint().directory()).bos();
+  const std::optional<int32_t> token = tokenizer::Tokenizer::load(model.checkpoint().directory()).bos();
   if (!token) throw Error("--bos", "the model's tokenizer has no bos token");
   return token;
 }

@@ -17,10 +17,10 @@ struct TokenizeCommand {
   bool json = false, skip_special = false;
 
   int run() const {
-    const Tokenizer tokenizer = Tokenizer::load(resolve_model(model));
+    const tokenizer::Tokenizer tokenizer = tokenizer::Tokenizer::load(resolve_model(model));
     if (!decode.empty()) {
-      const std::string decoded =
-          tokenizer.decode(read_token_ids(decode), skip_special ? SpecialTokens::skip : SpecialTokens::keep);
+      const std::string decoded = tokenizer.decode(
+          read_token_ids(decode), skip_special ? tokenizer::SpecialTokens::skip : tokenizer::SpecialTokens::keep);
       // Not fmt::print: a text may hold NUL.
       std::fwrite(decoded.data(), 1, decoded.size(), stdout);
       return 0;

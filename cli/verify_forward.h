@@ -22,6 +22,6 @@ struct ForwardVerdict {
 // `bound`: of logits (rms, in standard deviations) and of the products of every layer; nothing: no verdict, for an
 // output that is an approximation.
 ForwardVerdict verify_forward(const Model& source, const Model& output, std::span<const int32_t> tokens,
-                              std::optional<double> bound, const RuntimeOptions& runtime);
+                              std::optional<double> bound, const runtime::RuntimeOptions& runtime);
 
 }  // namespace spinor::cli

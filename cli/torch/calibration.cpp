@@ -24,13 +24,13 @@ class LayerLog {
  public:
   explicit LayerLog(bool enabled) : enabled_(enabled) {}
 
-  void layer(int64_t index, int64_t layers, const std::vector<ModuleReport>& modules) const {
+  void layer(int64_t index, int64_t layers, const std::vector<calibration::ModuleReport>& modules) const {
     if (!enabled_) return;
     if (index < layers)
       fmt::print(stderr, "layer {} of {}, {} left\n", index + 1, layers, time_left(index + 1, layers));
     else
       fmt::print(stderr, "outside of the layers\n");
-    for (const ModuleReport& module : modules) {
+    for (const calibration::ModuleReport& module : modules) {
       const std::string errors =
           module.error ? fmt::format("error {:.2e}, nearest codes {:.2e}", *module.error, *module.nearest_error)
                        : fmt::format("nearest codes{}", module.quantized == "imatrix" ? ", scales by imatrix" : "");
@@ -49,35 +49,35 @@ class LayerLog {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-std::string digest_of(const Samples& samples) {
+std::string digest_of(const calibration::Samples& samples) {
   Digest digest;
   digest.update(std::as_bytes(std::span(samples.tokens)));
   return digest.hex();
 }
 
-Samples read_samples(const CalibrationFlags& flags, Planned& planned) {
-  SampleOptions options{.samples = flags.samples, .context = flags.context, .seed = flags.seed};
+calibration::Samples read_samples(const CalibrationFlags& flags, Planned& planned) {
+  calibration::SampleOptions options{.samples = flags.samples, .context = flags.context, .seed = flags.seed};
   if (flags.bos) {
-    options.bos = Tokenizer::load(planned.model.checkpoint().directory()).bos();
+    options.bos = tokenizer::Tokenizer::load(planned.model.checkpoint().directory()).bos();
     if (!options.bos) throw Error("--calibration-bos", "the model's tokenizer has no bos token");
   }
-  Samples samples = draw_samples(read_tokens(flags.text, planned.model), options);
+  calibration::Samples samples = calibration::draw_samples(read_tokens(flags.text, planned.model), options);
   if (samples.count < flags.samples)
     planned.warnings.push_back(fmt::format("{} gives {} samples of {} tokens, not {}", flags.text, samples.count,
                                            samples.context, flags.samples));
   return samples;
 }
 
-std::string report_json(const CalibrationReport& report) {
+std::string report_json(const calibration::CalibrationReport& report) {
   Json modules = Json::array();
-  for (const ModuleReport& module : report.modules) modules.push_back(write_fields(module));
+  for (const calibration::ModuleReport& module : report.modules) modules.push_back(write_fields(module));
   return Json{{"modules", modules}}.dump(2) + "\n";
 }
 
 // One line where many modules have the same to say, as those of a vision tower have: the first of them, and how many.
-std::vector<std::string> warnings_of(const CalibrationReport& report) {
+std::vector<std::string> warnings_of(const calibration::CalibrationReport& report) {
   std::vector<std::pair<std::string, std::vector<std::string>>> modules;  // by warning
-  for (const ModuleReport& module : report.modules)
+  for (const calibration::ModuleReport& module : report.modules)
     for (const std::string& warning : module.warnings) {
       auto found = std::ranges::find(modules, warning, [](const auto& pair) { return pair.first; });
       if (found == modules.end()) found = modules.insert(found, {warning, {}});
@@ -87,7 +87,7 @@ std::vector<std::string> warnings_of(const CalibrationReport& report) {
   for (const auto& [warning, names] : modules)
     warnings.push_back(names.size() == 1 ? fmt::format("{}: {}", names[0], warning)
                                          : fmt::format("{} and {} more (see {}): {}", names[0], names.size() - 1,
-                                                       kCalibrationFile, warning));
+                                                       calibration::kCalibrationFile, warning));
   return warnings;
 }
 
@@ -95,8 +95,8 @@ std::vector<std::string> warnings_of(const CalibrationReport& report) {
 
 void calibrate_in(SaveOptions& options, const CalibrationFlags& flags, const CommonOptions& common, Planned& planned,
                   RecipeRun& run, const std::string& out) {
-  const auto samples = std::make_shared<const Samples>(read_samples(flags, planned));
-  CalibrateOptions how;
+  const auto samples = std::make_shared<const calibration::Samples>(read_samples(flags, planned));
+  calibration::CalibrateOptions how;
   how.runtime.device = flags.device;
   how.runtime.threads = common.threads > 0 ? common.threads : default_threads();
   if (!flags.memory.empty()) how.runtime.memory = parse_size(flags.memory);
@@ -107,15 +107,16 @@ void calibrate_in(SaveOptions& options, const CalibrationFlags& flags, const Com
                                    {"threads", how.runtime.threads}};
   const auto log = std::make_shared<LayerLog>(!common.quiet && !common.json);
   const int64_t layers = planned.model.num_layers();
-  send_events(how, run);
-  how.layer_end = [sent = how.layer_end, log, layers](int64_t layer, const std::vector<ModuleReport>& modules) {
+  calibration::send_events(how, run);
+  how.layer_end = [sent = how.layer_end, log, layers](int64_t layer,
+                                                      const std::vector<calibration::ModuleReport>& modules) {
     sent(layer, modules);
     log->layer(layer, layers, modules);
   };
   options.prepare = [samples, how, &planned, &run](PreparedTensors& output) {
-    const CalibrationReport report = calibrate(planned.plan, *samples, output, how);
+    const calibration::CalibrationReport report = calibration::calibrate(planned.plan, *samples, output, how);
     const std::vector<std::string> warnings = run.finish();
-    output.add_text(kCalibrationFile, report_json(report));
+    output.add_text(calibration::kCalibrationFile, report_json(report));
     std::ranges::copy(warnings, std::back_inserter(planned.warnings));
     std::ranges::copy(warnings_of(report), std::back_inserter(planned.warnings));
   };

@@ -22,9 +22,9 @@ struct Variant {
   std::string name;
   std::vector<std::string> rotations;
   std::vector<uint64_t> seeds;
-  std::vector<Evaluation> runs = {};  // one a seed
+  std::vector<runtime::Evaluation> runs = {};  // one a seed
 
-  double median(double (*of)(const Evaluation&)) const {
+  double median(double (*of)(const runtime::Evaluation&)) const {
     std::vector<double> values;
     std::ranges::transform(runs, std::back_inserter(values), of);
     std::ranges::sort(values);
@@ -37,8 +37,8 @@ struct Variant {
     return seeds[static_cast<size_t>(std::ranges::min_element(runs, {}, perplexity) - runs.begin())];
   }
 
-  static double perplexity(const Evaluation& run) { return run.perplexity; }
-  static double divergence(const Evaluation& run) { return run.divergence.value_or(0); }
+  static double perplexity(const runtime::Evaluation& run) { return run.perplexity; }
+  static double divergence(const runtime::Evaluation& run) { return run.divergence.value_or(0); }
 };
 
 // The recipe without what rotates, and with a SpinQuantModifier of these arguments in front.
@@ -90,14 +90,14 @@ struct CompareCommand : EvaluationFlags {
       throw Error("compare", "tries rotations and seeds of its own", "leave out --rotations, --quip and --seed");
     const Model described = open_model(model);
     const Json json = recipe.given() ? parse_yaml(recipe.make().yaml(), "recipe").value : Json::object();
-    RuntimeOptions how = runtime.options(common);
+    runtime::RuntimeOptions how = runtime.options(common);
     if (with_rotations(json, nullptr).steps().empty() && !how.activations && !how.kv)
       throw Error("compare", "nothing is quantized, and a rotation alone changes nothing",
                   "give --recipe or --scheme, or --activations and --kv");
     const std::vector<int32_t> tokens = text.tokens(described);
     options.bos = text.bos_token(described);
     std::vector<Variant> variants = make_variants();
-    Reference original(as_stored(described), how, Reference::Keep::states);
+    runtime::Reference original(as_stored(described), how, runtime::Reference::Keep::states);
     int64_t done = 0, all = 0;
     for (const Variant& variant : variants) all += std::ssize(variant.seeds);
     Progress progress("compare", !common.quiet && !common.json);
@@ -116,8 +116,9 @@ struct CompareCommand : EvaluationFlags {
     return {{"unrotated", {}, {0}}, {"R1+R2", {"R1", "R2"}, all}, {"R1-R4", {"R1", "R2", "R3", "R4"}, all}};
   }
 
-  Evaluation measure(const Model& described, Reference& original, const Json& json, const Variant& variant,
-                     uint64_t seed, const std::vector<int32_t>& tokens, const RuntimeOptions& how) const {
+  runtime::Evaluation measure(const Model& described, runtime::Reference& original, const Json& json,
+                              const Variant& variant, uint64_t seed, const std::vector<int32_t>& tokens,
+                              const runtime::RuntimeOptions& how) const {
     Json spinquant = spinquant_arguments(json);
     spinquant["rotations"] = variant.rotations;
     spinquant["seed"] = seed;
@@ -128,12 +129,12 @@ struct CompareCommand : EvaluationFlags {
     RecipeRun run(planned.recipe, planned.model, planned.plan);
     if (!planned.plan.needs_data().empty()) return measure_calibrated(planned, run, original, tokens, how);
     run.finish_without_data();
-    return evaluate(planned.plan, original, tokens, options, how);
+    return runtime::evaluate(planned.plan, original, tokens, options, how);
   }
 
   // What is measured is what would be written: it is written, and read back.
-  Evaluation measure_calibrated(Planned& planned, RecipeRun& run, Reference& original,
-                                const std::vector<int32_t>& tokens, const RuntimeOptions& how) const {
+  runtime::Evaluation measure_calibrated(Planned& planned, RecipeRun& run, runtime::Reference& original,
+                                         const std::vector<int32_t>& tokens, const runtime::RuntimeOptions& how) const {
     if (!calibration.given())
       throw Error("compare", "the recipe needs calibration data", "give --calibration FILE, another text than --text");
     const ScratchDirectory scratch;
@@ -145,7 +146,7 @@ struct CompareCommand : EvaluationFlags {
     calibrate_in(save_options, calibration, silent, planned, run, out.string());
     save(planned.plan, out, save_options);
     const Model written = Model::describe(Checkpoint::open(out));
-    return evaluate(as_stored(written), original, tokens, options, how);
+    return runtime::evaluate(as_stored(written), original, tokens, options, how);
   }
 
   // The best rotation, if its median beats the unrotated model by more than its seeds are apart.
@@ -184,7 +185,7 @@ struct CompareCommand : EvaluationFlags {
                       {"kl_divergence", variant.median(Variant::divergence)},
                       {"runs", runs}});
     }
-    const Evaluation& first = variants.front().runs.front();
+    const runtime::Evaluation& first = variants.front().runs.front();
     const Variant* best = verdict(variants);
     const Json json = {{"original_perplexity", *first.reference_perplexity},
                        {"tokens", first.tokens},
@@ -195,7 +196,7 @@ struct CompareCommand : EvaluationFlags {
   }
 
   static void print(const std::vector<Variant>& variants) {
-    const Evaluation& first = variants.front().runs.front();
+    const runtime::Evaluation& first = variants.front().runs.front();
     fmt::print("{} tokens; the original model's perplexity is {:.4f}\n\n", first.tokens, *first.reference_perplexity);
     fmt::print("{:<10} {:>5}  {:>12} {:>25}  {:>12}\n", "", "seeds", "perplexity", "least to most", "KL nats/token");
     for (const Variant& variant : variants)

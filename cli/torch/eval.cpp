@@ -16,22 +16,23 @@ struct EvalCommand : EvaluationFlags {
     if (!common.quiet) print_warnings(planned);
     const std::vector<int32_t> tokens = text.tokens(planned.model);
     options.bos = text.bos_token(planned.model);
-    const RuntimeOptions how = runtime.options(common);
+    const runtime::RuntimeOptions how = runtime.options(common);
     Progress progress("eval", !common.quiet && !common.json);
     const auto show = [&](int64_t done, int64_t all, double) { progress.show(done, all); };
-    const Evaluation result = reference.empty() ? evaluate(planned.plan, tokens, options, how, show)
-                                                : against_reference(planned.plan, tokens, how, show);
+    const runtime::Evaluation result = reference.empty() ? runtime::evaluate(planned.plan, tokens, options, how, show)
+                                                         : against_reference(planned.plan, tokens, how, show);
     common.json ? print_json(result) : print(result);
     return 0;
   }
 
-  Evaluation against_reference(const RewritePlan& plan, const std::vector<int32_t>& tokens, const RuntimeOptions& how,
-                               const EvaluateProgress& show) const {
-    Reference other(plan_as_stored(reference).plan, how);
-    return evaluate(plan, other, tokens, options, how, show);
+  runtime::Evaluation against_reference(const RewritePlan& plan, const std::vector<int32_t>& tokens,
+                                        const runtime::RuntimeOptions& how,
+                                        const runtime::EvaluateProgress& show) const {
+    runtime::Reference other(plan_as_stored(reference).plan, how);
+    return runtime::evaluate(plan, other, tokens, options, how, show);
   }
 
-  static void print_json(const Evaluation& result) {
+  static void print_json(const runtime::Evaluation& result) {
     Json json = {{"perplexity", result.perplexity},
                  {"tokens", result.tokens},
                  {"windows", result.windows},
@@ -46,7 +47,7 @@ struct EvalCommand : EvaluationFlags {
     fmt::print("{}\n", json.dump(2));
   }
 
-  static void print(const Evaluation& result) {
+  static void print(const runtime::Evaluation& result) {
     fmt::print("perplexity       {:.4f}   {} tokens in {} windows, {:.1f} s\n", result.perplexity, result.tokens,
                result.windows, result.seconds);
     if (!result.divergence) return;

@@ -16,7 +16,7 @@ struct EvaluationFlags {
   std::string model;
   RecipeOptions recipe;
   TextOptions text;
-  EvaluateOptions options;
+  runtime::EvaluateOptions options;
   RuntimeFlags runtime;
   CommonOptions common;
 

@@ -17,15 +17,15 @@ namespace {
 struct GenerateCommand {
   std::string model, prompt;
   bool bos = false;
-  GenerateOptions options;
+  runtime::GenerateOptions options;
   RuntimeFlags runtime;
   CommonOptions common;
 
   int run() const {
     const Planned planned = plan_as_stored(model);
-    const Tokenizer tokenizer = Tokenizer::load(planned.model.checkpoint().directory());
+    const tokenizer::Tokenizer tokenizer = tokenizer::Tokenizer::load(planned.model.checkpoint().directory());
     const std::vector<int32_t> start = prompt_tokens(tokenizer);
-    TokenStream text(tokenizer);
+    tokenizer::TokenStream text(tokenizer);
     using Clock = std::chrono::steady_clock;
     const Clock::time_point begin = Clock::now();
     Clock::time_point first{};
@@ -36,7 +36,7 @@ struct GenerateCommand {
       return std::fflush(stdout) == 0;
     };
     if (!common.json && !common.quiet) fmt::print("{}", prompt);
-    const std::vector<int32_t> tokens = generate(planned.plan, start, options, runtime.options(common), show);
+    const std::vector<int32_t> tokens = runtime::generate(planned.plan, start, options, runtime.options(common), show);
     const auto seconds = [](Clock::duration time) { return std::chrono::duration<double>(time).count(); };
     if (!common.json) {
       fmt::print("{}\n", text.finish());
@@ -51,7 +51,7 @@ struct GenerateCommand {
     return 0;
   }
 
-  std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer) const {
+  std::vector<int32_t> prompt_tokens(const tokenizer::Tokenizer& tokenizer) const {
     std::vector<int32_t> tokens = tokenizer.encode(prompt);
     if (!bos) return tokens;
     if (!tokenizer.bos()) throw Error("--bos", "the model's tokenizer has no bos token");
@@ -64,7 +64,7 @@ struct GenerateCommand {
 
 Runner generate_command(CLI::App& app) {
   const auto command = std::make_shared<GenerateCommand>();
-  GenerateOptions& options = command->options;
+  runtime::GenerateOptions& options = command->options;
   app.add_option("MODEL", command->model, "A checkpoint directory, or org/name in the local Hugging Face cache")
       ->required();
   app.add_option("--prompt", command->prompt, "The text to continue; special tokens in it count as such")->required();

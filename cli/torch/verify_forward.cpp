@@ -10,7 +10,7 @@
 namespace spinor::cli {
 namespace {
 
-std::string describe(const ForwardCheck& check, size_t tokens) {
+std::string describe(const runtime::ForwardCheck& check, size_t tokens) {
   const double worst = *std::ranges::max_element(check.layers);
   const std::string experts =
       check.tokens_rerouted
@@ -25,7 +25,7 @@ std::string describe(const ForwardCheck& check, size_t tokens) {
       check.perplexity, worst, experts);
 }
 
-std::string problem_of(const ForwardCheck& check, double bound) {
+std::string problem_of(const runtime::ForwardCheck& check, double bound) {
   if (const auto layer = check.first_departure(bound))
     return fmt::format(
         "layer {} is the first whose residual stream is not a rotation of the source's (error {:.1e}, "
@@ -42,8 +42,8 @@ std::string problem_of(const ForwardCheck& check, double bound) {
 void need_torch() {}
 
 ForwardVerdict verify_forward(const Model& source, const Model& output, std::span<const int32_t> tokens,
-                              std::optional<double> bound, const RuntimeOptions& runtime) {
-  const ForwardCheck check = check_forward(as_stored(source), as_stored(output), tokens, runtime);
+                              std::optional<double> bound, const runtime::RuntimeOptions& runtime) {
+  const runtime::ForwardCheck check = runtime::check_forward(as_stored(source), as_stored(output), tokens, runtime);
   ForwardVerdict verdict{.text = describe(check, std::min<size_t>(tokens.size(), 256))};
   if (bound) verdict.problem = problem_of(check, *bound);
   verdict.json = {{"passed", verdict.problem.empty()},      {"logits_max", check.logits_max},

@@ -6,7 +6,7 @@
 
 #include <span>
 
-namespace spinor {
+namespace spinor::calibration {
 
 Activations::Activations(int64_t samples, int64_t tokens, int64_t hidden, int64_t memory,
                          const std::filesystem::path& directory)
@@ -35,4 +35,4 @@ void Activations::store(int64_t sample, const at::Tensor& x) {
   file_->write(sample * bytes(), std::as_bytes(values));
 }
 
-}  // namespace spinor
+}  // namespace spinor::calibration

@@ -10,7 +10,7 @@
 
 #include "spinor/io/file.h"
 
-namespace spinor {
+namespace spinor::calibration {
 
 class Activations {
  public:
@@ -31,4 +31,4 @@ class Activations {
   std::optional<File> file_;
 };
 
-}  // namespace spinor
+}  // namespace spinor::calibration

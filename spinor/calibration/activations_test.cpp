@@ -5,7 +5,7 @@
 
 #include "spinor/io/testing.h"
 
-namespace spinor::activations_test {
+namespace spinor::calibration::activations_test {
 namespace {
 
 class ActivationsTest : public ::testing::TestWithParam<int64_t> {};
@@ -31,4 +31,4 @@ TEST_P(ActivationsTest, KeepEverySample) {
 INSTANTIATE_TEST_SUITE_P(InMemoryAndInAFile, ActivationsTest, ::testing::Values(int64_t{1} << 20, 0));
 
 }  // namespace
-}  // namespace spinor::activations_test
+}  // namespace spinor::calibration::activations_test

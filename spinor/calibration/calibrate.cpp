@@ -18,17 +18,17 @@
 #include "spinor/runtime/layer_factory.h"
 #include "spinor/runtime/torch_errors.h"
 
-namespace spinor {
+namespace spinor::calibration {
 namespace {
 
 constexpr int64_t kLogitsAtOnce = 256;  // tokens that go through the head together
 
-RuntimeOptions exactly(RuntimeOptions options) {
+runtime::RuntimeOptions exactly(runtime::RuntimeOptions options) {
   options.dtype = DType::F32;
   options.saved = DType::F32;
   options.activations = options.kv = std::nullopt;
   options.threads = options.threads > 0 ? options.threads : default_threads();
-  if (options.memory <= 0) options.memory = free_memory() / 2;
+  if (options.memory <= 0) options.memory = runtime::free_memory() / 2;
   return options;
 }
 
@@ -45,9 +45,9 @@ class Calibration {
         tasks_(
             plan, needs_, output, [this](const std::string& name) { return factory_.weights().compute(name); },
             runtime_.threads, runtime_.memory / 4) {
-    find_activation(factory_.forward());
+    runtime::find_activation(factory_.forward());
     factory_.observe(&tasks_.collector());
-    tables_ = rope_tables(factory_.forward(), 0, samples.context, runtime_);
+    tables_ = runtime::rope_tables(factory_.forward(), 0, samples.context, runtime_);
   }
 
   CalibrationReport run() {
@@ -66,7 +66,7 @@ class Calibration {
       const auto first = samples_.tokens.begin() + i * samples_.context;
       const at::Tensor tokens =
           at::tensor(std::vector<int64_t>(first, first + samples_.context), at::kLong).unsqueeze(0);
-      check_tokens(factory_.model(), tokens);
+      runtime::check_tokens(factory_.model(), tokens);
       stream_.store(i, ends_.embed(tokens, 0));
     }
   }
@@ -74,7 +74,7 @@ class Calibration {
   void through_layer(int64_t index, bool last) {
     tasks_.begin(index);
     for (const auto& [name, weight] : tasks_.finished_weights()) factory_.weights().replace(name, weight);
-    const Layer layer = make_layer(factory_, index);
+    const runtime::Layer layer = runtime::make_layer(factory_, index);
     factory_.weights().restore();
     const bool observed = tasks_.any_left(), changes = tasks_.any_changes_left();
     if (changes) tasks_.skip_last(index);
@@ -87,7 +87,7 @@ class Calibration {
     if (needed && (!observed || changes)) run_samples(layer, {.layer = index, .quantized = true}, false, true);
   }
 
-  void run_samples(const Layer& layer, CalibrationProgress progress, bool observed, bool keep) {
+  void run_samples(const runtime::Layer& layer, CalibrationProgress progress, bool observed, bool keep) {
     progress.layers = factory_.model().num_layers();
     progress.samples = samples_.count;
     for (int64_t i = 0; i < samples_.count; ++i) {
@@ -130,26 +130,26 @@ class Calibration {
     }
   }
 
-  RuntimeOptions runtime_;
+  runtime::RuntimeOptions runtime_;
   const CalibrateOptions& options_;
-  ModuleFactory factory_;
-  Ends ends_;
+  runtime::ModuleFactory factory_;
+  runtime::Ends ends_;
   const Samples& samples_;
   Activations stream_;
   DataNeeds needs_;
   LayerTasks tasks_;
-  RopeTables tables_;
+  runtime::RopeTables tables_;
 };
 
 }  // namespace
 
 CalibrationReport calibrate(const RewritePlan& plan, const Samples& samples, PreparedTensors& output,
                             const CalibrateOptions& options) {
-  return with_torch_errors([&] {
+  return runtime::with_torch_errors([&] {
     const c10::InferenceMode inference;
     at::set_num_threads(exactly(options.runtime).threads);
     return Calibration(plan, samples, output, options).run();
   });
 }
 
-}  // namespace spinor
+}  // namespace spinor::calibration

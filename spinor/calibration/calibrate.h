@@ -10,7 +10,7 @@
 #include "spinor/plan/prepared.h"
 #include "spinor/runtime/options.h"
 
-namespace spinor {
+namespace spinor::calibration {
 
 // What happens, for those who want to know: a layer sees every sample before it is quantized, and after that where GPTQ
 // has changed it.
@@ -23,7 +23,7 @@ struct CalibrationProgress {
 struct CalibrateOptions {
   // Its dtype and low bits are not used: all is float32. A quarter of its memory is for Hessians; where a layer has
   // more, as with many experts, samples go through it several times.
-  RuntimeOptions runtime;
+  runtime::RuntimeOptions runtime;
   std::filesystem::path scratch = ".";  // the directory for activations that do not fit runtime.memory / 2
   std::function<void(const CalibrationProgress&)> progress = {};
   // A sample goes into a layer to be observed, and came out; a layer is done, with what it found.
@@ -41,4 +41,4 @@ struct CalibrateOptions {
 CalibrationReport calibrate(const RewritePlan& plan, const Samples& samples, PreparedTensors& output,
                             const CalibrateOptions& options);
 
-}  // namespace spinor
+}  // namespace spinor::calibration

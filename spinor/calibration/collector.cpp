@@ -6,7 +6,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::calibration {
 namespace {
 
 [[noreturn]] void fail_not_finite(const std::string& module, const char* what) {
@@ -46,11 +46,11 @@ void Collector::skip(const std::string& linear) {
   if (!ranges_.contains(Place(linear, "output"))) skipped_.insert(linear);
 }
 
-bool Collector::needs_output(const Linear& linear) const {
+bool Collector::needs_output(const runtime::Linear& linear) const {
   return !watching_ || !skipped_.contains(linear.name);
 }
 
-void Collector::linear(const Linear& linear, const at::Tensor& x, const at::Tensor& y) {
+void Collector::linear(const runtime::Linear& linear, const at::Tensor& x, const at::Tensor& y) {
   if (!watching_) return;
   add(linear.name, "input", x);
   add(linear.name, "output", y);
@@ -87,4 +87,4 @@ void Collector::add(const std::string& module, const char* place, const at::Tens
     fail_not_finite(module, "has activations");
 }
 
-}  // namespace spinor
+}  // namespace spinor::calibration

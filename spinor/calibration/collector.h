@@ -13,9 +13,9 @@
 #include "spinor/quant/activation_range.h"
 #include "spinor/runtime/linear.h"
 
-namespace spinor {
+namespace spinor::calibration {
 
-class Collector : public Observer {
+class Collector : public runtime::Observer {
  public:
   explicit Collector(int threads) : threads_(threads) {}
 
@@ -39,8 +39,8 @@ class Collector : public Observer {
   // From now on until clear(): the outputs of these linears are of no use, unless their ranges are wanted.
   void skip(const std::string& linear);
 
-  void linear(const Linear& linear, const at::Tensor& x, const at::Tensor& y) override;
-  bool needs_output(const Linear& linear) const override;
+  void linear(const runtime::Linear& linear, const at::Tensor& x, const at::Tensor& y) override;
+  bool needs_output(const runtime::Linear& linear) const override;
   void cache(const std::string& attention, const at::Tensor& keys, const at::Tensor& values) override;
 
  private:
@@ -56,4 +56,4 @@ class Collector : public Observer {
   std::set<std::string> skipped_;
 };
 
-}  // namespace spinor
+}  // namespace spinor::calibration

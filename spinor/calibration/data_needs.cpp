@@ -10,7 +10,7 @@
 #include "spinor/family/architecture.h"
 #include "spinor/family/forward_row.h"
 
-namespace spinor {
+namespace spinor::calibration {
 
 DataNeeds::DataNeeds(const RewritePlan& plan) : plan_(plan) {
   std::set<std::string> fused;
@@ -57,4 +57,4 @@ void fail_unreached(const CalibratedActivation& activation) {
               "use more samples, or name it in ignore");
 }
 
-}  // namespace spinor
+}  // namespace spinor::calibration

@@ -6,7 +6,7 @@
 
 #include "spinor/plan/plan.h"
 
-namespace spinor {
+namespace spinor::calibration {
 
 // Looks at the plan once; the plan outlives it, as it is.
 class DataNeeds {
@@ -36,4 +36,4 @@ class DataNeeds {
 
 [[noreturn]] void fail_unreached(const CalibratedActivation& activation);
 
-}  // namespace spinor
+}  // namespace spinor::calibration

@@ -1,6 +1,6 @@
 #include "spinor/calibration/events.h"
 
-namespace spinor {
+namespace spinor::calibration {
 
 void send_events(CalibrateOptions& options, RecipeRun& run) {
   options.batch_start = [&run](int64_t sample, int64_t all) {
@@ -14,4 +14,4 @@ void send_events(CalibrateOptions& options, RecipeRun& run) {
   };
 }
 
-}  // namespace spinor
+}  // namespace spinor::calibration

@@ -4,11 +4,11 @@
 #include "spinor/calibration/calibrate.h"
 #include "spinor/modifier/oneshot.h"
 
-namespace spinor {
+namespace spinor::calibration {
 
 // Sends batch_start and batch_end for each sample that goes into a layer to be observed (global_step: which one,
 // steps_per_epoch: of how many), and sequential_epoch_end when a layer is done. `run` must stay until calibration is
 // over; calibration_epoch_start came before it, calibration_epoch_end is RecipeRun::finish().
 void send_events(CalibrateOptions& options, RecipeRun& run);
 
-}  // namespace spinor
+}  // namespace spinor::calibration

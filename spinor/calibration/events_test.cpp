@@ -7,7 +7,7 @@
 #include "spinor/runtime/testing.h"
 #include "spinor/transform/stored_online.h"
 
-namespace spinor::events_test {
+namespace spinor::calibration::events_test {
 namespace {
 
 constexpr const char* kRecipe = R"(
@@ -48,4 +48,4 @@ TEST(Events, OfCalibrationReachEveryModifierInTheirOrder) {
 }
 
 }  // namespace
-}  // namespace spinor::events_test
+}  // namespace spinor::calibration::events_test

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-namespace spinor {
+namespace spinor::calibration {
 namespace {
 
 constexpr int64_t kPanel = 512;
@@ -106,4 +106,4 @@ std::optional<HessianFactor> factor(const Hessian& hessian, double dampening_fra
   return std::nullopt;
 }
 
-}  // namespace spinor
+}  // namespace spinor::calibration

@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-namespace spinor {
+namespace spinor::calibration {
 
 enum class HessianPart { whole, diagonal };
 
@@ -51,4 +51,4 @@ struct HessianFactor {
 // times the dampening; nothing: the matrix has no factor even then. Takes up to 8 size^2 bytes beyond the result.
 std::optional<HessianFactor> factor(const Hessian& hessian, double dampening_frac, bool by_activity);
 
-}  // namespace spinor
+}  // namespace spinor::calibration

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-namespace spinor::hessian_test {
+namespace spinor::calibration::hessian_test {
 namespace {
 
 // Larger than a panel, and not a multiple of it.
@@ -92,4 +92,4 @@ TEST(HessianFactor, IsNothingWhereNothingHelps) {
 }
 
 }  // namespace
-}  // namespace spinor::hessian_test
+}  // namespace spinor::calibration::hessian_test

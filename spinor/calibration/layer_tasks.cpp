@@ -8,7 +8,7 @@
 #include "spinor/model/module_name.h"
 #include "spinor/plan/outputs.h"
 
-namespace spinor {
+namespace spinor::calibration {
 namespace {
 
 // Weights with the same key read the same, or share a scale, and so belong into one pass.
@@ -196,4 +196,4 @@ void LayerTasks::write(const CalibratedActivation& activation) {
   output_.write(activation, range.stored(output_.model_dtype()));
 }
 
-}  // namespace spinor
+}  // namespace spinor::calibration

@@ -16,7 +16,7 @@
 #include "spinor/calibration/report.h"
 #include "spinor/calibration/weight_task.h"
 
-namespace spinor {
+namespace spinor::calibration {
 
 class LayerTasks {
  public:
@@ -80,4 +80,4 @@ class LayerTasks {
   size_t first_report_ = 0;  // of this layer
 };
 
-}  // namespace spinor
+}  // namespace spinor::calibration

@@ -8,7 +8,7 @@
 
 #include "spinor/base/fields.h"
 
-namespace spinor {
+namespace spinor::calibration {
 
 struct ModuleReport {
   std::string module;
@@ -49,4 +49,4 @@ struct CalibrationReport {
 // The file in a checkpoint directory.
 inline constexpr const char* kCalibrationFile = "calibration.json";
 
-}  // namespace spinor
+}  // namespace spinor::calibration

@@ -7,7 +7,7 @@
 #include "spinor/base/error.h"
 #include "spinor/linalg/random.h"
 
-namespace spinor {
+namespace spinor::calibration {
 
 Samples draw_samples(std::span<const int32_t> text, const SampleOptions& options) {
   const int64_t lead = options.bos ? 1 : 0, fresh = options.context - lead;
@@ -27,4 +27,4 @@ Samples draw_samples(std::span<const int32_t> text, const SampleOptions& options
   return samples;
 }
 
-}  // namespace spinor
+}  // namespace spinor::calibration

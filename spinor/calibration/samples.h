@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-namespace spinor {
+namespace spinor::calibration {
 
 struct SampleOptions {
   int64_t samples = 128;            // at most
@@ -24,4 +24,4 @@ struct Samples {
 // one, and for sizes that make no sense.
 Samples draw_samples(std::span<const int32_t> text, const SampleOptions& options);
 
-}  // namespace spinor
+}  // namespace spinor::calibration

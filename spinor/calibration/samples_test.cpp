@@ -7,7 +7,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor::samples_test {
+namespace spinor::calibration::samples_test {
 namespace {
 
 std::vector<int32_t> text(int64_t tokens) {
@@ -56,4 +56,4 @@ TEST(Samples, OfATextThatFillsNoneAreAnError) {
 }
 
 }  // namespace
-}  // namespace spinor::samples_test
+}  // namespace spinor::calibration::samples_test

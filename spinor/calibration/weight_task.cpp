@@ -11,7 +11,7 @@
 #include "spinor/plan/outputs.h"
 #include "spinor/quant/gptq.h"
 
-namespace spinor {
+namespace spinor::calibration {
 namespace {
 
 MatrixView<float> view(at::Tensor& x) {
@@ -154,4 +154,4 @@ PreparedTensors::Bytes WeightTask::bytes() const {
   return bytes;
 }
 
-}  // namespace spinor
+}  // namespace spinor::calibration

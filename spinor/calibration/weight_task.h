@@ -11,7 +11,7 @@
 #include "spinor/plan/prepared.h"
 #include "spinor/quant/codec.h"
 
-namespace spinor {
+namespace spinor::calibration {
 
 class WeightTask {
  public:
@@ -53,4 +53,4 @@ class WeightTask {
   ModuleReport report_;
 };
 
-}  // namespace spinor
+}  // namespace spinor::calibration

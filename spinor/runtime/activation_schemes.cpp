@@ -8,7 +8,7 @@
 #include "spinor/linalg/convert.h"
 #include "spinor/model/quantized_source.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 std::optional<QuantizationConfig> declared(const RewritePlan& plan) {
@@ -97,4 +97,4 @@ StaticActivation ActivationSchemes::stored(const std::string& module, const Quan
   return fixed;
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -9,7 +9,7 @@
 #include "spinor/quant/activation.h"
 #include "spinor/runtime/options.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 // What the plan's recipe declares, or its source if it is run as it is stored; the options of research take its place.
 class ActivationSchemes {
@@ -34,4 +34,4 @@ class ActivationSchemes {
   std::optional<LowBits> activations_, kv_;
 };
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -4,7 +4,7 @@
 
 #include <tuple>
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 Heads project(const SeparateProjections& linears, LinearInput& x) {
@@ -95,4 +95,4 @@ at::Tensor Attention::operator()(const at::Tensor& x, const RopeTable* rope, int
   return output(read);
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -13,7 +13,7 @@
 #include "spinor/runtime/rope.h"
 #include "spinor/runtime/scores.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 // (sequences, tokens, heads, size), contiguous.
 struct Heads {
@@ -65,4 +65,4 @@ struct Attention {
   at::Tensor operator()(const at::Tensor& x, const RopeTable* rope, int64_t layer, KeyValueCache* cache) const;
 };
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -3,7 +3,7 @@
 #include "spinor/model/module_name.h"
 #include "spinor/runtime/layer_factory.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 // In each run of a fused projection's rows queries come first, then keys and values in either order, as many of each.
@@ -111,4 +111,4 @@ Attention make_attention(const ModuleFactory& factory, int64_t index) {
           .observer = factory.observer()};
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

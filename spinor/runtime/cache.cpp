@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-namespace spinor {
+namespace spinor::runtime {
 
 KeyValueCache::KeyValueCache(int64_t layers, int64_t room)
     : keys_(static_cast<size_t>(layers)),
@@ -22,4 +22,4 @@ at::Tensor KeyValueCache::append(at::Tensor& kept, const at::Tensor& more) const
   return kept.narrow(1, 0, length_ + more.size(1));
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace spinor {
+namespace spinor::runtime {
 
 // As attention reads them, transformed and quantized; of latent attention, what heads share: (sequences, room, heads,
 // size) a layer.
@@ -30,4 +30,4 @@ class KeyValueCache {
   int64_t room_, length_ = 0;
 };
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -14,7 +14,7 @@
 #include "spinor/runtime/free_memory.h"
 #include "spinor/runtime/layer_factory.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 constexpr int64_t kTokensAtOnce = 1024;  // sequences go through a layer in batches of about so many
@@ -107,4 +107,4 @@ at::Tensor Decoder::logits(const at::Tensor& hidden) {
   return data_->ends.logits(hidden);
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

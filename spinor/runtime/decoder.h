@@ -11,7 +11,7 @@
 #include "spinor/runtime/cache.h"
 #include "spinor/runtime/options.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 // Sees the residual stream after a layer, (sequences, tokens, hidden), and which experts its tokens chose, (sequences *
 // tokens, chosen), undefined in a layer without.
@@ -48,4 +48,4 @@ class Decoder {
   std::unique_ptr<Data> data_;
 };
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -5,7 +5,7 @@
 
 #include "spinor/runtime/testing.h"
 
-namespace spinor::decoder_test {
+namespace spinor::runtime::decoder_test {
 namespace {
 
 class RuntimeDecoder : public ::testing::Test {
@@ -130,4 +130,4 @@ TEST_F(RuntimeDecoder, SaysWhatItCannotRun) {
 }
 
 }  // namespace
-}  // namespace spinor::decoder_test
+}  // namespace spinor::runtime::decoder_test

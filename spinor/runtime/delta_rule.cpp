@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 constexpr double kTiny = 1e-6;  // under the root of a length
@@ -74,4 +74,4 @@ at::Tensor DeltaRule::operator()(const at::Tensor& x, const RopeTable*, int64_t 
   return output(read);
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

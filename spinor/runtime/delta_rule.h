@@ -12,7 +12,7 @@
 #include "spinor/runtime/norm.h"
 #include "spinor/runtime/rope.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 struct DeltaRule {
   // Some rows of what one of the linears makes.
@@ -37,4 +37,4 @@ struct DeltaRule {
                   at::Tensor& state) const;
 };
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -4,7 +4,7 @@
 
 #include "spinor/runtime/layer_factory.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 bool has_delta_rule(const ModuleFactory& factory, int64_t index) {
   const std::optional<DeltaRow>& row = factory.model().architecture()->forward->delta;
@@ -42,4 +42,4 @@ DeltaRule make_delta_rule(const ModuleFactory& factory, int64_t index) {
   return rule;
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

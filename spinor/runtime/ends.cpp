@@ -7,7 +7,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 at::Tensor Ends::rows(const Module& embedding, const at::Tensor& indices, at::Tensor& held) {
   const std::string name = embedding.name + ".weight";
@@ -67,4 +67,4 @@ at::Tensor Ends::logits(const at::Tensor& hidden) {
   return logits;
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

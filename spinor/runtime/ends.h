@@ -7,7 +7,7 @@
 
 #include "spinor/runtime/module_factory.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 class Ends {
  public:
@@ -30,4 +30,4 @@ class Ends {
   std::optional<Linear> project_out_, head_;
 };
 
-}  // namespace spinor
+}  // namespace spinor::runtime

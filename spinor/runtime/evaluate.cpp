@@ -15,7 +15,7 @@
 #include "spinor/runtime/score.h"
 #include "spinor/runtime/torch_errors.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 Head head_of(Decoder& decoder) {
@@ -179,4 +179,4 @@ Evaluation evaluate(const RewritePlan& plan, Reference& reference, std::span<con
   return with_torch_errors([&] { return run(plan, &reference, text, options, runtime, progress); });
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -11,7 +11,7 @@
 #include "spinor/plan/plan.h"
 #include "spinor/runtime/options.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 struct EvaluateOptions {
   int64_t context = 2048;           // tokens in a window, `bos` included
@@ -65,4 +65,4 @@ Evaluation evaluate(const RewritePlan& plan, Reference& reference, std::span<con
                     const EvaluateOptions& options, const RuntimeOptions& runtime,
                     const EvaluateProgress& progress = {});
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -9,7 +9,7 @@
 #include "spinor/runtime/testing.h"
 #include "spinor/transform/stored_online.h"
 
-namespace spinor::evaluate_test {
+namespace spinor::runtime::evaluate_test {
 namespace {
 
 using testing::message_of;
@@ -161,4 +161,4 @@ TEST(Evaluate, AReferenceHasTheSameVocabulary) {
 }
 
 }  // namespace
-}  // namespace spinor::evaluate_test
+}  // namespace spinor::runtime::evaluate_test

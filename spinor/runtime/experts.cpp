@@ -6,7 +6,7 @@
 #include "spinor/runtime/mlp.h"
 #include "spinor/runtime/norm.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 constexpr double kSmallestSum = 1e-20;  // what DeepSeek adds to a sum before it divides by it
@@ -59,4 +59,4 @@ at::Tensor FeedForward::routed(const at::Tensor& x) const {
   return sum;
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -12,7 +12,7 @@
 #include "spinor/runtime/score.h"
 #include "spinor/runtime/torch_errors.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 constexpr size_t kTokens = 256;  // the products of a layer are a matrix of their square
@@ -97,4 +97,4 @@ ForwardCheck check_forward(const RewritePlan& source, const RewritePlan& output,
   return with_torch_errors([&] { return run(source, output, tokens, runtime); });
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

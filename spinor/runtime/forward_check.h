@@ -9,7 +9,7 @@
 #include "spinor/plan/plan.h"
 #include "spinor/runtime/options.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 struct ForwardCheck {
   // Logits, in standard deviations of the source's.
@@ -33,4 +33,4 @@ struct ForwardCheck {
 ForwardCheck check_forward(const RewritePlan& source, const RewritePlan& output, std::span<const int32_t> tokens,
                            const RuntimeOptions& runtime);
 
-}  // namespace spinor
+}  // namespace spinor::runtime

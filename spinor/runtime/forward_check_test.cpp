@@ -8,7 +8,7 @@
 #include "spinor/runtime/testing.h"
 #include "spinor/transform/stored_online.h"
 
-namespace spinor::forward_check_test {
+namespace spinor::runtime::forward_check_test {
 namespace {
 
 constexpr double kBound = 64 * 0x1p-24;  // as the command: of weights in float32
@@ -83,4 +83,4 @@ TEST_F(CheckForward, RefusesModelsThatCannotBeTheSame) {
 }
 
 }  // namespace
-}  // namespace spinor::forward_check_test
+}  // namespace spinor::runtime::forward_check_test

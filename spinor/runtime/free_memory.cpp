@@ -7,7 +7,7 @@
 #include <limits>
 #include <string>
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 constexpr int64_t kUnknown = std::numeric_limits<int64_t>::max();
@@ -34,4 +34,4 @@ int64_t free_memory() {
   return limited ? std::min(available(), std::max<int64_t>(0, limit - used)) : available();
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-namespace spinor {
+namespace spinor::runtime {
 
 // Bytes: what Linux calls MemAvailable, or the limit of the process's control group if that is less.
 int64_t free_memory();
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -13,7 +13,7 @@
 #include "spinor/runtime/decoder.h"
 #include "spinor/runtime/torch_errors.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 // Tokens by falling probability, cut to top_k and top_p, with what each weighs.
@@ -90,4 +90,4 @@ std::vector<int32_t> generate(const RewritePlan& plan, std::span<const int32_t> 
   return with_torch_errors([&] { return run(plan, prompt, options, runtime, visit); });
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -9,7 +9,7 @@
 #include "spinor/plan/plan.h"
 #include "spinor/runtime/options.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 struct GenerateOptions {
   int64_t max_new_tokens = 128;
@@ -27,4 +27,4 @@ using TokenVisitor = std::function<bool(int32_t token)>;
 std::vector<int32_t> generate(const RewritePlan& plan, std::span<const int32_t> prompt, const GenerateOptions& options,
                               const RuntimeOptions& runtime, const TokenVisitor& visit = {});
 
-}  // namespace spinor
+}  // namespace spinor::runtime

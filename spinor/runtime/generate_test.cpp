@@ -7,7 +7,7 @@
 
 #include "spinor/runtime/testing.h"
 
-namespace spinor::generate_test {
+namespace spinor::runtime::generate_test {
 namespace {
 
 class Generate : public ::testing::Test {
@@ -82,4 +82,4 @@ TEST_F(Generate, SaysWhatItCannotDo) {
 }
 
 }  // namespace
-}  // namespace spinor::generate_test
+}  // namespace spinor::runtime::generate_test

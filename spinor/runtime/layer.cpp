@@ -4,7 +4,7 @@
 
 #include "spinor/runtime/weights.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 at::Tensor through(const std::optional<Norm>& norm, const at::Tensor& x) {
@@ -37,4 +37,4 @@ void Layer::operator()(at::Tensor x, const RopeTables& tables, KeyValueCache* ca
   add(x, through(mlp_output_norm, mlp(through(mlp_norm, x))), multiplier, mlp_sum_norm);
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -10,7 +10,7 @@
 #include "spinor/runtime/norm.h"
 #include "spinor/runtime/options.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 // Of the tables, those that the model has.
 struct RopeTables {
@@ -35,4 +35,4 @@ struct Layer {
   void operator()(at::Tensor x, const RopeTables& tables, KeyValueCache* cache) const;
 };
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -6,7 +6,7 @@
 
 #include "spinor/model/module_name.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 // The norm through which a linear reads the stream; null: none.
@@ -65,4 +65,4 @@ Layer make_layer(const ModuleFactory& factory, int64_t index) {
   return layer;
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

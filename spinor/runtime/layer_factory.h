@@ -4,7 +4,7 @@
 #include "spinor/runtime/layer.h"
 #include "spinor/runtime/module_factory.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 Layer make_layer(const ModuleFactory& factory, int64_t index);
 Attention make_attention(const ModuleFactory& factory, int64_t index);
@@ -12,4 +12,4 @@ bool has_delta_rule(const ModuleFactory& factory, int64_t index);  // in place o
 DeltaRule make_delta_rule(const ModuleFactory& factory, int64_t index);
 FeedForward make_feed_forward(const ModuleFactory& factory, int64_t index);
 
-}  // namespace spinor
+}  // namespace spinor::runtime

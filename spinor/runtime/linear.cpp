@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-namespace spinor {
+namespace spinor::runtime {
 
 const at::Tensor& LinearInput::after(const Stage& stage) {
   if (stage.empty()) return x_;
@@ -27,4 +27,4 @@ at::Tensor Linear::operator()(LinearInput& x) const {
   return y;
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -7,7 +7,7 @@
 
 #include "spinor/runtime/stage.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 // Activations that several linears read: their stage runs once for those that have the same.
 class LinearInput {
@@ -46,4 +46,4 @@ struct Linear {
   at::Tensor operator()(LinearInput& x) const;
 };
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -10,7 +10,7 @@
 #include "spinor/base/error.h"
 #include "spinor/runtime/norm.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 struct ActivationRow {
@@ -78,4 +78,4 @@ at::Tensor FeedForward::operator()(const at::Tensor& x) const {
   return sum.defined() ? mixed.add_(sum) : mixed;
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -10,7 +10,7 @@
 #include "spinor/model/forward_config.h"
 #include "spinor/runtime/linear.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 // Of what the first linear makes.
 struct Activation {
@@ -69,4 +69,4 @@ struct FeedForward {
   at::Tensor routed(const at::Tensor& x) const;
 };
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -5,7 +5,7 @@
 #include "spinor/model/module_name.h"
 #include "spinor/runtime/layer_factory.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 // Names of linears of one MLP below the layer: gate and up, or one linear; and its output.
@@ -98,4 +98,4 @@ FeedForward make_feed_forward(const ModuleFactory& factory, int64_t index) {
   return made;
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

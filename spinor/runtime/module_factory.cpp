@@ -6,7 +6,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 void check_locations(const RewritePlan& plan, const ForwardConfig& forward) {
@@ -89,4 +89,4 @@ Linear ModuleFactory::router(const std::string& name) const {
   return router;
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

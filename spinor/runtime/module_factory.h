@@ -12,7 +12,7 @@
 #include "spinor/runtime/norm.h"
 #include "spinor/runtime/weights.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 class ModuleFactory {
  public:
@@ -48,4 +48,4 @@ class ModuleFactory {
   Observer* observer_ = nullptr;
 };
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-namespace spinor {
+namespace spinor::runtime {
 
 at::Tensor widened(const at::Tensor& x) {
   const bool narrow = x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf;
@@ -24,4 +24,4 @@ at::Tensor Norm::operator()(const at::Tensor& x) const {
   return y.to(x.scalar_type()).mul_(weight);
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-namespace spinor {
+namespace spinor::runtime {
 
 // An RMS norm, or a LayerNorm, which subtracts the mean first, over the last dimension; in float32 at least.
 struct Norm {
@@ -17,4 +17,4 @@ struct Norm {
 // float32, unless it is wider already.
 at::Tensor widened(const at::Tensor& x);
 
-}  // namespace spinor
+}  // namespace spinor::runtime

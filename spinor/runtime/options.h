@@ -8,7 +8,7 @@
 #include "spinor/base/dtype.h"
 #include "spinor/quant/scheme.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 // Quantization of activations or of the KV cache for research, instead of what the checkpoint declares.
 struct LowBits {
@@ -29,4 +29,4 @@ struct RuntimeOptions {
   std::optional<LowBits> kv = {};           // per token and head
 };
 
-}  // namespace spinor
+}  // namespace spinor::runtime

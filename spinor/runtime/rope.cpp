@@ -7,7 +7,7 @@
 #include <cmath>
 #include <numbers>
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 // theta^(2 i / d) of i = 0 ... d/2 - 1.
@@ -138,4 +138,4 @@ void apply_rope(at::Tensor x, const RopeTable& table, int64_t begin) {
   rotate_elsewhere(x, table, begin);
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -6,7 +6,7 @@
 
 #include "spinor/model/rope_config.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 struct RopeTable {
   at::Tensor cos, sin;  // (positions, half of the dimensions that turn)
@@ -20,4 +20,4 @@ RopeTable rope_table(const RopeConfig& rope, int64_t first, int64_t count, const
 // first is the real part.
 void apply_rope(at::Tensor x, const RopeTable& table, int64_t begin = 0);
 
-}  // namespace spinor
+}  // namespace spinor::runtime

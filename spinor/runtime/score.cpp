@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 constexpr int64_t kLogits = 1 << 25;  // at once: 128 MB. With fewer rows the product packs the head's weight too often.
@@ -67,4 +67,4 @@ Scores score(const at::Tensor& hidden, const at::Tensor& targets, const Head& he
   return scores;
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <functional>
 
-namespace spinor {
+namespace spinor::runtime {
 
 struct Scores {
   double negative_log_likelihood = 0;  // sum over tokens, in nats
@@ -32,4 +32,4 @@ Scores score(const at::Tensor& hidden, const at::Tensor& targets, const Head& he
 Scores score(const at::Tensor& hidden, const at::Tensor& targets, const Head& head, const at::Tensor& reference_hidden,
              const Head& reference_head);
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -9,7 +9,7 @@
 
 #include "spinor/runtime/norm.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 constexpr int64_t kScores = 1 << 24;  // at once
@@ -94,4 +94,4 @@ at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tens
   return mixed.transpose(1, 2).reshape({query.size(0), query.size(1), -1}).contiguous();
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace spinor {
+namespace spinor::runtime {
 
 struct Scoring {
   double scale = 1;                // of the scores
@@ -20,4 +20,4 @@ struct Scoring {
 // heads share: (sequences, tokens, heads * size of a value). The last query belongs to the last key.
 at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const Scoring& scoring);
 
-}  // namespace spinor
+}  // namespace spinor::runtime

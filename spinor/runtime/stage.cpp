@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 constexpr int64_t kBlockElements = 1 << 14;  // 64 KiB of floats: half of a small L2 cache is left for the rest
@@ -86,4 +86,4 @@ void apply(const Stage& stage, at::Tensor x) {
   }
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

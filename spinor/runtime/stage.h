@@ -9,7 +9,7 @@
 #include "spinor/linalg/rotation.h"
 #include "spinor/quant/activation.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 struct Stage {
   std::vector<Rotation> rotations;  // in the order in which they act: x <- x blockdiag(r)
@@ -24,4 +24,4 @@ struct Stage {
 // dense products.
 void apply(const Stage& stage, at::Tensor x);
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -5,7 +5,7 @@
 
 #include "spinor/linalg/orthogonal.h"
 
-namespace spinor::stage_test {
+namespace spinor::runtime::stage_test {
 namespace {
 
 std::vector<int8_t> signs(int64_t n) {
@@ -124,4 +124,4 @@ TEST(Stage, IsTheSameAsItsCopyOnly) {
 }
 
 }  // namespace
-}  // namespace spinor::stage_test
+}  // namespace spinor::runtime::stage_test

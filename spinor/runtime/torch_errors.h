@@ -8,7 +8,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 template <typename Work>
 auto with_torch_errors(Work&& work) {
@@ -20,4 +20,4 @@ auto with_torch_errors(Work&& work) {
   }
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

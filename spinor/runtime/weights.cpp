@@ -10,7 +10,7 @@
 #include "spinor/base/parallel.h"
 #include "spinor/plan/execute.h"
 
-namespace spinor {
+namespace spinor::runtime {
 namespace {
 
 // Every block that `wanted` asks for, as the rows it computes; visit runs on several threads.
@@ -130,4 +130,4 @@ at::Tensor Weights::compute_rows(std::string_view name, const at::Tensor& indice
   return result.to(at::Device(options_.device), torch_dtype(options_.dtype)).reshape(shape);
 }
 
-}  // namespace spinor
+}  // namespace spinor::runtime

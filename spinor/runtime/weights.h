@@ -12,7 +12,7 @@
 #include "spinor/plan/plan.h"
 #include "spinor/runtime/options.h"
 
-namespace spinor {
+namespace spinor::runtime {
 
 at::ScalarType torch_dtype(DType dtype);
 
@@ -43,4 +43,4 @@ class Weights {
   std::map<std::string, at::Tensor, std::less<>> replaced_;
 };
 
-}  // namespace spinor
+}  // namespace spinor::runtime

@@ -6,7 +6,7 @@
 #include "spinor/plan/save.h"
 #include "spinor/runtime/testing.h"
 
-namespace spinor::weights_test {
+namespace spinor::runtime::weights_test {
 namespace {
 
 class RuntimeWeights : public ::testing::Test {
@@ -93,4 +93,4 @@ TEST(TorchDtype, IsOneThatModelsAreRunIn) {
 }
 
 }  // namespace
-}  // namespace spinor::weights_test
+}  // namespace spinor::runtime::weights_test

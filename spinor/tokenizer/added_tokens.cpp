@@ -7,7 +7,7 @@
 
 #include "spinor/tokenizer/utf8.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 namespace {
 
 // \w of Rust's regular expressions.
@@ -141,4 +141,4 @@ std::optional<int32_t> AddedTokens::id_of(std::string_view content) const {
   return found == ids_.end() ? std::nullopt : std::optional(found->second);
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

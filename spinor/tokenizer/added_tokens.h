@@ -13,7 +13,7 @@
 #include "spinor/tokenizer/bpe.h"
 #include "spinor/tokenizer/normalizer.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 
 struct AddedToken {
   int64_t id = 0;
@@ -95,4 +95,4 @@ class AddedTokens {
   int64_t outside_ = 0;  // tokens that the model's vocabulary lacks
 };
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -10,7 +10,7 @@
 #include "spinor/base/error.h"
 #include "spinor/tokenizer/utf8.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 namespace {
 
 constexpr std::string_view kUnderline = "▁";
@@ -277,4 +277,4 @@ void BpeModel::encode_part(std::string_view part, Cache& cache, std::vector<int3
   out.insert(out.end(), found->second.begin(), found->second.end());
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -13,7 +13,7 @@
 #include "spinor/base/fields.h"
 #include "spinor/base/json.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 
 struct StringHash {
   using is_transparent = void;
@@ -70,4 +70,4 @@ class BpeModel {
   int32_t largest_id_ = -1;
 };
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

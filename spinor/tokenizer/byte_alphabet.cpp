@@ -4,7 +4,7 @@
 
 #include "spinor/tokenizer/utf8.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 namespace {
 
 constexpr char32_t kEnd = 256 + 68;  // 68 bytes are not printable
@@ -42,4 +42,4 @@ std::optional<uint8_t> byte_of_character(char32_t code) {
   return static_cast<uint8_t>(alphabet().bytes[code]);
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -7,11 +7,11 @@
 #include <string>
 #include <string_view>
 
-namespace spinor {
+namespace spinor::tokenizer {
 
 // Each byte of the text as its character.
 void append_as_alphabet(std::string& out, std::string_view text);
 // The byte that is written as this character; nothing for the others.
 std::optional<uint8_t> byte_of_character(char32_t code);
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -8,7 +8,7 @@
 #include "spinor/tokenizer/typed_json.h"
 #include "spinor/tokenizer/utf8.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 namespace {
 
 struct ByteLevelDecoderFields {
@@ -258,4 +258,4 @@ std::string Decoder::finish(State& state) const {
   return out;
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

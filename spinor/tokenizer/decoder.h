@@ -11,7 +11,7 @@
 #include "spinor/base/fields.h"
 #include "spinor/tokenizer/regex.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 
 class Decoder {
  public:
@@ -68,4 +68,4 @@ class Decoder {
   bool joins_with_spaces_ = true;
 };
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

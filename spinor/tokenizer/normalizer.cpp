@@ -6,7 +6,7 @@
 #include "spinor/tokenizer/typed_json.h"
 #include "spinor/tokenizer/utf8.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 namespace {
 
 using Step = Normalizer::Step;
@@ -115,4 +115,4 @@ bool Normalizer::keeps_start() const {
   });
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -9,7 +9,7 @@
 #include "spinor/base/fields.h"
 #include "spinor/tokenizer/regex.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 
 enum class UnicodeForm { nfc, nfd, nfkc, nfkd };
 
@@ -48,4 +48,4 @@ class Normalizer {
   std::vector<Step> steps_;
 };
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

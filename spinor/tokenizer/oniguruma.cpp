@@ -10,7 +10,7 @@
 #include "spinor/tokenizer/unicode_versions.h"
 #include "spinor/tokenizer/utf8.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 namespace {
 
 constexpr std::string_view kCategories[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",  "Nd",
@@ -238,4 +238,4 @@ std::string translate_oniguruma(std::string_view expression, const Place& place)
   return Translator(expression, place).run();
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

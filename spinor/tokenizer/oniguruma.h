@@ -6,7 +6,7 @@
 
 #include "spinor/base/fields.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 
 // The expression in PCRE2's syntax, for PCRE2_UTF | PCRE2_UCP and texts with stand-ins (see unicode_versions.h). Error
 // at `place`, with the offset, for what the two read differently and for what is not known to be the same: only
@@ -14,4 +14,4 @@ namespace spinor {
 // ASCII pass.
 std::string translate_oniguruma(std::string_view expression, const Place& place);
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

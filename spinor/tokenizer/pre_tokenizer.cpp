@@ -6,7 +6,7 @@
 #include "spinor/tokenizer/typed_json.h"
 #include "spinor/tokenizer/utf8.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 namespace {
 
 // GPT-2's, in Oniguruma's syntax.
@@ -252,4 +252,4 @@ Words PreTokenizer::cut(std::string text, Position position) const {
   return words;
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -9,7 +9,7 @@
 #include "spinor/base/fields.h"
 #include "spinor/tokenizer/regex.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 
 // What becomes of the text that matched: gone, a word of its own, a part of its neighbour, or of the run of matches.
 enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
@@ -64,4 +64,4 @@ class PreTokenizer {
   std::vector<Step> steps_;
 };
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -12,7 +12,7 @@
 #include "spinor/tokenizer/unicode_versions.h"
 #include "spinor/tokenizer/utf8.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 namespace {
 
 // Steps of one match. A long run of spaces takes a few each; nested repetitions take any number.
@@ -156,4 +156,4 @@ std::string Regex::replace_all(std::string_view text, std::string_view by) const
   return out += text.substr(last);
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

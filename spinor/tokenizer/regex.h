@@ -9,7 +9,7 @@
 
 #include "spinor/base/fields.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 
 struct Match {
   size_t begin, end;
@@ -56,4 +56,4 @@ struct ReplaceFields {
   }
 };
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -9,7 +9,7 @@
 #include "spinor/io/file.h"
 #include "spinor/tokenizer/utf8.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 namespace {
 
 constexpr std::string_view kFile = "tokenizer.json", kConfigFile = "tokenizer_config.json";
@@ -171,4 +171,4 @@ std::string TokenStream::finish() {
   return text;
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -18,7 +18,7 @@
 #include "spinor/tokenizer/normalizer.h"
 #include "spinor/tokenizer/pre_tokenizer.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 
 enum class SpecialTokens { keep, skip };
 
@@ -76,4 +76,4 @@ class TokenStream {
   Decoder::State state_;
 };
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -8,7 +8,7 @@
 #include "spinor/tokenizer/byte_alphabet.h"
 #include "spinor/tokenizer/utf8.h"
 
-namespace spinor::tokenizer_test {
+namespace spinor::tokenizer::tokenizer_test {
 namespace {
 
 using testing::message_of;
@@ -312,4 +312,4 @@ TEST(Tokenizer, LoadNamesTheFile) {
 }
 
 }  // namespace
-}  // namespace spinor::tokenizer_test
+}  // namespace spinor::tokenizer::tokenizer_test

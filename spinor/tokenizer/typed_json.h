@@ -9,7 +9,7 @@
 
 #include "spinor/base/fields.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 
 // Reads one part and appends the steps it is made of.
 template <class Step>
@@ -57,4 +57,4 @@ void read_sequence(const Json& json, const char* key, std::span<const PartType<S
   for (size_t i = 0; i < list->size(); ++i) read_steps((*list)[i], types, items.item(i), steps);
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -12,7 +12,7 @@
 #include "spinor/tokenizer/unicode_versions.h"
 #include "spinor/tokenizer/utf8.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 namespace {
 
 utf8proc_option_t options(UnicodeForm form) {
@@ -59,4 +59,4 @@ std::string normalize_unicode(std::string_view text, UnicodeForm form) {
   return out;
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -7,7 +7,7 @@
 
 #include "spinor/tokenizer/utf8.h"
 
-namespace spinor {
+namespace spinor::tokenizer {
 namespace {
 
 #include "spinor/tokenizer/unicode_versions.inc"
@@ -50,4 +50,4 @@ bool is_inert(char32_t code) {
   return find_range<CharacterRange>(kInert, code) != nullptr;
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

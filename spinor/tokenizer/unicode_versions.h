@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace spinor {
+namespace spinor::tokenizer {
 
 struct CharacterRange {
   char32_t first, last;
@@ -24,4 +24,4 @@ std::string_view with_stand_ins(std::string_view text, std::string& storage);
 // Characters that the peer's normalization (Unicode 9) leaves alone, and that keep their neighbours apart.
 bool is_inert(char32_t code);
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-namespace spinor {
+namespace spinor::tokenizer {
 namespace {
 
 uint8_t byte_at(std::string_view text, size_t at) {
@@ -92,4 +92,4 @@ bool is_white_space(char32_t code) {
          code == 0x205F || code == 0x3000;
 }
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace spinor {
+namespace spinor::tokenizer {
 
 inline constexpr char32_t kReplacementCharacter = 0xFFFD;
 
@@ -32,4 +32,4 @@ std::string repair_utf8(std::string_view text);
 // The White_Space property, the same in all versions of Unicode since 6.3.
 bool is_white_space(char32_t code);
 
-}  // namespace spinor
+}  // namespace spinor::tokenizer

@@ -25,8 +25,8 @@ at::Tensor read_tokens(const std::string& path) {
   return at::tensor(ids, at::kLong).reshape({std::ssize(json), -1});
 }
 
-at::Tensor step_by_step(Decoder& decoder, const at::Tensor& tokens, int64_t first) {
-  KeyValueCache cache = decoder.make_cache(tokens.size(1));
+at::Tensor step_by_step(runtime::Decoder& decoder, const at::Tensor& tokens, int64_t first) {
+  runtime::KeyValueCache cache = decoder.make_cache(tokens.size(1));
   std::vector<at::Tensor> logits = {decoder.logits(decoder.forward(tokens.narrow(1, 0, first), &cache))};
   for (int64_t i = first; i < tokens.size(1); ++i)
     logits.push_back(decoder.logits(decoder.forward(tokens.narrow(1, i, 1), &cache)));
@@ -36,7 +36,7 @@ at::Tensor step_by_step(Decoder& decoder, const at::Tensor& tokens, int64_t firs
 void run(char** arguments) {
   const c10::InferenceMode inference;
   const Model model = Model::describe(Checkpoint::open(arguments[1]));
-  Decoder decoder(as_stored(model), {.dtype = find_dtype(arguments[3])->dtype});
+  runtime::Decoder decoder(as_stored(model), {.dtype = find_dtype(arguments[3])->dtype});
   const at::Tensor tokens = read_tokens(arguments[2]);
   const at::Tensor logits = std::string_view(arguments[5]) == "steps" ? step_by_step(decoder, tokens, 5)
                                                                       : decoder.logits(decoder.forward(tokens));
