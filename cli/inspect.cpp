@@ -6,6 +6,7 @@
 
 #include "cli/calibration_report.h"
 #include "cli/command.h"
+#include "cli/output.h"
 #include "cli/recipe.h"
 #include "spinor/base/error.h"
 #include "spinor/family/forward_row.h"
@@ -109,7 +110,7 @@ struct InspectCommand {
       after = outlier_statistics(plan_recipe(path, recipe).plan, {}, common.threads);
     }
     if (common.json) {
-      fmt::print("{}\n", json(model, refusal, before, after).dump(2));
+      print_json(json(model, refusal, before, after));
     } else {
       print(model, refusal);
       if (!before.empty()) print_outliers(model, before, after);
@@ -121,7 +122,7 @@ struct InspectCommand {
   static Model describe(const Checkpoint& checkpoint, std::string& refusal) {
     try {
       return Model::describe(checkpoint);
-    } catch (const Error& error) {
+    } catch (const UnsupportedArchitecture& error) {
       refusal = error.what();
       return Model::describe(checkpoint, {.accept_unknown = true, .accept_refused = true});
     }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/output.h"
 #include "spinor/base/version.h"
 #include "spinor/base/yaml.h"
 #include "spinor/family/architecture_file.h"
@@ -55,13 +56,18 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    if (app.exit(error) != 0) return 2;
+    chosen = [] { return 0; };  // help, or the version
   }
   try {
     for (const std::string& row : rows) register_architecture(read_architecture(parse_yaml(read_text(row), row)), row);
-    return chosen();
+    const int code = chosen();
+    finish_output();
+    return code;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "error: out of memory; use fewer --threads, or --block-size for a smaller rotation\n");
+    const bool blocks = app.get_subcommands().front()->get_option_no_throw("--block-size") != nullptr;
+    fmt::print(stderr, "error: out of memory; use fewer --threads{}\n",
+               blocks ? ", or --block-size for a smaller rotation" : "");
   } catch (const std::exception& error) {
     fmt::print(stderr, "error: {}\n",
                tokenizer::repair_utf8(error.what()));  // a message may quote a file that is not text

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/output.h"
 #include "cli/recipe.h"
 #include "spinor/io/file.h"
 
@@ -32,7 +33,7 @@ struct PlanCommand {
                          {"peak_memory", size.memory},
                          {"recipe", planned.recipe_json()},
                          {"warnings", planned.warnings}};
-      fmt::print("{}\n", json.dump(2));
+      print_json(json);
       return 0;
     }
     print_warnings(planned);

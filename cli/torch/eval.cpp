@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/torch/evaluation_flags.h"
 
@@ -44,7 +45,7 @@ struct EvalCommand : EvaluationFlags {
       json["logits_rms"] = *result.logits_rms;
       json["logits_max"] = *result.logits_max;
     }
-    fmt::print("{}\n", json.dump(2));
+    cli::print_json(json);
   }
 
   static void print(const runtime::Evaluation& result) {

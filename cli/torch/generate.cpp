@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "cli/command.h"
+#include "cli/output.h"
 #include "cli/recipe.h"
 #include "cli/runtime_flags.h"
 #include "spinor/base/error.h"
@@ -47,7 +48,7 @@ struct GenerateCommand {
                        {"text", tokenizer.decode(tokens)},
                        {"first_token_seconds", seconds(first - begin)},  // with the weights
                        {"seconds", seconds(Clock::now() - begin)}};
-    fmt::print("{}\n", json.dump(2));
+    print_json(json);
     return 0;
   }
 

@@ -46,11 +46,13 @@ namespace {
 const Architecture* choose_architecture(const std::string& name, const std::string& subject, ModelOptions options) {
   if (const Architecture* row = find_architecture(name)) return row;
   if (const RefusedArchitecture* row = find_refused_architecture(name); row && !options.accept_refused)
-    throw Error(name, "is not supported: " + row->reason, row->instead);
+    throw UnsupportedArchitecture(name, "is not supported: " + row->reason, row->instead);
   if (options.accept_unknown) return nullptr;
   const char* const other = "`spinor inspect` drafts a row for it (docs/adding_an_architecture.md)";
-  if (name.empty()) throw Error(subject, "has no architectures", "name the class that transformers has for it");
-  throw Error(name, "is not an architecture spinor knows", std::string(other) + "; or give mappings and norm_mappings");
+  if (name.empty())
+    throw UnsupportedArchitecture(subject, "has no architectures", "name the class that transformers has for it");
+  throw UnsupportedArchitecture(name, "is not an architecture spinor knows",
+                                std::string(other) + "; or give mappings and norm_mappings in a recipe");
 }
 
 bool same_bytes(const Checkpoint& checkpoint, const CheckpointTensor& a, const CheckpointTensor& b) {

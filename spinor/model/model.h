@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "spinor/base/error.h"
 #include "spinor/base/slice.h"
 #include "spinor/family/architecture.h"
 #include "spinor/io/checkpoint.h"
@@ -104,6 +105,13 @@ struct MtpHead {
   std::vector<ValueOutput> value_outputs;
 };
 
+// What Model::describe() throws for an architecture that it does not know, or knows and refuses: only such a model can
+// be described all the same, with the options below.
+class UnsupportedArchitecture : public Error {
+ public:
+  using Error::Error;
+};
+
 struct ModelOptions {
   // An architecture without a row: modules are read off the tensor names (a 2-D weight is a linear, or an embedding if
   // it is called one; a 1-D weight is a norm), in the order of their names with numbers compared as numbers; roles are
@@ -120,8 +128,8 @@ class Model {
   // Checks config.json (missing or contradictory keys by name), every tensor's presence and shape; quantized weights
   // are read as read_quantized() says, and that no tensor is left over but the row's buffers, which old checkpoints
   // have and nobody reads: they have no module and role unknown, and layers of multi-token prediction. A tied head that
-  // is in the files too must equal the embedding. An unknown or refused architecture is an Error with the reason. Reads
-  // no weights, except the two of such a head.
+  // is in the files too must equal the embedding. An unknown or refused architecture is an UnsupportedArchitecture with
+  // the reason. Reads no weights, except the two of such a head.
   static Model describe(const Checkpoint& checkpoint, ModelOptions options = {});
 
   const Checkpoint& checkpoint() const;             // of a quantized model: its weights as numbers

@@ -250,7 +250,22 @@ TEST(Model, AnUnknownArchitectureIsRefused) {
   unknown.config["architectures"] = {"NovelForCausalLM"};
   const std::string text = error_of(unknown);
   expect_text(text, "NovelForCausalLM: is not an architecture spinor knows; `spinor inspect` drafts a row for it");
-  expect_text(text, "; or give mappings and norm_mappings");
+  expect_text(text, "; or give mappings and norm_mappings in a recipe");
+}
+
+TEST(Model, OnlyAnArchitectureIsUnsupported) {
+  const TemporaryDirectory directory;
+  ArchitectureCase unknown = llama(), damaged = llama();
+  unknown.config["architectures"] = {"NovelForCausalLM"};
+  damaged.config["hidden_size"] = 48;
+  EXPECT_THROW(Model::describe(write_checkpoint(directory.path(), unknown)), UnsupportedArchitecture);
+  try {
+    Model::describe(write_checkpoint(directory.path(), damaged));
+    FAIL();
+  } catch (const UnsupportedArchitecture&) {
+    FAIL() << "it is damaged";
+  } catch (const Error&) {
+  }
 }
 
 TEST(Model, RefusedArchitecturesSayWhyAndAreNotAccepted) {
