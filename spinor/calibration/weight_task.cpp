@@ -58,7 +58,7 @@ void WeightTask::observe(const at::Tensor& weight, const Hessian* hessian, int t
   report_.quantized = "nearest";
   if (by_gptq()) warn_about_tokens();
   if (quantization_->importance) weigh_columns(hessian);
-  about(tensor_->name, [&] { observe_weight(*encoder_, view(weight), threads); });
+  about_tensor(tensor_->name, [&] { observe_weight(*encoder_, view(weight), threads); });
 }
 
 void WeightTask::warn_about_tokens() {
@@ -104,7 +104,7 @@ void WeightTask::find_codes(const at::Tensor& weight, const HessianFactor& facto
   nearest.reset();
   at::Tensor found = wanted.clone(), codes = at::empty({rows, cols}, at::kByte);
   const MatrixView<uint8_t> code_view(codes.data_ptr<uint8_t>(), rows, cols, cols);
-  std::vector<double> errors = about(tensor_->name, [&] {
+  std::vector<double> errors = about_tensor(tensor_->name, [&] {
     return gptq(*encoder_, {view(found), code_view, view(factor.lower), factor.order}, quantization_->gptq->block_size,
                 threads);
   });
@@ -121,7 +121,7 @@ void WeightTask::find_codes(const at::Tensor& weight, const HessianFactor& facto
 
 void WeightTask::encode_rows(const at::Tensor& weight, int64_t first, int64_t rows) {
   const int64_t row_bytes = encoder_->row_bytes(weight.size(1));
-  about(tensor_->name, [&] {
+  about_tensor(tensor_->name, [&] {
     encoder_->encode(first, 0, view(weight.narrow(0, first, rows)), codes_.data() + first * row_bytes, row_bytes);
   });
 }
@@ -139,7 +139,7 @@ void WeightTask::note_errors(const at::Tensor& before, const at::Tensor& after, 
 }
 
 at::Tensor WeightTask::read(const TensorPlan& tensor, const WeightLayout& layout, const PreparedTensors::Bytes& bytes) {
-  return about(tensor.name, [&] {
+  return about_tensor(tensor.name, [&] {
     const WeightDecoder decoder(layout, {bytes.begin() + 1, bytes.end()});
     at::Tensor weight = at::empty({layout.rows, layout.cols}, at::kFloat);
     decoder.decode<float>(0, 0, bytes.front().data(), decoder.row_bytes(layout.cols), view(weight));

@@ -39,7 +39,7 @@ void set_heads(ModelConfig& config, const std::string& subject) {
 
 // A problem of a formula is one of the config.json that it reads.
 template <typename Work>
-auto about(const ModelConfig& config, Work work) {
+auto about_file(const ModelConfig& config, Work work) {
   try {
     return work();
   } catch (const Error& error) {
@@ -53,7 +53,7 @@ void add_defaults(ModelConfig& config, const Architecture& row) {
   for (const auto& [key, formula] : row.defaults) {
     const auto found = config.keys.find(key);
     if (found != config.keys.end() && (!found->is_null() || key == "num_key_value_heads")) continue;
-    config.keys[key] = about(config, [&] { return evaluate(formula, names_of(config)); });
+    config.keys[key] = about_file(config, [&] { return evaluate(formula, names_of(config)); });
   }
 }
 
@@ -133,7 +133,7 @@ FormulaNames names_of(const ModelConfig& config, int64_t layer) {
 }
 
 int64_t size_of(const std::string& formula, const ModelConfig& config, int64_t layer) {
-  return about(config, [&] {
+  return about_file(config, [&] {
     const Json size = evaluate(formula, names_of(config, layer));
     if (!size.is_number_integer() || size < 1 || size > kMaxSize)
       throw Error(explain(formula, names_of(config, layer)),
@@ -151,7 +151,7 @@ namespace {
 }
 
 Json value_of(const std::string& formula, const ModelConfig& config, int64_t layer) {
-  return about(config, [&] { return evaluate(formula, names_of(config, layer)); });
+  return about_file(config, [&] { return evaluate(formula, names_of(config, layer)); });
 }
 
 }  // namespace
@@ -175,7 +175,7 @@ std::string text_of(const std::string& formula, const ModelConfig& config) {
 }
 
 bool is_so(const std::string& condition, const ModelConfig& config, bool empty, int64_t layer) {
-  return about(config, [&] { return holds(condition, names_of(config, layer), empty); });
+  return about_file(config, [&] { return holds(condition, names_of(config, layer), empty); });
 }
 
 }  // namespace spinor

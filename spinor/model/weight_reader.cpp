@@ -10,19 +10,10 @@
 #include "spinor/base/error.h"
 #include "spinor/linalg/convert.h"
 #include "spinor/model/encoded_weight.h"
+#include "spinor/quant/about_tensor.h"
 
 namespace spinor {
 namespace {
-
-// work(), its Errors about this weight.
-template <typename Work>
-auto about(const CheckpointTensor& tensor, Work work) {
-  try {
-    return work();
-  } catch (const Error& error) {
-    throw Error(tensor.info.name, error.subject() + " " + error.problem(), error.hint());
-  }
-}
 
 std::vector<std::byte> shape_bytes(const WeightLayout& layout) {
   const int64_t shape[] = {layout.rows, layout.cols};
@@ -38,7 +29,8 @@ std::unique_ptr<const WeightDecoder> make_decoder(const Checkpoint& checkpoint, 
   for (size_t i = 1; i < stored.size(); ++i)
     small.push_back(stored[i].suffix == "weight_shape" ? shape_bytes(encoded.layout)
                                                        : checkpoint.read(encoded.parts.at(part++)));
-  return about(tensor, [&] { return std::make_unique<WeightDecoder>(encoded.layout, std::move(small)); });
+  return about_tensor(tensor.info.name,
+                      [&] { return std::make_unique<WeightDecoder>(encoded.layout, std::move(small)); });
 }
 
 // The tensor whose bytes are read.
@@ -168,7 +160,8 @@ template <typename T>
 void WeightReader::load_stored(const Block& block, const std::byte* bytes, const Block& tile, MatrixView<T> out) const {
   const int64_t width = row_bytes(block.cols);
   const std::byte* first = bytes + (tile.row - block.row) * width + row_bytes(tile.col - block.col);
-  if (decoder_) return about(*tensor_, [&] { decoder_->decode(tile.row, tile.col, first, width, out); });
+  if (decoder_)
+    return about_tensor(tensor_->info.name, [&] { decoder_->decode(tile.row, tile.col, first, width, out); });
   for (int64_t i = 0; i < tile.rows; ++i) spinor::load(tensor_->info.dtype, first + i * width, out.row(i), tile.cols);
 }
 

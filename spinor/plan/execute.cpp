@@ -144,7 +144,7 @@ void check_edits(const TensorPlan& tensor) {
 Granularity granularity_of(const TensorPlan& tensor, DType output) {
   Granularity codes;
   if (const WeightQuantization* quantization = quantization_of(tensor.edits))
-    codes = about(tensor.name, [&] { return granularity(quantized_layout(tensor, *quantization, output)); });
+    codes = about_tensor(tensor.name, [&] { return granularity(quantized_layout(tensor, *quantization, output)); });
   const Granularity source = source_granularity(*tensor.source);
   codes.rows = std::lcm(codes.rows, source.rows);
   codes.cols = std::lcm(codes.cols, source.cols);

@@ -5,22 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "spinor/base/error.h"
 #include "spinor/io/safetensors.h"
 #include "spinor/plan/plan.h"
+#include "spinor/quant/about_tensor.h"
 #include "spinor/quant/codec.h"
 
 namespace spinor {
-
-// work(), its Errors about this tensor.
-template <typename Work>
-auto about(const std::string& tensor, Work work) {
-  try {
-    return work();
-  } catch (const Error& error) {
-    throw Error(tensor, error.problem(), error.hint());
-  }
-}
 
 // Whether only its bytes are copied: spinor does not compute with its type.
 bool is_copied(const CheckpointTensor& source);
