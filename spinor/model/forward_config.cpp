@@ -12,14 +12,6 @@
 namespace spinor {
 namespace {
 
-void check_runs(const Model& model, const std::string& path) {
-  const Architecture* row = model.architecture();
-  if (!row)
-    throw Error(path, fmt::format("spinor cannot run {}", model.architecture_name()), "its architecture is unknown");
-  if (!row->forward->unknown.empty())
-    throw Error(path, fmt::format("spinor cannot run {} yet", model.architecture_name()), row->forward->unknown);
-}
-
 void check_supported(const ModelConfig& config, const ForwardRow& row) {
   for (const UnsupportedRow& one : row.unsupported)
     if (is_so(one.when, config, true)) throw Error(config.subject, "spinor cannot run this model yet", one.reason);
@@ -132,9 +124,16 @@ const RopeConfig* ForwardConfig::rope_of(int64_t layer) const {
 
 ForwardConfig read_forward_config(const Model& model) {
   const std::string path = (model.checkpoint().directory() / "config.json").string();
-  check_runs(model, path);
-  const ForwardRow& row = *model.architecture()->forward;
-  const ModelConfig config = read_model_config(model.checkpoint().config(), model.architecture(), path);
+  if (!model.architecture())
+    throw Error(path, fmt::format("spinor cannot run {}", model.architecture_name()), "its architecture is unknown");
+  return read_forward_config(model.checkpoint().config(), *model.architecture(), path);
+}
+
+ForwardConfig read_forward_config(const Json& json, const Architecture& architecture, const std::string& path) {
+  const ForwardRow& row = *architecture.forward;
+  if (!row.unknown.empty())
+    throw Error(path, fmt::format("spinor cannot run {} yet", read_architecture_name(json, path)), row.unknown);
+  const ModelConfig config = read_model_config(json, &architecture, path);
   check_supported(config, row);
   ForwardConfig forward;
   forward.norm_epsilon = positive_of(row.norm_epsilon, config);
@@ -149,7 +148,7 @@ ForwardConfig read_forward_config(const Model& model) {
   forward.logits_cap = optional_of(row.logits_cap, {config.keys, path});
   forward.parallel = is_so(row.parallel, config, false);
   forward.norms_sums = is_so(row.norms_sums, config, false);
-  const int64_t experts = number_of_experts(*model.architecture(), config);
+  const int64_t experts = number_of_experts(architecture, config);
   if (row.router && experts > 0) forward.router = read_router(config, *row.router, experts);
   if (row.delta) forward.delta = read_delta(config, *row.delta);
   forward.eos = read_eos({config.keys, path});

@@ -14,17 +14,23 @@ namespace spinor {
 
 struct LatentConfig {
   int64_t fixed = 0, turning = 0, value = 0;  // sizes in a head
+
+  bool operator==(const LatentConfig&) const = default;
 };
 
 struct DeltaConfig {
   std::vector<Slice> pieces;  // in the order of DeltaRow
   int64_t key_size = 0, value_size = 0;
+
+  bool operator==(const DeltaConfig&) const = default;
 };
 
 struct RouterConfig {
   int64_t chosen = 0, groups = 1, chosen_groups = 1;
   bool normalized = false;
   double scale = 1;
+
+  bool operator==(const RouterConfig&) const = default;
 };
 
 struct ForwardConfig {
@@ -48,10 +54,13 @@ struct ForwardConfig {
 
   // Of a layer; null: it has none.
   const RopeConfig* rope_of(int64_t layer) const;
+  bool operator==(const ForwardConfig&) const = default;
 };
 
 // Errors: a value of the wrong type or out of range, what the row says is unsupported, a rope type that spinor cannot
-// run, a model without a row in the table of architectures.
+// run, a model without a row in the table of architectures, a family that spinor cannot run.
 ForwardConfig read_forward_config(const Model& model);
+// The same of a file and its row; `subject`: its path.
+ForwardConfig read_forward_config(const Json& config, const Architecture& row, const std::string& subject);
 
 }  // namespace spinor

@@ -25,6 +25,8 @@ struct RopeConfig {
   bool truncate = true;                                 // yarn: whole dimensions
   std::vector<double> short_factors = {},
                       long_factors = {};  // longrope: of the wavelengths, up to original_positions, beyond
+
+  bool operator==(const RopeConfig&) const = default;
 };
 
 // `local`: of the layers with a window, where they have parameters of their own. Errors: a value of the wrong type or
