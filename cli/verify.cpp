@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/recipe.h"
 #include "cli/runtime_flags.h"
@@ -22,6 +23,8 @@
 #include "spinor/modifier/oneshot.h"
 #include "spinor/plan/deviation.h"
 #include "spinor/transform/probe.h"
+#include "spinor/transform/probe_config.h"
+#include "spinor/transform/stored_online.h"
 
 namespace spinor::cli {
 namespace {
@@ -50,7 +53,10 @@ struct VerifyCommand {
     const Model before = Model::describe(Checkpoint::open(resolve_model(source)));
     const Model after = Model::describe(Checkpoint::open(resolve_model(out)));
     ProbeReport report;
-    if (is_plain(after)) report = probe(before, after, options);
+    if (is_plain(after))
+      report = probe(before, after, options);
+    else
+      probe_config(before, after, report);
     if (!report.passed()) blame(before, after, report);
     ForwardVerdict forward;
     if (runs_models()) forward = run_models(before, after);
@@ -65,13 +71,14 @@ struct VerifyCommand {
     return report.passed() && forward.problem.empty() ? 0 : 1;
   }
 
-  // Rounding to fewer bits is a change of function, and what runs online is not in the weights: such a model can only
-  // be run.
+  // Rounding to fewer bits is a change of function: of such an output only config.json can be compared, and it can be
+  // run. What runs online is probed unless it is run.
   bool is_plain(const Model& model) const {
     if (!model.quantized_source()) return true;
     if (runs_models()) return false;
-    throw Error(out, "is quantized, or runs transforms online: its weights alone are not the function of the source",
-                "give --text or --random-tokens: then both are run");
+    if (!is_approximation(model)) return true;
+    throw Error(out, "is quantized: its weights are not the function of the source, only near to it",
+                "give --text FILE or --random-tokens 64: then both are run");
   }
 
   // Weights or activations of fewer bits; online transforms alone are exact.
@@ -101,7 +108,7 @@ struct VerifyCommand {
     const std::filesystem::path file = after.checkpoint().directory() / "recipe.yaml";
     if (!std::filesystem::exists(file)) return;
     Recipe recipe = Recipe::load(file);
-    RewritePlan plan(before);
+    RewritePlan plan = start_plan(before);
     run_recipe(recipe, before, plan);
     const auto wrong = [&](const std::string& name) {
       const auto tensor = std::ranges::find(plan.tensors(), name, &TensorPlan::name);
@@ -132,7 +139,7 @@ struct VerifyCommand {
                  {"unit_roundoff", report.unit_roundoff},
                  {"checks", checks}};
     if (!forward.json.is_null()) json["forward"] = forward.json;
-    fmt::print("{}\n", json.dump(2));
+    cli::print_json(json);
   }
 
   void print(const ProbeReport& report, const ForwardVerdict& forward) const {

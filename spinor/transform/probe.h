@@ -4,35 +4,11 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <vector>
 
 #include "spinor/model/model.h"
+#include "spinor/transform/probe_report.h"
 
 namespace spinor {
-
-// One thing measured. error and bound are in the same unit (relative to the size of what was compared).
-struct ProbeCheck {
-  std::string what;                  // "reader", "writer", "value-output", "bias", "norm", "unchanged"
-  std::vector<std::string> tensors;  // of OUT; the one at fault, or the pair that disagrees
-  std::string role;                  // "attn_q", ...
-  double error = 0, bound = 0;
-  std::string hint;  // what the failure looks like; empty when it passed
-
-  bool passed() const { return error <= bound; }
-};
-
-struct ProbeReport {
-  std::vector<ProbeCheck> checks;
-  double unit_roundoff = 0;  // of OUT's dtype: 2^-9 for bfloat16; every bound is a multiple of it
-
-  bool passed() const;
-  std::vector<const ProbeCheck*> failures() const;
-};
-
-// The unit roundoff of the narrowest editable type that is stored, but never below what the arithmetic of a rotation
-// itself loses.
-double unit_roundoff(const Checkpoint& output);
 
 struct ProbeOptions {
   uint64_t seed = 1;
@@ -51,11 +27,13 @@ struct ProbeOptions {
 //
 // norms: neutral, or the readers behind them make up for it;
 //
-// the rest: biases of other readers, and norms inside the attention: unchanged.
+// the rest: biases of other readers, and norms inside the attention: unchanged;
+//
+// what acts online, on either side: part of the module it acts on, in all of these; config.json: the keys that matter.
 //
 // A rounding error of relative size u in each stored weight moves these by about u times their random-sum size; a bound
 // is 8 times that. Cost: two passes over both checkpoints; memory: a few hundred vectors of hidden_size. Errors: models
-// of different shape or architecture; an architecture without a row.
+// of different shape or architecture; an architecture without a row; an online transform that cannot be read.
 ProbeReport probe(const Model& source, const Model& output, const ProbeOptions& options = {});
 
 }  // namespace spinor

@@ -52,8 +52,7 @@ std::vector<double> mix(const std::vector<double>& v, const std::vector<double>&
   return a;
 }
 
-Through through(const Model& model, const Module& output, const RowProducts& v, const std::vector<double>& heads,
-                int threads) {
+Through through(const ProbeSide& side, const Module& output, const RowProducts& v, const std::vector<double>& heads) {
   const int64_t k = v.y.rows, cols = output.shape.in;
   const auto d = static_cast<size_t>(cols) / heads.size();
   Matrix<double> a(2 * k, cols);  // the mixed values; below them the size of the terms they are sums of
@@ -69,7 +68,7 @@ Through through(const Model& model, const Module& output, const RowProducts& v, 
       a(k + p, j) = std::hypot(a(p, j), terms[static_cast<size_t>(j)]);
     }
   }
-  const RowProducts products = read_products(model.checkpoint(), output, a, threads);
+  const RowProducts products = side.products(output, a);
   Through result{{k, products.y.cols}, 1};
   double square = 0, terms = 0;
   for (int64_t p = 0; p < k; ++p)

@@ -7,6 +7,7 @@
 #include "spinor/base/view.h"
 #include "spinor/linalg/random.h"
 #include "spinor/model/model.h"
+#include "spinor/transform/probe_side.h"
 #include "spinor/transform/products.h"
 
 namespace spinor {
@@ -31,7 +32,6 @@ struct Through {
   double cancellation;
 };
 // v: values (k, kv heads * d). They are mixed over the heads and sent through the output projection.
-Through through(const Model& model, const Module& output, const RowProducts& v, const std::vector<double>& heads,
-                int threads);
+Through through(const ProbeSide& side, const Module& output, const RowProducts& v, const std::vector<double>& heads);
 
 }  // namespace spinor

@@ -1,17 +1,13 @@
-#include <algorithm>
+#include "spinor/transform/probe_report.h"
 
-#include "spinor/transform/probe.h"
+#include <algorithm>
+#include <utility>
 
 namespace spinor {
 
-double unit_roundoff(const Checkpoint& output) {
-  double largest = 0x1p-48;
-  for (const CheckpointTensor& tensor : output.tensors()) {
-    if (tensor.info.dtype == DType::BF16) largest = std::max(largest, 0x1p-9);
-    if (tensor.info.dtype == DType::F16) largest = std::max(largest, 0x1p-11);
-    if (tensor.info.dtype == DType::F32) largest = std::max(largest, 0x1p-24);
-  }
-  return largest;
+void ProbeReport::add(ProbeCheck check) {
+  if (check.passed()) check.hint.clear();
+  checks.push_back(std::move(check));
 }
 
 bool ProbeReport::passed() const {
@@ -23,6 +19,16 @@ std::vector<const ProbeCheck*> ProbeReport::failures() const {
   for (const ProbeCheck& check : checks)
     if (!check.passed()) result.push_back(&check);
   return result;
+}
+
+double unit_roundoff(const Checkpoint& output) {
+  double largest = 0x1p-48;
+  for (const CheckpointTensor& tensor : output.tensors()) {
+    if (tensor.info.dtype == DType::BF16) largest = std::max(largest, 0x1p-9);
+    if (tensor.info.dtype == DType::F16) largest = std::max(largest, 0x1p-11);
+    if (tensor.info.dtype == DType::F32) largest = std::max(largest, 0x1p-24);
+  }
+  return largest;
 }
 
 }  // namespace spinor

@@ -2,12 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "spinor/io/file.h"
 #include "spinor/linalg/convert.h"
 #include "spinor/plan/save.h"
 #include "spinor/plan/testing.h"
 #include "spinor/transform/apply.h"
 #include "spinor/transform/fold.h"
+#include "spinor/transform/quip.h"
 #include "spinor/transform/spinquant.h"
+#include "spinor/transform/stored_online.h"
 
 namespace spinor::probe_test {
 namespace {
@@ -91,6 +96,74 @@ TEST_F(Probe, AMatrixThatIsNotOrthogonalFailsForEveryWriter) {
   rotate({.rotations = {Spin::R1}, .transform_type = "random-matrix", .llm_compressor_compat = true}, DType::F64);
   const std::vector<std::string> names = blamed();
   EXPECT_NE(std::find(names.begin(), names.end(), "model.embed_tokens.weight"), names.end());
+}
+
+// Changes config.json of OUT.
+void change_config(const std::filesystem::path& directory, const std::string& key, const Json& value) {
+  Json config = Json::parse(read_text(directory / "config.json"));
+  config[key] = value;
+  write_text(directory / "config.json", config.dump(2));
+}
+
+TEST_F(Probe, AKeyOfTheConfigThatChangesTheFunctionIsNamed) {
+  rotate({});
+  change_config(out_, "rms_norm_eps", 0.1);
+  const ProbeReport result = report();
+  ASSERT_EQ(result.failures().size(), 1u);
+  EXPECT_EQ(result.failures().front()->what, "config");
+  EXPECT_EQ(result.failures().front()->tensors, std::vector<std::string>{"rms_norm_eps"});
+  EXPECT_EQ(result.failures().front()->hint, "config.json says 0.1, the source's nothing");
+}
+
+// A source with transforms on the inputs and the outputs of its linears, online: R4 and QuIP's.
+class ProbeOnline : public Probe {
+ protected:
+  void SetUp() override {
+    const Model model = open(source_);
+    RewritePlan plan(model);
+    plan.untie();
+    apply(spinquant(model, {.rotations = {Spin::R3, Spin::R4}, .transform_type = "random-orthogonal"}), model, plan);
+    apply(quip({.rotations = {Quip::v, Quip::u}, .transform_type = "random-hadamard", .transform_block_size = 16}),
+          model, plan);
+    save(plan, online_, {.force = true});
+    source_ = online_;
+  }
+
+  std::filesystem::path plain_ = source_, online_ = directory_ / "online";
+};
+
+TEST_F(ProbeOnline, IsPartOfTheSource) {
+  const Model model = open(source_);
+  RewritePlan plan = start_plan(model);
+  fold_norms(model, plan);
+  apply(spinquant(model, {.transform_type = "random-hadamard"}), model, plan);
+  save(plan, out_, {.force = true});
+  EXPECT_EQ(blamed(), std::vector<std::string>{});
+}
+
+TEST_F(ProbeOnline, IsPartOfTheOutput) {
+  source_ = plain_;
+  out_ = online_;
+  EXPECT_EQ(blamed(), std::vector<std::string>{});
+}
+
+TEST_F(ProbeOnline, IsMissedWhereTheOutputLostIt) {
+  save(RewritePlan(open(source_)), out_, {.force = true});
+  const std::vector<std::string> names = blamed();
+  EXPECT_NE(std::ranges::find(names, "model.layers.0.mlp.down_proj.weight"), names.end());
+  EXPECT_NE(std::ranges::find(names, "model.layers.1.mlp.up_proj.weight"), names.end());
+}
+
+TEST_F(ProbeOnline, QueriesAndKeysMustBeTransformedAlike) {
+  const Model model = open(plain_);
+  RewritePlan plan(model);
+  TransformConfig config = spinquant(model, {.rotations = {Spin::R3}});
+  config.config_groups.front().second.apply.pop_back();  // the keys
+  apply(config, model, plan);
+  save(plan, out_, {.force = true});
+  source_ = plain_;
+  EXPECT_EQ(blamed(), (std::vector<std::string>{"model.layers.0.self_attn", "model.layers.1.self_attn",
+                                                "model.layers.2.self_attn"}));
 }
 
 TEST_F(Probe, AnotherModelIsNotTheSameFunction) {

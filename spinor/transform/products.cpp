@@ -105,14 +105,6 @@ Matrix<double> columns(const Matrix<double>& z, int64_t first, int64_t count) {
   return some;
 }
 
-RowProducts part_of(const RowProducts& whole, const Slice& part) {
-  RowProducts result;
-  for (int64_t first = 0; first < whole.y.cols; first += part.period)
-    append(result,
-           {columns(whole.y, first + part.begin, part.size), columns(whole.energy, first + part.begin, part.size)});
-  return result;
-}
-
 }  // namespace
 
 RowProducts row_products(const Checkpoint& checkpoint, const CheckpointTensor& w, const Matrix<double>& x,
@@ -145,6 +137,14 @@ RowProducts combine_rows(const Checkpoint& checkpoint, const CheckpointTensor& w
       total.energy.data[i] += sum.energy.data[i];
     }
   return total;
+}
+
+RowProducts part_of(const RowProducts& whole, const Slice& part) {
+  RowProducts result;
+  for (int64_t first = 0; first < whole.y.cols; first += part.period)
+    append(result,
+           {columns(whole.y, first + part.begin, part.size), columns(whole.energy, first + part.begin, part.size)});
+  return result;
 }
 
 RowProducts read_products(const Checkpoint& checkpoint, const Module& module, const Matrix<double>& x, int threads) {

@@ -22,6 +22,8 @@ RowProducts combine_rows(const Checkpoint& checkpoint, const CheckpointTensor& w
 // W (out, in) of a linear, a part of one, or each of a stack of them, however it is stored: y (k, count * out) for x
 // (k, in).
 RowProducts read_products(const Checkpoint& checkpoint, const Module& module, const Matrix<double>& x, int threads);
+// The columns of a whole linear's outputs that are a part's.
+RowProducts part_of(const RowProducts& whole, const Slice& part);
 // What a module writes for z, the sum over a stack: (k, out), or of an embedding (k, columns). `inputs` is z's width.
 Matrix<double> written(const Checkpoint& checkpoint, const Module& module, const Matrix<double>& z, int threads);
 int64_t inputs(const Module& module);

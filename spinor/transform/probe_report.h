@@ -1,0 +1,37 @@
+// What a probe has measured.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "spinor/io/checkpoint.h"
+
+namespace spinor {
+
+// One thing measured. error and bound are in the same unit (relative to the size of what was compared).
+struct ProbeCheck {
+  std::string what;  // "reader", "writer", "value-output", "bias", "norm", "unchanged"; "config", "online"
+  std::vector<std::string> tensors;  // of OUT; the one at fault, or the pair that disagrees. "config": keys of
+                                     // config.json, "online": modules
+  std::string role;                  // "attn_q", ...
+  double error = 0, bound = 0;
+  std::string hint;  // what the failure looks like; empty when it passed
+
+  bool passed() const { return error <= bound; }
+};
+
+struct ProbeReport {
+  std::vector<ProbeCheck> checks;
+  double unit_roundoff = 0;  // of OUT's dtype: 2^-9 for bfloat16; every bound is a multiple of it
+
+  // The hint is dropped if the check passed.
+  void add(ProbeCheck check);
+  bool passed() const;
+  std::vector<const ProbeCheck*> failures() const;
+};
+
+// The unit roundoff of the narrowest editable type that is stored, but never below what the arithmetic of a rotation
+// itself loses.
+double unit_roundoff(const Checkpoint& output);
+
+}  // namespace spinor

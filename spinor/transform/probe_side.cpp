@@ -1,0 +1,111 @@
+#include "spinor/transform/probe_side.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ranges>
+#include <string_view>
+
+#include "spinor/base/error.h"
+#include "spinor/transform/stored_online.h"
+
+namespace spinor {
+namespace {
+
+void transform_rows(const Rotation& r, Matrix<double>& x) {
+  std::vector<double> scratch;
+  r.multiply_right(x.view(), scratch);
+}
+
+double sum_of(const Matrix<double>& m, int64_t row) {
+  double sum = 0;
+  for (int64_t j = 0; j < m.cols; ++j) sum += m(row, j);
+  return sum;
+}
+
+double square_of(const Matrix<double>& m, int64_t row) {
+  double sum = 0;
+  for (int64_t j = 0; j < m.cols; ++j) sum += m(row, j) * m(row, j);
+  return sum;
+}
+
+// A transform mixes the outputs, so it spreads what rounding does to them: each gets the mean, as much larger as the
+// outputs have become.
+void spread_energy(RowProducts& products, const Matrix<double>& before) {
+  for (int64_t p = 0; p < products.y.rows; ++p) {
+    const double square = square_of(before, p);
+    const double growth = square > 0 ? square_of(products.y, p) / square : 1;
+    const double mean = growth * sum_of(products.energy, p) / static_cast<double>(products.energy.cols);
+    for (int64_t j = 0; j < products.energy.cols; ++j) products.energy(p, j) = mean;
+  }
+}
+
+}  // namespace
+
+ProbeSide::ProbeSide(const Model& model, int threads)
+    : model_(model), online_(as_stored(model).take_online()), threads_(threads) {
+  for (const OnlineTransform& online : online_) {
+    const Module& module = *model_.find(online.module);
+    const bool seen = online.location == "q_attn" || online.location == "k_cache" ||
+                      module.kind == ModuleKind::linear ||
+                      (module.kind == ModuleKind::embedding && online.location == "output");
+    if (!seen)
+      throw Error(online.module,
+                  fmt::format("{} acts on its {}, which a probe does not see", online.group, online.location),
+                  "run both models: --text FILE or --random-tokens 64");
+  }
+}
+
+// In the order in which they act: the transform of a later group first on an input, last on an output.
+std::vector<const Rotation*> ProbeSide::at(const Module& module, std::string_view location) const {
+  const Module* whole = module.part ? model_.owner(module.weight->info.name) : &module;
+  std::vector<const Rotation*> found;
+  for (const OnlineTransform& online : online_)
+    if (online.module == whole->name && online.location == location) found.push_back(&online.r);
+  if (location == "input") std::ranges::reverse(found);
+  return found;
+}
+
+void ProbeSide::transform_inputs(const Module& module, Matrix<double>& x) const {
+  for (const Rotation* r : at(module, "input")) transform_rows(*r, x);
+}
+
+void ProbeSide::transform_outputs(const Module& module, Matrix<double>& y) const {
+  for (const Rotation* r : at(module, "output")) transform_rows(*r, y);
+}
+
+RowProducts ProbeSide::products(const Module& module, const Matrix<double>& x) const {
+  Matrix<double> in = x;
+  transform_inputs(module, in);
+  const auto outputs = at(module, "output");
+  if (outputs.empty()) return read_products(checkpoint(), module, in, threads_);
+  Module whole = module;
+  whole.part.reset();
+  RowProducts result = read_products(checkpoint(), whole, in, threads_);
+  const Matrix<double> before = result.y;
+  for (const Rotation* r : outputs) transform_rows(*r, result.y);
+  spread_energy(result, before);
+  return module.part ? part_of(result, *module.part) : result;
+}
+
+Matrix<double> ProbeSide::written(const Module& module, Matrix<double> z) const {
+  if (module.kind == ModuleKind::linear) transform_inputs(module, z);
+  Matrix<double> y = spinor::written(checkpoint(), module, z, threads_);
+  transform_outputs(module, y);
+  return y;
+}
+
+std::vector<double> ProbeSide::bias(const Module& module) const {
+  Matrix<double> b(1, module.bias->info.elements());
+  b.data = values(checkpoint(), *module.bias);
+  transform_outputs(module, b);
+  return b.data;
+}
+
+std::vector<double> ProbeSide::bias_sum(const Module& module, const Matrix<double>& z) const {
+  Matrix<double> sum = combine_rows(checkpoint(), *module.bias, z, threads_).y;
+  transform_outputs(module, sum);
+  return sum.data;
+}
+
+}  // namespace spinor
