@@ -12,13 +12,16 @@
 #include "spinor/modifier/applied_transforms.h"
 #include "spinor/modifier/model_for.h"
 #include "spinor/modifier/oneshot.h"
+#include "spinor/quant/presets.h"
+#include "spinor/tokenizer/utf8.h"
+#include "spinor/transform/automatic_type.h"
 #include "spinor/transform/inverse.h"
 #include "spinor/transform/stored_online.h"
 
 namespace spinor::cli {
 namespace {
 
-// What a SpinQuantModifier and a QuIPModifier have in common.
+// What a SpinQuantModifier and a QuIPModifier have in common, but for a type that is not given.
 Json transform_arguments(const RecipeOptions& options) {
   Json arguments = Json::object();
   if (!options.transform_type.empty()) arguments["transform_type"] = options.transform_type;
@@ -29,12 +32,19 @@ Json transform_arguments(const RecipeOptions& options) {
   return arguments;
 }
 
+// The recipe of the output is YAML.
+const std::string& utf8_path(const std::string& path) {
+  if (repair_utf8(path) == path) return path;
+  throw Error("--rotation", "is not UTF-8, so that no recipe can name the file", "give the file another name");
+}
+
 Json spinquant_arguments(const RecipeOptions& options) {
   Json arguments = Json::object();
   if (!options.rotations.empty()) arguments["rotations"] = options.rotations;
   arguments.update(transform_arguments(options));
+  arguments.emplace("transform_type", kAutomatic);
   if (!options.compat.empty()) arguments["compat"] = options.compat;
-  if (!options.rotation.empty()) arguments["rotation_file"] = options.rotation;
+  if (!options.rotation.empty()) arguments["rotation_file"] = utf8_path(options.rotation);
   if (options.center_embeddings) arguments["center_embeddings"] = true;
   if (options.vision) arguments["vision"] = true;
   if (!options.mtp.empty()) arguments["mtp"] = options.mtp;
@@ -42,8 +52,14 @@ Json spinquant_arguments(const RecipeOptions& options) {
 }
 
 Json quantization_arguments(const RecipeOptions& options) {
-  Json arguments = {{"targets", options.targets}, {"ignore", options.ignore}, {"scheme", options.scheme}};
-  if (options.targets.empty()) arguments["targets"] = "Linear";
+  const std::vector<std::string> targets =
+      options.targets.empty() ? std::vector<std::string>{"Linear"} : options.targets;
+  Json arguments = {{"targets", targets}, {"ignore", options.ignore}, {"scheme", options.scheme}};
+  if (options.group_size) {
+    arguments.erase("scheme");
+    arguments["config_groups"]["group_0"] =
+        write_fields(preset_in_groups(options.scheme, targets, *options.group_size, {"--group-size", "--group-size"}));
+  }
   if (options.ignore.empty()) arguments["ignore"] = "lm_head";
   if (!options.observer.empty()) arguments["observer"] = options.observer;
   if (!options.format.empty()) arguments["format"] = options.format;
@@ -61,7 +77,9 @@ void RecipeOptions::add_rotation_to(CLI::App& app) {
                         "rotate's default: R1,R2"))
       ->delimiter(',');
   option(app.add_option("--transform-type", transform_type,
-                        "hadamard (default), random-hadamard, random-matrix or random-orthogonal"));
+                        "auto (default): hadamard where a power of two, else random-hadamard where that is known, else "
+                        "random-orthogonal; "
+                        "auto-random: without the first; or one of these, or random-matrix"));
   option(app.add_option("--rotation", rotation,
                         "A safetensors file of matrices of your own, R1 and R2 or R2.<layer>, orthogonal; what it does "
                         "not have is drawn"));
@@ -80,6 +98,9 @@ void RecipeOptions::add_rotation_to(CLI::App& app) {
 void RecipeOptions::add_quantization_to(CLI::App& app) {
   const auto option = [&](CLI::Option* o) { return o->group("Quantization")->excludes(file_); };
   option(app.add_option("--scheme", scheme, "A preset: W4A16, W8A8, FP8_DYNAMIC, MXFP4A16, ..."));
+  option(app.add_option("--group-size", group_size,
+                        "Columns that share a scale, in a scheme with groups: 64 instead of its 128"))
+      ->check(CLI::PositiveNumber);
   option(app.add_option("--targets", targets, "Modules to quantize: names, re: regexes, classes; default Linear"))
       ->delimiter(',');
   option(app.add_option("--ignore", ignore, "Modules to leave as they are; default lm_head"))->delimiter(',');
@@ -99,16 +120,20 @@ bool RecipeOptions::given() const {
 
 bool RecipeOptions::quantizes() const {
   return !scheme.empty() || !quip.empty() || !targets.empty() || !ignore.empty() || !observer.empty() ||
-         !format.empty();
+         !format.empty() || group_size;
 }
 
 Recipe RecipeOptions::make() const {
   if (!recipe.empty()) return Recipe::load(recipe);
+  if (scheme.empty() && (!targets.empty() || !ignore.empty() || !observer.empty() || !format.empty() || group_size))
+    throw Error("command line", "says how to quantize, or what, but not to which scheme",
+                "give --scheme W4A16, or another preset");
   Json modifiers = Json::object();
   if (!rotations.empty() || !rotation.empty() || center_embeddings || vision || !mtp.empty() || !quantizes())
     modifiers["SpinQuantModifier"] = spinquant_arguments(*this);
   if (!quip.empty()) {
     modifiers["QuIPModifier"] = transform_arguments(*this);
+    modifiers["QuIPModifier"].emplace("transform_type", kAutomaticRandom);
     modifiers["QuIPModifier"]["rotations"] = quip;
   }
   if (!scheme.empty()) modifiers["QuantizationModifier"] = quantization_arguments(*this);
@@ -162,7 +187,7 @@ Planned plan_dequantized(const std::string& model) {
   return {described, Recipe(), start_plan(described), {}};
 }
 
-// Of what spinor made its recipe says which matrices were used; of what others made, config.json does.
+// Which matrices were used, the recipe says of a model that spinor made, and config.json of one that others made.
 Planned plan_inverse(const std::string& model, const std::string& rotation) {
   const Model described = open_model(model);
   Planned planned{described, Recipe(), start_plan(described), {}};

@@ -22,6 +22,7 @@ struct RecipeOptions {
   bool randomize = false, center_embeddings = false, vision = false;
   // Of a QuIPModifier (which has the type, seed, block size and precision above) and a QuantizationModifier.
   std::vector<std::string> quip, targets, ignore;
+  std::optional<int64_t> group_size;
   std::string scheme, observer, format;
 
   void add_rotation_to(CLI::App& app);

@@ -8,6 +8,7 @@
 
 #include "cli/calibration.h"
 #include "cli/command.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/recipe.h"
 #include "spinor/base/error.h"
@@ -124,8 +125,9 @@ struct WriteCommand {
                          {"bytes_resumed", report.bytes_resumed},
                          {"seconds", seconds},
                          {"untied", planned.plan.untied()},
+                         {"rotations", planned.plan.rotation_types()},
                          {"warnings", planned.warnings}};
-      fmt::print("{}\n", json.dump(2));
+      print_json(json);
     } else if (!common.quiet) {
       const std::string resumed =
           report.bytes_resumed ? fmt::format(", {} kept from an earlier run", describe_bytes(report.bytes_resumed))
@@ -134,6 +136,7 @@ struct WriteCommand {
                  describe_bytes(report.bytes_written), seconds,
                  describe_bytes(static_cast<int64_t>(static_cast<double>(report.bytes_written) / seconds)), resumed,
                  planned.plan.untied() ? "; the head is no longer tied to the embedding" : "");
+      if (const std::string types = planned.plan.rotation_types(); !types.empty()) fmt::print("rotations: {}\n", types);
     }
   }
 };

@@ -7,12 +7,14 @@
 #include <filesystem>
 
 #include "cli/calibration.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/torch/evaluation_flags.h"
 #include "spinor/base/error.h"
 #include "spinor/base/yaml.h"
 #include "spinor/modifier/model_for.h"
 #include "spinor/modifier/oneshot.h"
+#include "spinor/transform/automatic_type.h"
 #include "spinor/transform/stored_online.h"
 
 namespace spinor::cli {
@@ -122,7 +124,8 @@ struct CompareCommand : EvaluationFlags {
     Json spinquant = spinquant_arguments(json);
     spinquant["rotations"] = variant.rotations;
     spinquant["seed"] = seed;
-    if (spinquant.value("transform_type", "hadamard") == "hadamard") spinquant["transform_type"] = "random-hadamard";
+    const std::string type = spinquant.value("transform_type", "hadamard");
+    if (type == "hadamard" || type == kAutomatic) spinquant["transform_type"] = kAutomaticRandom;  // seeds are compared
     Recipe steps = with_rotations(json, variant.rotations.empty() ? Json() : spinquant);
     const Model chosen = model_for(steps, described);
     Planned planned{chosen, std::move(steps), start_plan(chosen), {}};
@@ -192,7 +195,7 @@ struct CompareCommand : EvaluationFlags {
                        {"variants", rows},
                        {"rotate", best ? Json(best->rotations) : Json(false)},
                        {"advice", advice(variants)}};
-    fmt::print("{}\n", json.dump(2));
+    cli::print_json(json);
   }
 
   static void print(const std::vector<Variant>& variants) {

@@ -1,5 +1,7 @@
 #include "spinor/model/module_name.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 
@@ -35,6 +37,10 @@ bool names_embedding(std::string_view name) {
   if (last == "wte" || last == "wpe") return true;
   const auto has = [&](std::string_view part) { return last.find(part) != std::string_view::npos; };
   return has("embed") && !has("embed_out") && !has("proj") && !has("norm");
+}
+
+std::string leave_out_hint(std::string_view module) {
+  return fmt::format("leave it out: --ignore lm_head,{0} by command, {0} in ignore in a recipe", module);
 }
 
 }  // namespace spinor

@@ -20,4 +20,7 @@ std::vector<std::string> counted(const std::string& name, int64_t count);
 // embed_tokens, tok_embeddings, embed_positions, wte, wpe; but embed_out and embed_proj are linears.
 bool names_embedding(std::string_view name);
 
+// A hint for who quantizes a module that cannot be: how to leave it out. By command --ignore replaces its default.
+std::string leave_out_hint(std::string_view module);
+
 }  // namespace spinor

@@ -93,7 +93,7 @@ bool quantizes_experts(const QuantizationConfig& config, const Model& model) {
     if (!one.module->expert) continue;
     if (const Module& stack = stack_of(*one.module, model); is_ignored(config, stack))
       throw Error(stack.name, "is in ignore, but other experts are quantized one by one, and then it is no module",
-                  fmt::format("name its linears in ignore: {}", one.module->name));
+                  fmt::format("name its linears in ignore (--ignore by command), too: {}", one.module->name));
     found = true;
   }
   return found;
@@ -134,10 +134,10 @@ void check_stacks(const QuantizationConfig& config, const Model& model, const Pl
       model.modules(), [&](const Module& module) { return is_stack(module) && !is_ignored(config, module); });
   if (stack == model.modules().end()) return;
   if (!with_linear_experts(model))
-    place.fail(stack->name + " is a stack of experts, which cannot be quantized here", "name it in ignore");
+    place.fail(stack->name + " is a stack of experts, which cannot be quantized here", leave_out_hint(stack->name));
   if (quantizes_experts(config, model))
     place.fail(stack->name + " is a stack of experts, which are quantized one by one",
-               "plan with_linear_experts(model), or name it in ignore");
+               "plan with_linear_experts(model), or " + leave_out_hint(stack->name));
 }
 
 }  // namespace
@@ -151,7 +151,7 @@ void check_quantizes(const QuantizationConfig& config, const Model& model, const
   const bool transposed = std::ranges::any_of(model.modules(), [](const Module& m) { return m.shape.transposed; });
   place.fail("no weight would be quantized: targets matches nothing that ignore leaves",
              transposed ? "the model's linears are stored transposed (Conv1D), and no format has quantized weights so"
-                        : "widen the targets");
+                        : "widen --targets (targets in a recipe)");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "spinor/base/nearest.h"
+#include "spinor/transform/automatic_type.h"
 #include "spinor/transform/factory.h"
 
 namespace spinor {
@@ -31,6 +32,7 @@ void to_json(Json& json, const PrecisionName& name) {
 }
 
 void check_transform_type(const std::string& type, const Place& place) {
+  if (is_automatic(type)) return;
   std::vector<std::string_view> names;
   for (const TransformType& row : transform_types()) names.push_back(row.name);
   if (std::ranges::find(names, type) == names.end()) {

@@ -23,7 +23,7 @@ struct PrecisionName {
 void read_value(const Json& json, PrecisionName out, const Place& place);
 void to_json(Json& json, const PrecisionName& name);
 
-// Error at the key for a type that is no row of transform_types(), in exactly its spelling.
+// Error at the key for a type that is no row of transform_types(), in exactly its spelling, and not automatic.
 void check_transform_type(const std::string& type, const Place& place);
 // Error at the key for requires_grad: true.
 void check_not_learnable(const TransformConfig& config, const Place& place);

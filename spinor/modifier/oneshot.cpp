@@ -33,8 +33,9 @@ std::vector<std::string> RecipeRun::finish() {
 std::vector<std::string> RecipeRun::finish_without_data() {
   for (const RecipeStep& step : recipe_.steps()) {
     if (!step.modifier->fields.requires_calibration_data) continue;
-    throw Error(step.modifier->name(), "needs calibration data, and there is none",
-                "give --calibration FILE, or remove requires_calibration_data from the recipe");
+    throw Error(
+        step.modifier->name(), "needs calibration data, and there is none",
+        "write the model with spinor quantize --calibration FILE, or remove requires_calibration_data from the recipe");
   }
   return finish();
 }

@@ -36,7 +36,8 @@ TEST(RunRecipe, RefusesModifiersThatNeedData) {
   Recipe recipe =
       Recipe::parse("a_stage: {b_modifiers: {SpinQuantModifier: {requires_calibration_data: true}}}", "recipe.yaml");
   EXPECT_EQ(testing::message_of([&] { run_recipe(recipe, model, plan); }),
-            "SpinQuantModifier: needs calibration data, and there is none; give --calibration FILE, or remove "
+            "SpinQuantModifier: needs calibration data, and there is none; write the model with spinor "
+            "quantize --calibration FILE, or remove "
             "requires_calibration_data from the recipe");
 }
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "spinor/transform/automatic_type.h"
 #include "spinor/transform/paired.h"
 
 namespace spinor {
@@ -28,7 +29,11 @@ QuIPModifier::QuIPModifier(QuipArguments arguments, const Place& place) : argume
 
 bool QuIPModifier::on_initialize(State& state, const ExtraArguments&) {
   require_model(state);
-  if (!arguments_.transform_config) arguments_.transform_config = quip(arguments_.options);
+  if (!arguments_.transform_config) {
+    TransformConfig& config = arguments_.transform_config.emplace(quip(arguments_.options));
+    choose_types(config, *state.model);
+    if (is_automatic(arguments_.options.transform_type)) arguments_.options.transform_type = type_of_groups(config);
+  }
   return true;
 }
 

@@ -178,8 +178,8 @@ TEST(QuIPModifier, RefusesArgumentsByLineAndName) {
 
 TEST(QuIPModifier, NamesTheTensorThatABlockDoesNotFit) {
   EXPECT_EQ(message_of([] { run(recipe_of("transform_block_size: 8"), llama()); }),
-            "model.layers.0.mlp.down_proj.weight: v: blocks of 8 do not divide its input of 12; choose another block "
-            "size (transform_block_size, head_dim)");
+            "model.layers.0.mlp.down_proj.weight: v: blocks of 8 do not divide its input of 12; use --block-size "
+            "4 by command, transform_block_size (or head_dim): 4 in a recipe");
   EXPECT_EQ(message_of([] { run(recipe_of("targets: 're:.*fc1$'"), llama()); }),
             "re:.*fc1$: v: no module of the model matches this target");
 }

@@ -27,7 +27,8 @@ std::span<const EnumName<Mtp>> enum_names(Mtp);
 struct SpinQuantArguments {
   // Order and repetition do not matter; none: norms are folded, no more.
   std::vector<Spin> rotations = {Spin::R1, Spin::R2};
-  std::string transform_type = "hadamard";  // a name of transform_types(), exactly
+  // A name of transform_types(), exactly, or an automatic one, in whose place the modifier puts what was chosen.
+  std::string transform_type = "hadamard";
   bool randomize = false;
   bool learnable = false;                                      // true is refused until rotations can be learned
   Precision precision = Precision::float64;                    // arithmetic of centring, folding and fusing

@@ -8,6 +8,7 @@
 #include "spinor/base/error.h"
 #include "spinor/model/match.h"
 #include "spinor/transform/apply.h"
+#include "spinor/transform/automatic_type.h"
 #include "spinor/transform/cancel.h"
 #include "spinor/transform/legality.h"
 #include "spinor/transform/mtp.h"
@@ -155,6 +156,8 @@ bool SpinQuantModifier::on_initialize(State& state, const ExtraArguments&) {
     SpinQuantOptions options = options_of(arguments_);
     options.given = std::move(given);
     arguments_.transform_config = spinquant(model, options);
+    if (is_automatic(arguments_.transform_type))
+      arguments_.transform_type = type_of_groups(*arguments_.transform_config);
   }
   for (auto& [group, scheme] : arguments_.transform_config->config_groups) {
     if (!scheme.seed) scheme.seed = arguments_.seed;

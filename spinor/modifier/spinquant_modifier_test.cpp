@@ -267,7 +267,8 @@ TEST(SpinQuantModifier, NormMappingsThatFoldTooLittleOrTooMuchAreRefused) {
 TEST(SpinQuantModifier, RandomMatrixIsRefusedAsR1) {
   const std::string message = message_of([] { run(recipe_of("transform_type: random-matrix"), llama()); });
   EXPECT_EQ(message,
-            "R1: random-matrix is not orthogonal, so the model would compute something else; use random-orthogonal");
+            "R1: random-matrix is not orthogonal, so the model would compute something else; "
+            "use --transform-type random-orthogonal by command, transform_type: random-orthogonal in a recipe");
   EXPECT_NO_THROW(run(recipe_of("transform_type: random-matrix, rotations: [R2]"), llama()));
   EXPECT_NO_THROW(run(recipe_of("transform_type: random-matrix, compat: llm-compressor"), llama()));
 }

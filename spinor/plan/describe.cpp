@@ -93,6 +93,14 @@ std::string name_of(const Layers& block, const Line& line) {
 
 }  // namespace
 
+std::string RewritePlan::rotation_types() const {
+  if (transform_config_.is_null()) return "";
+  std::vector<std::string> types;
+  for (const auto& [group, scheme] : transform_config_.at("config_groups").items())
+    types.push_back(fmt::format("{} {}", group, scheme.at("type").get<std::string>()));
+  return fmt::format("{}", fmt::join(types, ", "));
+}
+
 std::string RewritePlan::describe(bool full) const {
   const std::vector<Layers> blocks = full ? blocks_of(tensors_) : merge_alike(blocks_of(tensors_));
   size_t name_width = 0, type_width = 0;
@@ -107,6 +115,7 @@ std::string RewritePlan::describe(bool full) const {
       text += fmt::format("{:<{}}  {:<{}}  {}\n", name_of(block, line), name_width, line.type, type_width, line.edits);
   for (const OnlineTransform& transform : online_)
     text += fmt::format("{}  online {} {}\n", transform.module, transform.group, transform.location);
+  if (const std::string types = rotation_types(); !types.empty()) text += fmt::format("rotations  {}\n", types);
   if (untied_) text += "config.json  tie_word_embeddings false\n";
   if (dropped_mtp_) text += fmt::format("{} tensors of multi-token prediction are left out\n", model_.mtp().size());
   return text;

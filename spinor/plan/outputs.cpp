@@ -3,6 +3,8 @@
 #include <utility>
 #include <variant>
 
+#include "spinor/model/module_name.h"
+
 namespace spinor {
 
 bool is_copied(const CheckpointTensor& source) {
@@ -20,7 +22,7 @@ WeightLayout quantized_layout(const TensorPlan& tensor, const WeightQuantization
     throw Error(tensor.name,
                 tensor.shape.transposed ? "is stored transposed, and no format has quantized weights so"
                                         : "is a stack of weights, and no format has quantized ones so",
-                "name it in ignore");
+                leave_out_hint(parent_of(tensor.name)));
   return {quantization.args, quantization.format, info.rows(), info.cols(), quantization.scale_dtype.value_or(output)};
 }
 
@@ -34,13 +36,13 @@ std::vector<TensorInfo> output_tensors(const TensorPlan& tensor, DType output) {
   const std::string module = tensor.name.substr(0, tensor.name.rfind('.') + 1);
   std::vector<TensorInfo> outputs;
   for (StoredTensor& stored :
-       about(tensor.name, [&] { return stored_tensors(quantized_layout(tensor, quantization, output)); }))
+       about_tensor(tensor.name, [&] { return stored_tensors(quantized_layout(tensor, quantization, output)); }))
     outputs.push_back({.name = module + stored.suffix, .dtype = stored.dtype, .shape = std::move(stored.shape)});
   return outputs;
 }
 
 WeightEncoder make_encoder(const TensorPlan& tensor, const WeightQuantization& quantization, DType output) {
-  return about(tensor.name, [&] {
+  return about_tensor(tensor.name, [&] {
     return WeightEncoder(quantized_layout(tensor, quantization, output), quantization.observer,
                          quantization.arithmetic);
   });

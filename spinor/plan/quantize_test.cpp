@@ -215,7 +215,8 @@ TEST_F(QuantizePlan, SaysWhichWeightDoesNotDivide) {
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(),
                  "model.layers.0.self_attn.q_proj.weight: 96 columns are not divisible by group_size 128; use "
-                 "group_size 32, or put the module on the ignore list");
+                 "--group-size 32 by command, group_size: 32 in a recipe, or leave the module out: its name in "
+                 "--ignore by command, in ignore in a recipe");
   }
 }
 

@@ -294,13 +294,15 @@ TEST(CodecErrors, LayoutsThatNoFormatHoldsAreRefused) {
     return error_of([&] { (void)stored_tensors({args, format, 50, cols, dtype}); });
   };
   EXPECT_EQ(refusal("pack-quantized", integers(4, true, group), 100),
-            "weight: 100 columns are not divisible by group_size 32; use strategy channel, or put the module on the "
-            "ignore list");
-  EXPECT_EQ(refusal("pack-quantized", integers(4, true, group), 80),
-            "weight: 80 columns are not divisible by group_size 32; use group_size 16, or put the module on the ignore "
-            "list");
+            "weight: 100 columns are not divisible by group_size 32; use a scheme without groups, or "
+            "leave the module out: its name in --ignore by command, in ignore in a recipe");
+  EXPECT_EQ(
+      refusal("pack-quantized", integers(4, true, group), 80),
+      "weight: 80 columns are not divisible by group_size 32; use --group-size 16 by command, "
+      "group_size: 16 in a recipe, or leave the module out: its name in --ignore by command, in ignore in a recipe");
   EXPECT_EQ(refusal("mxfp4-pack-quantized", floats(4, group, 32), 80),
-            "weight: 80 columns are not divisible by group_size 32; put the module on the ignore list");
+            "weight: 80 columns are not divisible by group_size 32; "
+            "leave the module out: its name in --ignore by command, in ignore in a recipe");
   EXPECT_EQ(refusal("gguf", integers(4, true, group)), "weight: no format 'gguf' for quantized weights");
   EXPECT_EQ(refusal("pack-quantized", floats(4, group, 32)), "weight: pack-quantized does not hold float of 4 bits");
   EXPECT_EQ(refusal("pack-quantized", integers(9, true, group)), "weight: pack-quantized does not hold int of 9 bits");

@@ -131,4 +131,14 @@ QuantizationScheme preset(std::string_view name, std::vector<std::string> target
   return {.targets = std::move(targets), .weights = found->weights, .input_activations = found->input_activations};
 }
 
+QuantizationScheme preset_in_groups(std::string_view name, std::vector<std::string> targets, int64_t group_size,
+                                    const Place& place) {
+  QuantizationScheme scheme = preset(name, std::move(targets), place);
+  if (!scheme.weights || scheme.weights->strategy != group)
+    place.fail(std::string(name) + " does not quantize weights in groups, so they have no group size",
+               "leave it out, or take a scheme with groups: --scheme W4A16");
+  scheme.weights->group_size = group_size;
+  return scheme;
+}
+
 }  // namespace spinor

@@ -55,9 +55,11 @@ void check_group_size(const WeightLayout& layout, int64_t demanded) {
   const int64_t smaller = std::gcd(layout.cols, size);  // divides both
   std::string instead;
   if (demanded == 0)
-    instead = smaller >= kSmallestGroup ? fmt::format("use group_size {}, or ", smaller) : "use strategy channel, or ";
+    instead = smaller >= kSmallestGroup
+                  ? fmt::format("use --group-size {0} by command, group_size: {0} in a recipe, or ", smaller)
+                  : "use a scheme without groups, or ";
   refuse(fmt::format("{} columns are not divisible by group_size {}", layout.cols, size),
-         instead + "put the module on the ignore list");
+         instead + "leave the module out: its name in --ignore by command, in ignore in a recipe");
 }
 
 void check_strategy(const WeightLayout& layout, const WeightFormat& format) {

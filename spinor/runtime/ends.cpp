@@ -36,8 +36,9 @@ void Ends::add_positions(at::Tensor x, int64_t first) {
   const Module& module = *factory_.model().outer(row.embeddings[1].name);
   const int64_t learned = module.shape.out - row.forward->first_position, end = first + x.size(1);
   if (end > learned)
-    throw Error(module.name, fmt::format("has {} positions, and a sequence {} tokens", learned, end),
-                "use shorter windows (--context)");
+    throw Error(
+        module.name, fmt::format("has {} positions, and a sequence {} tokens", learned, end),
+        "use fewer at a time: --context of eval and compare, --max-new-tokens of generate, --random-tokens of verify");
   const at::Tensor indices = at::arange(first, end) + row.forward->first_position;
   x.add_(rows(module, indices, positions_));
 }

@@ -10,7 +10,7 @@
 #include "spinor/transform/auto_operation.h"
 #include "spinor/transform/factory.h"
 #include "spinor/transform/given_rotations.h"
-#include "spinor/transform/places.h"
+#include "spinor/transform/transform_size.h"
 
 namespace spinor {
 namespace {
@@ -38,12 +38,6 @@ bool has_weight_location(const TransformScheme& scheme) {
   return std::ranges::any_of(scheme.apply, [](const TransformArgs& args) { return !is_online(args.location); });
 }
 
-bool rotates_centred_stream(const TransformScheme& scheme, const Model& model) {
-  const auto streams = model.streams();
-  return std::ranges::any_of(streams,
-                             [&](const Stream* stream) { return stream->centred && rotates(scheme, model, *stream); });
-}
-
 // An online transform may run in any floating type; a weight is edited in float32 or float64.
 void check_precision(std::string_view group, const TransformScheme& scheme) {
   const std::string& name = scheme.precision;
@@ -60,42 +54,7 @@ const TransformType& type_of(std::string_view group, const TransformScheme& sche
   static const TransformType given = {.name = kGivenType, .make = {}};
   if (!scheme.given.empty()) return given;
   throw Error(std::string(group), "stands for matrices of the user's own, which are not here",
-              "give their file (rotation_file, --rotation)");
-}
-
-bool has_sides(const Module& module) {
-  using enum ModuleKind;
-  return module.kind == linear || module.kind == embedding || module.kind == part;
-}
-
-// The length of the rows that a location transforms; 0 if the module does not tell.
-int64_t side_of(const Model& model, const Module& module, TransformLocation location) {
-  if (location == q_attn || location == k_cache) {
-    if (!is_attention(module))
-      throw Error(module.name, fmt::format("is not an attention: it has no {}", name_of(location)));
-    return model.head_dim();
-  }
-  if (!has_sides(module)) {
-    if (is_online(location)) return 0;
-    throw Error(module.name, fmt::format("is neither a linear nor an embedding, so it has no {}", name_of(location)),
-                "narrow the targets, or name it in ignore");
-  }
-  const bool input_side = location == input || location == weight_input;
-  return input_side == (module.kind != ModuleKind::embedding) ? module.shape.in : module.shape.out;
-}
-
-int64_t size_of(const Model& model, const Module& module, const Group& group, TransformLocation location) {
-  const int64_t side = side_of(model, module, location);
-  const bool weighted = has_sides(module);
-  const auto block = group.scheme.head_dim;
-  if (!block && !weighted)
-    throw Error(module.name, fmt::format("{}: the size of a transform here is not known", group.name), "give head_dim");
-  if (!block) return side;
-  if (*block < 1 || side % *block != 0)
-    throw Error(weighted ? weight_name(module) : module.name,
-                fmt::format("{}: blocks of {} do not divide its {} of {}", group.name, *block, name_of(location), side),
-                "choose another block size (transform_block_size, head_dim)");
-  return *block;
+              "give their file: --rotation FILE by command, rotation_file in a recipe");
 }
 
 const Rotation& given_for(const Group& group, const Module& module) {
@@ -162,7 +121,7 @@ void apply(const TransformArgs& args, Group& group, const Model& model, RewriteP
       throw Error(target, fmt::format("{}: no module of the model matches this target", group.name));
   for (const Module* module : match_modules(model, args.targets, args.ignore)) {
     if (does_without(group, *module)) continue;
-    const int64_t size = size_of(model, *module, group, args.location);
+    const int64_t size = transform_size(model, *module, group.name, group.scheme, args.location);
     const Factor factor = make_factor(group, rotation_for(group, size, *module, args.location), args.inverse);
     if (is_online(args.location))
       add_online(plan, *module, group, args.location, factor.t);
@@ -182,6 +141,12 @@ bool rotates(const TransformScheme& scheme, const Model& model, const Stream& st
   });
 }
 
+bool fixes_ones(const TransformScheme& scheme, const Model& model) {
+  const auto streams = model.streams();
+  return std::ranges::any_of(streams,
+                             [&](const Stream* stream) { return stream->centred && rotates(scheme, model, *stream); });
+}
+
 void apply(const TransformConfig& config, const Model& model, RewritePlan& plan) {
   // Groups get the names they have among all that were applied: those are the names of their tensors.
   TransformConfig all = plan.transform_config().is_null()
@@ -196,7 +161,7 @@ void apply(const TransformConfig& config, const Model& model, RewritePlan& plan)
     if (has_weight_location(scheme) && scheme.precision == "torch.float64") plan.precision = Precision::float64;
     const TransformType& type = type_of(name, scheme);
     scheme.type = type.name;  // compressed-tensors' spelling of it
-    Group group{name, scheme, type, Random(scheme.seed.value_or(kPeerSeed)), rotates_centred_stream(scheme, model)};
+    Group group{name, scheme, type, Random(scheme.seed.value_or(kPeerSeed)), fixes_ones(scheme, model)};
     for (const TransformArgs& args : scheme.apply) apply(args, group, model, plan);
   }
   if (!all.empty()) plan.set_transform_config(to_json(all));

@@ -9,6 +9,9 @@ namespace spinor {
 // Whether the scheme transforms what the stream's first writer writes.
 bool rotates(const TransformScheme& scheme, const Model& model, const Stream& stream);
 
+// Whether its matrices must keep the mean: it rotates a stream that LayerNorms read.
+bool fixes_ones(const TransformScheme& scheme, const Model& model);
+
 // Per scheme one stream of draws from its seed and one matrix per size, made when the size is first seen: for each
 // args, for each matched module in the order of named_modules(). All modules of that size share it. With T = R, or R^-1
 // if inverse:

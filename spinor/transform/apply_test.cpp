@@ -116,13 +116,14 @@ TEST(Apply, SaysWhichTensorHasNoMatrix) {
   EXPECT_EQ(
       refusal(one("hadamard", "re:.*down_proj$", TransformLocation::weight_input)),
       "model.layers.0.mlp.down_proj.weight: R1: hadamard has no matrix of size 12, which is not a power of two; use "
-      "random-hadamard, or blocks of 4 (transform_block_size, head_dim)");
+      "--transform-type auto by command, transform_type: auto in a recipe; or blocks: --block-size 4, "
+      "transform_block_size: 4");
   TransformConfig config = one("hadamard", kQuery, TransformLocation::weight_input);
   config.config_groups[0].second.head_dim = 3;
   EXPECT_EQ(refusal(config),
             kQuery +
-                ".weight: R1: blocks of 3 do not divide its weight_input of 8; choose another block size "
-                "(transform_block_size, head_dim)");
+                ".weight: R1: blocks of 3 do not divide its weight_input of 8; choose another block size: "
+                "--block-size by command, transform_block_size or head_dim in a recipe");
   config.config_groups[0].second.head_dim = 0;
   EXPECT_THROW(apply(config, golden::model("transforms/llama"),
                      *std::make_unique<RewritePlan>(golden::model("transforms/llama"))),

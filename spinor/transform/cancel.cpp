@@ -42,7 +42,7 @@ Places places_in(const RewritePlan& plan, Places places) {
   return places;
 }
 
-const char* const kDrop = "--mtp drop leaves them out; R2 alone leaves what they see as it is";
+const char* const kDrop = "--mtp drop (mtp: drop in a recipe) leaves them out; R2 alone leaves what they see as it is";
 
 class CancelCheck {
  public:
@@ -111,7 +111,7 @@ class CancelCheck {
     if (options.any_stream_matrix || agree({squared_length(x)}, {squared_length(x * stream)})) return;
     throw Error(weight_name(first),
                 "the transform of the residual stream is not orthogonal, and an RMS norm does not commute with it",
-                "use hadamard, random-hadamard or random-orthogonal");
+                "use --transform-type auto by command, transform_type: auto in a recipe");
   }
 
   bool is_edited(const Module& norm) const { return norm.weight && !plan_.find(weight_name(norm))->edits.empty(); }
@@ -138,10 +138,11 @@ class CancelCheck {
     if (folding.fit == MtpFit::impossible || (folding.fit == MtpFit::approximate && !options.approximate_mtp))
       throw Error(first,
                   "belongs to layers for multi-token prediction, which would see another state: " + folding.reason,
-                  folding.fit == MtpFit::impossible ? kDrop
-                                                    : "--mtp approximate rotates them all the same, which is exact but "
-                                                      "for one factor a token before each norm; " +
-                                                          std::string(kDrop));
+                  folding.fit == MtpFit::impossible
+                      ? kDrop
+                      : "--mtp approximate (mtp: approximate) rotates them all the same, which is exact but "
+                        "for one factor a token before each norm; " +
+                            std::string(kDrop));
     const bool kept = folding.fit == MtpFit::kept;
     if (folded == kept || is_edited(*head.output_norm) == kept)
       throw Error(first, "belongs to layers for multi-token prediction, whose norms are not folded as the model's are",
@@ -230,7 +231,7 @@ class CancelCheck {
     if (places_.normed_values && !agree({squared_length(x)}, {squared_length(x * product)}))
       throw Error(weight_name(value),
                   "its transform is not orthogonal, and the norm of its heads does not commute with it",
-                  "use hadamard, random-hadamard or random-orthogonal");
+                  "use --transform-type auto by command, transform_type: auto in a recipe");
     const int64_t repeats = cols(output) / rows(value);
     if (!agree(repeat_heads(x, head_dim, repeats),
                repeat_heads(x * product, head_dim, repeats) * net_.incoming(output)))

@@ -101,7 +101,8 @@ TEST(CheckCancels, WantsAnOrthogonalMatrixOnTheResidualStream) {
   EXPECT_EQ(
       verdict(config),
       "model.embed_tokens.weight: the transform of the residual stream is not orthogonal, and an RMS norm does not "
-      "commute with it; use hadamard, random-hadamard or random-orthogonal");
+      "commute with it; "
+      "use --transform-type auto by command, transform_type: auto in a recipe");
   EXPECT_EQ(verdict(config, {.cancel = {.any_stream_matrix = true}}), "");
   EXPECT_EQ(verdict(config_of({Spin::R2}, "random-matrix")), "");
 }

@@ -16,6 +16,8 @@ std::vector<int64_t> draw_permutation(const TransformRequest& request, Random& r
   return request.randomize ? random.permutation(request.size) : std::vector<int64_t>{};
 }
 
+const char* const kAnySize = "use --transform-type auto by command, transform_type: auto in a recipe";
+
 // Signs first, then the permutation: the order of compressed-tensors' draws.
 Rotation make_hadamard(const TransformRequest& request, Random& random) {
   const int64_t n = request.size, block = n & -n;  // the largest power of two that divides n
@@ -24,8 +26,8 @@ Rotation make_hadamard(const TransformRequest& request, Random& random) {
   if (n <= 0 || n != block)
     throw Error("hadamard", fmt::format("has no matrix of size {}, which is not a power of two", n),
                 block < 2
-                    ? "use random-hadamard"
-                    : fmt::format("use random-hadamard, or blocks of {} (transform_block_size, head_dim)", block));
+                    ? kAnySize
+                    : fmt::format("{0}; or blocks: --block-size {1}, transform_block_size: {1}", kAnySize, block));
   return Rotation::hadamard(Hadamard::sylvester(n), {}, draw_permutation(request, random));
 }
 
@@ -35,6 +37,9 @@ Rotation make_random_hadamard(const TransformRequest& request, Random& random) {
     std::vector<int8_t> left = random.signs(n), right = random.signs(n);
     return hadamard_fixing_ones(n, std::move(left), std::move(right), draw_permutation(request, random));
   }
+  if (n > 0 && !Hadamard::exists(n))
+    throw Error("random-hadamard",
+                fmt::format("has no matrix of size {}: no Hadamard matrix of that order is known", n), kAnySize);
   Hadamard matrix = Hadamard::of_order(n);
   std::vector<int8_t> signs = random.signs(n);
   return Rotation::hadamard(std::move(matrix), std::move(signs), draw_permutation(request, random));
@@ -43,8 +48,7 @@ Rotation make_random_hadamard(const TransformRequest& request, Random& random) {
 // Not orthogonal; `randomize` means nothing here, as in compressed-tensors.
 Rotation make_random_matrix(const TransformRequest& request, Random& random) {
   if (request.fixes_ones)
-    throw Error("random-matrix", "is not orthogonal, so it does not commute with a LayerNorm",
-                "use hadamard, random-hadamard or random-orthogonal");
+    throw Error("random-matrix", "is not orthogonal, so it does not commute with a LayerNorm", kAnySize);
   Matrix<double> m(request.size, request.size);
   for (double& entry : m.data) entry = request.single_precision ? random.uniform_float() : random.uniform_double();
   return Rotation::dense(std::move(m), false);
@@ -53,7 +57,7 @@ Rotation make_random_matrix(const TransformRequest& request, Random& random) {
 Rotation make_random_orthogonal(const TransformRequest& request, Random& random) {
   if (request.randomize)
     throw Error("random-orthogonal", "randomize has no meaning for a matrix that is random in every direction",
-                "leave randomize out");
+                "leave out --randomize by command, randomize in a recipe");
   return Rotation::dense(request.fixes_ones ? random_orthogonal_fixing_ones(request.size, random)
                                             : random_orthogonal(request.size, random),
                          true);

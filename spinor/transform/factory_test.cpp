@@ -98,10 +98,9 @@ TEST(TransformTypes, FixTheOnesVectorBySeed) {
   }
   EXPECT_EQ(golden::distance(matrix("hadamard", false, 1), matrix("hadamard", false, 2)), 0);
   EXPECT_GT(golden::distance(matrix("hadamard", true, 1), matrix("hadamard", true, 2)), 0.1);
-  EXPECT_EQ(
-      refusal("random-matrix", {.size = 16, .fixes_ones = true}),
-      "random-matrix: is not orthogonal, so it does not commute with a LayerNorm; use hadamard, random-hadamard or "
-      "random-orthogonal");
+  EXPECT_EQ(refusal("random-matrix", {.size = 16, .fixes_ones = true}),
+            "random-matrix: is not orthogonal, so it does not commute with a LayerNorm; "
+            "use --transform-type auto by command, transform_type: auto in a recipe");
 }
 
 TEST(TransformTypes, AreFoundAsThePeerFindsThem) {
@@ -112,15 +111,20 @@ TEST(TransformTypes, AreFoundAsThePeerFindsThem) {
 
 TEST(TransformTypes, SayWhatToUseInstead) {
   EXPECT_EQ(refusal("hadamard", {.size = 576}),
-            "hadamard: has no matrix of size 576, which is not a power of two; use random-hadamard, or blocks of 64 "
-            "(transform_block_size, head_dim)");
+            "hadamard: has no matrix of size 576, which is not a power of two; "
+            "use --transform-type auto by command, transform_type: auto in a recipe; or blocks: --block-size 64, "
+            "transform_block_size: 64");
   EXPECT_EQ(refusal("hadamard", {.size = 9}),
-            "hadamard: has no matrix of size 9, which is not a power of two; use random-hadamard");
+            "hadamard: has no matrix of size 9, which is not a power of two; "
+            "use --transform-type auto by command, transform_type: auto in a recipe");
+  EXPECT_EQ(refusal("random-hadamard", {.size = 94}),
+            "random-hadamard: has no matrix of size 94: no Hadamard matrix of that order is known; "
+            "use --transform-type auto by command, transform_type: auto in a recipe");
   EXPECT_EQ(refusal("random-hadamrd", {.size = 16}),
             "random-hadamrd: is not a transform type; did you mean 'random-hadamard'?");
   EXPECT_EQ(refusal("random-orthogonal", {.size = 16, .randomize = true}),
-            "random-orthogonal: randomize has no meaning for a matrix that is random in every direction; leave "
-            "randomize out");
+            "random-orthogonal: randomize has no meaning for a matrix that is random in every direction; leave out "
+            "--randomize by command, randomize in a recipe");
 }
 
 TEST(TransformTypes, CanBeAdded) {

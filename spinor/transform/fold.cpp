@@ -94,7 +94,7 @@ void fold_norms(const Model& model, RewritePlan& plan, const std::vector<NormMap
   if (!mappings.empty()) return;
   if (!model.architecture())
     throw Error(std::string(model.architecture_name()),
-                "an unknown architecture: which linears read through which norm?", "give norm_mappings");
+                "an unknown architecture: which linears read through which norm?", "give norm_mappings in a recipe");
   const MtpFolding mtp = mtp_folding(model);
   for (const NormReads& reads : model.stream().norm_reads)
     if (reads.norm->weight && reads.norm->role != Role::mtp && !keeps(mtp, model, *reads.norm))

@@ -191,13 +191,14 @@ void use_given(const GivenRotations& given, const Model& model, TransformConfig&
   for (const auto& [name, matrices] : given.groups) {
     const auto group = std::ranges::find(config.config_groups, name, [](const auto& entry) { return entry.first; });
     if (group == config.config_groups.end())
-      throw Error(name, "has matrices of its own, but is not among the rotations", "ask for it, or leave it out");
+      throw Error(name, "has matrices of its own, but is not among the rotations",
+                  "add it to --rotations (rotations in a recipe), or take it out of the file");
     TransformScheme& scheme = group->second;
     const int64_t size = matrices.begin()->second.size();
     const bool per_head = name == "R2";
     if (scheme.head_dim && (per_head ? *scheme.head_dim % size != 0 : *scheme.head_dim != size))
       throw Error(name, fmt::format("has matrices of size {} of its own, not of {}", size, *scheme.head_dim),
-                  "leave the block size (transform_block_size, head_dim) out");
+                  "leave out --block-size by command, transform_block_size or head_dim in a recipe");
     if (per_head || size != model.hidden_size()) scheme.head_dim = size;
     scheme.type = kGivenType;
     scheme.randomize = false;

@@ -193,10 +193,11 @@ TEST_F(OwnMatrices, MustBeWhatIsAskedFor) {
     return message_of([&] { rotate_model(model, plan, {.spin = options}); });
   };
   EXPECT_EQ(refused({.rotations = {Spin::R2}, .given = given}),
-            "R1: has matrices of its own, but is not among the rotations; ask for it, or leave it out");
+            "R1: has matrices of its own, but is not among the rotations; "
+            "add it to --rotations (rotations in a recipe), or take it out of the file");
   EXPECT_EQ(refused({.transform_block_size = 16, .given = given}),
-            "R1: has matrices of size 32 of its own, not of 16; leave the block size (transform_block_size, head_dim) "
-            "out");
+            "R1: has matrices of size 32 of its own, not of 16; leave out --block-size by command, "
+            "transform_block_size or head_dim in a recipe");
   EXPECT_EQ(refused({.given = given}),
             "model.layers.1.self_attn.v_proj: no R2 was given for its layer; give one for every layer, or one for all");
 }
@@ -206,8 +207,8 @@ TEST_F(OwnMatrices, AreNotDrawn) {
   TransformConfig config = spinquant(model, {});
   config.config_groups[0].second.type = kGivenType;
   EXPECT_EQ(message_of([&] { apply(config, model, plan); }),
-            "R1: stands for matrices of the user's own, which are not here; give their file (rotation_file, "
-            "--rotation)");
+            "R1: stands for matrices of the user's own, which are not here; give their file: --rotation FILE by "
+            "command, rotation_file in a recipe");
 }
 
 // Matrices that a program made itself are checked by what they do.

@@ -72,7 +72,9 @@ void require_legal(const Model& model, const std::vector<Spin>& rotations) {
   if (!refused) return;
   throw Error(std::string(model.architecture_name()),
               fmt::format("{} would change the model: {}", name_in_table(refused->rotation), refused->reason),
-              legal.empty() ? "" : fmt::format("possible are: --rotations {}", fmt::join(legal, ",")));
+              legal.empty() ? ""
+                            : fmt::format("possible are: --rotations {} (rotations: [{}] in a recipe)",
+                                          fmt::join(legal, ","), fmt::join(legal, ", ")));
 }
 
 }  // namespace spinor

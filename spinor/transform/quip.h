@@ -19,8 +19,8 @@ enum class Quip { v, u };
 std::span<const EnumName<Quip>> enum_names(Quip);
 
 struct QuipOptions {
-  std::vector<Quip> rotations = {Quip::v};  // order and repetition do not matter
-  std::string transform_type = "random-hadamard";
+  std::vector<Quip> rotations = {Quip::v};         // order and repetition do not matter
+  std::string transform_type = "random-hadamard";  // or an automatic one, which choose_types() puts the type for
   std::vector<std::string> targets = {"Linear"}, ignore = {"lm_head"};
   bool randomize = false;
   Precision precision = Precision::float64;

@@ -6,6 +6,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/model/module_name.h"
+#include "spinor/transform/automatic_type.h"
 #include "spinor/transform/factory.h"
 #include "spinor/transform/places.h"
 
@@ -29,7 +30,7 @@ std::vector<std::string> regexes(const std::vector<std::string>& names) {
 const Architecture& known_architecture(const Model& model, std::string_view missing) {
   if (const Architecture* row = model.architecture()) return *row;
   throw Error(std::string(model.architecture_name()), "an unknown architecture, whose modules cannot be inferred",
-              fmt::format("give {}", missing));
+              fmt::format("give {} in a recipe", missing));
 }
 
 TransformArgs forward(std::vector<std::string> targets, TransformLocation location) {
@@ -113,6 +114,7 @@ int64_t head_size(Spin spin, const Model& model) {
 // R1 must commute with an RMS norm, R3 must cancel in the product of a query and a key: both need R^T R = 1, and so
 // does R2 if values are normed. Else R2 and R4 meet their inverse.
 void check_type(Spin spin, const SpinQuantOptions& options, const Model& model) {
+  if (is_automatic(options.transform_type)) return;
   const bool normed = spin == Spin::R2 && norms_values(model);
   const TransformType& type = find_transform_type(options.transform_type);
   if (type.orthogonal || options.given.groups.contains(std::string(name_in_table(spin))) ||
@@ -120,7 +122,7 @@ void check_type(Spin spin, const SpinQuantOptions& options, const Model& model) 
     return;
   throw Error(std::string(name_in_table(spin)),
               fmt::format("{} is not orthogonal, so the model would compute something else", type.name),
-              "use random-orthogonal");
+              "use --transform-type random-orthogonal by command, transform_type: random-orthogonal in a recipe");
 }
 
 TransformScheme scheme_of(const SpinQuantOptions& options) {
@@ -136,12 +138,14 @@ TransformScheme scheme_of(const SpinQuantOptions& options) {
 void add_vision(const Model& model, const SpinQuantOptions& options, TransformConfig& config) {
   const auto streams = model.streams();
   if (streams.size() < 2)
-    throw Error(std::string(model.architecture_name()), "has no vision tower", "leave out vision");
+    throw Error(std::string(model.architecture_name()), "has no vision tower",
+                "leave out --vision (vision in a recipe)");
   check_type(Spin::R1, options, model);
   for (size_t i = 1; i < streams.size(); ++i) {
     if (!streams[i]->no_rotation.empty())
       throw Error(std::string(model.architecture_name()),
-                  "R1 of the vision tower would change the model: " + streams[i]->no_rotation, "leave out vision");
+                  "R1 of the vision tower would change the model: " + streams[i]->no_rotation,
+                  "leave out --vision (vision in a recipe)");
     TransformScheme scheme = scheme_of(options);
     scheme.apply = {forward(targets_of(model, streams[i]->writers), weight_output),
                     inverse(targets_of(model, streams[i]->readers()), weight_input)};
@@ -217,6 +221,7 @@ TransformConfig spinquant(const Model& model, const SpinQuantOptions& options) {
   }
   if (options.vision) add_vision(model, options, config);
   use_given(options.given, model, config);
+  choose_types(config, model);
   return config;
 }
 

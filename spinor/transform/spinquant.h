@@ -42,7 +42,7 @@ struct SpinQuantMapping {
 
 struct SpinQuantOptions {
   std::vector<Spin> rotations = {Spin::R1, Spin::R2};  // order and repetition do not matter
-  std::string transform_type = "hadamard";
+  std::string transform_type = "hadamard";             // or an automatic one (automatic_type.h)
   bool randomize = false;
   Precision precision = Precision::float64;
   std::optional<int64_t> transform_block_size = {};  // R1 and R4

@@ -64,9 +64,9 @@ TEST(SpinQuant, RefusesMatricesThatAreNotOrthogonalWhereTheyMustBe) {
     with(Spin::R1, false);
     FAIL();
   } catch (const Error& error) {
-    EXPECT_STREQ(
-        error.what(),
-        "R1: random-matrix is not orthogonal, so the model would compute something else; use random-orthogonal");
+    EXPECT_STREQ(error.what(),
+                 "R1: random-matrix is not orthogonal, so the model would compute something else; "
+                 "use --transform-type random-orthogonal by command, transform_type: random-orthogonal in a recipe");
   }
 }
 
