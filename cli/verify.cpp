@@ -53,7 +53,7 @@ struct VerifyCommand {
     const Model before = Model::describe(Checkpoint::open(resolve_model(source)));
     const Model after = Model::describe(Checkpoint::open(resolve_model(out)));
     ProbeReport report;
-    if (is_plain(after))
+    if (can_be_probed(before, after))
       report = probe(before, after, options);
     else
       probe_config(before, after, report);
@@ -73,12 +73,15 @@ struct VerifyCommand {
 
   // Rounding to fewer bits is a change of function: of such an output only config.json can be compared, and it can be
   // run. What runs online is probed unless it is run.
-  bool is_plain(const Model& model) const {
-    if (!model.quantized_source()) return true;
-    if (runs_models()) return false;
-    if (!is_approximation(model)) return true;
+  bool can_be_probed(const Model& before, const Model& after) const {
+    if (runs_models()) return !is_approximation(after) && !runs_online(before) && !runs_online(after);
+    if (!is_approximation(after)) return true;
     throw Error(out, "is quantized: its weights are not the function of the source, only near to it",
                 "give --text FILE or --random-tokens 64: then both are run");
+  }
+
+  static bool runs_online(const Model& model) {
+    return model.quantized_source() && !model.quantized_source()->transform_config.empty();
   }
 
   // Weights or activations of fewer bits; online transforms alone are exact.

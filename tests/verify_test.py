@@ -1,5 +1,8 @@
 """`verify` accepts every sound output and names tensor and role of every damaged one."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -151,3 +154,80 @@ def test_one_wrong_element_is_found(rotated, tmp_path):
     tensor = load_file(once / "model.safetensors")[name].clone()
     tensor[3, 5] += 1
     assert_named(source, damaged(tmp_path, once, name, tensor), name, "mlp_in")
+
+
+# A key of the forward pass of each kind, and another value of it.
+KEYS = [
+    ("llama", "power_of_two", "rms_norm_eps", 0.1),
+    ("llama", "power_of_two", "hidden_act", "gelu"),
+    ("llama", "power_of_two", "rope_parameters", {"rope_type": "default", "rope_theta": 50.0}),
+    ("llama", "power_of_two", "model_type", "mistral"),
+    ("mistral", "power_of_two", "sliding_window", 2),
+    ("granite", "power_of_two", "residual_multiplier", 1.0),
+    ("smollm3", "power_of_two", "no_rope_layers", [0, 1]),
+    ("gemma2", "tied", "final_logit_softcapping", 2.0),
+    ("gemma2", "tied", "query_pre_attn_scalar", 7),
+    ("qwen3_moe", "plain", "norm_topk_prob", False),
+    ("deepseek_v3", "plain", "routed_scaling_factor", 9.0),
+    ("qwen2_vl", None, "text_config.rms_norm_eps", 0.1),
+    ("qwen2_vl", None, "vision_config.spatial_merge_size", 1),
+]
+# And what changes nothing.
+ASIDE = {"use_cache": False, "transformers_version": "0", "dtype": "float16", "attention_dropout": 0.5, "eos_token_id": 7}
+
+
+@pytest.mark.parametrize("family, case, key, value", KEYS, ids=lambda value: str(value))
+def test_keys_of_the_config_are_compared(tmp_path, family, case, key, value):
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, family, case or next(iter(tiny_models.MORE_FAMILIES[family][1])), torch.float32)
+    shutil.copytree(source, out)
+    config = json.loads((source / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(config | ASIDE))
+    spinor("verify", source, out)
+    section, _, name = key.rpartition(".")
+    changed = config | ASIDE
+    (changed[section] if section else changed)[name] = value
+    (out / "config.json").write_text(json.dumps(changed))
+    message = refused("verify", source, out, "--quiet")
+    assert "1 of " in message and f"the first for {key} (config.json): config.json says " in message, message
+
+
+def test_what_acts_online_is_part_of_either_side(tmp_path):
+    source, online, plain = tmp_path / "source", tmp_path / "online", tmp_path / "plain"
+    tiny_models.save(source, "llama", "power_of_two", torch.float32)
+    spinor("rotate", source, online, "--rotations", "R1,R2,R3,R4", "--quiet")
+    spinor("rotate", online, plain, *RANDOM, "--quiet")  # R4 moves into the weights
+    for before, after in [(source, online), (online, plain), (source, plain), (online, online)]:
+        assert spinor("verify", before, after).endswith(f"{after} is the same function as {before}\n")
+    lost = tmp_path / "lost"
+    shutil.copytree(online, lost)
+    config = json.loads((online / "config.json").read_text())
+    del config["quantization_config"]
+    (lost / "config.json").write_text(json.dumps(config))
+    tensors = load_file(online / "model.safetensors")
+    kept = {name: tensor for name, tensor in tensors.items() if "R3" not in name and "R4" not in name}
+    save_file(kept, lost / "model.safetensors", {"format": "pt"})
+    assert "model.layers.0.mlp.down_proj.weight" in refused("verify", online, lost, "--quiet")
+    assert "model.layers.0.mlp.down_proj.weight" in refused("verify", source, lost, "--quiet")
+
+
+@pytest.mark.parametrize("rotations", ["v", "u", "v, u"])
+@pytest.mark.parametrize("kind", ["random-hadamard", "random-orthogonal"])
+def test_what_quip_does_online_is_seen_and_rotated(tmp_path, rotations, kind):
+    source, online, plain = tmp_path / "source", tmp_path / "online", tmp_path / "plain"
+    tiny_models.save(source, "llama", "power_of_two", torch.float32)
+    recipe = tmp_path / "recipe.yaml"
+    arguments = f"{{rotations: [{rotations}], transform_type: {kind}, transform_block_size: 16}}"
+    recipe.write_text(f"default_stage: {{default_modifiers: {{QuIPModifier: {arguments}}}}}\n")
+    spinor("rotate", source, online, "--recipe", recipe, "--quiet")
+    spinor("verify", source, online)
+    spinor("rotate", online, plain, *RANDOM, "--quiet")
+    spinor("verify", online, plain)
+    spinor("verify", source, plain)
+
+
+def test_what_a_probe_cannot_bound_is_refused(tmp_path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, "llama", "power_of_two", torch.float32)
+    spinor("rotate", source, out, "--rotations", "R4", "--transform-type", "random-matrix", "--quiet")
+    assert "R4 is not orthogonal" in refused("verify", source, out)

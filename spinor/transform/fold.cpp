@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ranges>
 
 #include "spinor/base/error.h"
 #include "spinor/model/match.h"
@@ -19,8 +20,12 @@ const std::vector<Edit>& edits_of(const RewritePlan& plan, const Module& module)
   return found ? found->edits : none;
 }
 
+// What moves the source's online transforms into its weights is no rotation: the norm comes before them in the model,
+// too.
 bool is_rotated(const RewritePlan& plan, const Module& module) {
-  return std::ranges::any_of(edits_of(plan, module), [](const Edit& edit) {
+  const TensorPlan* tensor = plan.find(weight_name(module));
+  const auto restoring = tensor ? static_cast<std::ptrdiff_t>(tensor->restoring) : 0;
+  return std::ranges::any_of(edits_of(plan, module) | std::views::drop(restoring), [](const Edit& edit) {
     return std::holds_alternative<MultiplyRight>(edit) || std::holds_alternative<MultiplyLeft>(edit);
   });
 }

@@ -20,8 +20,9 @@ struct Inner {
   std::vector<const Rotation*> queries, keys;
 
   bool cancel() const {
-    return std::ranges::equal(
-        queries, keys, [](const Rotation* q, const Rotation* k) { return q->stores_the_same(*k) && q->orthogonal(); });
+    return std::ranges::equal(queries, keys, [](const Rotation* q, const Rotation* k) {
+      return q->stores_the_same(*k) && keeps_products(*q);
+    });
   }
 };
 

@@ -3,18 +3,49 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <ranges>
 #include <string_view>
 
 #include "spinor/base/error.h"
+#include "spinor/linalg/random.h"
+#include "spinor/transform/probe_arithmetic.h"
 #include "spinor/transform/stored_online.h"
+#include "spinor/transform/stream_frame.h"
 
 namespace spinor {
 namespace {
 
+double dot(const std::vector<double>& a, const std::vector<double>& b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
 void transform_rows(const Rotation& r, Matrix<double>& x) {
   std::vector<double> scratch;
   r.multiply_right(x.view(), scratch);
+}
+
+// Of entries that are stored as float32 or less; what is drawn at random and not orthogonal is off by far more.
+constexpr double kRounded = 1e-2;
+
+bool acts_in_attention(const OnlineTransform& online) {
+  return online.location == "q_attn" || online.location == "k_cache";
+}
+
+// A transform that is not orthogonal makes rounding errors larger by as much as it is badly conditioned.
+void check_probed(const OnlineTransform& online, const Module& module) {
+  const char* const run = "run both models: --text FILE or --random-tokens 64";
+  if (acts_in_attention(online)) return;
+  const bool seen =
+      module.kind == ModuleKind::linear || (module.kind == ModuleKind::embedding && online.location == "output");
+  if (!seen)
+    throw Error(online.module,
+                fmt::format("{} acts on its {}, which a probe does not see", online.group, online.location), run);
+  if (!keeps_products(online.r))
+    throw Error(online.module,
+                fmt::format("{} is not orthogonal, so that a probe cannot tell rounding from damage", online.group),
+                run);
 }
 
 double sum_of(const Matrix<double>& m, int64_t row) {
@@ -23,37 +54,34 @@ double sum_of(const Matrix<double>& m, int64_t row) {
   return sum;
 }
 
-double square_of(const Matrix<double>& m, int64_t row) {
-  double sum = 0;
-  for (int64_t j = 0; j < m.cols; ++j) sum += m(row, j) * m(row, j);
-  return sum;
-}
-
-// A transform mixes the outputs, so it spreads what rounding does to them: each gets the mean, as much larger as the
-// outputs have become.
-void spread_energy(RowProducts& products, const Matrix<double>& before) {
+// A transform mixes the outputs, so it spreads what rounding does to them: each gets the mean.
+void spread_energy(RowProducts& products) {
   for (int64_t p = 0; p < products.y.rows; ++p) {
-    const double square = square_of(before, p);
-    const double growth = square > 0 ? square_of(products.y, p) / square : 1;
-    const double mean = growth * sum_of(products.energy, p) / static_cast<double>(products.energy.cols);
+    const double mean = sum_of(products.energy, p) / static_cast<double>(products.energy.cols);
     for (int64_t j = 0; j < products.energy.cols; ++j) products.energy(p, j) = mean;
   }
 }
 
 }  // namespace
 
+bool keeps_products(const Rotation& r) {
+  if (r.orthogonal()) return true;
+  Random random(1);
+  Matrix<double> x = random_matrix(random, 4, r.size());
+  const Matrix<double> before = x;
+  transform_rows(r, x);
+  for (int64_t p = 0; p < x.rows; ++p)
+    for (int64_t q = 0; q <= p; ++q) {
+      const std::vector<double> a = row(before, p), b = row(before, q);
+      const double change = dot(row(x, p), row(x, q)) - dot(a, b);
+      if (!(std::abs(change) <= kRounded * length(a) * length(b))) return false;
+    }
+  return true;
+}
+
 ProbeSide::ProbeSide(const Model& model, int threads)
     : model_(model), online_(as_stored(model).take_online()), threads_(threads) {
-  for (const OnlineTransform& online : online_) {
-    const Module& module = *model_.find(online.module);
-    const bool seen = online.location == "q_attn" || online.location == "k_cache" ||
-                      module.kind == ModuleKind::linear ||
-                      (module.kind == ModuleKind::embedding && online.location == "output");
-    if (!seen)
-      throw Error(online.module,
-                  fmt::format("{} acts on its {}, which a probe does not see", online.group, online.location),
-                  "run both models: --text FILE or --random-tokens 64");
-  }
+  for (const OnlineTransform& online : online_) check_probed(online, *model_.find(online.module));
 }
 
 // In the order in which they act: the transform of a later group first on an input, last on an output.
@@ -82,9 +110,8 @@ RowProducts ProbeSide::products(const Module& module, const Matrix<double>& x) c
   Module whole = module;
   whole.part.reset();
   RowProducts result = read_products(checkpoint(), whole, in, threads_);
-  const Matrix<double> before = result.y;
   for (const Rotation* r : outputs) transform_rows(*r, result.y);
-  spread_energy(result, before);
+  spread_energy(result);
   return module.part ? part_of(result, *module.part) : result;
 }
 
@@ -93,6 +120,10 @@ Matrix<double> ProbeSide::written(const Module& module, Matrix<double> z) const 
   Matrix<double> y = spinor::written(checkpoint(), module, z, threads_);
   transform_outputs(module, y);
   return y;
+}
+
+bool ProbeSide::mixes_outputs(const Module& module) const {
+  return !at(module, "output").empty();
 }
 
 std::vector<double> ProbeSide::bias(const Module& module) const {

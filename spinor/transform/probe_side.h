@@ -10,9 +10,13 @@
 
 namespace spinor {
 
+// Whether r is orthogonal, but for the rounding of its stored entries: measured with random vectors, in n^2.
+bool keeps_products(const Rotation& r);
+
 class ProbeSide {
  public:
-  // Reads the matrices of online transforms. Errors as of as_stored(), and for a transform of what no product sees.
+  // Reads the matrices of online transforms. Errors as of as_stored(), and for a transform of what no product sees, or
+  // that is not orthogonal.
   ProbeSide(const Model& model, int threads);
 
   const Model& model() const { return model_; }
@@ -23,6 +27,7 @@ class ProbeSide {
   // T behind. Of a part they are those of its linear.
   RowProducts products(const Module& module, const Matrix<double>& x) const;
   Matrix<double> written(const Module& module, Matrix<double> z) const;
+  bool mixes_outputs(const Module& module) const;  // a transform acts on them
   // What a linear adds; of a stack the sum with one weight each, z (1, count). Of a part it is its whole linear's.
   std::vector<double> bias(const Module& module) const;
   std::vector<double> bias_sum(const Module& module, const Matrix<double>& z) const;

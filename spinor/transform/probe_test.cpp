@@ -123,8 +123,7 @@ class ProbeOnline : public Probe {
     RewritePlan plan(model);
     plan.untie();
     apply(spinquant(model, {.rotations = {Spin::R3, Spin::R4}, .transform_type = "random-orthogonal"}), model, plan);
-    apply(quip({.rotations = {Quip::v, Quip::u}, .transform_type = "random-hadamard", .transform_block_size = 16}),
-          model, plan);
+    apply(quip({.rotations = {Quip::u}, .transform_block_size = 16}), model, plan);
     save(plan, online_, {.force = true});
     source_ = online_;
   }

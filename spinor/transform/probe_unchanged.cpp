@@ -21,23 +21,43 @@ bool keeps_bias(const ProbeContext& probe, const Module& module) {
   return false;
 }
 
-void compare(ProbeContext& probe, const Module& module, const std::string& tensor, const std::vector<double>& a,
-             const std::vector<double>& b) {
+// Of each element relative to itself.
+double largest_change(const std::vector<double>& a, const std::vector<double>& b) {
   double worst = 0;
   for (size_t i = 0; i < a.size(); ++i)
     worst = std::max(worst, std::abs(a[i] - b[i]) / std::max({std::abs(a[i]), std::abs(b[i]), 1e-30}));
-  probe.add("unchanged", {tensor}, module.role, worst, 2 * probe.u(), "a rotation must leave it alone");
+  return worst;
+}
+
+// Of each element relative to all: where a transform has mixed them, so it has their rounding.
+double largest_change_of_all(const std::vector<double>& a, const std::vector<double>& b) {
+  double worst = 0;
+  const double rms = length(a) / std::sqrt(static_cast<double>(a.size()));
+  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]) / std::max(rms, 1e-30));
+  return worst;
+}
+
+const char* const kLeftAlone = "a rotation must leave it alone";
+
+void probe_bias(ProbeContext& probe, const Module& module) {
+  const Module& twin = probe.twin(module);
+  const std::vector<double> a = probe.source.bias(module), b = probe.output.bias(twin);
+  const bool mixed = probe.source.mixes_outputs(module) || probe.output.mixes_outputs(twin);
+  probe.add("unchanged", {module.bias->info.name}, module.role,
+            mixed ? largest_change_of_all(a, b) : largest_change(a, b), (mixed ? kBoundFactor : 2) * probe.u(),
+            kLeftAlone);
 }
 
 void probe_module(ProbeContext& probe, const Module& module) {
-  if (module.bias && keeps_bias(probe, module))
-    compare(probe, module, module.bias->info.name, probe.source.bias(module), probe.output.bias(probe.twin(module)));
+  if (module.bias && keeps_bias(probe, module)) probe_bias(probe, module);
   const bool stays =
       module.role == Role::qk_norm || module.role == Role::inner_norm ||
       (module.role == Role::mtp && module.kind == ModuleKind::norm && !scales_stream(probe.source.model(), module));
   if (module.weight && stays)
-    compare(probe, module, weight_name(module), values(probe.source.checkpoint(), *module.weight),
-            values(probe.output.checkpoint(), *probe.twin(module).weight));
+    probe.add("unchanged", {weight_name(module)}, module.role,
+              largest_change(values(probe.source.checkpoint(), *module.weight),
+                             values(probe.output.checkpoint(), *probe.twin(module).weight)),
+              2 * probe.u(), kLeftAlone);
 }
 
 }  // namespace
