@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <iterator>
 #include <optional>
 #include <string_view>
 
-#include "spinor/base/contains.h"
 #include "spinor/base/error.h"
+#include "spinor/base/list.h"
+#include "spinor/family/model_config.h"
 #include "spinor/model/forward_config.h"
-#include "spinor/model/model_config.h"
 
 namespace spinor {
 namespace {
@@ -79,10 +78,6 @@ Differences differences_in(const Json& source, const Json& output, const std::st
     if (one.source != one.output) found.push_back(std::move(one));
   }
   return found;
-}
-
-void append(Differences& all, Differences more) {
-  std::ranges::move(more, std::back_inserter(all));
 }
 
 // What a file says of the forward pass: all that running it reads, but for when to stop.

@@ -4,7 +4,7 @@
 
 #include "spinor/model/testing.h"
 
-namespace spinor {
+namespace spinor::config_difference_test {
 namespace {
 
 using testing::ArchitectureCase;
@@ -88,4 +88,4 @@ TEST(ConfigDifference, OfWhatCannotBeRunEveryKeyCounts) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::config_difference_test

@@ -232,8 +232,8 @@ class Walk {
     return checkpoint_.find(module + ".weight") != nullptr || checkpoint_.find(module) != nullptr;
   }
 
-  // Nothing of transformers: their class is none of those that a target names. A layer has those of the row's modules
-  // that are there.
+  // transformers has no such modules, so they have no class that a target could name. Of the row's modules a layer has
+  // those whose tensors are in the checkpoint.
   void multi_token_prediction() {
     const size_t first = modules_.size();
     std::string root;

@@ -6,8 +6,6 @@
 #include "spinor/base/list.h"
 
 namespace spinor {
-namespace {}  // namespace
-
 Role role_of(const Architecture& row, const LinearRow& linear) {
   const AttentionRow& a = row.attention;
   const std::string& name = linear.name;
