@@ -15,7 +15,7 @@ from command import BINARY, ROOT, refused, run, spinor, spinor_json
 FITTING = {
     "SmolLM2": ("llama", {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64},
                 "R1 random-hadamard, R2 hadamard"),
-    "Qwen2.5": ("qwen2", {"hidden_size": 896, "intermediate_size": 256, "num_attention_heads": 14, "num_key_value_heads": 2},
+    "Qwen2.5": ("qwen2", {"hidden_size": 896, "intermediate_size": 256, "num_attention_heads": 14, "num_key_value_heads": 2, "head_dim": 64},
                 "R1 random-hadamard, R2 hadamard"),
     "94": ("llama", {"hidden_size": 94, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 10},
            "R1 random-orthogonal, R2 random-orthogonal"),
@@ -71,7 +71,7 @@ HINTS = [
     ("94", ["plan", "--randomize"], "leave out --randomize"),
     ("64", ["plan", "--block-size", "48"], "--block-size 16"),
     ("64", ["plan", "--transform-type", "random-matrix"], "--transform-type random-orthogonal"),
-    ("64", ["plan", "--ignore", "lm_head"], "--scheme W4A16"),
+    ("Qwen2.5", ["plan", "--ignore", "lm_head"], "--scheme W4A16"),
     ("SmolLM2", ["plan", "--scheme", "W4A16"], "--group-size 64"),
     ("64", ["plan", "--scheme", "W4A16"], "--group-size 64"),
     ("64", ["plan", "--scheme", "W8A8", "--group-size", "32"], "--scheme W4A16"),

@@ -170,7 +170,7 @@ KEYS = [
     ("qwen3_moe", "plain", "norm_topk_prob", False),
     ("deepseek_v3", "plain", "routed_scaling_factor", 9.0),
     ("qwen2_vl", None, "text_config.rms_norm_eps", 0.1),
-    ("qwen2_vl", None, "vision_config.spatial_merge_size", 1),
+    ("qwen2_vl", None, "vision_config.hidden_act", "gelu"),
 ]
 # And what changes nothing.
 ASIDE = {"use_cache": False, "transformers_version": "0", "dtype": "float16", "attention_dropout": 0.5, "eos_token_id": 7}
@@ -223,7 +223,6 @@ def test_what_quip_does_online_is_seen_and_rotated(tmp_path, rotations, kind):
     spinor("verify", source, online)
     spinor("rotate", online, plain, *RANDOM, "--quiet")
     spinor("verify", online, plain)
-    spinor("verify", source, plain)
 
 
 def test_what_a_probe_cannot_bound_is_refused(tmp_path):
