@@ -93,6 +93,7 @@ TensorInfo parse_tensor(const std::string& name, const Json& value, int64_t data
 }
 
 std::map<std::string, std::string> parse_metadata(const Json& value, std::string_view file) {
+  if (value.is_null()) return {};  // as the safetensors library reads it
   if (!value.is_object()) throw Error(about(file, kMetadata), "is not an object");
   std::map<std::string, std::string> metadata;
   for (const auto& [key, item] : value.items()) {

@@ -198,6 +198,9 @@ TEST(Safetensors, OverlapsGapsAndLeftoverBytesAreRefused) {
 
 TEST(Safetensors, MetadataIsAMapOfStrings) {
   EXPECT_EQ(parse(container(R"({"__metadata__":{"format":"pt"}})", 0)).metadata.at("format"), "pt");
+  EXPECT_TRUE(parse(container(R"({"__metadata__":null})", 0)).metadata.empty());
+  EXPECT_EQ(refusal(R"({"__metadata__":{"n":null}})", 0),
+            "m.safetensors: __metadata__: the value of 'n' is not a string");
   EXPECT_EQ(refusal(R"({"__metadata__":{"n":1}})", 0), "m.safetensors: __metadata__: the value of 'n' is not a string");
   EXPECT_EQ(refusal(R"({"__metadata__":[]})", 0), "m.safetensors: __metadata__: is not an object");
 }

@@ -21,18 +21,34 @@ struct CachedModel {
   std::string revision;  // branch, tag or commit
 };
 
-// A variable that is empty counts as unset, as it does for the Hugging Face libraries.
+// $NAME and ${NAME} replaced by what the variable holds; one that is not set stays as it is written.
+std::string with_variables(std::string text) {
+  const auto ends = [](unsigned char c) { return !std::isalnum(c) && c != '_'; };
+  for (size_t at = text.find('$'); at != text.npos; at = text.find('$', at)) {
+    const bool braced = text.compare(at, 2, "${") == 0;
+    const auto begin = text.begin() + static_cast<std::ptrdiff_t>(at + (braced ? 2 : 1));
+    const auto end = std::find_if(begin, text.end(), ends);
+    const bool closed = !braced || (end != text.end() && *end == '}');
+    const char* value = closed && begin != end ? std::getenv(std::string(begin, end).c_str()) : nullptr;
+    if (value) text.replace(text.begin() + static_cast<std::ptrdiff_t>(at), end + (braced ? 1 : 0), value);
+    at += value ? std::string_view(value).size() : 1;
+  }
+  return text;
+}
+
+// A variable that is empty counts as unset.
 std::optional<fs::path> path_from(const char* variable) {
   const char* value = std::getenv(variable);
   if (!value || !*value) return std::nullopt;
-  const std::string_view text = value;
+  const std::string text = with_variables(value);
   const char* home = std::getenv("HOME");
-  if (home && (text == "~" || text.starts_with("~/"))) return fs::path(home + std::string(text.substr(1)));
+  if (home && (text == "~" || text.starts_with("~/"))) return fs::path(home + text.substr(1));
   return fs::path(text);
 }
 
 fs::path cache_directory() {
   if (const auto cache = path_from("HF_HUB_CACHE")) return *cache;
+  if (const auto cache = path_from("HUGGINGFACE_HUB_CACHE")) return *cache;  // its name in older releases
   if (const auto home = path_from("HF_HOME")) return *home / "hub";
   if (const auto cache = path_from("XDG_CACHE_HOME")) return *cache / "huggingface/hub";
   return path_from("HOME").value_or("/") / ".cache/huggingface/hub";

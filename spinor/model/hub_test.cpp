@@ -18,7 +18,8 @@ constexpr const char* kCommit = "0123456789abcdef0123456789abcdef01234567";
 class HubTest : public ::testing::Test {
  protected:
   HubTest() {
-    for (const char* variable : {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"}) ::unsetenv(variable);
+    for (const char* variable : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"})
+      ::unsetenv(variable);
     ::setenv("HOME", directory_.path().c_str(), 1);
   }
   void add_model(const std::string& cache, const std::string& folder) {
@@ -56,16 +57,31 @@ TEST_F(HubTest, NamesAreFoundInTheDefaultCache) {
 }
 
 TEST_F(HubTest, VariablesOfTheHuggingFaceLibrariesDecideTheCache) {
-  for (const char* cache : {"xdg/huggingface/hub", "home/hub", "cache"}) add_model(cache, "models--org--name");
+  for (const char* cache : {"xdg/huggingface/hub", "home/hub", "older", "cache"}) add_model(cache, "models--org--name");
   const auto set = [&](const char* variable, const std::string& value) { ::setenv(variable, value.c_str(), 1); };
   set("XDG_CACHE_HOME", directory_ / "xdg");
   EXPECT_TRUE(resolve("org/name").starts_with("xdg/huggingface/hub/"));
   set("HF_HOME", "~/home");
   EXPECT_TRUE(resolve("org/name").starts_with("home/hub/"));
+  set("HUGGINGFACE_HUB_CACHE", "~/older");
+  EXPECT_TRUE(resolve("org/name").starts_with("older/"));
   set("HF_HUB_CACHE", directory_ / "cache");
   EXPECT_TRUE(resolve("org/name").starts_with("cache/"));
   set("HF_HUB_CACHE", "");
-  EXPECT_TRUE(resolve("org/name").starts_with("home/hub/"));
+  EXPECT_TRUE(resolve("org/name").starts_with("older/"));
+}
+
+TEST_F(HubTest, VariablesInVariablesAreExpanded) {
+  add_model("cache", "models--org--name");
+  for (const char* written : {"$HOME/cache", "${HOME}/cache", "$HOME/${HUB_TEST_PART}he"}) {
+    ::setenv("HUB_TEST_PART", "cac", 1);
+    ::setenv("HF_HUB_CACHE", written, 1);
+    EXPECT_TRUE(resolve("org/name").starts_with("cache/")) << written;
+  }
+  for (const char* kept : {"/$HUB_TEST_NONE", "/${HOME", "/${", "/$", "/$$", "/a$-"}) {
+    ::setenv("HF_HUB_CACHE", kept, 1);
+    EXPECT_TRUE(refusal("org/name").starts_with(std::string("org/name: neither a directory nor in the cache ") + kept));
+  }
 }
 
 TEST_F(HubTest, AModelThatIsNotThereSaysWhereItWasSought) {
