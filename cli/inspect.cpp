@@ -198,6 +198,7 @@ struct InspectCommand {
                  summary(made.value("recipe", Json())));
     if (const QuantizedSource* source = model.quantized_source())
       fmt::print("stored quantized ({}); shown as the numbers it stands for\n", source->method);
+    for (const std::string& warning : model.warnings()) fmt::print("{}\n", warning);
     print_tensors(model);
     print_calibration(read_calibration(checkpoint));
     fmt::print("\nrotations\n");

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 
 #include "spinor/base/error.h"
 #include "spinor/base/yaml.h"
@@ -167,30 +169,30 @@ Model open_model(const std::string& model) {
 Planned start_recipe(const std::string& model, const RecipeOptions& options) {
   Recipe recipe = options.make();
   const Model described = model_for(recipe, open_model(model));
-  return {described, std::move(recipe), start_plan(described), {}};
+  return {described, std::move(recipe), start_plan(described), described.warnings()};
 }
 
 Planned plan_recipe(const std::string& model, const RecipeOptions& options) {
   Planned planned = start_recipe(model, options);
-  planned.warnings = run_recipe(planned.recipe, planned.model, planned.plan);
+  std::ranges::move(run_recipe(planned.recipe, planned.model, planned.plan), std::back_inserter(planned.warnings));
   return planned;
 }
 
 Planned plan_as_stored(const std::string& model) {
   const Model described = open_model(model);
-  return {described, Recipe(), as_stored(described), {}};
+  return {described, Recipe(), as_stored(described), described.warnings()};
 }
 
 Planned plan_dequantized(const std::string& model) {
   const Model described = open_model(model);
   if (!described.quantized_source()) throw Error(model, "is not quantized", "there is nothing to do");
-  return {described, Recipe(), start_plan(described), {}};
+  return {described, Recipe(), start_plan(described), described.warnings()};
 }
 
 // Which matrices were used, the recipe says of a model that spinor made, and config.json of one that others made.
 Planned plan_inverse(const std::string& model, const std::string& rotation) {
   const Model described = open_model(model);
-  Planned planned{described, Recipe(), start_plan(described), {}};
+  Planned planned{described, Recipe(), start_plan(described), described.warnings()};
   const TransformConfig config = applied_transforms(described, rotation);
   if (config.empty()) throw Error(model, "neither recipe.yaml nor config.json says how it was rotated");
   undo(config, described, planned.plan);

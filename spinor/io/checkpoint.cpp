@@ -19,6 +19,7 @@ struct Checkpoint::Data {
   Json config;
   std::shared_ptr<const std::vector<File>> shards;  // shared by checkpoints that read the same files otherwise
   std::vector<CheckpointTensor> tensors;
+  std::map<std::string, std::string> unnamed;  // by the index, and their shards
   std::unordered_map<std::string_view, const CheckpointTensor*> by_name;
 
   void open_shards();
@@ -89,14 +90,14 @@ File open_shard(const fs::path& directory, const std::string& shard) {
   return File::open(directory / shard);
 }
 
-// Header and index agree: each tensor is where the index says, and nowhere else.
-void check_indexed(const TensorInfo& tensor, const std::string& shard, const std::map<std::string, std::string>& shards,
+// Whether this copy of the tensor, in a shard that the index does not say, is one that nobody loads. transformers
+// loads the shards in the order of their names, so that the last copy counts.
+bool is_superseded(const std::string& tensor, const std::string& shard, const std::string& indexed,
                    const fs::path& directory) {
-  const std::string subject = (directory / shard).string();
-  const auto found = shards.find(tensor.name);
-  if (found == shards.end()) throw Error(subject, fmt::format("{} is in the file, but not in {}", tensor.name, kIndex));
-  if (found->second != shard)
-    throw Error(subject, fmt::format("{} is in the file, but {} says it is in {}", tensor.name, kIndex, found->second));
+  if (shard < indexed) return true;
+  throw Error((directory / shard).string(),
+              fmt::format("{} is in the file, but {} says it is in {}", tensor, kIndex, indexed),
+              fmt::format("delete it from one of them, or let the index say {}: transformers loads the last", shard));
 }
 
 Json read_config(const fs::path& directory) {
@@ -143,8 +144,11 @@ void Checkpoint::Data::open_shards() {
     const int file = static_cast<int>(opened.size());
     opened.push_back(open_shard(directory, shard));
     for (TensorInfo& tensor : read_safetensors_header(opened.back()).tensors) {
-      check_indexed(tensor, shard, shard_of, directory);
-      tensors.push_back({std::move(tensor), file});
+      const auto found = shard_of.find(tensor.name);
+      if (found == shard_of.end())
+        unnamed[std::move(tensor.name)] = shard;
+      else if (found->second == shard || !is_superseded(tensor.name, shard, found->second, directory))
+        tensors.push_back({std::move(tensor), file});
     }
   }
   shards = std::make_shared<const std::vector<File>>(std::move(opened));
@@ -176,6 +180,7 @@ Checkpoint Checkpoint::with(Json config, std::vector<CheckpointTensor> tensors) 
   data->directory = data_->directory;
   data->config = std::move(config);
   data->shards = data_->shards;
+  data->unnamed = data_->unnamed;
   data->tensors = std::move(tensors);
   data->index();
   Checkpoint checkpoint;
@@ -203,8 +208,20 @@ const CheckpointTensor* Checkpoint::find(std::string_view name) const {
 
 const CheckpointTensor& Checkpoint::at(std::string_view name) const {
   const CheckpointTensor* tensor = find(name);
-  if (!tensor) throw Error(std::string(name), fmt::format("no such tensor in {}", data_->directory.string()));
+  if (!tensor)
+    throw Error(std::string(name), fmt::format("no such tensor in {}", data_->directory.string()),
+                hint_for_missing(std::string(name), ""));
   return *tensor;
+}
+
+const std::map<std::string, std::string>& Checkpoint::unnamed() const {
+  return data_->unnamed;
+}
+
+std::string Checkpoint::hint_for_missing(const std::string& name, std::string otherwise) const {
+  const auto found = data_->unnamed.find(name);
+  if (found == data_->unnamed.end()) return otherwise;
+  return fmt::format("{} has it, but {} does not name it: add it to weight_map there", found->second, kIndex);
 }
 
 std::vector<fs::path> Checkpoint::other_files() const {

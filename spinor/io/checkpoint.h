@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,9 +28,10 @@ struct CheckpointTensor {
 
 class Checkpoint {
  public:
-  // Opens model.safetensors.index.json or model.safetensors, checks every header against the file and the index (each
-  // name in exactly one shard, the shard the index says; no shard outside the directory; no tensor missing), reads
-  // config.json.
+  // Opens model.safetensors.index.json or model.safetensors, checks every header against the file and the index (no
+  // shard outside the directory; no tensor missing from the shard that the index says), reads config.json. A tensor in
+  // several shards is that of the last of them by name, which is what transformers loads: Error if the index says
+  // another. What the index does not name is not read.
   static Checkpoint open(const std::filesystem::path& directory);
 
   // The same files with another config and other tensors: those that quantized ones mean.
@@ -41,6 +43,10 @@ class Checkpoint {
   const CheckpointTensor* find(std::string_view name) const;
   const CheckpointTensor& at(std::string_view name) const;  // Error naming the tensor if absent
   const std::vector<File>& shards() const;
+  // Tensors that a shard has and the index does not name, and that shard.
+  const std::map<std::string, std::string>& unnamed() const;
+  // The hint of an Error about a tensor that is not there: `otherwise`, unless it is one of unnamed().
+  std::string hint_for_missing(const std::string& name, std::string otherwise) const;
   // Everything else to carry along (tokenizer, generation_config.json, remote code, README ...), relative paths,
   // sorted; not config.json, weights in any format, indexes, spinor.json, recipe.yaml, calibration.json, hidden files
   // and directories.

@@ -117,16 +117,34 @@ TEST_F(CheckpointTest, TensorsMissingFromTheirShardAreNamed) {
   EXPECT_EQ(refusal(), "model.safetensors.index.json: d is not in model-2.safetensors, where it should be");
 }
 
-TEST_F(CheckpointTest, TensorsMissingFromTheIndexAreNamed) {
+TEST_F(CheckpointTest, WhatTheIndexDoesNotNameIsNotRead) {
   write_index({{"a", "model-1.safetensors"}, {"c", "model-2.safetensors"}});
-  EXPECT_EQ(refusal(), "model-1.safetensors: b is in the file, but not in model.safetensors.index.json");
+  const Checkpoint checkpoint = Checkpoint::open(directory_.path());
+  EXPECT_EQ(checkpoint.tensors().size(), 2u);
+  EXPECT_EQ(checkpoint.find("b"), nullptr);
+  EXPECT_EQ(checkpoint.unnamed(), (std::map<std::string, std::string>{{"b", "model-1.safetensors"}}));
+  EXPECT_EQ(message_of([&] { checkpoint.at("b"); }),
+            "b: no such tensor in " + directory_.path().string() +
+                "; model-1.safetensors has it, but model.safetensors.index.json does not name it: add it to weight_map "
+                "there");
+  EXPECT_EQ(checkpoint.hint_for_missing("d", "download it"), "download it");
 }
 
-TEST_F(CheckpointTest, TensorsInTwoShardsAreNamed) {
+TEST_F(CheckpointTest, OfATensorInTwoShardsTheLastIsRead) {
+  write_safetensors(directory_ / "model-2.safetensors", {tensor("b"), tensor("c")});
+  write_index({{"a", "model-1.safetensors"}, {"b", "model-2.safetensors"}, {"c", "model-2.safetensors"}});
+  const Checkpoint checkpoint = Checkpoint::open(directory_.path());
+  EXPECT_EQ(checkpoint.tensors().size(), 3u);
+  EXPECT_EQ(checkpoint.at("b").file, 1);
+  EXPECT_TRUE(checkpoint.unnamed().empty());
+}
+
+TEST_F(CheckpointTest, OfATensorInTwoShardsTheIndexMustSayTheLast) {
   write_safetensors(directory_ / "model-2.safetensors", {tensor("b"), tensor("c")});
   EXPECT_EQ(
       refusal(),
-      "model-2.safetensors: b is in the file, but model.safetensors.index.json says it is in model-1.safetensors");
+      "model-2.safetensors: b is in the file, but model.safetensors.index.json says it is in model-1.safetensors; "
+      "delete it from one of them, or let the index say model-2.safetensors: transformers loads the last");
 }
 
 TEST_F(CheckpointTest, TruncatedShardsAreNamed) {

@@ -42,7 +42,8 @@ const CheckpointTensor* CheckedTensors::filter(const std::string& name, const Li
 
 const CheckpointTensor* CheckedTensors::present(const std::string& name) const {
   const CheckpointTensor* found = checkpoint_.find(name);
-  if (!found) throw Error(name, "is missing from the checkpoint", missing_hint(name));
+  if (!found)
+    throw Error(name, "is missing from the checkpoint", checkpoint_.hint_for_missing(name, missing_hint(name)));
   return found;
 }
 

@@ -264,6 +264,12 @@ Model Model::describe(const Checkpoint& stored, ModelOptions options) {
 const Checkpoint& Model::checkpoint() const {
   return data_->checkpoint;
 }
+std::vector<std::string> Model::warnings() const {
+  const auto& unnamed = data_->checkpoint.unnamed();
+  if (unnamed.empty()) return {};
+  return {fmt::format("left out: {} tensors that the shards have and their index does not name ({} in {})",
+                      unnamed.size(), unnamed.begin()->first, unnamed.begin()->second)};
+}
 const QuantizedSource* Model::quantized_source() const {
   return data_->quantized ? &*data_->quantized : nullptr;
 }

@@ -132,7 +132,9 @@ class Model {
   // the reason. Reads no weights, except the two of such a head.
   static Model describe(const Checkpoint& checkpoint, ModelOptions options = {});
 
-  const Checkpoint& checkpoint() const;             // of a quantized model: its weights as numbers
+  const Checkpoint& checkpoint() const;  // of a quantized model: its weights as numbers
+  // What the user should know about how the checkpoint was read.
+  std::vector<std::string> warnings() const;
   const QuantizedSource* quantized_source() const;  // null: it is not quantized
   const Architecture* architecture() const;         // null: accepted although unknown
   std::string_view architecture_name() const;       // config.json "architectures"[0]
