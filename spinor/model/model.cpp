@@ -232,15 +232,15 @@ Model::Model(std::shared_ptr<const ModelData> data) : data_(std::move(data)) {}
 
 Model Model::describe(const Checkpoint& stored, ModelOptions options) {
   const std::string subject = (stored.directory() / "config.json").string();
-  std::optional<QuantizedSource> quantized = read_quantized(stored);
+  const std::string name = read_architecture_name(stored.config(), subject);
+  const Architecture* row = choose_architecture(name, subject, options);
+  std::optional<QuantizedSource> quantized = read_quantized(stored, row);
   const Checkpoint checkpoint = quantized ? quantized->checkpoint : stored;
-  const Json& config = checkpoint.config();
   const auto data = std::make_shared<ModelData>(ModelData{.checkpoint = checkpoint, .subject = subject});
   data->quantized = std::move(quantized);
-  data->name = read_architecture_name(config, subject);
-  data->architecture = choose_architecture(data->name, subject, options);
-  if (data->architecture) data->architecture = &row_of_files(*data->architecture, checkpoint);
-  data->config = read_model_config(config, data->architecture, subject);
+  data->name = name;
+  data->architecture = row ? &row_of_files(*row, checkpoint) : nullptr;
+  data->config = read_model_config(checkpoint.config(), data->architecture, subject);
   data->modules = data->architecture ? modules_of(*data->architecture, data->config, checkpoint)
                                      : modules_by_name(checkpoint, data->name);
   if (data->architecture) {

@@ -23,7 +23,11 @@ WeightLayout quantized_layout(const TensorPlan& tensor, const WeightQuantization
                 tensor.shape.transposed ? "is stored transposed, and no format has quantized weights so"
                                         : "is a stack of weights, and no format has quantized ones so",
                 leave_out_hint(parent_of(tensor.name)));
-  return {quantization.args, quantization.format, info.rows(), info.cols(), quantization.scale_dtype.value_or(output)};
+  const DType scale = quantization.scale_dtype.value_or(output);
+  if (scale == DType::F64)
+    throw Error(tensor.name, "would have scales of float64, and no format has those",
+                "save it in another type: --dtype bfloat16");
+  return {quantization.args, quantization.format, info.rows(), info.cols(), scale};
 }
 
 std::vector<TensorInfo> output_tensors(const TensorPlan& tensor, DType output) {

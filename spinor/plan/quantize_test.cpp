@@ -204,6 +204,17 @@ TEST_F(QuantizePlan, DequantizeTakesTheSourcesDTypeForScalesAndLeavesOtherEdits)
   EXPECT_TRUE(std::holds_alternative<Fill>(planned(plan, "model.norm.weight").edits.back()));
 }
 
+TEST_F(QuantizePlan, ScalesAreNotFloat64) {
+  const Model model = make({.hidden = 64});
+  RewritePlan plan(model);
+  plan.edit_weight(*model.find("model.layers.0.self_attn.q_proj"),
+                   Quantize{{.args = ints(8, channel), .format = "int-quantized"}});
+  EXPECT_EQ(testing::message_of([&] { save(plan, directory_ / "out", {.dtype = DType::F64}); }),
+            "model.layers.0.self_attn.q_proj.weight: would have scales of float64, and no format has those; save it in "
+            "another type: --dtype bfloat16");
+  save(plan, directory_ / "out", {.dtype = DType::BF16});
+}
+
 TEST_F(QuantizePlan, SaysWhichWeightDoesNotDivide) {
   const Model model = make({.hidden = 96});
   RewritePlan plan(model);

@@ -244,7 +244,7 @@ TEST_P(Codec, TensorsThatShareAGlobalScaleUseTheLargest) {
 // ---- What only is decoded
 
 TEST_P(Codec, ReadsFp8BlocksWithInverseScales) {
-  const WeightLayout layout{floats(8, block), "fp8-block", 30, 50, DType::F32};
+  const WeightLayout layout{floats(8, block), "fp8", 30, 50, DType::F32};
   const auto tensors = stored_tensors(layout);
   ASSERT_EQ(tensors[1].suffix, "weight_scale_inv");
   ASSERT_EQ(tensors[1].shape, (std::vector<int64_t>{2, 2}));

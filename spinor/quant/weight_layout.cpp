@@ -24,7 +24,8 @@ constexpr WeightFormat kFormats[] = {
     {"nvfp4-pack-quantized", "weight_packed", "weight_scale", floating, 4, 4, nibbles, ScaleStorage::e4m3, 16, true},
     {"mxfp4-pack-quantized", "weight_packed", "weight_scale", floating, 4, 4, nibbles, ScaleStorage::e8m0, 32, true},
     {"mxfp8-quantized", "weight", "weight_scale", floating, 8, 8, bytes, ScaleStorage::e8m0, 32, true},
-    {"fp8-block", "weight", "weight_scale_inv", floating, 8, 8, bytes, ScaleStorage::plain, 0, false},
+    {"fp8", "weight", "weight_scale_inv", floating, 8, 8, bytes, ScaleStorage::plain, 0, false},
+    {"fp8-e8m0", "weight", "weight_scale_inv", floating, 8, 8, bytes, ScaleStorage::e8m0, 0, false},
     {"gpt-oss-mxfp4", "_blocks", "_scales", floating, 4, 4, nibbles, ScaleStorage::e8m0, 32, false},
 };
 
@@ -68,7 +69,6 @@ void check_strategy(const WeightLayout& layout, const WeightFormat& format) {
   const QuantizationStrategy strategy = args.strategy.value_or(tensor);
   const QuantizationStrategy demanded = format.scale == ScaleStorage::e4m3 ? tensor_group
                                         : format.group_size != 0           ? group
-                                        : format.name == "fp8-block"       ? block
                                                                            : strategy;
   if (strategy != demanded || (strategy == tensor_group && format.scale != ScaleStorage::e4m3) || strategy == token ||
       strategy == attn_head)

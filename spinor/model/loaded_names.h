@@ -1,0 +1,27 @@
+// The names that transformers has for modules whose names in the files are others.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "spinor/io/checkpoint.h"
+#include "spinor/model/architecture.h"
+
+namespace spinor {
+
+class LoadedNames {
+ public:
+  // Of this row and its towers, in this checkpoint.
+  LoadedNames(const Architecture& row, const Checkpoint& checkpoint);
+
+  // Empty: the same. By Architecture::loaded_as; or with the beginning that a checkpoint of the base model alone leaves
+  // out, "model." where the root is "", as another of Architecture::roots says. That is not the head's.
+  std::string of(const std::string& module) const;
+
+ private:
+  const Architecture& row_;
+  std::string head_;
+  NamePairs roots_;  // and what they leave out
+};
+
+}  // namespace spinor
