@@ -212,7 +212,11 @@ struct Architecture {
   std::string classes;             // "Llama": LlamaModel, LlamaDecoderLayer, LlamaAttention, LlamaMLP, LlamaRMSNorm
   std::string section = {};        // the key of config.json that holds the others, where it is there: "text_config"
   NamePairs defaults = {};         // formulas for keys that config.json leaves out, or calls by another name
-  std::vector<std::string> roots = {"model."};  // where the modules are: the first that has layers
+  NamePairs renamed = {};          // the same for keys that the class does not have: what config.json says under
+                                   // these names means nothing there
+  // Where the modules are: the first that has layers. A checkpoint of the base model alone, as embedding models are
+  // published, has none of the beginnings that the class with the head gives to its names.
+  std::vector<std::string> roots = {"model.", ""};
   std::vector<EmbeddingRow> embeddings = {{"embed_tokens", "vocab_size"}};  // that of the tokens first
   std::string layers = "layers", num_layers = "num_hidden_layers";          // empty: a tower that has none
   std::string experts = {};  // their number, or a list with an entry for each; empty: there are none
@@ -246,6 +250,7 @@ struct Architecture {
     v("classes", classes);
     v("section", section);
     v("defaults", defaults);
+    v("renamed", renamed);
     v("roots", roots);
     v("embeddings", embeddings);
     v("layers", layers);

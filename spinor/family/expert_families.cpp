@@ -176,8 +176,8 @@ Architecture glm4_moe() {
 // of the values in kv_b_proj and o_proj.
 Architecture with_latent_attention(Architecture row) {
   const std::string heads = "num_attention_heads * ", query = heads + "(qk_nope_head_dim + qk_rope_head_dim)";
-  row.defaults.insert(row.defaults.begin(),
-                      {{"num_key_value_heads", "num_attention_heads"}, {"head_dim", "qk_rope_head_dim"}});
+  row.defaults.insert(row.defaults.begin(), {"num_key_value_heads", "num_attention_heads"});
+  row.renamed = {{"head_dim", "qk_rope_head_dim"}};
   const std::vector<LinearRow> mlp(row.linears.begin() + 4, row.linears.end());
   row.linears = {{"self_attn.q_proj", query, kHidden, "", "q_lora_rank == null"},
                  {"self_attn.q_a_proj", "q_lora_rank", kHidden, "attention_bias", "q_lora_rank != null"},

@@ -34,15 +34,26 @@ const NamePairs kGptKeys = {{"vocab_size", "50257"},
                             {"n_positions", "1024"},
                             {"hidden_size", "n_embd"},
                             {"num_hidden_layers", "n_layer"},
-                            {"num_attention_heads", "n_head"},
-                            {"intermediate_size", "n_inner ?? 4 * n_embd"},
-                            {"hidden_act", "activation_function ?? 'gelu_new'"}};
+                            {"num_attention_heads", "n_head"}};
+// Of classes whose heads are all alike, and as wide together as the stream.
+const NamePairs kPlainHeads = {{"num_key_value_heads", "num_attention_heads"},
+                               {"head_dim", "hidden_size / num_attention_heads"}};
+
+NamePairs with_plain_heads(NamePairs renamed) {
+  renamed.insert(renamed.end(), kPlainHeads.begin(), kPlainHeads.end());
+  return renamed;
+}
+
+const NamePairs kGptRenamed = with_plain_heads({{"intermediate_size", "n_inner ?? 4 * hidden_size"},
+                                                {"hidden_act", "activation_function ?? 'gelu_new'"},
+                                                {"n_positions", "max_position_embeddings ?? n_positions"}});
 
 // Conv1D: weights stored (in, out). Published files have no prefix, but the mask of each layer.
 Architecture gpt2() {
   Architecture row = two_blocks("GPT2", {"attn", "c_attn", "c_proj", "mlp", "c_fc", "c_proj"});
   row.names = {"GPT2LMHeadModel"};
   row.defaults = kGptKeys;
+  row.renamed = kGptRenamed;
   row.defaults.emplace_back("tie_word_embeddings", "true");
   row.roots = {"transformer.", ""};
   row.embeddings = {{"wte", "vocab_size"}, {"wpe", "n_positions"}};
@@ -72,7 +83,8 @@ Architecture gpt_neox() {
       two_blocks("GPTNeoX", {"attention", "query_key_value", "dense", "mlp", "dense_h_to_4h", "dense_4h_to_h"});
   row.names = {"GPTNeoXForCausalLM"};
   row.defaults = {{"attention_bias", "true"}};
-  row.roots = {"gpt_neox."};
+  row.renamed = kPlainHeads;
+  row.roots = {"gpt_neox.", ""};
   row.embeddings = {{"embed_in", "vocab_size"}};
   row.linears = {{"attention.query_key_value", "3 * hidden_size", kHidden, "attention_bias"},
                  {"attention.dense", kHidden, kHidden, "attention_bias"},
@@ -98,7 +110,8 @@ Architecture gpt_neox() {
 Architecture gptj(const std::string& classes, Architecture row) {
   row.names = {classes + "ForCausalLM"};
   row.defaults = kGptKeys;
-  row.roots = {"transformer."};
+  row.renamed = kGptRenamed;
+  row.roots = {"transformer.", ""};
   row.embeddings = {{"wte", "vocab_size"}};
   row.layers = "h";
   row.linears.push_back({"attn.out_proj", kHidden, kHidden});
@@ -146,12 +159,12 @@ Architecture opt() {
   Architecture row;
   row.names = {"OPTForCausalLM"};
   row.classes = "OPT";
-  row.defaults = {{"intermediate_size", "ffn_dim ?? 3072"},
-                  {"word_embed_proj_dim", "hidden_size"},
+  row.renamed =
+      with_plain_heads({{"intermediate_size", "ffn_dim ?? 3072"}, {"hidden_act", "activation_function ?? 'relu'"}});
+  row.defaults = {{"word_embed_proj_dim", "hidden_size"},
                   {"do_layer_norm_before", "true"},
                   {"enable_bias", "true"},
                   {"layer_norm_elementwise_affine", "true"},
-                  {"hidden_act", "activation_function ?? 'relu'"},
                   {"tie_word_embeddings", "true"}};
   row.roots = {"model.decoder.", "decoder."};
   row.embeddings = {{"embed_tokens", "vocab_size", "word_embed_proj_dim", same},
@@ -204,15 +217,17 @@ Architecture falcon() {
                     separate = "!new_decoder_architecture && !multi_query", bias = "bias",
                     queries = "num_attention_heads / num_kv_heads", linear = "self_attention.query_key_value";
   row.names = {"FalconForCausalLM"};
+  row.renamed = {{"num_key_value_heads", "num_kv_heads"},
+                 {"head_dim", "hidden_size / num_attention_heads"},
+                 {"intermediate_size", "ffn_hidden_size ?? 4 * hidden_size"},
+                 {"hidden_act", "activation ?? 'gelu'"}};
   row.defaults = {{"num_kv_heads", "num_attention_heads"},
-                  {"num_key_value_heads", "num_kv_heads"},
-                  {"intermediate_size", "ffn_hidden_size ?? 4 * hidden_size"},
                   {"new_decoder_architecture", "false"},
                   {"multi_query", "true"},
                   {"parallel_attn", "true"},
                   {"bias", "false"},
                   {"tie_word_embeddings", "true"}};
-  row.roots = {"transformer."};
+  row.roots = {"transformer.", ""};
   row.embeddings = {{"word_embeddings", "vocab_size"}};
   row.layers = "h";
   row.linears = {{linear, "(" + queries + " + 2) * num_kv_heads * head_dim", kHidden, bias, grouped},

@@ -76,6 +76,7 @@ Architecture stablelm() {
                                     {"use_parallel_residual", "false"},
                                     {"qk_layernorm", "false"}});
   const std::string hidden = "hidden_size";
+  row.renamed = {{"head_dim", "hidden_size / num_attention_heads"}};
   row.norms = {{"input_layernorm", hidden, attention_and({"mlp.up_proj", "mlp.gate_proj"}), side_by_side},
                {"input_layernorm", hidden, kValuesKeysQueries, in_turn},
                {"post_attention_layernorm", hidden, {"mlp.up_proj", "mlp.gate_proj"}, in_turn}};

@@ -47,7 +47,7 @@ auto about_file(const ModelConfig& config, Work work) {
   }
 }
 
-// What the file leaves out. A num_key_value_heads that is there and null means
+// What the file leaves out, then what it cannot say. A num_key_value_heads that is there and null means
 // num_attention_heads in every family; one that is not there, the class's default. Elsewhere the two mean the same.
 void add_defaults(ModelConfig& config, const Architecture& row) {
   for (const auto& [key, formula] : row.defaults) {
@@ -55,6 +55,8 @@ void add_defaults(ModelConfig& config, const Architecture& row) {
     if (found != config.keys.end() && (!found->is_null() || key == "num_key_value_heads")) continue;
     config.keys[key] = about_file(config, [&] { return evaluate(formula, names_of(config)); });
   }
+  for (const auto& [key, formula] : row.renamed)
+    config.keys[key] = about(config, [&] { return evaluate(formula, names_of(config)); });
 }
 
 const Json& section_of(const Json& json, const std::string& section, const std::string& subject) {

@@ -19,10 +19,8 @@ Architecture tower(const TowerNames& names, const std::string& mlp_size, const s
   Architecture row;
   row.classes = "Vision";
   row.section = "vision_config";
-  row.defaults = {{"in_channels", "in_chans ?? 3"},
-                  {"temporal_patch_size", "2"},
-                  {"spatial_merge_size", "2"},
-                  {"patch_size", "14"}};
+  row.defaults = {
+      {"in_channels", "3"}, {"temporal_patch_size", "2"}, {"spatial_merge_size", "2"}, {"patch_size", "14"}};
   row.roots = {"model.visual.", "visual."};
   row.embeddings = {};
   row.layers = "blocks";
@@ -82,7 +80,7 @@ Architecture qwen2_tower(TowerNames names, const std::string& mlp_size) {
 Architecture with_tower(Architecture row, Architecture tower) {
   row.names = {row.classes + "ForConditionalGeneration"};
   row.section = "text_config";
-  row.roots = {"model.language_model.", "model."};
+  row.roots = {"model.language_model.", "model.", "language_model."};
   row.towers = {std::move(tower)};
   return row;
 }
@@ -92,7 +90,9 @@ Architecture qwen2_text(const std::string& classes) {
   ForwardRow forward = qwen_forward("80");
   forward.norm_epsilon = "rms_norm_eps ?? 0.00001";
   forward.rope = RopeRow{.theta = "rope_theta ?? 1000000", .types = {{"mrope", "default"}}};
-  return gated_decoder(classes, {.qkv = "true"}, {{"num_key_value_heads", "8"}}, forward);
+  Architecture row = gated_decoder(classes, {.qkv = "true"}, {{"num_key_value_heads", "8"}}, forward);
+  row.renamed = {{"head_dim", "hidden_size / num_attention_heads"}};
+  return row;
 }
 
 Architecture qwen3_text(const std::string& classes) {
@@ -162,7 +162,7 @@ std::vector<Architecture> gemma3_tower() {
 Architecture gemma3_vision() {
   Architecture row = with_tower(gemma3("Gemma3"), {});
   row.towers = gemma3_tower();
-  row.roots = {"language_model.model.", "model.language_model."};
+  row.roots = {"language_model.model.", "model.language_model.", "language_model."};
   row.loaded_as = {{"language_model.lm_head", "lm_head"},
                    {"language_model.model", "model.language_model"},
                    {"vision_tower.vision_model", "model.vision_tower"},

@@ -14,6 +14,7 @@
 #include "spinor/base/error.h"
 #include "spinor/family/model_config.h"
 #include "spinor/model/linear_experts.h"
+#include "spinor/model/loaded_names.h"
 #include "spinor/model/modules.h"
 #include "spinor/model/mtp.h"
 #include "spinor/model/quantized_source.h"
@@ -99,11 +100,11 @@ void add_tied_head(ModelData& data) {
   data.embedding = &data.modules[static_cast<size_t>(index)];
 }
 
+// Layers for multi-token prediction are nothing of transformers.
 void name_as_loaded(ModelData& data) {
+  const LoadedNames names(*data.architecture, data.checkpoint);
   for (Module& module : data.modules)
-    for (const auto& [stored, loaded] : data.architecture->loaded_as)
-      if (module.loaded_name.empty() && module.name.starts_with(stored))
-        module.loaded_name = loaded + module.name.substr(stored.size());
+    if (module.role != Role::mtp) module.loaded_name = names.of(module.name);
 }
 
 void index_modules(ModelData& data) {

@@ -26,6 +26,24 @@ TEST(ModelConfig, DefaultsOfKeysLeftOutAreTransformers) {
   }
 }
 
+TEST(ModelConfig, KeysThatTheClassDoesNotHaveMeanNothing) {
+  const Json gpt2 = {{"n_embd", 24}, {"n_layer", 2}, {"n_head", 3}, {"n_inner", 40}};
+  Json with_others = gpt2;
+  with_others.update({{"intermediate_size", 96}, {"hidden_act", "relu"}, {"head_dim", 5}, {"num_key_value_heads", 1}});
+  for (const Json& config : {gpt2, with_others}) {
+    const ModelConfig read = read_model_config(config, find_architecture("GPT2LMHeadModel"), "config.json");
+    EXPECT_EQ(read.intermediate_size, 40);
+    EXPECT_EQ(read.activation, "gelu_new");
+    EXPECT_EQ(read.head_dim, 8);
+    EXPECT_EQ(read.num_key_value_heads, 3);
+  }
+  // Another name of a key that the class has goes before it.
+  with_others.update({{"hidden_size", 48}, {"max_position_embeddings", 7}});
+  const ModelConfig read = read_model_config(with_others, find_architecture("GPT2LMHeadModel"), "config.json");
+  EXPECT_EQ(read.hidden_size, 48);
+  EXPECT_EQ(size_of("n_positions", read), 7);
+}
+
 TEST(ModelConfig, WithoutARowOnlyWhatTheFileHasIsSet) {
   const ModelConfig empty = read_model_config(Json::object(), nullptr, "config.json");
   EXPECT_EQ(empty.hidden_size, std::nullopt);
