@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "spinor/io/checkpoint.h"
-#include "spinor/model/architecture.h"
+#include "spinor/family/architecture.h"
 
 namespace spinor {
 

@@ -7,7 +7,7 @@
 
 #include "spinor/base/json.h"
 #include "spinor/io/checkpoint.h"
-#include "spinor/model/architecture.h"
+#include "spinor/family/architecture.h"
 
 namespace spinor {
 
