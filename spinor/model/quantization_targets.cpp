@@ -25,12 +25,6 @@ bool is_router_class(std::string_view name) {
   return false;
 }
 
-// Read off tensor names alone, a router looks like a linear.
-bool is_router(const Module& module) {
-  const std::string_view last = last_component(module.name);
-  return is_router_class(module.classes.front()) || last == "gate" || last == "router";
-}
-
 bool can_be_quantized(const Module& module) {
   return module.weight && (module.kind == ModuleKind::linear || module.kind == ModuleKind::embedding) &&
          !is_router(module);
@@ -57,6 +51,11 @@ int rank(const Module& module, const std::string& target) {
 }
 
 }  // namespace
+
+bool is_router(const Module& module) {
+  const std::string_view last = last_component(module.name);
+  return is_router_class(module.classes.front()) || last == "gate" || last == "router";
+}
 
 const std::pair<std::string, QuantizationScheme>* find_group(const QuantizationConfig& config, const Module& module) {
   if (is_ignored(config, module)) return nullptr;
@@ -101,7 +100,8 @@ bool quantizes_experts(const QuantizationConfig& config, const Model& model) {
 
 std::vector<std::string> modules_left_out(const std::vector<QuantizedModule>& quantized, const Model& model) {
   const auto class_of = [](const Module& module) {
-    return is_router_class(module.classes.front()) ? "Linear" : module.classes.front();
+    const bool head = module.role == Role::mtp && module.kind == ModuleKind::linear;
+    return head || is_router_class(module.classes.front()) ? "Linear" : module.classes.front();
   };
   std::set<std::string> classes;
   std::set<const Module*> taken;

@@ -10,6 +10,9 @@
 
 namespace spinor {
 
+// What chooses between experts: never quantized. Read off tensor names alone, one looks like a linear.
+bool is_router(const Module& module);
+
 // The group whose target matches, or null. Where several match, compressed-tensors' order decides: exact names, then
 // regexes, then classes, each in alphabetical order; the last group where one target is in several. `ignore` comes
 // first.
@@ -28,7 +31,7 @@ std::vector<QuantizedModule> quantized_modules(const QuantizationConfig& config,
 bool quantizes_experts(const QuantizationConfig& config, const Model& model);
 
 // The `ignore` that config.json has: every module that is not quantized, though another of its class is. Class by
-// class; routers count as linears.
+// class; routers count as linears, and so do those of multi-token prediction, which programs load by the same config.
 std::vector<std::string> modules_left_out(const std::vector<QuantizedModule>& quantized, const Model& model);
 
 // Error at `place` for targets that match no module that can be quantized. Returns the ignore entries that match
