@@ -10,7 +10,9 @@
 #include "spinor/base/error.h"
 #include "spinor/family/architecture.h"
 #include "spinor/family/forward_row.h"
+#include "spinor/model/fused_linears.h"
 #include "spinor/model/module_name.h"
+#include "spinor/modifier/stored_config.h"
 #include "spinor/quant/observers.h"
 #include "spinor/transform/fold_online.h"
 #include "spinor/transform/paired.h"
@@ -52,76 +54,14 @@ void check_dense(const QuantizationConfig& config, const Place& place) {
                  "leave the format out, then run spinor dequantize");
 }
 
-// llm-compressor's: linears that one kernel reads together share one global scale. Keyed by the last of their names.
-constexpr std::pair<std::string_view, std::string_view> kFused[] = {
-    {"q_proj", "qkv"},        {"k_proj", "qkv"},      {"v_proj", "qkv"},
-    {"gate_proj", "gate_up"}, {"up_proj", "gate_up"}, {"w1", "w1_w3"},
-    {"w3", "w1_w3"},          {"q_a_proj", "q_kv_a"}, {"kv_a_proj_with_mqa", "q_kv_a"},
-};
-
-std::string fused_name(const Module& module, const QuantizationArgs& args) {
-  if (args.strategy != QuantizationStrategy::tensor_group) return {};
-  const size_t dot = module.name.rfind('.') + 1;
-  for (const auto& [name, set] : kFused)
-    if (std::string_view(module.name).substr(dot) == name) return module.name.substr(0, dot) + std::string(set);
-  return {};
+// Linears that one kernel reads together share one global scale, as in llm-compressor.
+std::string shared_scale(const Module& module, const QuantizationArgs& args) {
+  return args.strategy == QuantizationStrategy::tensor_group ? fused_name(module.name) : std::string();
 }
 
 bool targets_ends(const std::vector<QuantizedModule>& modules, const Model& model) {
   return std::ranges::any_of(
       modules, [&](const QuantizedModule& m) { return m.module == model.embedding() || m.module == model.head(); });
-}
-
-// group_0, group_1, ... in the order in which modules meet them, as config.json has them. Error for groups that it
-// could not tell apart.
-QuantizationConfig as_stored(const std::vector<QuantizedModule>& modules, const Model& model, const Place& place) {
-  QuantizationConfig config;
-  std::map<const Module*, const QuantizationScheme*> schemes;
-  for (const QuantizedModule& one : modules) {
-    const QuantizationScheme& scheme = one.group->second;
-    schemes.emplace(one.module, &scheme);
-    const auto same = [&](const auto& group) { return group.second == scheme; };
-    if (std::ranges::none_of(config.config_groups, same))
-      config.config_groups.emplace_back(fmt::format("group_{}", config.config_groups.size()), scheme);
-  }
-  std::vector<std::string> ignore = modules_left_out(modules, model);
-  std::set<std::string> ignored(ignore.begin(), ignore.end());
-  for (const QuantizedModule& found : quantized_modules(config, model)) {
-    const auto scheme = schemes.find(found.module);
-    if (scheme == schemes.end()) {
-      if (ignored.insert(found.module->name_in_memory()).second) ignore.push_back(found.module->name_in_memory());
-    } else if (found.group->second != *scheme->second) {
-      place.fail(
-          "config.json cannot say which scheme " + found.module->name + " has: other modules have the same targets",
-          "give each group, and each modifier, targets of its own: names or re: regexes");
-    }
-  }
-  config.ignore = std::move(ignore);
-  return config;
-}
-
-bool is_quantized(const Module& module, const RewritePlan& plan) {
-  const TensorPlan* tensor = plan.find(weight_name(module));
-  return tensor && quantization_of(tensor->edits);
-}
-
-// Together with what earlier modifiers of the recipe have quantized.
-QuantizationConfig stored_config(const std::vector<QuantizedModule>& modules, const Model& model,
-                                 const RewritePlan& plan, const std::optional<QuantizationArgs>& kv_cache_scheme,
-                                 const Place& place) {
-  QuantizationConfig earlier = plan.quantization().value_or(QuantizationConfig{});
-  earlier.ignore.clear();  // those that no modifier quantized, or this one
-  std::set<const Module*> own;
-  for (const QuantizedModule& one : modules) own.insert(one.module);
-  std::vector<QuantizedModule> all;
-  for (const QuantizedModule& one : quantized_modules(earlier, model))
-    if (is_quantized(*one.module, plan) && !own.contains(one.module)) all.push_back(one);
-  std::ranges::copy(modules, std::back_inserter(all));
-  QuantizationConfig config = as_stored(all, model, place);
-  if (kv_cache_scheme && earlier.kv_cache_scheme)
-    place.fail("kv_cache_scheme is given by another modifier already", "leave one of them out");
-  config.kv_cache_scheme = kv_cache_scheme ? kv_cache_scheme : earlier.kv_cache_scheme;
-  return config;
 }
 
 }  // namespace
@@ -222,7 +162,7 @@ WeightQuantization QuantizationModifier::make_quantization(const QuantizedModule
       .format = is_dense() ? format_of({.weights = scheme.weights}, place) : *scheme.format,
       .observer = weight_observer(*scheme.weights, place),
       .arithmetic = arguments_.compat ? QuantizationArithmetic::peer : QuantizationArithmetic::exact,
-      .fused = fused_name(*one.module, *scheme.weights),
+      .fused = shared_scale(*one.module, *scheme.weights),
       .gptq = linear ? gptq() : std::nullopt};
   if (!asks_for_importance(quantization.args, quantization.observer)) return quantization;
   quantization.importance = linear;
