@@ -44,7 +44,8 @@ struct WriteCommand {
     output.add_to(app);
     common.add_to(app);
     if (name != "dequantize")
-      app.add_option("--for", clients, "transformers, vllm: refuse what one of these would load wrongly")
+      app.add_option("--for", clients,
+                     "transformers, vllm, sglang, llama.cpp: refuse what one of these would load wrongly")
           ->delimiter(',');
     app.add_flag("--force", force, "Replace an existing OUT, once the new one is complete");
     app.add_flag("--discard-partial", discard_partial, "Start again where an OUT.partial is another job's");
@@ -64,12 +65,12 @@ struct WriteCommand {
     return start_recipe(model, recipe);
   }
 
-  // What a named client would load wrongly is an Error; what an unnamed one would, a warning.
+  // What a named client would load wrongly is an Error; what transformers or vLLM would, a warning also without.
   void check_clients(Planned& planned) const {
     std::vector<Client> named;
     for (const std::string& client : clients) named.push_back(client_from(client));
     require_compatible(planned.plan, named);
-    for (const Incompatibility& found : incompatibilities(planned.plan))
+    for (const Incompatibility& found : incompatibilities(planned.plan, kUsualClients))
       planned.warnings.push_back(
           fmt::format("{} {} ({}); {}", name_in_table(found.client), found.problem, found.where, found.instead));
   }

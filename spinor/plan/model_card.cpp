@@ -72,7 +72,7 @@ std::string model_card(const RewritePlan& plan, std::string_view recipe, std::st
     card += "Some transforms act while the model runs. transformers leaves them out; this applies them:\n\n";
     card += kOnlineLoader;
   }
-  const auto found = incompatibilities(plan);
+  const auto found = incompatibilities(plan, kAllClients);
   if (!found.empty()) card += "\n## What loads it wrongly, or not at all\n\n";
   for (const Incompatibility& one : found)
     card += fmt::format("- {} {} ({}): {}.\n", name_in_table(one.client), one.problem, one.where, one.instead);
