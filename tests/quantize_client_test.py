@@ -139,7 +139,7 @@ def test_online_rotations_alone_are_exact(source, tmp_path, family):
         (["--scheme", "W4A16_ASYM"], "transformers", "fails to load packed asymmetric weights"),
         (["--rotations", "R3"], "vllm", "has no R3 at q_attn"),
         (["--rotations", "R4", "--quip", "v"], "vllm", "applies one input transform to a linear"),
-        (["--scheme", "W3A16"], "vllm", "has no kernel for"),
+        (["--scheme", "W4A4"], "vllm", "has no kernel for"),
     ],
 )
 def test_what_a_named_client_loads_wrongly_is_refused(source, tmp_path, options, client, message):
