@@ -1,5 +1,8 @@
 """`generate` continues a prompt as transformers does."""
 
+import json
+import shutil
+
 import pytest
 import torch
 
@@ -50,6 +53,24 @@ def test_greedy_tokens_are_those_of_transformers(spoken, family):
     for prompt in PROMPTS:
         result = generated(directory, prompt, "--max-new-tokens", 24)
         assert result["tokens"] == greedy(model, result["prompt_tokens"], 24), prompt
+
+
+def with_end(source, directory, end):
+    """A copy of the model whose generation_config.json has this eos_token_id."""
+    shutil.copytree(source, directory)
+    (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": end}))
+    return directory
+
+
+def test_stops_where_generation_config_says(spoken, tmp_path):
+    source = spoken("mistral")
+    free = generated(with_end(source, tmp_path / "free", None), PROMPTS[0], "--max-new-tokens", 12)
+    assert len(free["tokens"]) == 12
+    for name, end in (("number", free["tokens"][3]), ("list", [399, free["tokens"][3]])):
+        model = with_end(source, tmp_path / name, end)
+        tokens = generated(model, PROMPTS[0], "--max-new-tokens", 12)["tokens"]
+        assert tokens == free["tokens"][: free["tokens"].index(free["tokens"][3]) + 1]
+        assert tokens == greedy(load(model, torch.float32), free["prompt_tokens"], 12)
 
 
 def test_what_is_rotated_says_the_same(spoken, tmp_path):

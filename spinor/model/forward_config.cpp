@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "spinor/base/error.h"
 #include "spinor/family/config_keys.h"
@@ -103,17 +102,6 @@ RouterConfig read_router(const ModelConfig& config, const RouterRow& row, int64_
   return router;
 }
 
-std::vector<int32_t> read_eos(const ConfigKeys& config) {
-  const Json* value = config.find("eos_token_id");
-  if (!value) return {};
-  std::vector<int32_t> ids;
-  for (const Json& id : value->is_array() ? *value : Json::array({*value})) {
-    if (!id.is_number_integer() || !std::in_range<int32_t>(id.get<int64_t>())) config.fail("eos_token_id", "a token");
-    ids.push_back(id.get<int32_t>());
-  }
-  return ids;
-}
-
 }  // namespace
 
 const RopeConfig* ForwardConfig::rope_of(int64_t layer) const {
@@ -151,7 +139,6 @@ ForwardConfig read_forward_config(const Json& json, const Architecture& architec
   const int64_t experts = number_of_experts(architecture, config);
   if (row.router && experts > 0) forward.router = read_router(config, *row.router, experts);
   if (row.delta) forward.delta = read_delta(config, *row.delta);
-  forward.eos = read_eos({config.keys, path});
   return forward;
 }
 

@@ -50,7 +50,6 @@ struct ForwardConfig {
   std::optional<LatentConfig> latent;
   std::optional<DeltaConfig> delta;
   std::optional<RouterConfig> router;
-  std::vector<int32_t> eos;  // eos_token_id: one or several; empty: none
 
   // Of a layer; null: it has none.
   const RopeConfig* rope_of(int64_t layer) const;

@@ -52,20 +52,21 @@ TEST(ForwardConfig, EveryFamilyIsReadAsTransformersWritesIt) {
       EXPECT_EQ(std::ssize(forward.window), model.num_layers());
       EXPECT_EQ(std::ssize(forward.has_rope), model.num_layers());
       EXPECT_EQ(forward.logits_multiplier, 1);
-      EXPECT_EQ(forward.eos, std::vector<int32_t>{2});
       const bool granite = std::string_view(family) == "granite";
       EXPECT_EQ(forward.attention_scale, granite ? 1 : 1 / std::sqrt(static_cast<double>(model.head_dim())));
     }
 }
 
 TEST(ForwardConfig, KeysLeftOutHaveTheDefaultsOfTheFamily) {
-  const Json none = {{"rope_parameters", "remove"}, {"rms_norm_eps", "remove"},   {"hidden_act", "remove"},
-                     {"eos_token_id", "remove"},    {"sliding_window", "remove"}, {"no_rope_layers", "remove"}};
+  const Json none = {{"rope_parameters", "remove"},
+                     {"rms_norm_eps", "remove"},
+                     {"hidden_act", "remove"},
+                     {"sliding_window", "remove"},
+                     {"no_rope_layers", "remove"}};
   const ForwardConfig llama = read("llama", none);
   EXPECT_EQ(llama.rope->theta, 10000);
   EXPECT_EQ(llama.norm_epsilon, 1e-6);
   EXPECT_EQ(llama.activation, "silu");
-  EXPECT_TRUE(llama.eos.empty());
   EXPECT_EQ(read("mistral", none).window, std::vector<int64_t>(2, 4096));
   const ForwardConfig smollm3 = read("smollm3", none);
   EXPECT_EQ(smollm3.rope->theta, 2000000);
@@ -166,12 +167,6 @@ TEST(ForwardConfig, MultipliersAreGranites) {
   EXPECT_EQ(llama.logits_multiplier, 1);
 }
 
-TEST(ForwardConfig, EndOfTextIsOneTokenOrSeveral) {
-  EXPECT_EQ(read("llama", {{"eos_token_id", 7}}).eos, std::vector<int32_t>{7});
-  EXPECT_EQ(read("llama", {{"eos_token_id", {7, 9}}}).eos, (std::vector<int32_t>{7, 9}));
-  EXPECT_TRUE(read("llama", {{"eos_token_id", nullptr}}).eos.empty());
-}
-
 TEST(ForwardConfig, SaysWhichKeyIsWrong) {
   const std::vector<std::tuple<std::string, Json, std::string>> cases = {
       {"llama", rope({{"rope_type", "proportional"}}),
@@ -214,8 +209,6 @@ TEST(ForwardConfig, SaysWhichKeyIsWrong) {
       {"llama",
        {{"max_position_embeddings", 0}},
        "config.json: max_position_embeddings is 0, not an integer from 1 to 2147483647"},
-      {"llama", {{"eos_token_id", "</s>"}}, "config.json: eos_token_id is \"</s>\", not a token"},
-      {"llama", {{"eos_token_id", {1, 2.5}}}, "config.json: eos_token_id is [1,2.5], not a token"},
       {"mistral", {{"sliding_window", -7}}, "config.json: sliding_window is -7, not an integer from 1 to 2147483647"},
       {"qwen2",
        {{"sliding_window", 7}, {"use_sliding_window", true}, {"layer_types", {"full_attention"}}},
@@ -230,10 +223,8 @@ TEST(ForwardConfig, SaysWhichKeyIsWrong) {
   for (const auto& [family, changes, expected] : cases) EXPECT_EQ(refused(family, changes), expected) << changes;
 }
 
-// A number too large for a token, or for an integer.
+// A number too large for an integer.
 TEST(ForwardConfig, HostileNumbersAreErrors) {
-  EXPECT_EQ(refused("llama", {{"eos_token_id", int64_t{1} << 40}}),
-            "config.json: eos_token_id is 1099511627776, not a token");
   EXPECT_EQ(refused("llama", {{"max_position_embeddings", int64_t{1} << 40}}),
             "config.json: max_position_embeddings is 1099511627776, not an integer from 1 to 2147483647");
 }

@@ -9,7 +9,7 @@
 #include <random>
 
 #include "spinor/base/error.h"
-#include "spinor/model/forward_config.h"
+#include "spinor/model/end_tokens.h"
 #include "spinor/runtime/decoder.h"
 #include "spinor/runtime/torch_errors.h"
 
@@ -65,8 +65,8 @@ void check(const GenerateOptions& options) {
 std::vector<int32_t> run(const RewritePlan& plan, std::span<const int32_t> prompt, const GenerateOptions& options,
                          const RuntimeOptions& runtime, const TokenVisitor& visit) {
   const c10::InferenceMode inference;
+  const std::vector<int32_t> eos = end_tokens(plan.model());
   Decoder decoder(plan, runtime);
-  const std::vector<int32_t> eos = read_forward_config(plan.model()).eos;
   KeyValueCache cache = decoder.make_cache(std::ssize(prompt) + options.max_new_tokens);
   std::mt19937_64 random(options.seed);
   std::vector<int64_t> next(prompt.begin(), prompt.end());

@@ -22,8 +22,8 @@ struct GenerateOptions {
 // Called with each new token; false ends it.
 using TokenVisitor = std::function<bool(int32_t token)>;
 
-// Continues the prompt until max_new_tokens, or until a token that the model's config.json calls eos_token_id, which is
-// the last one returned. Errors as of Decoder, and for an empty prompt.
+// Continues the prompt until max_new_tokens, or until one of the model's end_tokens(), which is the last one returned.
+// Errors as of Decoder and end_tokens(), and for an empty prompt.
 std::vector<int32_t> generate(const RewritePlan& plan, std::span<const int32_t> prompt, const GenerateOptions& options,
                               const RuntimeOptions& runtime, const TokenVisitor& visit = {});
 
