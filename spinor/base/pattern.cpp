@@ -1,12 +1,10 @@
 #include "spinor/base/pattern.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
-#include <array>
 #include <cctype>
+#include <utility>
 
 #include "spinor/base/error.h"
+#include "spinor/base/pcre2.h"
 
 namespace spinor {
 namespace {
@@ -116,25 +114,13 @@ class Translator {
   std::string out_;
 };
 
-std::string reason(int error) {
-  std::array<PCRE2_UCHAR, 256> text{};
-  pcre2_get_error_message(error, text.data(), text.size());
-  return reinterpret_cast<const char*>(text.data());
-}
-
-std::shared_ptr<const void> compile(const std::string& target, std::string_view expression) {
+std::shared_ptr<const pcre2_code> compile(const std::string& target, std::string_view expression) {
   if (expression.size() > kMaxLength) throw Error(target.substr(0, 60) + "...", "the expression is too long");
-  const std::string text = Translator(target, expression).run();
-  const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
-      pcre2_compile_context_create(nullptr), pcre2_compile_context_free);
-  pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);  // a dot stops at \n only
-  int error = 0;
-  size_t offset = 0;
-  pcre2_code* code =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context.get());
-  if (!code) throw Error(target, "not a regular expression: " + reason(error) + " at offset " + std::to_string(offset));
-  return {code, [](const void* p) { pcre2_code_free(static_cast<pcre2_code*>(const_cast<void*>(p))); }};
+  CompiledPcre2 compiled = compile_pcre2(Translator(target, expression).run(), PCRE2_ANCHORED);
+  if (!compiled.code)
+    throw Error(target,
+                "not a regular expression: " + compiled.reason + " at offset " + std::to_string(compiled.offset));
+  return std::move(compiled.code);
 }
 
 bool match(const pcre2_code* code, const std::string& target, std::string_view name) {
@@ -144,11 +130,10 @@ bool match(const pcre2_code* code, const std::string& target, std::string_view n
       pcre2_match_context_create(nullptr), pcre2_match_context_free);
   pcre2_set_match_limit(context.get(), kMatchLimit);
   pcre2_set_heap_limit(context.get(), kHeapLimit);
-  const int found =
-      pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(name.data()), name.size(), 0, 0, data.get(), context.get());
+  const int found = pcre2_match(code, pcre2_pointer(name), name.size(), 0, 0, data.get(), context.get());
   if (found == PCRE2_ERROR_NOMATCH) return false;
   if (found < 0)
-    throw Error(target, "cannot be matched against '" + std::string(name.substr(0, 200)) + "': " + reason(found),
+    throw Error(target, "cannot be matched against '" + std::string(name.substr(0, 200)) + "': " + pcre2_reason(found),
                 "use a simpler expression, without nested repetitions");
   return true;
 }

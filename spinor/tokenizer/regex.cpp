@@ -1,13 +1,12 @@
 #include "spinor/tokenizer/regex.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include <fmt/format.h>
-#include <pcre2.h>
 
 #include <algorithm>
-#include <array>
+#include <utility>
 
 #include "spinor/base/error.h"
+#include "spinor/base/pcre2.h"
 #include "spinor/tokenizer/oniguruma.h"
 #include "spinor/tokenizer/unicode_versions.h"
 #include "spinor/tokenizer/utf8.h"
@@ -19,16 +18,6 @@ namespace {
 constexpr uint32_t kLeastMatchLimit = 10'000'000, kStepsPerByte = 20;
 constexpr uint32_t kHeapLimit = 200'000;  // KiB
 constexpr size_t kMaxLength = 20'000;
-
-std::string reason(int error) {
-  std::array<PCRE2_UCHAR, 256> text{};
-  pcre2_get_error_message(error, text.data(), text.size());
-  return reinterpret_cast<const char*>(text.data());
-}
-
-PCRE2_SPTR pointer(std::string_view text) {
-  return reinterpret_cast<PCRE2_SPTR>(text.data());
-}
 
 // One search after the other in one text.
 class Searcher {
@@ -51,7 +40,8 @@ class Searcher {
     if (found == PCRE2_ERROR_JIT_STACKLIMIT) found = search(from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT);
     if (found == PCRE2_ERROR_NOMATCH) return false;
     if (found < 0)
-      throw Error("tokenizer.json", fmt::format("{}: cannot be matched against the text: {}", name_, reason(found)));
+      throw Error("tokenizer.json",
+                  fmt::format("{}: cannot be matched against the text: {}", name_, pcre2_reason(found)));
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(data_.get());
     match = {ends[0], ends[1]};
     return true;
@@ -59,7 +49,7 @@ class Searcher {
 
  private:
   int search(size_t from, uint32_t options) {
-    return pcre2_match(code_, pointer(text_), text_.size(), from, options, data_.get(), context_.get());
+    return pcre2_match(code_, pcre2_pointer(text_), text_.size(), from, options, data_.get(), context_.get());
   }
 
   const pcre2_code* code_;
@@ -69,18 +59,13 @@ class Searcher {
   std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> context_;
 };
 
-std::shared_ptr<const void> compile(std::string_view text, const Place& place) {
+std::shared_ptr<const pcre2_code> compile(std::string_view text, const Place& place) {
   if (text.size() > kMaxLength) place.fail(place.name + ": the expression is too long");
-  const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
-      pcre2_compile_context_create(nullptr), pcre2_compile_context_free);
-  pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);  // a dot stops at \n only
-  int error = 0;
-  size_t offset = 0;
-  pcre2_code* code = pcre2_compile(pointer(text), text.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error,
-                                   &offset, context.get());
-  if (!code) place.fail(fmt::format("{}: not a regular expression: {}", place.name, reason(error)));
-  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // without it, matching is only slower
-  return {code, [](const void* p) { pcre2_code_free(static_cast<pcre2_code*>(const_cast<void*>(p))); }};
+  CompiledPcre2 compiled = compile_pcre2(text);
+  if (!compiled.code) place.fail(fmt::format("{}: not a regular expression: {}", place.name, compiled.reason));
+  // Without it, matching is only slower.
+  pcre2_jit_compile(const_cast<pcre2_code*>(compiled.code.get()), PCRE2_JIT_COMPLETE);
+  return std::move(compiled.code);
 }
 
 }  // namespace
