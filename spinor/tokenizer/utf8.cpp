@@ -1,5 +1,7 @@
 #include "spinor/tokenizer/utf8.h"
 
+#include <utf8proc.h>
+
 #include <cstdint>
 
 namespace spinor::tokenizer {
@@ -66,12 +68,9 @@ std::optional<char32_t> single_character(std::string_view text) {
 }
 
 void append_utf8(std::string& text, char32_t code) {
-  const auto add = [&](char32_t byte) { text.push_back(static_cast<char>(byte)); };
-  const auto tail = [&](int shift) { add(0x80 | ((code >> shift) & 0x3F)); };
-  if (code < 0x80) return add(code);
-  if (code < 0x800) return add(0xC0 | (code >> 6)), tail(0);
-  if (code < 0x10000) return add(0xE0 | (code >> 12)), tail(6), tail(0);
-  add(0xF0 | (code >> 18)), tail(12), tail(6), tail(0);
+  utf8proc_uint8_t bytes[4];
+  const auto count = utf8proc_encode_char(static_cast<utf8proc_int32_t>(code), bytes);
+  text.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(count));
 }
 
 std::string repair_utf8(std::string_view text) {
