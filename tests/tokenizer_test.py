@@ -4,6 +4,7 @@ $SPINOR_DATA names a folder with data/wiki.test.raw and models/stories260K; with
 """
 
 import functools
+import itertools
 import json
 import os
 import random
@@ -11,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, decoders
 
 import tokenizer_families
 from command import BINARY, ROOT, refused, spinor_json
@@ -131,6 +132,59 @@ def test_long_runs(name, family, tmp_path):
     directory, theirs = family(name)
     for run in (" ", "\n", "7", "a", "\r\n", " \n", "é", "!", "A", "<s>"):
         same_ids(directory, theirs, "x" + run * 5000 + "x", tmp_path)
+
+
+STEPS = {
+    "bytes": decoders.ByteLevel(),
+    "always": decoders.Metaspace(prepend_scheme="always"),
+    "never": decoders.Metaspace(prepend_scheme="never"),
+    "space": decoders.Replace(tokenizer_families.UNDERLINE, " "),
+    "the": decoders.Replace("the", "<0x41>"),
+    "digits": decoders.Replace(Regex("[0-9]+|e.?"), "n"),
+    "fallback": decoders.ByteFallback(),
+    "fuse": decoders.Fuse(),
+    "left": decoders.Strip(" ", 2, 0),
+    "right": decoders.Strip("e", 0, 1),
+}
+GGUF = [["fallback", "fuse", "space", "bytes"], ["fallback", "fuse", "space", "bytes", "left"]]  # as transformers makes
+
+
+def decoder_sequences():
+    """Those of GGUFs, every pair, and longer ones."""
+    yield from GGUF
+    yield from itertools.permutations(STEPS, 2)
+    generator = random.Random(7)
+    for _ in range(60):
+        yield generator.choices(list(STEPS), k=generator.randint(3, 6))
+
+
+def decoded_by_peer(theirs, ids):
+    """None where it panics: Strip at the end of a token that is empty."""
+    try:
+        return theirs.decode(ids, skip_special_tokens=False)
+    except BaseException as error:
+        assert type(error).__name__ == "PanicException"
+        return None
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama2"])
+def test_decoders_in_any_order(name, family, tmp_path):
+    directory, theirs = family(name)
+    document = json.loads((directory / "tokenizer.json").read_text())
+    bytes_at = [token for token in (theirs.token_to_id(f"<0x{byte:02X}>") for byte in b"\xe2\x82\xac \xe2\x82") if token]
+    words = theirs.encode(" the three 12 trees <both>e  e", add_special_tokens=False).ids
+    compared = 0
+    for sequence in decoder_sequences():
+        theirs = Tokenizer.from_str(json.dumps(document))
+        theirs.decoder = decoders.Sequence([STEPS[step] for step in sequence])
+        theirs.save(str(tmp_path / "tokenizer.json"))
+        for ids in (words, words + bytes_at + words):
+            expected = decoded_by_peer(theirs, ids)
+            if expected is None:
+                continue
+            assert our_text(tmp_path, ids, tmp_path) == expected, sequence
+            compared += 1
+    assert compared > 200
 
 
 def tokenizer_directories():

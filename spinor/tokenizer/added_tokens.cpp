@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <ranges>
 
 #include "spinor/tokenizer/utf8.h"
 
@@ -124,6 +125,11 @@ std::vector<AddedTokens::Stretch> AddedTokens::cut(std::string_view text, Stage 
   }
   if (from < text.size()) stretches.push_back({{from, text.size()}, -1});
   return stretches;
+}
+
+std::vector<int32_t> AddedTokens::ids() const {
+  const auto ids = std::views::keys(tokens_);
+  return {ids.begin(), ids.end()};
 }
 
 const std::string* AddedTokens::text_of(int32_t id) const {

@@ -78,6 +78,7 @@ class AddedTokens {
   const std::string* content_of(int32_t id) const;
   std::optional<int32_t> id_of(std::string_view content) const;
   bool is_special(std::string_view text) const { return specials_.contains(std::string(text)); }
+  std::vector<int32_t> ids() const;                   // in no order
   int32_t largest_id() const { return largest_id_; }  // -1: no tokens
 
  private:

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <queue>
+#include <ranges>
 #include <utility>
 
 #include "spinor/base/error.h"
@@ -160,6 +161,11 @@ void BpeModel::index_characters() {
 std::optional<int32_t> BpeModel::id_of(std::string_view token) const {
   const auto found = ids_.find(token);
   return found == ids_.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::vector<int32_t> BpeModel::ids() const {
+  const auto ids = std::views::keys(tokens_);
+  return {ids.begin(), ids.end()};
 }
 
 const std::string* BpeModel::token_of(int32_t id) const {

@@ -38,6 +38,7 @@ class BpeModel {
   std::optional<int32_t> id_of(std::string_view token) const;
   const std::string* token_of(int32_t id) const;  // null: no such id
   int64_t vocabulary_size() const { return static_cast<int64_t>(ids_.size()); }
+  std::vector<int32_t> ids() const;                   // in no order
   int32_t largest_id() const { return largest_id_; }  // -1: no tokens
 
  private:

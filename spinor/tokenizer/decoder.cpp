@@ -1,6 +1,7 @@
 #include "spinor/tokenizer/decoder.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -110,6 +111,15 @@ std::string without_metaspace(std::string_view token, char32_t replacement, bool
   return out;
 }
 
+bool is_byte_text(const std::string& token) {
+  for (size_t at = 0; at < token.size();) {
+    const Character character = character_at(token, at);
+    if (!byte_of_character(character.code)) return false;
+    at += character.bytes;
+  }
+  return true;
+}
+
 // Cuts up to `most` of these characters off the front; returns how many.
 int64_t strip_front(std::string_view& token, char32_t content, int64_t most) {
   int64_t count = 0;
@@ -169,29 +179,37 @@ void DecoderParts::sequence(const Json& json, const Place& place, Steps& steps) 
   read_sequence<Step>(json, "decoders", kTypes, place, steps);
 }
 
-Decoder Decoder::read(const Json& json, const Place& place) {
+Decoder Decoder::read(const Json& json, const Place& place, const EveryToken& every_token) {
   Decoder decoder;
   if (json.is_null()) return decoder;
   decoder.joins_with_spaces_ = false;
   read_steps<Step>(json, DecoderParts::kTypes, place, decoder.steps_);
-  decoder.check_order(place);
+  decoder.divide(every_token);
   return decoder;
 }
 
-// Behind Fuse and ByteLevel the peer's steps see one long token, ours its parts: only steps to which that is the same.
-void Decoder::check_order(const Place& place) {
+// Whether a step behind Fuse or ByteLevel does to the parts of the text, in their order, what it does to the whole.
+bool Decoder::goes_by_parts(size_t step, const EveryToken& every_token) const {
+  if (const auto* strip = std::get_if<Strip>(&steps_[step])) return strip->stop == 0;
+  if (const auto* replace = std::get_if<Replace>(&steps_[step]))
+    return single_character(replace->pattern.text()).has_value();
+  if (!std::holds_alternative<Bytes>(steps_[step])) return std::holds_alternative<Fuse>(steps_[step]);
+  // One character that is no byte, anywhere, and the peer takes the whole text as it is. Twice: a first token may be
+  // another than a later one.
+  return every_token([&](const std::string& token) {
+    State state = start();
+    Tokens parts = run(0, step, {token, token}, state);
+    std::ranges::move(finish_steps(0, step, state), std::back_inserter(parts));
+    return std::ranges::all_of(parts, is_byte_text);
+  });
+}
+
+void Decoder::divide(const EveryToken& every_token) {
   bool fused = false;
-  for (Step& step : steps_) {
-    if (auto* strip = std::get_if<Strip>(&step)) {
-      strip->fused = fused;
-      if (fused && strip->stop > 0) place.fail(place.name + ": Strip at the end of fused text is not supported");
-    } else if (const auto* replace = std::get_if<Replace>(&step)) {
-      if (fused && !single_character(replace->pattern.text()))
-        place.fail(place.name + ": Replace in fused text is supported for one character only");
-    } else if (fused && !std::holds_alternative<Fuse>(step)) {
-      place.fail(place.name + ": ByteLevel, ByteFallback or Metaspace on fused text is not supported");
-    }
-    fused = fused || std::holds_alternative<Fuse>(step) || std::holds_alternative<Bytes>(step);
+  for (whole_ = 0; whole_ < steps_.size(); ++whole_) {
+    if (fused && !goes_by_parts(whole_, every_token)) return;
+    if (auto* strip = std::get_if<Strip>(&steps_[whole_])) strip->fused = fused;
+    fused = fused || std::holds_alternative<Fuse>(steps_[whole_]) || std::holds_alternative<Bytes>(steps_[whole_]);
   }
 }
 
@@ -230,8 +248,8 @@ void Decoder::finish(const Step& step, State::Step& state, Tokens& out) {
   state.waiting.clear();
 }
 
-Decoder::Tokens Decoder::run(size_t from, Tokens tokens, State& state) const {
-  for (size_t i = from; i < steps_.size(); ++i) {
+Decoder::Tokens Decoder::run(size_t from, size_t end, Tokens tokens, State& state) const {
+  for (size_t i = from; i < end; ++i) {
     Tokens next;
     for (std::string& token : tokens) apply(steps_[i], std::move(token), state.steps[i], next);
     tokens = std::move(next);
@@ -239,22 +257,35 @@ Decoder::Tokens Decoder::run(size_t from, Tokens tokens, State& state) const {
   return tokens;
 }
 
+Decoder::Tokens Decoder::finish_steps(size_t from, size_t end, State& state) const {
+  Tokens all;
+  for (size_t i = from; i < end; ++i) {
+    Tokens rest;
+    finish(steps_[i], state.steps[i], rest);
+    std::ranges::move(run(i + 1, end, std::move(rest), state), std::back_inserter(all));
+  }
+  return all;
+}
+
 std::string Decoder::push(std::string token, State& state) const {
   if (joins_with_spaces_ && std::exchange(state.any, true)) token.insert(0, " ");
-  std::string out;
   Tokens tokens;
   tokens.push_back(std::move(token));
-  for (const std::string& text : run(0, std::move(tokens), state)) out += text;
-  return out;
+  std::string out;
+  for (const std::string& text : run(0, whole_, std::move(tokens), state)) out += text;
+  if (whole_ == steps_.size()) return out;
+  state.held += out;
+  return {};
 }
 
 std::string Decoder::finish(State& state) const {
   std::string out;
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    Tokens rest;
-    finish(steps_[i], state.steps[i], rest);
-    for (const std::string& text : run(i + 1, std::move(rest), state)) out += text;
-  }
+  for (const std::string& text : finish_steps(0, whole_, state)) out += text;
+  if (whole_ == steps_.size()) return out;
+  Tokens whole = run(whole_, steps_.size(), {std::exchange(state.held, {}) + out}, state);
+  std::ranges::move(finish_steps(whole_, steps_.size(), state), std::back_inserter(whole));
+  out.clear();
+  for (const std::string& text : whole) out += text;
   return out;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -16,9 +17,10 @@ namespace spinor::tokenizer {
 class Decoder {
  public:
   Decoder() = default;  // tokens with spaces between them
-  // null, Sequence, ByteLevel, Metaspace, Replace, ByteFallback, Fuse or Strip; Error for anything else, and for orders
-  // of these that cannot go token by token: Strip at the end of fused text, Replace of more than a character in it.
-  static Decoder read(const Json& json, const Place& place);
+  // Whether all tokens of the vocabulary pass a test.
+  using EveryToken = std::function<bool(const std::function<bool(const std::string&)>& passes)>;
+  // null, Sequence, ByteLevel, Metaspace, Replace, ByteFallback, Fuse or Strip, in any order; Error for anything else.
+  static Decoder read(const Json& json, const Place& place, const EveryToken& every_token);
 
   // What the steps remember from one token to the next.
   struct State {
@@ -29,9 +31,11 @@ class Decoder {
     };
     std::vector<Step> steps;
     bool any = false;
+    std::string held;  // text for steps that need all of it
   };
-  State start() const { return {std::vector<State::Step>(steps_.size()), false}; }
-  // The text that the next token completes. Together with finish() it is what the peer decodes at once.
+  State start() const { return {std::vector<State::Step>(steps_.size()), false, {}}; }
+  // The text that the next token completes; nothing before finish() where a step behind Fuse or ByteLevel needs the
+  // whole text. Together with finish() it is what the peer decodes at once, from a list of all tokens.
   std::string push(std::string token, State& state) const;
   std::string finish(State& state) const;  // what still waits
 
@@ -50,7 +54,7 @@ class Decoder {
   struct Strip {
     char32_t content;
     int64_t start, stop;
-    bool fused;  // behind Fuse: of the whole text, not of every token
+    bool fused;  // behind Fuse, but by parts: of the whole text, not of every token
   };
 
  public:
@@ -61,10 +65,13 @@ class Decoder {
   using Tokens = std::vector<std::string>;
   static void apply(const Step& step, std::string token, State::Step& state, Tokens& out);
   static void finish(const Step& step, State::Step& state, Tokens& out);
-  Tokens run(size_t from, Tokens tokens, State& state) const;
-  void check_order(const Place& place);
+  Tokens run(size_t from, size_t end, Tokens tokens, State& state) const;
+  Tokens finish_steps(size_t from, size_t end, State& state) const;
+  bool goes_by_parts(size_t step, const EveryToken& every_token) const;
+  void divide(const EveryToken& every_token);
 
   std::vector<Step> steps_;
+  size_t whole_ = 0;  // steps from this one on get the whole text as one token, those before it one token at a time
   bool joins_with_spaces_ = true;
 };
 

@@ -71,7 +71,9 @@ Tokenizer Tokenizer::load(const std::filesystem::path& directory) {
     const std::string text = read_text(path, kMaxBytes);
     const std::string config_text = std::filesystem::exists(config) ? read_text(config, kMaxBytes) : "";
     try {
-      return parse(text, config_text);
+      Tokenizer tokenizer = parse(text, config_text);
+      if (tokenizer.no_decoder_) tokenizer.no_decoder_ = prefixed(*tokenizer.no_decoder_);
+      return tokenizer;
     } catch (const Error& error) {
       throw prefixed(error);
     }
@@ -94,9 +96,27 @@ Tokenizer Tokenizer::parse(std::string_view tokenizer_json, std::string_view tok
     at("pre_tokenizer").fail("prepend_scheme 'first' is not supported after this normalizer");
   tokenizer.added_ =
       AddedTokens::read(take(document, "added_tokens"), tokenizer.model_, tokenizer.normalizer_, at("added_tokens"));
-  tokenizer.decoder_ = Decoder::read(take(document, "decoder"), at("decoder"));
+  tokenizer.read_decoder(take(document, "decoder"));
   tokenizer.read_ends(take(document, "post_processor"), tokenizer_config);
   return tokenizer;
+}
+
+// Evaluation and calibration only encode: they need no decoder.
+void Tokenizer::read_decoder(const Json& json) {
+  const auto every_token = [&](const std::function<bool(const std::string&)>& passes) {
+    const auto shown_passes = [&](int32_t id) { return passes(*shown(id, SpecialTokens::keep)); };
+    return std::ranges::all_of(added_.ids(), shown_passes) && std::ranges::all_of(model_.ids(), shown_passes);
+  };
+  try {
+    decoder_ = Decoder::read(json, at("decoder"), every_token);
+  } catch (const Error& error) {
+    no_decoder_ = error;
+  }
+}
+
+const Decoder& Tokenizer::decoder() const {
+  if (no_decoder_) throw Error(*no_decoder_);
+  return decoder_;
 }
 
 void Tokenizer::read_ends(const Json& post_processor, std::string_view config_text) {
@@ -162,12 +182,12 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, SpecialTokens specia
 
 std::string TokenStream::push(int32_t id) {
   const std::string* token = tokenizer_.shown(id, special_);
-  return token ? tokenizer_.decoder_.push(*token, state_) : "";
+  return token ? tokenizer_.decoder().push(*token, state_) : "";
 }
 
 std::string TokenStream::finish() {
-  std::string text = tokenizer_.decoder_.finish(state_);
-  state_ = tokenizer_.decoder_.start();
+  std::string text = tokenizer_.decoder().finish(state_);
+  state_ = tokenizer_.decoder().start();
   return text;
 }
 

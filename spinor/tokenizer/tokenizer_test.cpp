@@ -52,6 +52,19 @@ Json sentencepiece() {
         {"merges", Json::array({Json::array({"▁", "a"}), Json::array({"a", "b"}), Json::array({"▁a", "b"})})}}}};
 }
 
+Json replace(const char* what, const char* by) {
+  return {{"type", "Replace"}, {"pattern", {{"String", what}}}, {"content", by}};
+}
+
+// What transformers makes of a byte-level GGUF.
+Json byte_level_from_gguf() {
+  Json document = byte_level();
+  document["decoder"] = {
+      {"type", "Sequence"},
+      {"decoders", {{{"type", "ByteFallback"}}, {{"type", "Fuse"}}, replace("▁", " "), {{"type", "ByteLevel"}}}}};
+  return document;
+}
+
 Json added(const char* content, int id, Json changes = Json::object()) {
   Json token = {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
                 {"rstrip", false}, {"normalized", false}, {"special", true}};
@@ -163,7 +176,7 @@ RC_GTEST_PROP(Tokenizer, BytesComeBack, (const std::vector<uint32_t>& codes)) {
 }
 
 RC_GTEST_PROP(TokenStream, NeverEndsInsideACharacter, (const std::vector<uint8_t>& choices)) {
-  static const Tokenizer tokenizers[] = {make(byte_level()), make(sentencepiece())};
+  static const Tokenizer tokenizers[] = {make(byte_level()), make(sentencepiece()), make(byte_level_from_gguf())};
   for (const Tokenizer& tokenizer : tokenizers) {
     const Ids ids(choices.begin(), choices.end());
     TokenStream stream(tokenizer);
@@ -187,6 +200,41 @@ TEST(TokenStream, WaitsForTheRestOfACharacter) {
   EXPECT_EQ(stream.push('a'), "\uFFFDa");
   EXPECT_EQ(stream.push(0xF0), "");
   EXPECT_EQ(stream.finish(), "\uFFFD");
+}
+
+TEST(TokenStream, GoesByPartsWhereEveryTokenIsOfBytes) {
+  const Tokenizer tokenizer = make(byte_level_from_gguf());
+  TokenStream stream(tokenizer);
+  EXPECT_EQ(stream.push(258), "hell");
+  EXPECT_EQ(stream.push(0xE2) + stream.push(0x82), "");
+  EXPECT_EQ(stream.push(0xAC), "€");
+}
+
+TEST(TokenStream, WaitsForTheEndWhereATokenChangesAllOfTheText) {
+  Json document = byte_level_from_gguf();
+  document["added_tokens"] = {added("▁", 259)};
+  const Tokenizer tokenizer = make(document);
+  for (const bool raw : {false, true}) {
+    TokenStream stream(tokenizer);
+    EXPECT_EQ(stream.push(258) + stream.push(0xE2) + stream.push(0x82) + stream.push(0xAC), "");
+    EXPECT_EQ(raw ? stream.push(259) : "", "");
+    EXPECT_EQ(stream.finish(), raw ? "hellâĤ¬ " : "hell€") << "as the peer has it";
+    EXPECT_EQ(stream.push('a') + stream.finish(), "a") << "and begins anew";
+  }
+}
+
+TEST(Tokenizer, ADecoderThatIsNotKnownStopsDecodingAlone) {
+  Json document = byte_level();
+  document["decoder"] = {{"type", "CTC"}};
+  const std::string message =
+      "tokenizer.json: decoder.type 'CTC' is not supported; known: Sequence, ByteLevel, Metaspace, Replace, Fuse, "
+      "ByteFallback, Strip";
+  const testing::TemporaryDirectory directory;
+  write_text(directory / "tokenizer.json", document.dump());
+  const Tokenizer tokenizer = Tokenizer::load(directory.path());
+  EXPECT_EQ(tokenizer.encode("hello"), (Ids{258, 'o'}));
+  EXPECT_EQ(message_of([&] { tokenizer.decode(Ids{258}); }, directory.path()), message);
+  EXPECT_EQ(message_of([&] { TokenStream stream(tokenizer); }, directory.path()), message);
 }
 
 TEST(Tokenizer, MergesThatCrossWordsAreFollowed) {
@@ -242,10 +290,6 @@ TEST(Tokenizer, RefusesWhatItCannotReadAlike) {
        {{"type", "Split"}, {"pattern", letters}, {"behavior", "removed"}, {"invert", false}},
        "pre_tokenizer.behavior must be one of Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous, not "
        "'removed'; did you mean 'Removed'?"},
-      {"/decoder",
-       {{"type", "CTC"}},
-       "decoder.type 'CTC' is not supported; known: Sequence, ByteLevel, Metaspace, Replace, Fuse, ByteFallback, "
-       "Strip"},
       {"/added_tokens",
        {added("a", 1)},
        "added_tokens[0]: 'a' has the id 1, but would be loaded as 97; save the tokenizer with the library that made "
