@@ -10,6 +10,7 @@
 #include "spinor/base/yaml_writer.h"
 #include "spinor/io/file.h"
 #include "spinor/modifier/modifier_types.h"
+#include "spinor/modifier/older_keys.h"
 
 namespace spinor {
 namespace {
@@ -130,7 +131,8 @@ void Recipe::add_group(const std::string& stage, const std::string& name, const 
     Place inside = place.key(key);
     inside.name = key;
     const ModifierType& type = find_modifier_type(key, inside);
-    RecipeStep step{stage, name, type.make(value.is_null() ? Json::object() : value, inside)};
+    const Json arguments = value.is_null() ? Json::object() : value;
+    RecipeStep step{stage, name, type.make(without_older_keys(key, arguments, inside), inside)};
     if (!step.modifier->fields.group) step.modifier->fields.group = name;
     steps_.push_back(std::move(step));
   }
