@@ -1,5 +1,6 @@
 #include "spinor/modifier/gptq_modifier.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace spinor {
@@ -29,6 +30,8 @@ void set_actorder(QuantizationArgs& weights, const Json& asked, const Place& pla
 QuantizationConfig config_of(const GptqArguments& arguments, const Place& place) {
   check(arguments, place);
   QuantizationConfig config = resolve(arguments.quantization, place);
+  if (std::ranges::none_of(config.config_groups, [](const auto& group) { return group.second.weights.has_value(); }))
+    place.fail("quantizes no weights", "write scheme: W4A16, or use QuantizationModifier");
   for (auto& [name, scheme] : config.config_groups) {
     if (scheme.format == "dense" && scheme.weights)
       place.fail("format: dense is not supported with GPTQ yet", "leave the format out, then run spinor dequantize");

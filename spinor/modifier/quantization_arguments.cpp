@@ -47,26 +47,35 @@ std::vector<std::pair<std::string, QuantizationScheme>> groups_of_scheme(const Q
     std::vector<std::string> targets;
     read_value(value, one_or_many(targets), here);
     groups.emplace_back("group_" + std::to_string(groups.size()), preset(name, std::move(targets), here));
+    check_scheme(groups.back().second, here);
   }
   return groups;
+}
+
+// Groups that name no module and quantize nothing are left out.
+QuantizationConfig config_of_schemes(const QuantizationArguments& arguments, bool groups, const Place& place) {
+  if (groups && !arguments.scheme.is_null())
+    place.key("config_groups").fail("scheme and config_groups exclude each other", "give one of them");
+  QuantizationConfig config{.ignore = arguments.ignore};
+  config.kv_cache_scheme = arguments.kv_cache_scheme;
+  if (groups)
+    read_value(*arguments.config_groups, GroupsField{config.config_groups}, place.key("config_groups"));
+  else if (!arguments.scheme.is_null())
+    config.config_groups = groups_of_scheme(arguments, place.key("scheme"));
+  std::erase_if(config.config_groups, [](const auto& group) { return group.second.targets.empty(); });
+  if (!config.config_groups.empty() || config.kv_cache_scheme) return config;
+  if (groups && !arguments.config_groups->empty())
+    place.key("config_groups").fail("no group names a module", "give a group targets: [Linear], and weights");
+  if (groups)
+    place.key("config_groups").fail("config_groups is empty", "name a group and its scheme, or write scheme: W4A16");
+  place.fail("says neither scheme nor config_groups nor kv_cache_scheme", "write scheme: W4A16, or another preset");
 }
 
 }  // namespace
 
 QuantizationConfig resolve(const QuantizationArguments& arguments, const Place& place) {
   const bool groups = arguments.config_groups && !arguments.config_groups->is_null();
-  if (groups && arguments.config_groups->empty())
-    place.key("config_groups").fail("config_groups is empty", "name a group and its scheme, or write scheme: W4A16");
-  if (groups && !arguments.scheme.is_null())
-    place.key("config_groups").fail("scheme and config_groups exclude each other", "give one of them");
-  if (!groups && arguments.scheme.is_null())
-    place.fail("says neither scheme nor config_groups", "write scheme: W4A16, or another preset");
-  QuantizationConfig config{.ignore = arguments.ignore};
-  config.kv_cache_scheme = arguments.kv_cache_scheme;
-  if (groups)
-    read_value(*arguments.config_groups, GroupsField{config.config_groups}, place.key("config_groups"));
-  else
-    config.config_groups = groups_of_scheme(arguments, place.key("scheme"));
+  QuantizationConfig config = config_of_schemes(arguments, groups, place);
   const ObserverNames observers = observers_of(arguments, place);
   for (auto& [name, scheme] : config.config_groups) {
     set_observer(scheme.weights, observers.weights, "memoryless_minmax");

@@ -42,9 +42,9 @@ struct QuantizationArguments {
   }
 };
 
-// Groups group_0, group_1, ... of the scheme, or config_groups, every scheme with its observers and its format. Errors
-// at `place`: scheme and config_groups together, or neither; an unknown preset, observer or format; observers given
-// twice.
+// Groups group_0, group_1, ... of the scheme, or config_groups, every scheme with its observers and its format; none
+// where there is a kv_cache_scheme alone. Errors at `place`: scheme and config_groups together; nothing that is
+// quantized; an unknown preset, observer or format; observers given twice.
 QuantizationConfig resolve(const QuantizationArguments& arguments, const Place& place);
 
 }  // namespace spinor

@@ -86,13 +86,40 @@ TEST(QuantizationArguments, NameTheLine) {
 
 // The peer does nothing, and says so nowhere.
 TEST(QuantizationArguments, ThatQuantizeNothingAreRefused) {
-  EXPECT_EQ(refusal(R"({"targets": ["Linear"]})"),
-            "recipe.yaml: says neither scheme nor config_groups; write scheme: W4A16, or another preset");
+  EXPECT_EQ(
+      refusal(R"({"targets": ["Linear"]})"),
+      "recipe.yaml: says neither scheme nor config_groups nor kv_cache_scheme; write scheme: W4A16, or another preset");
   EXPECT_EQ(refusal(R"({"config_groups": {}})"),
             "recipe.yaml: config_groups is empty; name a group and its scheme, or write scheme: W4A16");
   EXPECT_EQ(refusal(R"({"config_groups": {"g": {"targets": ["Linear"], "input_activations": {"dynamic": true}}}})"),
             "recipe.yaml: the scheme of g has activations and no weights, which is not supported yet; give it weights, "
             "or leave it out");
+}
+
+constexpr const char* kKvCache = R"("kv_cache_scheme": {"num_bits": 8, "type": "float"})";
+
+TEST(QuantizationArguments, MayQuantizeTheKvCacheAlone) {
+  for (const std::string groups :
+       {"", R"("config_groups": {}, )", R"("config_groups": {"group_0": {"targets": []}}, )", R"("targets": [], )"}) {
+    const QuantizationConfig config = resolved(Json::parse("{" + groups + kKvCache + "}"));
+    EXPECT_TRUE(config.config_groups.empty()) << groups;
+    EXPECT_TRUE(config.kv_cache_scheme) << groups;
+  }
+}
+
+TEST(QuantizationArguments, SayThatTargetsAreEmpty) {
+  const std::string group = "QuantizationModifier.config_groups.g";
+  const std::string hint = "; name modules or classes, as targets: [Linear], or leave it out";
+  EXPECT_EQ(refusal(R"({"config_groups": {"g": {"targets": [], "weights": {"num_bits": 8}}}})"),
+            "recipe.yaml: targets is an empty list: " + group + " quantizes nothing" + hint);
+  EXPECT_EQ(refusal(R"({"config_groups": {"W8A8": []}})"),
+            "recipe.yaml: targets is an empty list: QuantizationModifier.config_groups.W8A8 quantizes nothing" + hint);
+  EXPECT_EQ(refusal(R"({"scheme": "W8A8", "targets": []})"),
+            "recipe.yaml: targets is an empty list: QuantizationModifier.scheme quantizes nothing" + hint);
+  EXPECT_EQ(refusal(R"({"config_groups": {"g": {"targets": []}}})"),
+            "recipe.yaml: no group names a module; give a group targets: [Linear], and weights");
+  EXPECT_EQ(refusal(R"({"config_groups": {"g": {"weights": {"num_bits": 8}}}})"),
+            "recipe.yaml: missing key 'targets' in " + group);
 }
 
 TEST(QuantizationArguments, GiveEveryGroupItsFormat) {

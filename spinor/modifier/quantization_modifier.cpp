@@ -90,7 +90,7 @@ bool QuantizationModifier::on_initialize(State& state, const ExtraArguments&) {
       config_.config_groups, [](const auto& group) { return !group.second.weights || group.second.format == "dense"; });
   if (is_dense() && !all_dense)
     throw Error(name(), "has groups with format: dense and groups without", "make all of them dense, or none");
-  if (is_dense() && config_.kv_cache_scheme)
+  if ((is_dense() || arguments_.format == "dense") && config_.kv_cache_scheme)
     throw Error(name(), "has kv_cache_scheme, and with format: dense no config says so", "leave one of them out");
   if (config_.kv_cache_scheme && !state.model->architecture())
     throw Error(name(), "has kv_cache_scheme, and which modules attend is not known of this architecture",

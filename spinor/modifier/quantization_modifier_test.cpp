@@ -112,7 +112,8 @@ TEST(QuantizationModifier, RefusesWithTheLineAndTheReason) {
       {"{scheme: W4A61}", "recipe.yaml:4: no preset scheme is called 'W4A61'; did you mean 'W4A16'?"},
       {"{shceme: W4A16}", "recipe.yaml:4: unknown key 'shceme' in QuantizationModifier; did you mean 'scheme'?"},
       {"{ignore: lm_head}",
-       "recipe.yaml:3: says neither scheme nor config_groups; write scheme: W4A16, or another preset"},
+       "recipe.yaml:3: says neither scheme nor config_groups nor kv_cache_scheme; write scheme: W4A16, or another "
+       "preset"},
       {"{scheme: W4A16, config_groups: {a: {targets: Linear}}}",
        "recipe.yaml:4: scheme and config_groups exclude each other; give one of them"},
       {"{scheme: W4A16, observer: mes}", "recipe.yaml:3: no observer is called 'mes'; did you mean 'mse'?"},

@@ -102,10 +102,10 @@ void read_value(const Json& json, GroupsField field, const Place& place) {
       std::vector<std::string> targets;
       read_value(value, one_or_many(targets), here);
       out.emplace_back(name, preset(name, std::move(targets), here));
-      continue;
+    } else {
+      out.emplace_back(name, read_fields<QuantizationScheme>(value, here));
+      if (!value.contains("targets")) here.fail("missing key 'targets' in " + here.name);
     }
-    out.emplace_back(name, read_fields<QuantizationScheme>(value, here));
-    if (out.back().second.targets.empty()) here.fail("missing key 'targets' in " + here.name);
     check_scheme(out.back().second, here);
     if (const auto& format = out.back().second.format) check_name(*format, here.key("format"));
   }

@@ -171,6 +171,9 @@ Json to_json(const QuantizationArgs& args) {
 }
 
 void check_scheme(const QuantizationScheme& scheme, const Place& place) {
+  if (scheme.targets.empty() && (scheme.weights || scheme.input_activations || scheme.output_activations))
+    place.fail("targets is an empty list: " + place.name + " quantizes nothing",
+               "name modules or classes, as targets: [Linear], or leave it out");
   check_activations("input_activations", scheme.input_activations, place);
   check_activations("output_activations", scheme.output_activations, place);
 }

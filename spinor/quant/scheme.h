@@ -116,7 +116,8 @@ struct QuantizationScheme {
     v("format", format);
   }
 };
-// Error at `place` for a strategy that activations cannot have, and for an actorder of theirs.
+// Error at `place` for a scheme that quantizes something and has no targets, for a strategy that activations cannot
+// have, and for an actorder of theirs.
 void check_scheme(const QuantizationScheme& scheme, const Place& place);
 
 }  // namespace spinor
