@@ -12,6 +12,8 @@ void CalibrationFlags::add_to(CLI::App& app) {
   detail(app.add_option("--calibration-context", context, "Tokens in each"));
   detail(app.add_option("--calibration-seed", seed, "Which pieces, where there are more"));
   detail(app.add_flag("--calibration-bos", bos, "Begin each with the tokenizer's bos token"));
+  detail(app.add_flag("--calibration-all-experts", all_experts,
+                      "Every expert of a mixture sees every token, as in llm-compressor; slower"));
   detail(app.add_option("--calibration-memory", memory,
                         "For weights and activations, e.g. 8GB; what is more goes to a file; default: half of what is "
                         "free"));

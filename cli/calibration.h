@@ -16,7 +16,7 @@ struct CalibrationFlags {
   std::string text, memory, device = "cpu";
   int64_t samples = 128, context = 2048;
   uint64_t seed = 0;
-  bool bos = false;
+  bool bos = false, all_experts = false;
 
   void add_to(CLI::App& app);
   bool given() const { return !text.empty(); }

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import quantize_client_test  # noqa: F401  adds the shape "quantizable"
 import tiny_models
@@ -49,3 +50,17 @@ def source(tmp_path_factory):
         return made[family, dtype]
 
     return get
+
+
+def moe(tmp_path, **sizes):
+    """One token, one expert, and only experts 0 and 1: their logits are opposite, those of the others 0."""
+    directory = tmp_path / "moe"
+    shape = next(iter(tiny_models.MORE_FAMILIES["qwen3_moe"][1]))
+    tiny_models.save(directory, "qwen3_moe", shape, torch.float32, num_experts_per_tok=1, **sizes)
+    tensors = load_file(directory / "model.safetensors")
+    for name, tensor in tensors.items():
+        if name.endswith("mlp.gate.weight"):
+            tensor[1] = -tensor[0]
+            tensor[2:] = 0
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    return directory

@@ -7,11 +7,11 @@ import time
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import tiny_models
-from calibrated import CONTEXT, SAMPLES, calibration, gptq, recipe, source  # noqa: F401  source is a fixture
+from calibrated import CONTEXT, SAMPLES, calibration, gptq, moe, recipe, source  # noqa: F401  source is a fixture
 from command import BINARY, refused, run, spinor
 from logits import TOKENS, difference, logits
 from runtime_test import computed
@@ -45,20 +45,6 @@ def test_data_decides_scales_alone(source, tmp_path):
         assert module["error"] is None and module["nearest_error"] is None and not module["warnings"]
     assert run("inspect", out).stdout.count(" imatrix\n") == 14
     assert same_logits(out, tmp_path)
-
-
-def moe(tmp_path):
-    """One token, one expert, and only experts 0 and 1: their logits are opposite, those of the others 0."""
-    directory = tmp_path / "moe"
-    shape = next(iter(tiny_models.MORE_FAMILIES["qwen3_moe"][1]))
-    tiny_models.save(directory, "qwen3_moe", shape, torch.float32, num_experts_per_tok=1)
-    tensors = load_file(directory / "model.safetensors")
-    for name, tensor in tensors.items():
-        if name.endswith("mlp.gate.weight"):
-            tensor[1] = -tensor[0]
-            tensor[2:] = 0
-    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
-    return directory
 
 
 def killed(command, source, out, *more, at_least):

@@ -71,18 +71,23 @@ calibration::Samples read_samples(const CalibrationFlags& flags, Planned& planne
 std::string report_json(const calibration::CalibrationReport& report) {
   Json modules = Json::array();
   for (const calibration::ModuleReport& module : report.modules) modules.push_back(write_fields(module));
-  return Json{{"modules", modules}}.dump(2) + "\n";
+  Json all = {{"modules", modules}};
+  for (const calibration::ActivationReport& activation : report.activations)
+    all["activations"].push_back(write_fields(activation));
+  return all.dump(2) + "\n";
 }
 
 // One line where many modules have the same to say, as those of a vision tower have: the first of them, and how many.
 std::vector<std::string> warnings_of(const calibration::CalibrationReport& report) {
   std::vector<std::pair<std::string, std::vector<std::string>>> modules;  // by warning
+  const auto add = [&](const std::string& module, const std::string& warning) {
+    auto found = std::ranges::find(modules, warning, [](const auto& pair) { return pair.first; });
+    if (found == modules.end()) found = modules.insert(found, {warning, {}});
+    found->second.push_back(module);
+  };
   for (const calibration::ModuleReport& module : report.modules)
-    for (const std::string& warning : module.warnings) {
-      auto found = std::ranges::find(modules, warning, [](const auto& pair) { return pair.first; });
-      if (found == modules.end()) found = modules.insert(found, {warning, {}});
-      found->second.push_back(module.module);
-    }
+    for (const std::string& warning : module.warnings) add(module.module, warning);
+  for (const calibration::ActivationReport& activation : report.activations) add(activation.module, activation.warning);
   std::vector<std::string> warnings;
   for (const auto& [warning, names] : modules)
     warnings.push_back(names.size() == 1 ? fmt::format("{}: {}", names[0], warning)
@@ -98,6 +103,7 @@ void calibrate_in(SaveOptions& options, const CalibrationFlags& flags, const Com
   const auto samples = std::make_shared<const calibration::Samples>(read_samples(flags, planned));
   calibration::CalibrateOptions how;
   how.runtime.device = flags.device;
+  how.all_experts = flags.all_experts;
   how.runtime.threads = common.threads > 0 ? common.threads : default_threads();
   if (!flags.memory.empty()) how.runtime.memory = parse_size(flags.memory);
   how.scratch = std::filesystem::absolute(out).lexically_normal().parent_path();
@@ -105,6 +111,7 @@ void calibrate_in(SaveOptions& options, const CalibrationFlags& flags, const Com
                                    {"samples", samples->count},
                                    {"context", samples->context},
                                    {"threads", how.runtime.threads}};
+  if (flags.all_experts) options.record["calibration"]["all_experts"] = true;
   const auto log = std::make_shared<LayerLog>(!common.quiet && !common.json);
   const int64_t layers = planned.model.num_layers();
   calibration::send_events(how, run);

@@ -42,9 +42,8 @@ class Calibration {
         samples_(samples),
         stream_(samples.count, samples.context, factory_.model().hidden_size(), runtime_.memory / 2, options.scratch),
         needs_(plan),
-        tasks_(
-            plan, needs_, output, [this](const std::string& name) { return factory_.weights().compute(name); },
-            runtime_.threads, runtime_.memory / 4) {
+        tasks_(plan, needs_, output, [this](const std::string& name) { return factory_.weights().compute(name); },
+               {runtime_.threads, runtime_.memory / 4, options.all_experts}) {
     runtime::find_activation(factory_.forward());
     factory_.observe(&tasks_.collector());
     tables_ = runtime::rope_tables(factory_.forward(), 0, samples.context, runtime_);

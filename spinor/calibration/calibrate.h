@@ -24,6 +24,8 @@ struct CalibrateOptions {
   // Its dtype and low bits are not used: all is float32. A quarter of its memory is for Hessians; where a layer has
   // more, as with many experts, samples go through it several times.
   runtime::RuntimeOptions runtime;
+  // Every expert sees every token, as in llm-compressor, not only those that chose it; a layer's outputs are the same.
+  bool all_experts = false;
   std::filesystem::path scratch = ".";  // the directory for activations that do not fit runtime.memory / 2
   std::function<void(const CalibrationProgress&)> progress = {};
   // A sample goes into a layer to be observed, and came out; a layer is done, with what it found.
@@ -35,9 +37,9 @@ struct CalibrateOptions {
 // A layer's inputs are those that the layers before it give, with GPTQ's weights; activations are not quantized; the
 // weights are those of the plan, rotated, not rounded. What an earlier run has finished is taken from it. Memory: a
 // layer in float32, the Hessians of its linears (inputs^2 floats each) or as many as fit, the activations or a file of
-// them. Errors: as of Decoder; a module whose inputs are not finite; activations that no sample reached. A weight that
-// no sample reached takes the nearest codes, with a warning. In the last bits the result depends on the number of
-// threads, as libtorch's products do.
+// them. Errors: as of Decoder; a module whose inputs are not finite; activations that no sample reached. An expert that
+// no sample reached takes the nearest codes, and the scales of its siblings, with a warning. In the last bits the
+// result depends on the number of threads, as libtorch's products do.
 CalibrationReport calibrate(const RewritePlan& plan, const Samples& samples, PreparedTensors& output,
                             const CalibrateOptions& options);
 

@@ -17,7 +17,7 @@ namespace spinor::calibration {
 
 class Collector : public runtime::Observer {
  public:
-  explicit Collector(int threads) : threads_(threads) {}
+  Collector(int threads, bool all_experts) : threads_(threads), all_experts_(all_experts) {}
 
   struct Inputs {
     HessianPart part;
@@ -42,13 +42,14 @@ class Collector : public runtime::Observer {
   void linear(const runtime::Linear& linear, const at::Tensor& x, const at::Tensor& y) override;
   bool needs_output(const runtime::Linear& linear) const override;
   void cache(const std::string& attention, const at::Tensor& keys, const at::Tensor& values) override;
+  bool wants_all_tokens() const override { return watching_ && all_experts_; }
 
  private:
   using Place = std::pair<std::string, std::string>;  // module, place
   void add(const std::string& module, const char* place, const at::Tensor& x);
 
   int threads_;
-  bool watching_ = true;
+  bool all_experts_, watching_ = true;
   std::map<std::string, Inputs> inputs_;
   std::map<Place, ActivationRange> ranges_;
   std::vector<std::pair<at::Tensor, std::shared_ptr<Hessian>>> read_;  // by linears in this batch

@@ -29,14 +29,14 @@ at::Tensor on_cpu(const at::Tensor& weight) {
 }  // namespace
 
 LayerTasks::LayerTasks(const RewritePlan& plan, const DataNeeds& needs, PreparedTensors& output, ReadWeight read_weight,
-                       int threads, int64_t hessian_memory)
+                       const Options& options)
     : plan_(plan),
       needs_(needs),
       output_(output),
       read_weight_(std::move(read_weight)),
-      threads_(threads),
-      hessian_memory_(hessian_memory),
-      collector_(threads) {}
+      threads_(options.threads),
+      hessian_memory_(options.hessian_memory),
+      collector_(options.threads, options.all_experts) {}
 
 void LayerTasks::begin(int64_t layer) {
   weights_.clear();
@@ -56,7 +56,10 @@ void LayerTasks::begin(int64_t layer) {
   }
   sort_by_inputs();
   for (const CalibratedActivation& activation : plan_.calibrated())
-    if (activation.layer == layer && !finished) activations_.push_back(&activation);
+    if (activation.layer == layer && !finished)
+      activations_.push_back(&activation);
+    else if (activation.layer == layer)
+      take_finished(activation);
   first_report_ = report_.modules.size();
 }
 
@@ -104,13 +107,20 @@ int64_t LayerTasks::hessian_bytes(size_t first) const {
 
 bool LayerTasks::is_finished(int64_t layer) const {
   const auto weight = [&](const DataNeeds::Weight& w) { return w.layer != layer || output_.finished(*w.tensor); };
-  const auto scales = [&](const CalibratedActivation& a) { return a.layer != layer || output_.finished(a); };
+  const auto scales = [&](const CalibratedActivation& a) {
+    return a.layer != layer || output_.finished(a).has_value();
+  };
   return std::ranges::all_of(needs_.weights(), weight) && std::ranges::all_of(plan_.calibrated(), scales);
 }
 
 void LayerTasks::take_finished(const TensorPlan& tensor, const WeightQuantization& quantization) {
   report_.modules.push_back(read_fields<ModuleReport>(*output_.finished(tensor), {"", "journal"}));
   if (quantization.gptq && report_.modules.back().tokens > 0) finished_[tensor.name] = read(tensor, quantization);
+}
+
+void LayerTasks::take_finished(const CalibratedActivation& activation) {
+  if (const Json note = *output_.finished(activation); !note.is_null())
+    report_.activations.push_back(read_fields<ActivationReport>(note, {"", "journal"}));
 }
 
 at::Tensor LayerTasks::read(const TensorPlan& tensor, const WeightQuantization& quantization) const {
@@ -192,8 +202,29 @@ void LayerTasks::write(WeightTask& task) {
 
 void LayerTasks::write(const CalibratedActivation& activation) {
   const ActivationRange& range = collector_.range(activation);
-  if (range.empty()) fail_unreached(activation);
-  output_.write(activation, range.stored(output_.model_dtype()));
+  if (!range.empty()) return output_.write(activation, range.stored(output_.model_dtype()), Json());
+  const ActivationRange lent = range_of_siblings(activation);
+  if (lent.empty()) fail_unreached(activation);
+  const ActivationReport report{activation.module, activation.place,
+                                "no calibration token reached it; its scale is for all that the layer's other experts "
+                                "saw (--calibration-all-experts shows every token to every expert)"};
+  output_.write(activation, lent.stored(output_.model_dtype()), write_fields(report));
+  report_.activations.push_back(report);
+}
+
+// vLLM, too, gives all experts of a layer the scale of the largest range, so that one more with that changes nothing.
+ActivationRange LayerTasks::range_of_siblings(const CalibratedActivation& activation) const {
+  ActivationRange range = collector_.range(activation);
+  const Module* module = plan_.model().find(activation.module);
+  if (!module || !module->expert) return range;
+  for (const CalibratedActivation* other : activations_) {
+    const Module* sibling = plan_.model().find(other->module);
+    if (sibling && sibling->expert && sibling->role == module->role &&
+        last_component(sibling->name) == last_component(module->name) && other->place == activation.place &&
+        other->args == activation.args)
+      range.widen(collector_.range(*other));
+  }
+  return range;
 }
 
 }  // namespace spinor::calibration

@@ -22,9 +22,13 @@ class LayerTasks {
  public:
   // The weight of a module, as the plan makes it.
   using ReadWeight = std::function<at::Tensor(const std::string& tensor)>;
-  // hessian_memory: bytes of Hessians that are held at the same time, unless one alone is larger.
+  struct Options {
+    int threads;
+    int64_t hessian_memory;  // bytes of Hessians that are held at the same time, unless one alone is larger
+    bool all_experts;        // see every token
+  };
   LayerTasks(const RewritePlan& plan, const DataNeeds& needs, PreparedTensors& output, ReadWeight read_weight,
-             int threads, int64_t hessian_memory);
+             const Options& options);
 
   Collector& collector() { return collector_; }
 
@@ -55,12 +59,14 @@ class LayerTasks {
   bool is_finished(int64_t layer) const;
   int64_t hessian_bytes(size_t first) const;
   void take_finished(const TensorPlan& tensor, const WeightQuantization& quantization);
+  void take_finished(const CalibratedActivation& activation);
   void sort_by_inputs();
   at::Tensor read(const TensorPlan& tensor, const WeightQuantization& quantization) const;
   void quantize(const std::vector<WeightTask*>& tasks);
   at::Tensor weight_of(const WeightTask& task);
   void write(WeightTask& task);
   void write(const CalibratedActivation& activation);
+  ActivationRange range_of_siblings(const CalibratedActivation& activation) const;
 
   const RewritePlan& plan_;
   const DataNeeds& needs_;

@@ -42,8 +42,21 @@ struct ModuleReport {
   }
 };
 
+// Of a scale that is not of the text alone.
+struct ActivationReport {
+  std::string module, place, warning;
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("module", module);
+    v("place", place);
+    v("warning", warning);
+  }
+};
+
 struct CalibrationReport {
   std::vector<ModuleReport> modules;  // in the order of the plan's tensors
+  std::vector<ActivationReport> activations = {};
 };
 
 // The file in a checkpoint directory.

@@ -1,6 +1,6 @@
 #include "spinor/plan/prepared.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "spinor/plan/calibrated.h"
 #include "spinor/plan/outputs.h"
@@ -12,10 +12,14 @@ DType PreparedTensors::dtype(const TensorPlan& tensor) const {
   return output_dtype(tensor, asked_);
 }
 
-// The first tensor is written last: where it is finished, all are.
 std::optional<Json> PreparedTensors::finished(const TensorPlan& tensor) const {
+  return finished(output_tensors(tensor, dtype(tensor)));
+}
+
+// The first tensor is written last: where it is finished, all are.
+std::optional<Json> PreparedTensors::finished(const std::vector<TensorInfo>& tensors) const {
   std::optional<Json> first;
-  for (const TensorInfo& output : output_tensors(tensor, dtype(tensor))) {
+  for (const TensorInfo& output : tensors) {
     std::optional<Json> entry = writer_.finished(output.name);
     if (!entry) return std::nullopt;
     if (!first) first = std::move(entry);
@@ -35,19 +39,18 @@ void PreparedTensors::write(const TensorPlan& tensor, const Bytes& bytes, Json n
   for (const std::vector<std::byte>& part : bytes) bytes_written_ += std::ssize(part);
 }
 
-bool PreparedTensors::finished(const CalibratedActivation& activation) const {
-  return std::ranges::all_of(calibrated_tensors(activation, plan_.model(), model_dtype_),
-                             [&](const TensorInfo& info) { return writer_.finished(info.name).has_value(); });
+std::optional<Json> PreparedTensors::finished(const CalibratedActivation& activation) const {
+  return finished(calibrated_tensors(activation, plan_.model(), model_dtype_));
 }
 
-void PreparedTensors::write(const CalibratedActivation& activation, const Bytes& bytes) {
-  write(calibrated_tensors(activation, plan_.model(), model_dtype_), bytes, Json::object());
+void PreparedTensors::write(const CalibratedActivation& activation, const Bytes& bytes, Json note) {
+  write(calibrated_tensors(activation, plan_.model(), model_dtype_), bytes, {{"note", std::move(note)}});
 }
 
-void PreparedTensors::write(const std::vector<TensorInfo>& tensors, const Bytes& bytes, const Json& note) {
+void PreparedTensors::write(const std::vector<TensorInfo>& tensors, const Bytes& bytes, const Json& entry) {
   for (size_t i = tensors.size(); i-- > 0;) {
     writer_.write(tensors[i].name, 0, bytes.at(i));
-    writer_.finish_tensor(tensors[i].name, i == 0 ? note : Json::object());
+    writer_.finish_tensor(tensors[i].name, i == 0 ? entry : Json::object());
   }
 }
 

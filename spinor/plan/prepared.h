@@ -30,8 +30,8 @@ class PreparedTensors {
   void write(const TensorPlan& tensor, const Bytes& bytes, Json note);
 
   // The same for the tensors that calibrated_tensors(activation) lists.
-  bool finished(const CalibratedActivation& activation) const;
-  void write(const CalibratedActivation& activation, const Bytes& bytes);
+  std::optional<Json> finished(const CalibratedActivation& activation) const;
+  void write(const CalibratedActivation& activation, const Bytes& bytes, Json note);
 
   int64_t bytes_written() const { return bytes_written_; }  // of weights, by this run
 
@@ -39,7 +39,8 @@ class PreparedTensors {
   void add_text(std::string_view relative, std::string_view text);
 
  private:
-  void write(const std::vector<TensorInfo>& tensors, const Bytes& bytes, const Json& note);
+  std::optional<Json> finished(const std::vector<TensorInfo>& tensors) const;
+  void write(const std::vector<TensorInfo>& tensors, const Bytes& bytes, const Json& entry);
 
   const RewritePlan& plan_;
   CheckpointWriter& writer_;

@@ -118,6 +118,14 @@ bool ActivationRange::add(MatrixView<const float> batch, int64_t slots, int thre
   return true;
 }
 
+void ActivationRange::widen(const ActivationRange& other) {
+  if (ranges_.empty()) ranges_ = other.ranges_;
+  for (size_t i = 0; i < other.ranges_.size(); ++i) {
+    ranges_[i].low = std::min(ranges_[i].low, other.ranges_[i].low);
+    ranges_[i].high = std::max(ranges_[i].high, other.ranges_[i].high);
+  }
+}
+
 std::vector<std::byte> ActivationRange::global() const {
   float magnitude = 0;
   for (const Range& range : ranges_) magnitude = std::max(magnitude, with_zero(range, true).high);

@@ -24,6 +24,8 @@ class ActivationRange {
   // Results do not depend on threads.
   [[nodiscard]] bool add(MatrixView<const float> batch, int64_t slots, int threads);
   bool empty() const { return ranges_.empty(); }
+  // The ranges hold those of another with the same args and slots, too.
+  void widen(const ActivationRange& other);
   const QuantizationArgs& args() const { return args_; }
 
   // The bytes of scales, of zero points unless symmetric, or of the global scale: see calibrated_tensors(). Scales are

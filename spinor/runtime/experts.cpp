@@ -45,15 +45,19 @@ at::Tensor FeedForward::routed(const at::Tensor& x) const {
   const at::Tensor order = choice.experts.flatten().argsort();
   const at::Tensor counts = at::bincount(choice.experts.flatten(), {}, std::ssize(experts)).to(at::kCPU);
   const at::Tensor tokens = order.div(chosen, "floor"), weights = choice.weights.flatten().index_select(0, order);
+  const Observer* observer = experts.front().in.observer;
+  const bool everyone = observer && observer->wants_all_tokens();
   at::Tensor sum = at::zeros_like(x);
   int64_t first = 0;
   for (size_t i = 0; i < experts.size(); ++i) {
     const int64_t count = counts[static_cast<int64_t>(i)].item<int64_t>();
-    if (count == 0) continue;
+    if (count == 0 && !everyone) continue;
     const at::Tensor mine = tokens.narrow(0, first, count);
-    LinearInput input(x.index_select(0, mine), true);
+    LinearInput input(everyone ? x : x.index_select(0, mine), !everyone);
+    at::Tensor y = experts[i](input, activation);
+    if (everyone) y = y.index_select(0, mine);
     const at::Tensor weight = weights.narrow(0, first, count).unsqueeze(1);
-    sum.index_add_(0, mine, (experts[i](input, activation) * weight).to(sum.scalar_type()));
+    sum.index_add_(0, mine, (y * weight).to(sum.scalar_type()));
     first += count;
   }
   return sum;

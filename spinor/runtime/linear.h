@@ -34,6 +34,8 @@ class Observer {
   virtual bool needs_output(const Linear& linear) const = 0;
   // Of an attention, by its name: (sequences, tokens, heads, size), as a cache would keep them.
   virtual void cache(const std::string& attention, const at::Tensor& keys, const at::Tensor& values) = 0;
+  // Whether experts are to see the tokens that did not choose them, too. What the layer gives stays the same.
+  virtual bool wants_all_tokens() const { return false; }
 };
 
 // Input stage, product with the weight (out, in), bias, output stage.
