@@ -84,8 +84,9 @@ TEST(Fields, AbsentKeysKeepTheirDefaults) {
 
 TEST(Fields, WhatIsWrittenReadsBackTheSame) {
   const std::string text =
-      R"({"start":0.5,"rotations":["R2"],"randomize":true,"threads":8,"block":-9,"seed":18446744073709551615,"type":"x",)"
-      R"("mappings":[{"norm":"a","linears":["b","c"]}],"groups":{"z":{"norm":"n","linears":[]},"a":{"norm":"m","linears":[]}},)"
+      R"({"start":0.5,"rotations":["R2"],"randomize":true,"threads":8,"block":-9,"seed":18446744073709551615,)"
+      R"("type":"x","mappings":[{"norm":"a","linears":["b","c"]}],)"
+      R"("groups":{"z":{"norm":"n","linears":[]},"a":{"norm":"m","linears":[]}},)"
       R"("one":{"norm":"o","linears":["p"]},"extra":[1,{"k":null}]})";
   EXPECT_EQ(write_fields(read(text)).dump(), text);
   EXPECT_EQ(write_fields(read(write_fields(Options{}).dump())), write_fields(Options{}));

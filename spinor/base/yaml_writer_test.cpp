@@ -50,7 +50,8 @@ RC_GTEST_PROP(RecipeYaml, IsReadBackAsTheSameValue, ()) {
 
 TEST(RecipeYaml, LooksAsLlmCompressorsRecipes) {
   const Json map = Json::parse(R"({"groups": {"R1": {"type": "random-hadamard", "apply": [
-      {"targets": ["re:.*embed_tokens$", "lm_head"], "inverse": false, "ignore": []}, {"targets": []}], "head_dim": null}},
+      {"targets": ["re:.*embed_tokens$", "lm_head"], "inverse": false, "ignore": []}, {"targets": []}],
+      "head_dim": null}},
       "none": {}, "nested": [[1, 2], [{"a": 1}]], "x": {"a": 1}})");
   EXPECT_EQ(to_yaml(map), R"(groups:
   R1:

@@ -9,9 +9,10 @@
 //         v("text", text, required);
 //       }
 //     };
-//     NoteModifier(Arguments arguments, const Place& place);   // place.key("text").fail(...) names the line of the
-//     recipe std::string name() const override { return "NoteModifier"; } Json arguments() const override { return
-//     write_fields(arguments_); }
+//     // place.key("text").fail(...) names the line of the recipe.
+//     NoteModifier(Arguments arguments, const Place& place);
+//     std::string name() const override { return "NoteModifier"; }
+//     Json arguments() const override { return write_fields(arguments_); }
 //     ...
 //   };
 //   add_modifier_type({"NoteModifier", make_modifier<NoteModifier>});
