@@ -60,9 +60,8 @@ void Schedule::order(std::span<const ScheduledTensor> tensors) {
 }
 
 bool Schedule::wait(const Step& step) {
-  std::unique_lock lock(mutex_);
-  const Group& group = groups_[group_of_[step.tensor]];
-  changed_.wait(lock, [&] { return failed_ || group.finished >= step.pass; });
+  const std::atomic<int>& finished = groups_[group_of_[step.tensor]].finished;
+  for (int passes; (passes = finished) < step.pass && !failed_;) finished.wait(passes);
   return !failed_;
 }
 
@@ -74,15 +73,16 @@ void Schedule::done(const Step& step, const std::function<void(std::span<const s
     if (--group.left[static_cast<size_t>(step.pass)] > 0) return;
   }
   end_pass(group.tensors, step.pass);
-  const std::lock_guard lock(mutex_);
-  group.finished = step.pass + 1;
-  changed_.notify_all();
+  ++group.finished;
+  group.finished.notify_all();
 }
 
 void Schedule::fail() {
-  const std::lock_guard lock(mutex_);
   failed_ = true;
-  changed_.notify_all();
+  for (Group& group : groups_) {
+    ++group.finished;  // who has read the count before it will not sleep on it
+    group.finished.notify_all();
+  }
 }
 
 }  // namespace spinor

@@ -1,8 +1,9 @@
 // In which order the blocks of all tensors are observed and written, and who waits for whom.
 #pragma once
 
-#include <condition_variable>
+#include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <mutex>
 #include <span>
@@ -43,19 +44,20 @@ class Schedule {
   // Tensors that observe together.
   struct Group {
     std::vector<size_t> tensors;
-    int passes = 0;             // observing ones
-    std::vector<int64_t> left;  // by observing pass: blocks that are not done; guarded by mutex_
-    int finished = 0;           // passes; guarded by mutex_
+    int passes = 0;                 // observing ones
+    std::vector<int64_t> left;      // by observing pass: blocks that are not done; guarded by mutex_
+    std::atomic<int> finished = 0;  // passes; means nothing any more once failed_ is set
   };
 
   void order(std::span<const ScheduledTensor> tensors);
 
-  std::vector<Group> groups_;
+  std::deque<Group> groups_;  // which never moves them: threads wait for a group at its address
   std::vector<size_t> group_of_;
   std::vector<Step> steps_;
   std::mutex mutex_;
-  std::condition_variable changed_;
-  bool failed_ = false;
+  // No condition variable: GCC 12 and later call a wait() of it that the libstdc++ of RHEL 9 has not
+  // (tests/old_systems_test.py).
+  std::atomic<bool> failed_ = false;
 };
 
 }  // namespace spinor

@@ -65,7 +65,9 @@ Through through(const ProbeSide& side, const Module& output, const RowProducts& 
     terms = mix(terms, weights, d);
     for (int64_t j = 0; j < cols; ++j) {
       a(p, j) = mixed[static_cast<size_t>(j)];
-      a(k + p, j) = std::hypot(a(p, j), terms[static_cast<size_t>(j)]);
+      const double term = terms[static_cast<size_t>(j)];
+      // Not std::hypot, which binds to the libm of the machine that builds; terms are roots of squares: none overflows.
+      a(k + p, j) = std::sqrt(a(p, j) * a(p, j) + term * term);
     }
   }
   const RowProducts products = side.products(output, a);
