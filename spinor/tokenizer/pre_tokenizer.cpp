@@ -12,9 +12,8 @@ namespace {
 // GPT-2's, in Oniguruma's syntax.
 constexpr std::string_view kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 // \w+|[^\w\s]+ of Rust, in PCRE2's syntax.
-constexpr std::string_view kRustWords =
-    R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|)"
-    R"([^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+)";
+constexpr std::string_view kRustWords = R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|)"
+                                        R"([^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+)";
 
 // The punctuation of the peer's table, which is that of Unicode 8, and of ASCII: \p{P} without what came later.
 constexpr std::string_view kPunctuation =
