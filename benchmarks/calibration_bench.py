@@ -76,7 +76,8 @@ def compare(given, work):
     more = ["--quiet", *calibrated(given, tokens)]
     commands = {
         "spinor": lambda out: [given.spinor, "quantize", source, out, "--recipe", recipe, *more],
-        "spinor, compat: llm-compressor": lambda out: [given.spinor, "quantize", source, out, "--recipe", compat, *more],
+        "spinor, compat: llm-compressor": lambda out: [given.spinor, "quantize", source, out, "--recipe", compat,
+                                                       *more],
         "llm-compressor": lambda out: [given.peer, PEER, source, out, recipe, tokens, given.context],
     }
     runs, out = {name: [] for name in commands}, {name: work / name.replace(": ", "-") for name in commands}
@@ -103,9 +104,11 @@ def large_layer(given, work):
     source = make_checkpoint.make("llama-8b", work / "source", layers=1)
     tokens, recipe = work / "large.json", write_recipe(work / "recipe.yaml")
     tokens.write_text(json.dumps(random.Random(1).choices(range(1000), k=given.samples * given.context)))
-    command = [given.spinor, "quantize", source, work / "large", "--recipe", recipe, "--quiet", *calibrated(given, tokens)]
+    command = [given.spinor, "quantize", source, work / "large", "--recipe", recipe, "--quiet",
+               *calibrated(given, tokens)]
     seconds, peak = timed(*command)
-    print(f"\nOne layer with the shapes of Llama-3-8B, {given.samples} x {given.context}: {seconds:.0f} s, {peak:.0f} MB")
+    print(f"\nOne layer with the shapes of Llama-3-8B, {given.samples} x {given.context}: "
+          f"{seconds:.0f} s, {peak:.0f} MB")
 
 
 def main():

@@ -29,7 +29,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--factorize", action="store_true")
     given = parser.parse_args()
-    print("| rows x columns | s | llm-compressor s | times faster | its factorization s |\n|---|---|---|---|---|", flush=True)
+    print("| rows x columns | s | llm-compressor s | times faster | its factorization s |\n|---|---|---|---|---|",
+          flush=True)
     for shape in given.shape:
         rows = []
         for _ in range(given.rounds):

@@ -20,7 +20,8 @@ def factor(n):
 
 
 def column_loop(rows, cols):
-    args = QuantizationArgs(num_bits=4, type="int", symmetric=True, strategy="group", group_size=GROUP, actorder="static")
+    args = QuantizationArgs(num_bits=4, type="int", symmetric=True, strategy="group", group_size=GROUP,
+                            actorder="static")
     weight = torch.randn(1, rows, cols)
     scale = weight.view(1, rows, -1, GROUP).abs().amax(-1) / 7.5
     zero = torch.zeros_like(scale, dtype=torch.int8)

@@ -20,7 +20,8 @@ QUIP = "QuIPModifier: {rotations: [v, u], transform_type: random-hadamard, targe
 
 
 def quantization(scheme, more=""):
-    return f"QuantizationModifier: {{scheme: {scheme}, targets: Linear, ignore: [lm_head]{', ' + more if more else ''}}}"
+    more = ", " + more if more else ""
+    return f"QuantizationModifier: {{scheme: {scheme}, targets: Linear, ignore: [lm_head]{more}}}"
 
 
 RECIPES = {

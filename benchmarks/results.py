@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Perplexity with fewer bits: nearest codes, with scales by mse and by imatrix, and GPTQ; unrotated, R1+R2, R1-R4.
 
-    results.py build/spinor --calibration TEXT --text TEXT [--model DIRECTORY] [--seeds 3] [--samples 32] [--context 512]
+    results.py build/spinor --calibration TEXT --text TEXT [--model DIRECTORY]
+               [--seeds 3] [--samples 32] [--context 512]
 
 Of SmolLM2-135M-Instruct in bfloat16, or of another model. Prints the table of docs/results.md: medians, and (least to
 most). Weights are symmetric per output channel, the observer is mse unless it is imatrix_mse; GPTQ takes the most

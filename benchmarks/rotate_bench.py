@@ -120,7 +120,8 @@ def against_cp(given, work):
 
 def peer_recipe(transform_type, path):
     path.write_text(
-        f"bench_stage:\n  bench_modifiers:\n    SpinQuantModifier: {{rotations: [R1, R2], transform_type: {transform_type}}}\n"
+        "bench_stage:\n  bench_modifiers:\n"
+        f"    SpinQuantModifier: {{rotations: [R1, R2], transform_type: {transform_type}}}\n"
     )
     return path
 

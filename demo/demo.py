@@ -176,7 +176,8 @@ def show_low_bits(spinor, source):
     for name, bits in BITS.items():
         perplexities = [low_bits_perplexity(spinor, source, text, bits, spins) for spins in columns.values()]
         rows.append([name, *(f"{perplexity:.2f}" for perplexity in perplexities)])
-    print("Perplexity with fewer bits, from spinor's own runtime. Few tokens, so an indication: what to do with a model of")
+    print("Perplexity with fewer bits, from spinor's own runtime. Few tokens, so an indication: "
+          "what to do with a model of")
     print("yours, `spinor compare` says on a text of yours, over several seeds.\n")
     print_table(["", *columns], rows)
 

@@ -1,4 +1,5 @@
-"""Architectures that spinor does not know: the row of docs/adding_an_architecture.md, and rows as `spinor inspect` drafts them."""
+"""Architectures that spinor does not know: the row of docs/adding_an_architecture.md, and rows as `spinor inspect`
+drafts them."""
 
 import json
 import re
@@ -57,7 +58,8 @@ def test_the_row_of_the_page_is_exact(tmp_path):
     abc = save_abc(tmp_path / "llama", tmp_path / "abc")
     (tmp_path / "abc.yaml").write_text(ROW)
     out = tmp_path / "out"
-    spinor("rotate", abc, out, "--architecture", tmp_path / "abc.yaml", "--transform-type", "random-hadamard", "--quiet")
+    spinor("rotate", abc, out, "--architecture", tmp_path / "abc.yaml", "--transform-type", "random-hadamard",
+           "--quiet")
     back = {new: old for old, new in NAMES.items()}
     rotated = with_names(out, tmp_path / "rotated", "LlamaForCausalLM", back)
     pair = [logits.logits(logits.load(path, torch.float64)) for path in (tmp_path / "llama", rotated)]
@@ -76,7 +78,8 @@ def test_the_row_of_the_page_is_what_inspect_drafts(tmp_path):
 
 
 # Families whose row is drafted right from their names alone.
-DRAFTED = [("llama", "power_of_two"), ("qwen2", "three_heads"), ("qwen3", "wide_heads"), ("phi3", "plain"), ("mixtral", "plain")]
+DRAFTED = [("llama", "power_of_two"), ("qwen2", "three_heads"), ("qwen3", "wide_heads"), ("phi3", "plain"),
+           ("mixtral", "plain")]
 
 
 @pytest.mark.parametrize("family, case", DRAFTED)
@@ -86,7 +89,8 @@ def test_a_drafted_row_is_exact(tmp_path, family, case):
     architecture = json.loads((source / "config.json").read_text())["architectures"][0]
     with_names(source, unknown, "NovelForCausalLM", {})
     (tmp_path / "row.yaml").write_text(spinor_json("inspect", unknown)["draft"])
-    spinor("rotate", unknown, out, "--architecture", tmp_path / "row.yaml", "--transform-type", "random-hadamard", "--quiet")
+    spinor("rotate", unknown, out, "--architecture", tmp_path / "row.yaml", "--transform-type", "random-hadamard",
+           "--quiet")
     with_names(out, tmp_path / "rotated", architecture, {})
     pair = [logits.logits(logits.load(path, torch.float64)) for path in (source, tmp_path / "rotated")]
     assert logits.difference(*pair)[0] <= 1e-9
@@ -95,7 +99,8 @@ def test_a_drafted_row_is_exact(tmp_path, family, case):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (("writes: [attention.dense, mlp.w2]", "writes: [attention.dense]"), "writes vectors of hidden_size, but `writes`"),
+        (("writes: [attention.dense, mlp.w2]", "writes: [attention.dense]"),
+         "writes vectors of hidden_size, but `writes`"),
         (("reads: [mlp.w1, mlp.w3]", "reads: [mlp.w1]"), "mlp.w3 reads vectors of hidden_size, but `reads` of no norm"),
         (("reads: [mlp.w1, mlp.w3]", "reads: [mlp.w1, mlp.w9]"), "norms names mlp.w9, which the row does not have"),
         (("in: intermediate_size}", "in: intermediate_sise}"), "intermediate_sise"),

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, CompressedTensorsConfig
 
 import tiny_models
-from calibrated import CONTEXT, SAMPLES, calibration, gptq, recipe, source, tokens_file  # noqa: F401  source is a fixture
+from calibrated import CONTEXT, SAMPLES, calibration, gptq, recipe, source, tokens_file  # noqa: F401  a fixture
 from command import BINARY, ROOT, refused, run, spinor, spinor_json
 from logits import TOKENS, difference, logits
 from quantize_client_test import dequantized
@@ -32,10 +32,11 @@ def cases():
 
 @pytest.mark.parametrize("path, name", list(cases()))
 def test_codes_are_llm_compressors(tmp_path, path, name):
-    """The same scales, and nearly all codes. Here activations are float32 and the peer's have the model's type, so that the
-    Hessians of bfloat16 differ in the third digit; those of float32 by sums in another order, which finer codes see more.
-    On one and the same Hessian spinor/quant/gptq_test.cpp asks for 99.5 %. Where imatrix scales meet GPTQ, a row of layer 0
-    keeps its nearest codes, as they are better, and layer 1 sees other inputs; scales of inputs are then not all the same."""
+    """The same scales, and nearly all codes. Here activations are float32 and the peer's have the model's type, so that
+    the Hessians of bfloat16 differ in the third digit; those of float32 by sums in another order, which finer codes see
+    more. On one and the same Hessian spinor/quant/gptq_test.cpp asks for 99.5 %. Where imatrix scales meet GPTQ, a row
+    of layer 0 keeps its nearest codes, as they are better, and layer 1 sees other inputs; scales of inputs are then not
+    all the same."""
     share, same_scales = codes_and_scales_expected(path.stem.removeprefix("gptq_model_"), name)
     with safe_open(path, "pt") as file:
         metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
@@ -85,7 +86,8 @@ def equal_codes(ours, theirs):
     return (a == b).float().mean().item()
 
 
-SCHEMES = ["W4A16", "W4A16_ASYM", "W8A8", "W3A16", "W4A8", "FP8_DYNAMIC", "FP8_BLOCK", "NVFP4A16", "MXFP4A16", "MXFP8A16"]
+SCHEMES = ["W4A16", "W4A16_ASYM", "W8A8", "W3A16", "W4A8", "FP8_DYNAMIC", "FP8_BLOCK", "NVFP4A16", "MXFP4A16",
+           "MXFP8A16"]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -133,7 +135,8 @@ KILLED = {
 
 @pytest.mark.parametrize("name", KILLED)
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(source, tmp_path, name):
-    """Mixtral's w1 and w3 read the same, and w2 stands between them: they are not quantized in the order of their names."""
+    """Mixtral's w1 and w3 read the same, and w2 stands between them: they are not quantized in the order of their
+    names."""
     family, step = KILLED[name]
     model = source() if family == "llama" else tmp_path / "model"
     if family != "llama":
@@ -193,7 +196,8 @@ def bad_text(tmp_path):
     tiny.write_text(json.dumps([1, 2, 3]))
     binary.write_bytes(b"[1, \xff\xfe]")
     bad.write_text(json.dumps([3, 72_000] * 500))
-    return {empty: "tokenizer.json", tiny: "has 3 tokens, and a sample takes 32", binary: "binary.json", bad: "vocabulary's size 72"}
+    return {empty: "tokenizer.json", tiny: "has 3 tokens, and a sample takes 32", binary: "binary.json",
+            bad: "vocabulary's size 72"}
 
 
 @pytest.mark.parametrize("which", range(4))
@@ -217,7 +221,8 @@ def test_samples_are_drawn_from_all_text_of_a_directory(spoken, tmp_path):
     """In the order of the names of its files, which is what one file of all of them gives."""
     texts = tmp_path / "texts"
     texts.mkdir()
-    parts = {"a.txt": "One day the miller said to his son. ", "b.jsonl": "Über die Brücke gehen. ", "c.md": "# The dog\n"}
+    parts = {"a.txt": "One day the miller said to his son. ", "b.jsonl": "Über die Brücke gehen. ",
+             "c.md": "# The dog\n"}
     tokens = []
     for name, text in parts.items():
         (texts / name).write_text(json.dumps({"text": text * 40}) if name.endswith("jsonl") else text * 40)
@@ -230,7 +235,8 @@ def test_samples_are_drawn_from_all_text_of_a_directory(spoken, tmp_path):
     for name, text in (("from-texts", texts), ("from-tokens", tmp_path / "all.json")):
         spinor("quantize", spoken, tmp_path / name, "--calibration", text, *more)
     spinor("quantize", spoken, tmp_path / "with-bos", "--calibration", texts, "--calibration-bos", *more)
-    made = {name: (tmp_path / name / "model.safetensors").read_bytes() for name in ("from-texts", "from-tokens", "with-bos")}
+    made = {name: (tmp_path / name / "model.safetensors").read_bytes()
+            for name in ("from-texts", "from-tokens", "with-bos")}
     assert made["from-texts"] == made["from-tokens"] != made["with-bos"]
 
 
@@ -255,7 +261,8 @@ def test_a_text_file_that_will_not_do_is_refused(spoken, tmp_path, content, reas
 
 def test_inputs_that_are_not_finite_name_the_module(source, tmp_path):
     tensors = load_file(source() / "model.safetensors")
-    tensors["model.layers.0.input_layernorm.weight"] = torch.full_like(tensors["model.layers.0.input_layernorm.weight"], 3e38)
+    tensors["model.layers.0.input_layernorm.weight"] = torch.full_like(tensors["model.layers.0.input_layernorm.weight"],
+                                                                       3e38)
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     (damaged / "config.json").write_bytes((source() / "config.json").read_bytes())
@@ -292,7 +299,8 @@ ARGUMENTS = {
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_arguments_that_make_no_sense_are_refused(source, tmp_path, name):
     more, reason = ARGUMENTS[name]
-    arguments = {key: value for key, value in {**gptq("W4A16")[1], **more}.items() if value is not None or key == "actorder"}
+    arguments = {key: value for key, value in {**gptq("W4A16")[1], **more}.items()
+                 if value is not None or key == "actorder"}
     if "config_groups" in arguments:
         arguments.pop("targets")
     steps = recipe(tmp_path, ("GPTQModifier", arguments))
@@ -339,7 +347,8 @@ def test_every_kind_of_layer_is_calibrated(tmp_path, family):
             assert "calibration token" in module["warnings"][0] and module["warnings"][0] in done.stderr
     assert ("stacks experts" in done.stderr) == (family in KINDS[:5])
     tensors = load_file(out / "model.safetensors")
-    assert {name[:-14] for name in tensors if name.endswith(".weight_packed")} == {module["module"] for module in modules}
+    packed = {name[:-14] for name in tensors if name.endswith(".weight_packed")}
+    assert packed == {module["module"] for module in modules}
     ids = tokens_file(tmp_path)
     result = spinor_json("eval", out, "--token-ids", ids, "--context", CONTEXT, "--reference", source)
     assert 0 < result["kl_divergence"] < 0.5

@@ -1,4 +1,5 @@
-"""What can happen to a running `rotate` or `quantize`: killed, started twice, another job's leftovers, a full or read-only disk.
+"""What can happen to a running `rotate` or `quantize`: killed, started twice, another job's leftovers, a full or
+read-only disk.
 
 There is never half an OUT.
 """

@@ -26,7 +26,8 @@ DAMAGE = [
     ("weight_scale", None, f"{DOWN}weight_scale: is missing"),
     ("weight_zero_point", None, f"{DOWN}weight_zero_point: is missing"),
     ("weight_scale", lambda t: t * float("nan"), f"{DOWN}weight: weight_scale"),
-    ("weight_scale", lambda t: t.to(torch.float8_e4m3fn), f"{DOWN}weight_scale: is (128, 2) F8_E4M3, not (128, 2) BF16"),
+    ("weight_scale", lambda t: t.to(torch.float8_e4m3fn),
+     f"{DOWN}weight_scale: is (128, 2) F8_E4M3, not (128, 2) BF16"),
     ("weight_packed", lambda t: t[:, :10].clone(), f"{DOWN}weight_packed: is (128, 10) I32, not (128, 32) I32"),
     ("weight_packed", lambda t: t.flatten(), f"{DOWN}weight_packed: is (4096) I32, not (128, 32) I32"),
     ("weight_shape", lambda t: torch.tensor([2**40, 2**40]), f"{DOWN}weight_packed: is (128, 32) I32, not"),
@@ -51,7 +52,8 @@ def test_the_tensor_at_fault_is_named(quantized, tmp_path, suffix, damage, messa
 def test_weight_shape_may_be_left_out(quantized, tmp_path):
     model = shutil.copytree(quantized, tmp_path / "model")
     tensors = load_file(model / "model.safetensors")
-    save_file({name: t for name, t in tensors.items() if not name.endswith("weight_shape")}, model / "model.safetensors")
+    save_file({name: t for name, t in tensors.items() if not name.endswith("weight_shape")},
+              model / "model.safetensors")
     for source, out in ((quantized, "expected"), (model, "found")):
         spinor("dequantize", source, tmp_path / out, "--quiet")
     expected, found = (load_file(tmp_path / out / "model.safetensors") for out in ("expected", "found"))

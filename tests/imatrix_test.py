@@ -34,7 +34,8 @@ def same_logits(out, tmp_path):
 
 
 def test_data_decides_scales_alone(source, tmp_path):
-    steps, out = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1", "R2"]}), rtn("W4A16", **IMATRIX)), tmp_path / "out"
+    steps = recipe(tmp_path, ("SpinQuantModifier", {"rotations": ["R1", "R2"]}), rtn("W4A16", **IMATRIX))
+    out = tmp_path / "out"
     message = refused("quantize", source(), out, "--recipe", steps, "--quiet")
     assert "is quantized with calibration data, and there is none" in message
     spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet")
@@ -66,7 +67,8 @@ def experts(step):
 
 @pytest.mark.parametrize("step", [experts(gptq("W4A16")), experts(rtn("W4A16"))], ids=["gptq", "imatrix"])
 def test_experts_without_tokens_take_the_nearest_codes(tmp_path, step):
-    """As one that knows no data: the search weighs all columns the same. Whatever the memory, and where a run was cut off."""
+    """As one that knows no data: the search weighs all columns the same. Whatever the memory, and where a run was cut
+    off."""
     source, whole, out = moe(tmp_path), tmp_path / "whole", tmp_path / "out"
     common = ["--recipe", recipe(tmp_path, step), *calibration(tmp_path), "--threads", "1"]
     stderr = run("quantize", source, whole, *common).stderr
@@ -89,9 +91,11 @@ def test_experts_without_tokens_take_the_nearest_codes(tmp_path, step):
 
 
 def test_strict_refuses_what_has_no_data(tmp_path):
-    step = "QuantizationModifier", {"config_groups": {"g": {"targets": ["Linear"], "weights": STRICT}}, "ignore": ["lm_head"]}
+    step = "QuantizationModifier", {"config_groups": {"g": {"targets": ["Linear"], "weights": STRICT}},
+                                    "ignore": ["lm_head"]}
     message = refused(
-        "quantize", moe(tmp_path), tmp_path / "out", "--recipe", recipe(tmp_path, step), *calibration(tmp_path), "--quiet"
+        "quantize", moe(tmp_path), tmp_path / "out", "--recipe", recipe(tmp_path, step), *calibration(tmp_path),
+        "--quiet"
     )
     assert "experts.2" in message and "no calibration token reached it, and its imatrix observer is strict" in message
     assert not (tmp_path / "out").exists()
@@ -99,7 +103,8 @@ def test_strict_refuses_what_has_no_data(tmp_path):
 
 def test_a_global_scale_is_shared_whoever_takes_data(source, tmp_path):
     """q is weighed by its inputs, k and v are not; they have one global scale, in whatever order they were observed."""
-    nvfp4 = {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16, "scale_dtype": "torch.float8_e4m3fn"}
+    nvfp4 = {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16,
+             "scale_dtype": "torch.float8_e4m3fn"}
     groups = {
         "q": {"targets": ["re:.*q_proj$"], "weights": {**nvfp4, "observer": "nvfp4_expanded_imatrix"}},
         "kv": {"targets": ["re:.*[kv]_proj$"], "weights": {**nvfp4, "observer": "mse"}},
@@ -129,7 +134,8 @@ def test_what_no_text_runs_through_takes_the_nearest_codes(tower, tmp_path, step
     out = tmp_path / "out"
     done = run("quantize", tower, out, "--recipe", recipe(tmp_path, step), *calibration(tmp_path))
     assert done.returncode == 0, done.stderr
-    packed = {name.removesuffix(".weight_packed") for name in load_file(out / "model.safetensors") if name.endswith("_packed")}
+    packed = {name.removesuffix(".weight_packed") for name in load_file(out / "model.safetensors")
+              if name.endswith("_packed")}
     modules = modules_of(out)
     assert set(modules) == packed
     for name, module in modules.items():
@@ -142,14 +148,17 @@ def test_what_no_text_runs_through_takes_the_nearest_codes(tower, tmp_path, step
 def test_what_no_text_runs_through_is_refused_before_the_work(tower, tmp_path):
     strict = {"config_groups": {"g": {"targets": ["Linear"], "weights": STRICT}}, "ignore": ["lm_head"]}
     static = {"scheme": "FP8", "targets": ["re:.*blocks.3.*"]}
-    for arguments, reason in ((strict, "no text runs through it, and its imatrix"), (static, "no calibration token reached it")):
+    for arguments, reason in ((strict, "no text runs through it, and its imatrix"),
+                              (static, "no calibration token reached it")):
         steps = recipe(tmp_path, ("QuantizationModifier", arguments))
-        message = refused("quantize", tower, tmp_path / reason, "--recipe", steps, *calibration(tmp_path))  # one line alone
+        message = refused("quantize", tower, tmp_path / reason, "--recipe", steps,
+                          *calibration(tmp_path))  # one line alone
         assert "visual.blocks." in message and reason in message
 
 
 def test_modifiers_share_a_model(source, tmp_path):
-    """GPTQ for the MLP, imatrix scales for q, k and v, nothing that needs data for o: one config, one pass through each layer."""
+    """GPTQ for the MLP, imatrix scales for q, k and v, nothing that needs data for o: one config, one pass through each
+    layer."""
     targets = {"ignore": [], "targets": ["re:.*mlp.*_proj$"]}
     steps = recipe(
         tmp_path,
@@ -177,7 +186,8 @@ def choices(directory, ids, layer=0):
 
 
 def test_a_resumed_run_runs_layers_as_they_ran(tmp_path):
-    """No token reaches the last expert until attention before it is quantized: it then runs with its weights as they are."""
+    """No token reaches the last expert until attention before it is quantized: it then runs with its weights as they
+    are."""
     source, whole, out, dense = (tmp_path / name for name in ("source", "whole", "out", "dense"))
     shape = {"num_hidden_layers": 2, "first_k_dense_replace": 0, "num_experts_per_tok": 1}
     tiny_models.save(source, "glm4_moe", "biased", torch.float32, **shape)

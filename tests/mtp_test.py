@@ -1,6 +1,6 @@
-"""Layers for multi-token prediction: exact where they can be, else approximate, left out or refused. The reference is what
-vLLM computes of them: the embedding of the next token and a state of the model, each normed, side by side through one linear
-and one layer, whose class is that of transformers; then a norm and the model's own head."""
+"""Layers for multi-token prediction: exact where they can be, else approximate, left out or refused. The reference is
+what vLLM computes of them: the embedding of the next token and a state of the model, each normed, side by side through
+one linear and one layer, whose class is that of transformers; then a norm and the model's own head."""
 
 import json
 
@@ -17,39 +17,46 @@ LAYERS = 2
 BEHIND = f"model.layers.{LAYERS}."
 GLM = {"embedding": "enorm", "hidden": "hnorm", "concat": "eh_proj", "output": "shared_head.norm"}
 QWEN = {"embedding": "pre_fc_norm_embedding", "hidden": "pre_fc_norm_hidden", "concat": "fc", "output": "norm"}
-MIMO = {"embedding": "token_layernorm", "hidden": "hidden_layernorm", "concat": "input_proj", "output": "final_layernorm"}
+MIMO = {"embedding": "token_layernorm", "hidden": "hidden_layernorm", "concat": "input_proj",
+        "output": "final_layernorm"}
 HEADS = {
     "glm4_moe": {"case": "biased", "names": GLM, "root": BEHIND, "layer": BEHIND},
     "deepseek_v3": {"case": "plain", "names": GLM, "root": BEHIND, "layer": BEHIND},
     "qwen3_next": {"case": "plain", "names": QWEN, "root": "mtp.", "layer": "mtp.layers.0.", "offset": 1},
     "qwen3_5": {"case": "plain", "names": QWEN, "root": "mtp.", "layer": "mtp.layers.0.", "offset": 1},
-    "mimo": {"family": "qwen2", "case": "wide_heads", "names": MIMO, "root": "model.mtp_layers.0.", "layer": "model.mtp_layers.0.", "hidden_first": True, "before": True},
+    "mimo": {"family": "qwen2", "case": "wide_heads", "names": MIMO, "root": "model.mtp_layers.0.",
+             "layer": "model.mtp_layers.0.", "hidden_first": True, "before": True},
 }  # fmt: skip
 AFTER = [family for family, head in HEADS.items() if "before" not in head]
 
 
 def make(folder, family, final=None, output=None, copies=False, dtype=torch.float64):
     """A model whose last layer is turned into one for multi-token prediction; `final` and `output` are what those norms
-    multiply by, None: whatever, "final": 1.5 times the final norm. Returns the names of the tensors that transformers does not know."""
+    multiply by, None: whatever, "final": 1.5 times the final norm. Returns the names of the tensors that transformers
+    does not know."""
     head = HEADS[family]
     whole = folder.parent / f"{folder.name}-whole"
-    tiny_models.save(whole, head.get("family", family), head["case"], dtype, num_hidden_layers=LAYERS + 1, **full(family))
+    tiny_models.save(whole, head.get("family", family), head["case"], dtype, num_hidden_layers=LAYERS + 1,
+                     **full(family))
     tensors, config = load_file(whole / "model.safetensors"), json.loads((whole / "config.json").read_text())
     hidden, offset = config["hidden_size"], head.get("offset", 0)
     own = {name: t for name, t in tensors.items() if name.startswith(BEHIND)}
     tensors = {name: t for name, t in tensors.items() if name not in own}
     random = torch.Generator().manual_seed(3)
     draw = lambda *shape: torch.randn(*shape, generator=random, dtype=torch.float64).to(dtype)
-    scale = lambda value: draw(hidden) * 0.3 + 1 - offset if value is None else torch.full((hidden,), value - offset, dtype=dtype)
+    scale = lambda value: (draw(hidden) * 0.3 + 1 - offset if value is None
+                           else torch.full((hidden,), value - offset, dtype=dtype))
     mtp = {head["layer"] + name.removeprefix(BEHIND): t for name, t in own.items()}
     names = {part: f"{head['root']}{name}.weight" for part, name in head["names"].items()}
-    mtp |= {names["embedding"]: scale(None), names["hidden"]: scale(None), names["output"]: 1.5 * tensors["model.norm.weight"] if output == "final" else scale(output)}
+    mtp |= {names["embedding"]: scale(None), names["hidden"]: scale(None),
+            names["output"]: 1.5 * tensors["model.norm.weight"] if output == "final" else scale(output)}
     mtp[names["concat"]] = draw(hidden, 2 * hidden) / hidden**0.5
     if final is not None:
         tensors["model.norm.weight"] = scale(final)
     if copies:
         mtp |= {BEHIND + "embed_tokens.weight": tensors["model.embed_tokens.weight"].clone()}
-        mtp |= {BEHIND + "shared_head.head.weight": tensors.get("lm_head.weight", tensors["model.embed_tokens.weight"]).clone()}
+        head_weight = tensors.get("lm_head.weight", tensors["model.embed_tokens.weight"])
+        mtp |= {BEHIND + "shared_head.head.weight": head_weight.clone()}
     config["num_hidden_layers"] = LAYERS
     if "layer_types" in config:
         config["layer_types"] = config["layer_types"][:LAYERS]
@@ -70,7 +77,8 @@ def full(family):
 
 def write(folder, tensors, config):
     folder.mkdir()
-    save_file({name: t.contiguous() for name, t in tensors.items()}, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file({name: t.contiguous() for name, t in tensors.items()}, folder / "model.safetensors",
+              metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config))
 
 
@@ -84,7 +92,8 @@ def predictions(folder, family):
     head = HEADS[family]
     tensors, config = load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text())
     parts = {part: tensors.pop(f"{head['root']}{name}.weight") for part, name in head["names"].items()}
-    as_layer = {BEHIND + n.removeprefix(head["layer"]) if n.startswith(head["layer"]) else n: t for n, t in tensors.items()}
+    as_layer = {BEHIND + n.removeprefix(head["layer"]) if n.startswith(head["layer"]) else n: t
+                for n, t in tensors.items()}
     copies = ("embed_tokens.weight", "shared_head.head.weight")
     as_layer = {n: t for n, t in as_layer.items() if n not in {BEHIND + copy for copy in copies}}
     config["num_hidden_layers"] = LAYERS + 1
@@ -127,7 +136,8 @@ def rotations(family):
 
 @pytest.mark.parametrize(
     "family, scales",
-    [(family, {"final": final, "output": 0.75}) for family in AFTER for final in (1.0, 1.5)] + [("mimo", {"output": "final"})],
+    [(family, {"final": final, "output": 0.75}) for family in AFTER for final in (1.0, 1.5)]
+    + [("mimo", {"output": "final"})],
 )
 def test_where_the_scales_are_constant_it_is_exact(tmp_path, family, scales):
     source, out = tmp_path / "source", tmp_path / "out"
@@ -154,8 +164,8 @@ def test_elsewhere_r1_is_refused_and_offers_what_there_is(tmp_path, family):
     assert not (tmp_path / "out").exists()
 
 
-# Scales of a spread of 30 % and a stream of 48 to 96: what one factor a token before each norm comes to, 0.15 to 0.34. With
-# the scales taken as constant instead it is 0.40 to 0.52.
+# Scales of a spread of 30 % and a stream of 48 to 96: what one factor a token before each norm comes to, 0.15 to 0.34.
+# With the scales taken as constant instead it is 0.40 to 0.52.
 @pytest.mark.parametrize("family", HEADS)
 def test_an_approximation_leaves_the_model_exact_and_is_near(tmp_path, family):
     source, out = tmp_path / "source", tmp_path / "out"
@@ -183,7 +193,8 @@ def test_dropped_they_are_gone_and_the_rest_is_exact(tmp_path, family):
     spinor("rotate", source, again, "--recipe", out / "recipe.yaml", "--quiet")
     assert (again / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
     if family != "mimo":
-        assert logits.difference(predictions(source, family)[0], logits.logits(logits.load(out, torch.float64)))[0] <= 1e-9
+        assert logits.difference(predictions(source, family)[0],
+                                 logits.logits(logits.load(out, torch.float64)))[0] <= 1e-9
 
 
 # Copies of the embedding and of the head stay copies of them.
@@ -193,10 +204,12 @@ def test_copies_stay_copies(tmp_path):
     tensors = load_file(tmp_path / "out" / "model.safetensors")
     assert torch.equal(tensors[BEHIND + "embed_tokens.weight"], tensors["model.embed_tokens.weight"])
     # By another way: the norm's scale times the inverse of that scale.
-    torch.testing.assert_close(tensors[BEHIND + "shared_head.head.weight"], tensors["lm_head.weight"], rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(tensors[BEHIND + "shared_head.head.weight"], tensors["lm_head.weight"], rtol=1e-12,
+                               atol=1e-14)
 
 
-SCALES = [("glm4_moe", {}), ("glm4_moe", {"final": 1.5, "output": 0.75}), ("qwen3_next", {}), ("mimo", {}), ("mimo", {"output": "final"})]
+SCALES = [("glm4_moe", {}), ("glm4_moe", {"final": 1.5, "output": 0.75}), ("qwen3_next", {}), ("mimo", {}),
+          ("mimo", {"output": "final"})]
 
 
 @pytest.mark.parametrize("family, scales", SCALES)
@@ -228,7 +241,8 @@ def test_matrices_of_ones_own_for_the_layers_of_the_model_leave_it_alone(tmp_pat
     source, out = tmp_path / "source", tmp_path / "out"
     extra = make(source, "mimo")
     size = json.loads((source / "config.json").read_text())["head_dim"]
-    turned = {f"R2.{i}": torch.linalg.qr(torch.randn(size, size, dtype=torch.float64))[0].contiguous() for i in range(LAYERS)}
+    turned = {f"R2.{i}": torch.linalg.qr(torch.randn(size, size, dtype=torch.float64))[0].contiguous()
+              for i in range(LAYERS)}
     save_file(turned, tmp_path / "r2.safetensors")
     spinor("rotate", source, out, "--rotations", "R2", "--rotation", tmp_path / "r2.safetensors", "--quiet")
     before, after = (load_file(folder / "model.safetensors") for folder in (source, out))
@@ -238,7 +252,8 @@ def test_matrices_of_ones_own_for_the_layers_of_the_model_leave_it_alone(tmp_pat
 
 def without(folder, *names, **config):
     tensors = load_file(folder / "model.safetensors")
-    save_file({n: t for n, t in tensors.items() if n not in names}, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file({n: t for n, t in tensors.items() if n not in names}, folder / "model.safetensors",
+              metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(json.loads((folder / "config.json").read_text()) | config))
 
 
@@ -283,10 +298,12 @@ def test_a_config_that_rotates_some_of_it_is_refused(tmp_path):
     assert run("rotate", source, tmp_path / "again", "--recipe", tmp_path / "recipe.yaml").returncode == 1
 
 
-@pytest.mark.parametrize("scales, verdict", [({"final": 1.0, "output": 1.0}, "exact, with R1"), ({}, "--mtp drop or approximate: ")])
+@pytest.mark.parametrize("scales, verdict",
+                         [({"final": 1.0, "output": 1.0}, "exact, with R1"), ({}, "--mtp drop or approximate: ")])
 def test_inspect_says_what_r1_does_to_them(tmp_path, scales, verdict):
     make(tmp_path / "source", "glm4_moe", **scales)
-    found = [row["verdict"] for row in spinor_json("inspect", tmp_path / "source")["rotations"] if row["rotation"] == "R1_mtp"]
+    found = [row["verdict"] for row in spinor_json("inspect", tmp_path / "source")["rotations"]
+             if row["rotation"] == "R1_mtp"]
     assert len(found) == 1 and found[0].startswith(verdict)
 
 

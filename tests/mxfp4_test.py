@@ -1,4 +1,5 @@
-"""gpt-oss as it is published: stacked experts in MXFP4 blocks and scales, read as the weights transformers makes of them."""
+"""gpt-oss as it is published: stacked experts in MXFP4 blocks and scales, read as the weights transformers makes of
+them."""
 
 import json
 

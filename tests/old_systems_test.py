@@ -1,17 +1,16 @@
 """The programs start on systems as old as RHEL 9: what they ask of the C and C++ libraries is there."""
 
-import os
 import platform
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
+
+from command import BINARY
 
 # What glibc and GCC's libraries of RHEL 9 have.
 NEWEST = {"GLIBC": (2, 34), "GLIBCXX": (3, 4, 29), "CXXABI": (1, 3, 13)}
 SYMBOL = re.compile(r"\*UND\*\s+[0-9a-f]+\s+\(?(GLIBC|GLIBCXX|CXXABI)_([0-9.]+)\)?\s+(.+)$")
-SPINOR = Path(os.environ["SPINOR"])
 
 
 def version(text):
@@ -25,12 +24,13 @@ def imports(program):
 
 @pytest.mark.parametrize("name", ["spinor", "spinor-torch"])
 def test_asks_for_no_symbol_that_rhel_9_has_not(name):
-    program = SPINOR.with_name(name)
+    program = BINARY.with_name(name)
     if not program.exists():
         pytest.skip(f"{name} is not built")
     libc = platform.libc_ver()
     if version(libc[1]) > (2, 36):
-        pytest.skip(f"{' '.join(libc)} gives newer symbols whatever the source says; build on Debian 12 for old systems")
+        pytest.skip(
+            f"{' '.join(libc)} gives newer symbols whatever the source says; build on Debian 12 for old systems")
     asked = imports(program)
     assert {library for library, _, _ in asked} >= {"GLIBC", "GLIBCXX"}, "objdump is read wrongly"
     assert not [symbol for symbol in asked if version(symbol[1]) > NEWEST[symbol[0]]]

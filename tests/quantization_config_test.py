@@ -1,6 +1,7 @@
 """The quantization_config of a checkpoint is the one that llm-compressor writes for the same recipe and the same model.
 
-The goldens are made by tests/golden/make_quantization_config.py, which brings them to the form of compressed-tensors 0.20.
+The goldens are made by tests/golden/make_quantization_config.py, which brings them to the form of compressed-tensors
+0.20.
 """
 
 import json

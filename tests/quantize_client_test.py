@@ -95,7 +95,8 @@ QUIP = ["--quip", "v,u", "--transform-type", "random-hadamard", "--block-size", 
 ONLINE = {
     "R4": ["--rotations", "R1,R2,R4"],
     "R3 R4": ["--rotations", "R1,R2,R3,R4", "--transform-type", "random-hadamard"],
-    "R4 in blocks, own seed": ["--rotations", "R1,R4", "--block-size", "32", "--transform-type", "random-hadamard", "--seed", "7"],
+    "R4 in blocks, own seed": ["--rotations", "R1,R4", "--block-size", "32", "--transform-type", "random-hadamard",
+                               "--seed", "7"],
     "QuIP v": ["--quip", "v"],
     "QuIP v u": QUIP,
     "QuIP v u of random matrices": ["--quip", "v,u", "--transform-type", "random-orthogonal", "--block-size", "32"],
@@ -107,7 +108,8 @@ ONLINE = {
 @pytest.mark.parametrize("name", ONLINE)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_cards_code_applies_what_runs_online(source, tmp_path, family, name):
-    """Quantized in a rotated frame: packed weights with the online part, and dense ones rotated back, are one function."""
+    """Quantized in a rotated frame: packed weights with the online part, and dense ones rotated back, are one
+    function."""
     out, dense = tmp_path / "out", tmp_path / "dense"
     options = ["--scheme", "W8A16", *ONLINE[name], "--quiet"]
     spinor("quantize", source(family, torch.float32), out, *options)

@@ -1,4 +1,5 @@
-"""Every family that transformers loads quantized: rotated with all that is legal, quantized, and the same as its dense form."""
+"""Every family that transformers loads quantized: rotated with all that is legal, quantized, and the same as its dense
+form."""
 
 import json
 
@@ -12,9 +13,10 @@ from command import refused, spinor
 from rotated_families_test import LEGAL
 from runtime_test import computed, expected_logits
 
-# transformers stacks the experts of a mixture while it loads, and cannot do so with quantized ones; GPT-2 has no linears
-# that a format could hold.
-NOT_LOADED = {"mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "glm4_moe", "deepseek_v2", "deepseek_v3", "gpt_oss",
+# transformers stacks the experts of a mixture while it loads, and cannot do so with quantized ones; GPT-2 has no
+# linears that a format could hold.
+NOT_LOADED = {"mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "glm4_moe", "deepseek_v2", "deepseek_v3",
+              "gpt_oss",
               "qwen3_next", "gpt2"}  # fmt: skip
 FAMILIES = [family for family in LEGAL if family not in NOT_LOADED]
 INT4 = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": 4}
@@ -33,7 +35,8 @@ def quantize(tmp_path, family, group):
         group_0 = {"targets": ["Linear"], **group, **extra}
         modifiers = {
             "SpinQuantModifier": {"rotations": LEGAL[family].split(","), "transform_type": "random-hadamard"},
-            "QuantizationModifier": {"ignore": ["lm_head", *LEFT_OUT.get(family, [])], "config_groups": {"group_0": group_0}},
+            "QuantizationModifier": {"ignore": ["lm_head", *LEFT_OUT.get(family, [])],
+                                     "config_groups": {"group_0": group_0}},
         }
         recipe = tmp_path / f"{name}.json"
         recipe.write_text(json.dumps({"default_stage": {"default_modifiers": modifiers}}))

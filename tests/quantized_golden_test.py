@@ -1,8 +1,8 @@
 """Whole recipes, as llm-compressor saved them: the same model gives the same config.json, tensors, and codes.
 
-The goldens are made by tests/golden/make_quantized.py. Centring and arithmetic are switched to llm-compressor's way. What
-remains is that it rounds a weight to the model's dtype after every step of a rotation, and spinor once: an element moves
-by 2^-24 or, in bfloat16, 2^-8 of its size, so that a code next to a tie becomes its neighbour.
+The goldens are made by tests/golden/make_quantized.py. Centring and arithmetic are switched to llm-compressor's way.
+What remains is that it rounds a weight to the model's dtype after every step of a rotation, and spinor once: an element
+moves by 2^-24 or, in bfloat16, 2^-8 of its size, so that a code next to a tie becomes its neighbour.
 """
 
 import json
@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from command import ROOT, spinor
 
 GOLDEN = ROOT / "tests" / "golden"
-# The share of codes that may differ where there is a rotation. In bfloat16 a weight is off by up to 2^-8 of itself, which
-# is half a step of int8 or FP8 for the largest ones, and an eighth of one of int4 or FP4.
+# The share of codes that may differ where there is a rotation. In bfloat16 a weight is off by up to 2^-8 of itself,
+# which is half a step of int8 or FP8 for the largest ones, and an eighth of one of int4 or FP4.
 ALLOWED = {"float32": {4: 0.002, 8: 0.002}, "bfloat16": {4: 0.01, 8: 0.1}}
-# How far scales may be apart, of their size: roundings of the model's dtype; with mse, whose errors are nearly equal over
-# some steps of its grid of 100, five steps more; one step of E4M3, or, for E8M0, a power of two.
+# How far scales may be apart, of their size: roundings of the model's dtype; with mse, whose errors are nearly equal
+# over some steps of its grid of 100, five steps more; one step of E4M3, or, for E8M0, a power of two.
 APART = {"float32": 1e-5, "bfloat16": 2.0**-6}
 MSE_APART, E4M3_APART = 0.05, 2.0**-3
 COMPAT = {
@@ -56,12 +56,14 @@ def run(work, dtype, text):
 def the_peers_way(text):
     """The recipe with our switches in it; as text, because its tags are llm-compressor's."""
     for modifier, fields in COMPAT.items():
-        text = text.replace(f"    {modifier}:\n", f"    {modifier}:\n" + "".join(f"      {field}\n" for field in fields))
+        text = text.replace(f"    {modifier}:\n",
+                            f"    {modifier}:\n" + "".join(f"      {field}\n" for field in fields))
     return text
 
 
 def block_of(text):
-    """What of a quantization_config is to be equal: spinor stores transforms in the model's dtype, with that precision."""
+    """What of a quantization_config is to be equal: spinor stores transforms in the model's dtype, with that
+    precision."""
     block = json.loads(text)
     del block["version"]
     block.pop("moe_sparsity_config", None)  # newer than the golden, null

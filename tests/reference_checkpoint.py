@@ -1,4 +1,5 @@
-"""What the dense reference reads of a checkpoint directory: weights, decoded from integer codes, and online transforms."""
+"""What the dense reference reads of a checkpoint directory: weights, decoded from integer codes, and online
+transforms."""
 
 import math
 import re

@@ -1,5 +1,6 @@
-"""Every family beyond the Llama-like ones: a checkpoint as transformers saves it, sharded, rotated with all that is legal,
-computes the same logits in transformers; what is not legal is refused with the reason, and nothing is written."""
+"""Every family beyond the Llama-like ones: a checkpoint as transformers saves it, sharded, rotated with all that is
+legal, computes the same logits in transformers; what is not legal is refused with the reason, and nothing is
+written."""
 
 import json
 
@@ -15,10 +16,14 @@ from command import refused, run, spinor
 LEGAL = {
     "gemma": "R1,R2", "gemma2": "R2", "gemma3": "R2", "olmo2": "R2", "olmo3": "R2", "exaone4": "R2", "glm4": "R2",
     "glm": "R1,R2", "phi3": "R1,R2", "mixtral": "R1,R2", "qwen2_moe": "R1,R2", "qwen3_moe": "R1,R2", "olmoe": "R1,R2",
-    "granitemoe": "R1,R2", "glm4_moe": "R1,R2", "deepseek_v2": "R1,R2", "deepseek_v3": "R1,R2", "gpt_oss": "R1,R2", "cohere": "R1,R2",
-    "cohere2": "R1,R2", "olmo": "R1,R2", "opt": "R1,R2", "gpt2": "R1,R2", "gpt_neox": "R1,R2", "phi": "R1,R2", "stablelm": "R1,R2",
-    "falcon": "R1,R2", "starcoder2": "R1,R2", "nemotron": "R1,R2", "gptj": "R1,R2", "codegen": "R1,R2", "minicpm3": "R1,R2",
-    "qwen3_next": "R1", "qwen3_5": "R1", "qwen2_vl": "R1,R2", "qwen2_5_vl": "R1,R2", "qwen3_vl": "R1,R2", "qwen3_5_vl": "R1",
+    "granitemoe": "R1,R2", "glm4_moe": "R1,R2", "deepseek_v2": "R1,R2", "deepseek_v3": "R1,R2", "gpt_oss": "R1,R2",
+    "cohere": "R1,R2",
+    "cohere2": "R1,R2", "olmo": "R1,R2", "opt": "R1,R2", "gpt2": "R1,R2", "gpt_neox": "R1,R2", "phi": "R1,R2",
+    "stablelm": "R1,R2",
+    "falcon": "R1,R2", "starcoder2": "R1,R2", "nemotron": "R1,R2", "gptj": "R1,R2", "codegen": "R1,R2",
+    "minicpm3": "R1,R2",
+    "qwen3_next": "R1", "qwen3_5": "R1", "qwen2_vl": "R1,R2", "qwen2_5_vl": "R1,R2", "qwen3_vl": "R1,R2",
+    "qwen3_5_vl": "R1",
     "gemma3_vl": "R2", "gemma4": "R2",
 }  # fmt: skip
 # Largest logit difference, in standard deviations: far above the rounding of two layers; weights rounded once.
@@ -63,7 +68,8 @@ def tensors_of(folder):
     return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
 
 
-@pytest.mark.parametrize("family, case, rotations", [case for case in cases() if case[1] == next(iter(tiny_models.MORE_FAMILIES[case[0]][1]))])
+@pytest.mark.parametrize("family, case, rotations",
+                         [case for case in cases() if case[1] == next(iter(tiny_models.MORE_FAMILIES[case[0]][1]))])
 def test_verify_finds_each_tensor_that_was_forgotten(tmp_path, family, case, rotations):
     source, out = tmp_path / "source", tmp_path / "out"
     tiny_models.save(source, family, case, torch.float32)
@@ -77,7 +83,8 @@ def test_verify_finds_each_tensor_that_was_forgotten(tmp_path, family, case, rot
 
 
 @pytest.mark.parametrize("dtype", BOUND, ids=["float64", "float32"])
-@pytest.mark.parametrize("family, case", [(f, c) for f, c, _ in cases() if f in tiny_models.VISION and f != "gemma3_vl"])
+@pytest.mark.parametrize("family, case",
+                         [(f, c) for f, c, _ in cases() if f in tiny_models.VISION and f != "gemma3_vl"])
 def test_the_vision_tower_rotates_too(tmp_path, family, case, dtype):
     source, out = tmp_path / "source", tmp_path / "out"
     tiny_models.save(source, family, case, dtype)

@@ -35,7 +35,8 @@ MORE = [(family, case) for family in RUN for case in MORE_FAMILIES[family][1]]
 # What changes the forward pass but no tensor.
 VARIANTS = {
     "llama linear": ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 4.0}}),
-    "llama dynamic": ("llama", {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}, "max_position_embeddings": 16}),
+    "llama dynamic": ("llama",
+                      {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}, "max_position_embeddings": 16}),
     "llama yarn": (
         "llama",
         {
@@ -156,7 +157,8 @@ def test_quip_keeps_the_logits(tiny, tmp_path):
     assert difference(expected, computed(tmp_path / "out", torch.float64, tmp_path))[0] <= 1e-9
 
 
-NARROW = [("qwen3", "wide_heads"), ("gemma2", "tied"), ("falcon", "groups"), ("qwen2_moe", "plain"), ("gpt_oss", "plain")]
+NARROW = [("qwen3", "wide_heads"), ("gemma2", "tied"), ("falcon", "groups"), ("qwen2_moe", "plain"),
+          ("gpt_oss", "plain")]
 NARROW += [("deepseek_v3", "plain"), ("qwen3_next", "plain"), ("cohere", "tied"), ("phi3", "long rope")]
 
 

@@ -1,4 +1,5 @@
-"""A real model keeps its logits, and is read by transformers in every scheme that needs no data. Runs where `make demo` has already fetched it: tests fetch nothing."""
+"""A real model keeps its logits, and is read by transformers in every scheme that needs no data. Runs where `make demo`
+has already fetched it: tests fetch nothing."""
 
 import json
 import os
@@ -41,7 +42,8 @@ def recipe(scheme, path):
     if scheme in INT:
         bits, symmetric = INT[scheme]
         weights = {"num_bits": bits, "symmetric": symmetric, "group_size": 64}
-        quantization = {"config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}}, "ignore": ["lm_head"]}
+        quantization = {"config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}},
+                        "ignore": ["lm_head"]}
     elif scheme in ("W4A8", "W4AFP8"):
         inputs = {"num_bits": 8, "type": "float" if "FP" in scheme else "int", "strategy": "token", "dynamic": True}
         group = {"targets": ["Linear"], "weights": {"num_bits": 4, "group_size": 64}, "input_activations": inputs}
@@ -57,7 +59,8 @@ def recipe(scheme, path):
 def test_transformers_reads_smollm2(tmp_path, scheme):
     out, dense = tmp_path / "out", tmp_path / "dense"
     # In bfloat16, because some formats of compressed-tensors compute in nothing else.
-    spinor("quantize", SOURCE, out, "--recipe", recipe(scheme, tmp_path / "recipe.json"), "--dtype", "bfloat16", "--quiet")
+    spinor("quantize", SOURCE, out, "--recipe", recipe(scheme, tmp_path / "recipe.json"), "--dtype", "bfloat16",
+           "--quiet")
     spinor("dequantize", out, dense, "--quiet")
     theirs = dequantized(out)
     for name, tensor in load_file(dense / "model.safetensors").items():
@@ -111,7 +114,8 @@ def layer_inputs(layer, samples):
 @needs_torch
 @torch.no_grad()
 def test_gptq_of_smollm2_is_nowhere_worse_than_the_nearest_codes(tmp_path):
-    """On the text it has seen. Errors of the first layer, which no quantized layer is before, are computed here once more."""
+    """On the text it has seen. Errors of the first layer, which no quantized layer is before, are computed here once
+    more."""
     ids, out, nearest = tmp_path / "ids.json", tmp_path / "out", tmp_path / "nearest"
     tokens = spinor_json("tokenize", SOURCE, "--text", ROOT / "LICENSE")[: 8 * 128]
     ids.write_text(json.dumps(tokens))
@@ -120,7 +124,8 @@ def test_gptq_of_smollm2_is_nowhere_worse_than_the_nearest_codes(tmp_path):
     for modifier, directory in (("GPTQModifier", out), ("QuantizationModifier", nearest)):
         steps = tmp_path / f"{modifier}.json"
         steps.write_text(json.dumps({"test_stage": {"test_modifiers": {modifier: group}}}))
-        more = ["--calibration", ids, "--calibration-samples", 8, "--calibration-context", 128] if directory == out else []
+        calibration = ["--calibration", ids, "--calibration-samples", 8, "--calibration-context", 128]
+        more = calibration if directory == out else []
         spinor("quantize", SOURCE, directory, "--recipe", steps, *more, "--quiet")
         spinor("dequantize", directory, tmp_path / f"{directory.name}-dense", "--quiet")
     modules = {module["module"]: module for module in json.loads((out / "calibration.json").read_text())["modules"]}
@@ -134,6 +139,7 @@ def test_gptq_of_smollm2_is_nowhere_worse_than_the_nearest_codes(tmp_path):
     for name, x in layer_inputs(0, torch.tensor(tokens).view(8, 128)).items():
         weight = original[f"{name}.weight"].double()
         for key, quantized in (("error", dense["out"]), ("nearest_error", dense["nearest"])):
-            changed = (x @ (quantized[f"{name}.weight"].double() - weight).T).square().sum() / (x @ weight.T).square().sum()
+            difference = quantized[f"{name}.weight"].double() - weight
+            changed = (x @ difference.T).square().sum() / (x @ weight.T).square().sum()
             # Inputs and their products are sums in float32 on both sides.
             assert modules[name][key] == pytest.approx(changed.item(), rel=1e-3), (name, key)

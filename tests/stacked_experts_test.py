@@ -1,4 +1,5 @@
-"""Stacked experts are quantized one by one, under the names and with the codes of llm-compressor (tests/golden/make_experts.py)."""
+"""Stacked experts are quantized one by one, under the names and with the codes of llm-compressor
+(tests/golden/make_experts.py)."""
 
 import json
 import re
@@ -15,7 +16,8 @@ from mxfp4_test import checkpoints  # noqa: F401
 from runtime_test import computed, expected_logits
 
 FAMILIES = {"gpt_oss": "mlp.experts.", "granitemoe": "block_sparse_moe.experts."}
-STACKS = ("gate_up_proj", "down_proj", "gate_up_proj_bias", "down_proj_bias", "input_linear.weight", "output_linear.weight")
+STACKS = ("gate_up_proj", "down_proj", "gate_up_proj_bias", "down_proj_bias", "input_linear.weight",
+          "output_linear.weight")
 IGNORE = ["lm_head", "re:.*(self_attn|router).*"]
 RECIPES = ("W4A16", "W8A8", "NVFP4A16", "MXFP4A16")
 INT4 = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": 4}
@@ -90,7 +92,8 @@ def test_codes_are_those_of_llm_compressor(tmp_path, family, recipe):
     expected = sets[recipe] | others
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert found[name].dtype == tensor.dtype and torch.equal(found[name].view(torch.uint8), tensor.view(torch.uint8)), name
+        assert found[name].dtype == tensor.dtype, name
+        assert torch.equal(found[name].view(torch.uint8), tensor.view(torch.uint8)), name
     config = json.loads((out / "config.json").read_text())["quantization_config"]
     peer = json.loads(metadata[recipe])
     layer = config["ignore"].index("lm_head")
@@ -99,14 +102,16 @@ def test_codes_are_those_of_llm_compressor(tmp_path, family, recipe):
     assert config["format"] == peer["format"]
 
 
-@pytest.mark.parametrize("family, rotations", [("gpt_oss", "R1,R2"), ("granitemoe", "R1,R2"), ("granitemoe", "R1,R2,R4")])
+@pytest.mark.parametrize("family, rotations",
+                         [("gpt_oss", "R1,R2"), ("granitemoe", "R1,R2"), ("granitemoe", "R1,R2,R4")])
 def test_quantized_experts_compute_what_the_same_numbers_do_in_transformers(tmp_path, family, rotations):
     source = tiny_models.save(tmp_path / "source", family, "plain", torch.float32)
     packed = quantize(source, tmp_path / "packed", {"weights": INT4}, rotations)
     dense = quantize(source, tmp_path / "dense", {"weights": INT4, "format": "dense"}, rotations)
     expected = expected_logits(as_transformers_has_it(dense, tmp_path / "stacked", family), torch.float32, "plain")
     for linear in (packed, dense):
-        assert logits.difference(expected, computed(linear, torch.float32, tmp_path))[0] <= 2e-5  # as in runtime_test.py
+        assert logits.difference(expected,
+                                 computed(linear, torch.float32, tmp_path))[0] <= 2e-5  # as in runtime_test.py
     far = logits.difference(expected_logits(source, torch.float32, "plain"), expected)[1]
     assert 1e-3 < far < 0.5  # four bits are not the model as it was
 
@@ -116,7 +121,8 @@ def test_activations_in_8_bits_change_little(tmp_path, family):
     # All experts are chosen: a token that chooses another is no small change.
     source = tiny_models.save(tmp_path / "source", family, "plain", torch.float32, num_experts_per_tok=6)
     group = {"weights": INT8, "input_activations": TOKENS}
-    models = (quantize(source, tmp_path / "packed", group), quantize(source, tmp_path / "dense", group | {"format": "dense"}))
+    models = (quantize(source, tmp_path / "packed", group),
+              quantize(source, tmp_path / "dense", group | {"format": "dense"}))
     largest, rms = logits.difference(*(computed(model, torch.float32, tmp_path) for model in models))
     assert 1e-4 < rms < 0.05 and largest < 0.3  # as in quantized_families_test.py
 

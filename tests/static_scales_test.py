@@ -1,4 +1,5 @@
-"""Scales that calibration finds for activations, keys and values: what they are, and that transformers runs the same."""
+"""Scales that calibration finds for activations, keys and values: what they are, and that transformers runs the
+same."""
 
 import json
 
@@ -35,7 +36,8 @@ def with_weights(model, dense, monkeypatch):
     """compressed-tensors makes bfloat16 of NVFP4's weights, and a value that this moves across a rounding boundary of
     4-bit activations moves all that follow: the model computes with the weights that the codes stand for instead."""
     weights, linear = [], torch.nn.functional.linear
-    monkeypatch.setattr(torch.nn.functional, "linear", lambda x, w, b=None: linear(x, weights.pop() if weights else w, b))
+    monkeypatch.setattr(torch.nn.functional, "linear",
+                        lambda x, w, b=None: linear(x, weights.pop() if weights else w, b))
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear) and f"{name}.weight" in dense:
             module.register_forward_pre_hook(lambda m, x, w=dense[f"{name}.weight"]: weights.append(w))
@@ -55,14 +57,16 @@ def test_static_scales_run_as_in_transformers(source, tmp_path, monkeypatch, nam
     spinor("quantize", source(), out, "--recipe", steps, *calibration(tmp_path), "--quiet")
     spinor("dequantize", out, tmp_path / "dense", "--quiet")
     original, model = (AutoModelForCausalLM.from_pretrained(d, dtype=torch.float32).eval() for d in (source(), out))
-    before, theirs = logits(original), logits(with_weights(model, load_file(tmp_path / "dense" / "model.safetensors"), monkeypatch))
+    before = logits(original)
+    theirs = logits(with_weights(model, load_file(tmp_path / "dense" / "model.safetensors"), monkeypatch))
     apart = difference(theirs, computed(out, torch.float32, tmp_path, tokens=TOKENS))[1]
     changed = difference(before, theirs)[1]
     assert changed > 1e-3 and apart <= 0.05 * changed, (apart, changed)
 
 
 def observed(directory, tokens):
-    """The inputs of every linear, and keys and values as they are cached, on the samples one by one, by transformers."""
+    """The inputs of every linear, and keys and values as they are cached, on the samples one by one, by
+    transformers."""
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
     inputs, cached = {}, {}
     for name, module in model.named_modules():

@@ -1,5 +1,5 @@
-"""Every tensor of the real models, as saved and as published, has exactly one role; shapes are those of config.json. The files hold
-no bytes but their headers: a sparse file is as long as the model."""
+"""Every tensor of the real models, as saved and as published, has exactly one role; shapes are those of config.json.
+The files hold no bytes but their headers: a sparse file is as long as the model."""
 
 import itertools
 import json

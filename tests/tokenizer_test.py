@@ -75,7 +75,8 @@ HOSTILE = [
     "  two  spaces   three\t\ttabs \r\n\r\n\n\n\n crlf \x0b\x0c\x85\u2028\u2029 \u3000\u180e\u200b",
     "I'M we'Ll 'ſ ’s 'S it's IT'S they'RE 'K 'k",
     "0123456789 ١٢٣ ²³¹ ½ Ⅷ 一二三 𝟘𝟙𝟚 1234567",
-    "e\u0301 \u00e9 A\u030a \u212b \u1e9b\u0323 q\u0307\u0323 q\u0323\u0307 \u0344 \u0f73 \u0958 \ufb01n\u00e9 fin\u00e9",
+    "e\u0301 \u00e9 A\u030a \u212b \u1e9b\u0323 q\u0307\u0323 q\u0323\u0307 \u0344 \u0f73 \u0958 "
+    "\ufb01n\u00e9 fin\u00e9",
     "\u1100\u1161\u11a8 가 각 \uac00\u11a8 \u1100\uac00 ㅎㅏㄴ",
     "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🇩🇪🇫🇷 ☕️ 1️⃣",
     "مرحبا بالعالم ‏שלום\u05b0\u05bc‎ हिन्दी ภาษาไทย བོད་ཡིག",
@@ -92,7 +93,8 @@ HOSTILE = [
 
 def random_text(generator, length):
     """Characters of all planes, and runs of the kinds that expressions care for."""
-    alphabet = ["\n", "\r\n", " ", "\t", "'s", "'T", "1", "a", "B", "é", "é"[:1] + "\u0301", "中", "한", "\u0323", "!", "_"]
+    alphabet = ["\n", "\r\n", " ", "\t", "'s", "'T", "1", "a", "B", "é", "é"[:1] + "\u0301", "中", "한", "\u0323", "!",
+                "_"]
     parts = []
     while len(parts) < length:
         kind = generator.random()
@@ -200,7 +202,10 @@ def test_wikitext(name, directory, family, tmp_path):
         pytest.skip(f"no {WIKI}")
     if directory and not directory.exists():
         pytest.skip(f"no {directory}")
-    directory, theirs = (directory, Tokenizer.from_file(str(directory / "tokenizer.json"))) if directory else family(name)
+    if directory:
+        theirs = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    else:
+        directory, theirs = family(name)
     compare(directory, theirs, WIKI.read_text(encoding="utf-8"), tmp_path)
 
 

@@ -33,9 +33,12 @@ def published(source, family, **text):
 MROPE = {"type": "mrope", "mrope_section": [1, 1, 1]}  # of 48 / 8 dimensions of a head
 PUBLISHED = {
     "defaults": ("qwen2_vl", {"rope_scaling": MROPE}),
-    "windows": ("qwen2_5_vl", {"rope_scaling": MROPE} | dict(use_sliding_window=True, sliding_window=7, max_window_layers=1)),
-    "no window": ("qwen2_5_vl", {"rope_scaling": MROPE} | dict(use_sliding_window=False, sliding_window=7, max_window_layers=1)),
-    "three": ("qwen3_vl", {"rope_scaling": {"mrope_interleaved": True, "mrope_section": [4, 3, 3], "rope_type": "default"}}),
+    "windows": ("qwen2_5_vl",
+                {"rope_scaling": MROPE} | dict(use_sliding_window=True, sliding_window=7, max_window_layers=1)),
+    "no window": ("qwen2_5_vl",
+                  {"rope_scaling": MROPE} | dict(use_sliding_window=False, sliding_window=7, max_window_layers=1)),
+    "three": ("qwen3_vl",
+              {"rope_scaling": {"mrope_interleaved": True, "mrope_section": [4, 3, 3], "rope_type": "default"}}),
 }  # fmt: skip
 
 
@@ -64,7 +67,8 @@ def test_files_with_the_names_of_the_model_in_memory(tmp_path, family):
         tensors[names.get(old, "") + name.removeprefix(old)] = tensor
     save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
     expected = logits(load(source, torch.float64), TOKENS)
-    spinor("rotate", source, tmp_path / "out", "--rotations", "R1,R2,R3,R4", "--transform-type", "random-hadamard", "--quiet")
+    spinor("rotate", source, tmp_path / "out", "--rotations", "R1,R2,R3,R4", "--transform-type", "random-hadamard",
+           "--quiet")
     for path in (source, tmp_path / "out"):
         assert difference(expected, computed(path, torch.float64, tmp_path))[0] <= 1e-9
 
@@ -88,14 +92,16 @@ def test_verify_runs_a_text(tmp_path, family):
     source, out, text = tmp_path / "source", tmp_path / "out", tmp_path / "text.txt"
     spoken(source, family)
     text.write_text(TEXT)
-    spinor("rotate", source, out, "--rotations", LEGAL[family] + ",R3,R4", "--transform-type", "random-hadamard", "--quiet")
+    spinor("rotate", source, out, "--rotations", LEGAL[family] + ",R3,R4", "--transform-type", "random-hadamard",
+           "--quiet")
     assert spinor("verify", source, out, "--text", text).endswith(f"is the same function as {source}\n")
 
 
 def test_commands_that_run_models_run_it(tmp_path):
     source, text = spoken(tmp_path / "source", "qwen3_vl"), tmp_path / "text.txt"
     text.write_text(TEXT)
-    result = spinor_json("compare", source, "--text", text, "--context", 40, "--samples", 1, "--seeds", 1, "--scheme", "W8A8")
+    result = spinor_json("compare", source, "--text", text, "--context", 40, "--samples", 1, "--seeds", 1, "--scheme",
+                         "W8A8")
     assert [variant["name"] for variant in result["variants"]] == ["unrotated", "R1+R2", "R1-R4"]
     model = load(source, torch.float64)
     made = spinor_json("generate", source, "--prompt", "the hill", "--max-new-tokens", 5, "--dtype", "float64")

@@ -1,4 +1,5 @@
-"""vllm_logprobs.py MODEL TOKENS OUT: log-probabilities of the tokens (JSON lists, a prompt each) after the first, by vLLM.
+"""vllm_logprobs.py MODEL TOKENS OUT: log-probabilities of the tokens (JSON lists, a prompt each) after the first, by
+vLLM.
 
 Runs in the environment of requirements-vllm.txt.
 """

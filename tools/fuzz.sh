@@ -9,9 +9,10 @@ for fuzzer in "$1"/*_fuzz; do
   echo "fuzzing $name for $2 s"
   seeds=tests/fuzz/$name
   [ -d "$seeds" ] || seeds=
-  "$fuzzer" -max_total_time="$2" -print_final_stats=1 -artifact_prefix="$corpus/" "$corpus" $seeds >"$corpus.log" 2>&1 || {
-    tail -n 40 "$corpus.log" >&2
+  log=$corpus.log
+  "$fuzzer" -max_total_time="$2" -print_final_stats=1 -artifact_prefix="$corpus/" "$corpus" $seeds >"$log" 2>&1 || {
+    tail -n 40 "$log" >&2
     exit 1
   }
-  grep -E 'number_of_executed_units|peak_rss_mb' "$corpus.log"
+  grep -E 'number_of_executed_units|peak_rss_mb' "$log"
 done

@@ -2,7 +2,10 @@
 # packages.sh NAME...: installs the named Debian packages that are missing. Elsewhere it only says that it cannot.
 set -eu
 
-command -v dpkg-query >/dev/null || { echo 'not a Debian system: the packages of apt.txt are yours to install' >&2; exit 0; }
+command -v dpkg-query >/dev/null || {
+  echo 'not a Debian system: the packages of apt.txt are yours to install' >&2
+  exit 0
+}
 
 missing=
 for package in "$@"; do

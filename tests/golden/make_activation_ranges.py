@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes activation_ranges.json: the scales that llm-compressor's observers give batches of activations.
 
-Batches come from the formula of make_codecs.py, without its outliers, scaled by their seeds. Run in an environment with requirements-peer.txt.
+Batches come from the formula of make_codecs.py, without its outliers, scaled by their seeds. Run in an environment with
+requirements-peer.txt.
 """
 
 import json
@@ -13,7 +14,8 @@ from compressed_tensors.quantization import QuantizationArgs
 from llmcompressor.observers import Observer
 from make_codecs import FP8, NVFP4, integers, weight
 
-NAMES = ["minmax", "static_minmax", "memoryless_minmax", "mse", "memoryless_mse", "nvfp4_expanded_mse", "imatrix_mse", "nvfp4_expanded_imatrix"]
+NAMES = ["minmax", "static_minmax", "memoryless_minmax", "mse", "memoryless_mse", "nvfp4_expanded_mse", "imatrix_mse",
+         "nvfp4_expanded_imatrix"]
 SEEDS = [1, 3, 2]
 HEADS = 3
 CASES = [  # place, (tokens, width), arguments

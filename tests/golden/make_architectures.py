@@ -1,8 +1,8 @@
 """Writes tests/architectures/<family>.txt: what transformers makes of each family, for spinor's model tests.
 
-A case is a tiny random model, saved with save_pretrained: the config.json it wrote, the tensors in its safetensors file, and
-named_modules() with each module's class and those of its parents that are torch modules. "defaults" is what the family's
-config class makes of a config.json with nothing but a hidden size and a number of heads.
+A case is a tiny random model, saved with save_pretrained: the config.json it wrote, the tensors in its safetensors
+file, and named_modules() with each module's class and those of its parents that are torch modules. "defaults" is what
+the family's config class makes of a config.json with nothing but a hidden size and a number of heads.
 
     python tests/golden/make_architectures.py        (transformers 5.23.0, torch 2.13.0)
 """

@@ -104,7 +104,8 @@ def minmax_cases():
             yield case("pack-quantized", integers(4, symmetric, "group", group_size=128), (342, 512), dtype)
             yield case("pack-quantized", integers(3, symmetric, "tensor"), (128, 33), dtype)
             yield case("pack-quantized", integers(4, symmetric, "block", block_structure=[64, 32]), (512, 100), dtype)
-            yield case("naive-quantized", integers(8, symmetric, "block", block_structure=[128, 128]), (830, 545), dtype)
+            yield case("naive-quantized", integers(8, symmetric, "block", block_structure=[128, 128]), (830, 545),
+                       dtype)
             yield case("int-quantized", integers(8, symmetric, "tensor"), (256, 700), dtype)
         yield case("float-quantized", FP8 | {"strategy": "tensor"}, (256, 700), dtype)
         yield case("float-quantized", FP8 | {"strategy": "channel"}, (830, 545), dtype)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes experts_FAMILY.safetensors: a tiny mixture with stacked experts before and after recipes of llm-compressor.
 
-Keys are "source/TENSOR" and "RECIPE/TENSOR", the latter as llm-compressor saves them, but what it leaves as it was. Metadata: config.json
-of the source, and per recipe the quantization_config that llm-compressor saved. Run in an environment with requirements-peer.txt.
+Keys are "source/TENSOR" and "RECIPE/TENSOR", the latter as llm-compressor saves them, but what it leaves as it was.
+Metadata: config.json of the source, and per recipe the quantization_config that llm-compressor saved. Run in an
+environment with requirements-peer.txt.
 """
 
 import json

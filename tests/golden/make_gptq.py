@@ -82,7 +82,8 @@ def cases():
             for symmetric in (True, False):
                 yield dtype, "pack-quantized", integers(4, symmetric, "group", group_size=32, actorder=actorder)
                 yield dtype, "pack-quantized", integers(3, symmetric, "channel", actorder=actorder)
-                yield dtype, "pack-quantized", integers(4, symmetric, "block", block_structure=[8, 40], actorder=actorder)
+                yield dtype, "pack-quantized", integers(4, symmetric, "block", block_structure=[8, 40],
+                                                        actorder=actorder)
             yield dtype, "float-quantized", FP8 | {"strategy": "tensor", "actorder": actorder}
             yield dtype, "nvfp4-pack-quantized", NVFP4 | {"actorder": actorder}
             yield dtype, "mxfp4-pack-quantized", MXFP4 | {"actorder": actorder}

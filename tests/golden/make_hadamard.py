@@ -3,8 +3,8 @@
 Needs numpy, torch and compressed-tensors 0.20.0 (its wheel holds the 66 base matrices). Run from the repository root:
     python tests/golden/make_hadamard.py
 Before anything is written, every matrix is checked against the SHA-256 prefixes below, so another version of the wheel
-cannot slip in. The digests in the text file are 64-bit FNV-1a over the int8 entries, row-major: ten lines in the C++ test
-instead of a cryptographic library.
+cannot slip in. The digests in the text file are 64-bit FNV-1a over the int8 entries, row-major: ten lines in the C++
+test instead of a cryptographic library.
 """
 
 import hashlib
@@ -120,11 +120,11 @@ def table_row(bases, order):
 
 
 HEADER = """\
-// A table, made by tests/golden/make_hadamard.py: the 66 base matrices of compressed-tensors (N. J. A. Sloane's library).
-// {order, s, border, back, rows}: H = S_s (x) C, S_s Sylvester's. C is cut into square blocks of equal size (border = 1: each
-// preceded by a row and a column of its own, so block sizes alternate 1, m, 1, m ...); `rows` are the first rows of the
-// block rows, hexadecimal, most significant bit first, 1 for +1. Inside a block each row is the one above rotated right
-// by one, or left where `back` says so. Without rows, C is this table's matrix of order / s.
+// A table, made by tests/golden/make_hadamard.py: the 66 base matrices of compressed-tensors (N. J. A. Sloane's
+// library). {order, s, border, back, rows}: H = S_s (x) C, S_s Sylvester's. C is cut into square blocks of equal size
+// (border = 1: each preceded by a row and a column of its own, so block sizes alternate 1, m, 1, m ...); `rows` are the
+// first rows of the block rows, hexadecimal, most significant bit first, 1 for +1. Inside a block each row is the one
+// above rotated right by one, or left where `back` says so. Without rows, C is this table's matrix of order / s.
 """
 
 

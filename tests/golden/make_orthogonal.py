@@ -1,6 +1,7 @@
 """Writes orthogonal.json: random_orthogonal(20) of seed 0 and 3 of seed 2^32 + 7, bit for bit, by the textbook loops.
 
-Python's floats are IEEE doubles without fused multiply-add. Run: python3 make_orthogonal.py > orthogonal.json (Python 3.11).
+Python's floats are IEEE doubles without fused multiply-add. Run: python3 make_orthogonal.py > orthogonal.json (Python
+3.11).
 """
 
 import json

@@ -1,7 +1,8 @@
 """Writes quantization/*.json: how the peers read, complete, infer and write the configuration of quantization.
 
 Pinned: compressed-tensors 0.20.0, transformers 5.23.0 (client) and llmcompressor 0.14.0.1, compressed-tensors 0.19.0,
-transformers 5.17.0 (peer). Run: CLIENT/bin/python make_quantization_config.py; PEER/bin/python make_quantization_config.py
+transformers 5.17.0 (peer). Run: CLIENT/bin/python make_quantization_config.py; PEER/bin/python
+make_quantization_config.py
 
 Of the client:
 presets.json   preset name -> its scheme with the format that is inferred for it
@@ -14,8 +15,8 @@ recipes.json   fields of a QuantizationModifier, and the groups that they resolv
 blocks.json    `fields` of a QuantizationModifier without data, and config.json's quantization_config of the tiny Llama
                in transforms/llama that it saves
 
-What compressed-tensors 0.19 writes is brought to the form of 0.20 here: no key that is null, but group_size; zp_dtype and
-observer_kwargs only where they say something that is not the default; moe_sparsity_config, which is null.
+What compressed-tensors 0.19 writes is brought to the form of 0.20 here: no key that is null, but group_size; zp_dtype
+and observer_kwargs only where they say something that is not the default; moe_sparsity_config, which is null.
 """
 
 import importlib.util
@@ -90,7 +91,8 @@ def scheme_rows():
     rows = [{"targets": ["Linear"], key: value} for key in keys for value in args]
     formats = ("pack-quantized", "int-quantized", "mixed-precision", "dense", "packed")
     rows += [{"targets": ["Linear"], "format": value} for value in formats]
-    rows += [{}, {"targets": ["a", "re:b"]}, {"targets": ["a"], "weight": None}, {"targets": ["a"], "weights": {"bits": 4}}]
+    rows += [{}, {"targets": ["a", "re:b"]}, {"targets": ["a"], "weight": None},
+             {"targets": ["a"], "weights": {"bits": 4}}]
     return [dumped(QuantizationScheme, row) for row in rows]
 
 
@@ -174,9 +176,12 @@ RECIPES = [
     {"scheme": "NVFP4"},
     {"scheme": "FP8_BLOCK"},
     {"scheme": "UNQUANTIZED"},
-    {"config_groups": {"mine": {"targets": ["Linear"], "weights": dict(INT4, observer="mse", observer_kwargs={"grid": 50})}}},
-    {"config_groups": {"mine": {"targets": ["Linear"], "weights": INT4, "output_activations": FP8}}, "output_observer": "mse"},
-    {"config_groups": {"a": {"targets": ["Linear"], "weights": INT4, "input_activations": TOKEN8}}, "ignore": ["lm_head"]},
+    {"config_groups": {"mine": {"targets": ["Linear"],
+                                "weights": dict(INT4, observer="mse", observer_kwargs={"grid": 50})}}},
+    {"config_groups": {"mine": {"targets": ["Linear"], "weights": INT4, "output_activations": FP8}},
+     "output_observer": "mse"},
+    {"config_groups": {"a": {"targets": ["Linear"], "weights": INT4, "input_activations": TOKEN8}},
+     "ignore": ["lm_head"]},
     {"scheme": "W4A16", "config_groups": {"a": {"targets": ["Linear"]}}},
     {"scheme": "W4A17"},
     {"scheme": {"W4A17": ["Linear"]}},
@@ -201,7 +206,8 @@ BLOCKS = [
         "config_groups": {"x": {"targets": ["Linear", "Embedding"], "weights": dict(GROUP4, actorder="weight")}},
         "ignore": ["re:.*v_proj"],
     },
-    {"config_groups": {"x": {"targets": ["Linear"], "weights": dict(GROUP4, group_size=-1), "format": "int-quantized"}}},
+    {"config_groups": {"x": {"targets": ["Linear"], "weights": dict(GROUP4, group_size=-1),
+                             "format": "int-quantized"}}},
 ]
 
 

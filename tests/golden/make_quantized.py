@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes quantized_DTYPE.safetensors: a tiny Llama before and after whole recipes of llm-compressor.
 
-Keys are "source/TENSOR" and "RECIPE/TENSOR", the latter as llm-compressor saves them, but signs in float64 as int8. Metadata: config.json of the source,
-and per recipe the quantization_config and the recipe.yaml that llm-compressor saved (what was run, with its defaults
-filled in). Run in an environment with requirements-peer.txt.
+Keys are "source/TENSOR" and "RECIPE/TENSOR", the latter as llm-compressor saves them, but signs in float64 as int8.
+Metadata: config.json of the source, and per recipe the quantization_config and the recipe.yaml that llm-compressor
+saved (what was run, with its defaults filled in). Run in an environment with requirements-peer.txt.
 """
 
 import json
@@ -39,7 +39,8 @@ def spinquant(*rotations, **fields):
 def weights(group=None, **fields):
     args = {"num_bits": 4, "group_size": group, "strategy": "group" if group else "channel", **fields}
     return {
-        "QuantizationModifier": {"config_groups": {"group_0": {"targets": ["Linear"], "weights": args}}, "ignore": ["lm_head"]}
+        "QuantizationModifier": {"config_groups": {"group_0": {"targets": ["Linear"], "weights": args}},
+                                 "ignore": ["lm_head"]}
     }
 
 
@@ -47,7 +48,8 @@ def scheme(name):
     return {"QuantizationModifier": {"targets": ["Linear"], "scheme": name, "ignore": ["lm_head"]}}
 
 
-QUIP = {"QuIPModifier": {"rotations": ["v", "u"], "transform_type": "random-hadamard", "targets": "Linear", "ignore": "lm_head"}}
+QUIP = {"QuIPModifier": {"rotations": ["v", "u"], "transform_type": "random-hadamard", "targets": "Linear",
+                         "ignore": "lm_head"}}
 
 RECIPES = {
     "int4 group": weights(32),

@@ -1,6 +1,8 @@
-"""Writes quip/*: transform configs of llm-compressor's modifiers, and the checkpoints that the tiny Llama of transforms/ becomes.
+"""Writes quip/*: transform configs of llm-compressor's modifiers, and the checkpoints that the tiny Llama of
+transforms/ becomes.
 
-Pinned: llmcompressor 0.14.0.1, compressed-tensors 0.19.0, transformers 5.17.0, torch 2.13.0 (CPU). Run: python make_quip.py
+Pinned: llmcompressor 0.14.0.1, compressed-tensors 0.19.0, transformers 5.17.0, torch 2.13.0 (CPU). Run: python
+make_quip.py
 
 configs.json        options of QuIPModifier and the config that it makes
 online.json         configs, and for each the tensors of the saved checkpoint that the source does not have

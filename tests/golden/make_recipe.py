@@ -1,9 +1,11 @@
 """Writes recipe/*: what llm-compressor makes of the tiny models in transforms/, and the recipes it saves beside it.
 
-Pinned: llmcompressor 0.14.0.1, compressed-tensors 0.19.0, transformers 5.17.0, torch 2.13.0 (CPU). Run: python make_recipe.py
+Pinned: llmcompressor 0.14.0.1, compressed-tensors 0.19.0, transformers 5.17.0, torch 2.13.0 (CPU). Run: python
+make_recipe.py
 
 MODEL-TYPE.safetensors   the tensors after R1 and R2 of that type
-spinquant.yaml           the recipe saved with llama-random-hadamard; it holds the transform_config that the run filled in
+spinquant.yaml           the recipe saved with llama-random-hadamard; it holds the transform_config that the run
+                         filled in
 merged.yaml              the same merged with a second recipe, as llm-compressor does when it works on its own output
 """
 

@@ -12,7 +12,8 @@ from safetensors import TensorSpec, serialize
 # float4_e2m1fn_x2 as twice as many F4; the F6 types have no torch spelling.
 DTYPES = {
     "bool": 4, "uint8": 4, "int8": 4, "float8_e5m2": 4, "float8_e4m3fn": 4, "float8_e8m0fnu": 4,
-    "float8_e4m3fnuz": 4, "float8_e5m2fnuz": 4, "float4_e2m1fn_x2": 4, "int16": 8, "uint16": 8, "float16": 8, "bfloat16": 8, "int32": 16, "uint32": 16,
+    "float8_e4m3fnuz": 4, "float8_e5m2fnuz": 4, "float4_e2m1fn_x2": 4, "int16": 8, "uint16": 8, "float16": 8,
+    "bfloat16": 8, "int32": 16, "uint32": 16,
     "float32": 16, "float64": 32, "int64": 32, "uint64": 32, "complex64": 32,
 }  # fmt: skip
 ZEROS = ctypes.create_string_buffer(64)

@@ -1,4 +1,5 @@
-"""Writes transforms/spinquant.json: the transform_config that llm-compressor's SpinQuantModifier makes for a tiny Llama.
+"""Writes transforms/spinquant.json: the transform_config that llm-compressor's SpinQuantModifier makes for a tiny
+Llama.
 
 Pinned: llmcompressor 0.14.0.1, compressed-tensors 0.19.0, transformers 5.17.0. Run: python make_spinquant.py
 """
