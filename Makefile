@@ -1,5 +1,5 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
-.PHONY: help build test demo bench bench-peer results check-vllm fuzz asan tsan tidy neon format
+.PHONY: help build test lint parsers demo bench bench-peer results check-vllm fuzz asan tsan lto tidy neon format
 .DEFAULT_GOAL := help
 
 JOBS ?= $(shell nproc)
@@ -10,14 +10,17 @@ BENCHES = $(sort $(foreach file,$(wildcard spinor/*/*_bench.cpp),$(notdir $(pats
 
 help:
 	@echo 'make build       build/spinor, optimized; installs what apt.txt lists if it is missing'
-	@echo 'make test        all tests: unit, invariance, golden, slow'
+	@echo 'make test        all tests: unit, invariance, golden, slow, lint; the parsers under sanitizers'
+	@echo 'make lint        layout, includes and types of the sources, in seconds'
 	@echo 'make demo        rotate, verify and compare SmolLM2-135M-Instruct'
 	@echo 'make bench       kernels against memcpy, checkpoints against cp, running models against transformers'
 	@echo 'make bench-peer  whole checkpoints and GPTQ against llm-compressor (installs it into .venv-peer)'
 	@echo 'make results     docs/results.md: perplexity with fewer bits; CALIBRATION=file TEXT=file, an hour'
 	@echo 'make check-vllm  quantized checkpoints in vLLM on the CPU (installs it into .venv-vllm)'
 	@echo 'make fuzz        every libFuzzer target for FUZZ_SECONDS=$(FUZZ_SECONDS) (clang-19)'
-	@echo 'make asan tsan   unit tests under sanitizers'
+	@echo 'make parsers     what reads files of others (base, io, tokenizer): unit tests under ASan and UBSan'
+	@echo 'make asan tsan   all unit tests under sanitizers'
+	@echo 'make lto         links every program with -flto -Wodr -Werror: each type is defined once'
 	@echo 'make tidy        clang-tidy-19 over every source file'
 	@echo 'make neon        compiles the kernels for AArch64 (g++-aarch64-linux-gnu)'
 	@echo 'make format      clang-format every source file'
@@ -26,9 +29,12 @@ build: packages client
 	@tools/build.sh release spinor spinor-torch
 	@ln -sfn release/cli/spinor build/spinor && echo 'built build/spinor'
 
-test: build
+test: build clang-format parsers
 	@tools/build.sh release all
 	@ctest --preset release --parallel $(JOBS)
+
+lint: client clang-format
+	@$(PYTHON) -m pytest -q -rs -p no:cacheprovider $(addprefix tests/,$(addsuffix _test.py,include_order layout types))
 
 demo: build
 	@$(PYTHON) demo/demo.py build/spinor
@@ -50,7 +56,8 @@ bench-peer: build
 	  $(if $(CALIBRATION),--calibration $(CALIBRATION)) $(if $(TEXT),--text $(TEXT))
 
 results: build
-	@test -n "$(CALIBRATION)" -a -n "$(TEXT)" || { echo 'say which texts: make results CALIBRATION=file TEXT=file'; exit 1; }
+	@test -n "$(CALIBRATION)" -a -n "$(TEXT)" || \
+	  { echo 'say which texts: make results CALIBRATION=file TEXT=file'; exit 1; }
 	@$(PYTHON) benchmarks/results.py build/spinor --calibration "$(CALIBRATION)" --text "$(TEXT)"
 
 check-vllm: build
@@ -67,6 +74,13 @@ asan tsan: packages
 	@tools/build.sh $@ all
 	@ctest --preset $@ --parallel $(JOBS)
 
+parsers: packages
+	@tools/build.sh asan base_test io_test tokenizer_test
+	@ctest --preset parsers --parallel $(JOBS)
+
+lto: packages client
+	@tools/build.sh lto all
+
 tidy: packages
 	@tools/packages.sh clang-tidy-19
 	@cmake --preset dev >/dev/null
@@ -77,12 +91,15 @@ neon: packages
 	@tools/packages.sh g++-aarch64-linux-gnu
 	@tools/neon.sh
 
-format:
-	@git ls-files '*.h' '*.cpp' | xargs $$(command -v clang-format-19 || echo clang-format) -i
+format: clang-format
+	@git ls-files '*.h' '*.cpp' | xargs clang-format-19 -i
 
-.PHONY: packages client
+.PHONY: packages client clang-format
 packages:
 	@tools/packages.sh $$(sed 's/#.*//' apt.txt)
+
+clang-format:
+	@tools/packages.sh clang-format-19
 
 client:
 	@tools/venv.sh .venv requirements-client.txt
