@@ -75,7 +75,7 @@ asan tsan: packages
 	@ctest --preset $@ --parallel $(JOBS)
 
 parsers: packages
-	@tools/build.sh asan base_test io_test tokenizer_test
+	@tools/build.sh parsers base_test io_test tokenizer_test
 	@ctest --preset parsers --parallel $(JOBS)
 
 lto: packages client

@@ -10,8 +10,8 @@ endfunction()
 
 # spinor_module(name DEPENDS modules... LINK libraries...): the folder spinor/<name> becomes the library spinor_<name>.
 # Files are sorted by suffix: x_test.cpp is a test, x_bench.cpp a benchmark, x_fuzz.cpp a fuzzer, the rest the library.
-# Where CMAKE_UNITY_BUILD is on, several files are compiled as one, which takes a third of the time: most of it goes into
-# headers and templates that they share.
+# Where CMAKE_UNITY_BUILD is on, several files are compiled as one, which takes a third of the time: most of it goes
+# into headers and templates that they share.
 # DEPENDS is the only statement of who may include whom; tests/include_order_test.py reads it.
 function(spinor_module name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
