@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "spinor/io/checkpoint.h"
 #include "spinor/family/architecture.h"
+#include "spinor/io/checkpoint.h"
 
 namespace spinor {
 

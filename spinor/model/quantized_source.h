@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "spinor/base/json.h"
-#include "spinor/io/checkpoint.h"
 #include "spinor/family/architecture.h"
+#include "spinor/io/checkpoint.h"
 
 namespace spinor {
 
