@@ -36,7 +36,7 @@ Json transform_arguments(const RecipeOptions& options) {
 
 // The recipe of the output is YAML.
 const std::string& utf8_path(const std::string& path) {
-  if (repair_utf8(path) == path) return path;
+  if (tokenizer::repair_utf8(path) == path) return path;
   throw Error("--rotation", "is not UTF-8, so that no recipe can name the file", "give the file another name");
 }
 

@@ -56,7 +56,7 @@ void add_defaults(ModelConfig& config, const Architecture& row) {
     config.keys[key] = about_file(config, [&] { return evaluate(formula, names_of(config)); });
   }
   for (const auto& [key, formula] : row.renamed)
-    config.keys[key] = about(config, [&] { return evaluate(formula, names_of(config)); });
+    config.keys[key] = about_file(config, [&] { return evaluate(formula, names_of(config)); });
 }
 
 const Json& section_of(const Json& json, const std::string& section, const std::string& subject) {

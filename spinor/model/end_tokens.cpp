@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "spinor/io/file.h"
-#include "spinor/model/config_keys.h"
+#include "spinor/family/config_keys.h"
 
 namespace spinor {
 namespace {

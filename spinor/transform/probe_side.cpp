@@ -17,10 +17,6 @@
 namespace spinor {
 namespace {
 
-double dot(const std::vector<double>& a, const std::vector<double>& b) {
-  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
-}
-
 void transform_rows(const Rotation& r, Matrix<double>& x) {
   std::vector<double> scratch;
   r.multiply_right(x.view(), scratch);

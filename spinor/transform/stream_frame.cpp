@@ -8,11 +8,11 @@
 #include "spinor/base/view.h"
 
 namespace spinor {
-namespace {
-
 double dot(const std::vector<double>& a, const std::vector<double>& b) {
   return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
 }
+
+namespace {
 
 struct Disagreement {
   int pairs = 0;  // above the bound

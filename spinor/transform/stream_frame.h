@@ -27,4 +27,6 @@ struct Agreement {
 // length disagrees with itself. vectors^2 * hidden_size multiply-adds.
 Agreement agreement(const std::vector<StreamVector>& vectors, double roundoff, double bound);
 
+double dot(const std::vector<double>& a, const std::vector<double>& b);  // of one length
+
 }  // namespace spinor
