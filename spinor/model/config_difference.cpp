@@ -80,7 +80,7 @@ Differences differences_in(const Json& source, const Json& output, const std::st
   return found;
 }
 
-// What a file says of the forward pass: all that running it reads, but for when to stop.
+// What a file says of the forward pass: all that running it reads.
 struct Computed {
   ForwardConfig forward;
   std::optional<int64_t> heads, key_value_heads, head_dim;
@@ -102,7 +102,6 @@ std::optional<Computed> read_computed(const Json& config, const Architecture& ro
     const ModelConfig sizes = read_model_config(config, &row, subject);
     Computed computed{read_forward_config(config, row, subject), sizes.num_heads, sizes.num_key_value_heads,
                       sizes.head_dim};
-    computed.forward.eos.clear();
     forget_unused(computed.forward.rope);
     forget_unused(computed.forward.local_rope);
     return computed;
