@@ -1,14 +1,13 @@
-// The text that a model is calibrated on, and calibration as a part of saving it.
+// The text that a model is calibrated on.
 #pragma once
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "cli/command.h"
-#include "cli/recipe.h"
-#include "spinor/modifier/oneshot.h"
-#include "spinor/plan/save.h"
+#include "spinor/job/job.h"
 
 namespace spinor::cli {
 
@@ -22,10 +21,9 @@ struct CalibrationFlags {
   bool given() const { return !text.empty(); }
 };
 
-// Makes save() to `out` calibrate the plan first. The text is read now. `run` is told of the batches, and finished; its
-// warnings and those of calibration are added to planned's. All must stay until save() is over. In the program without
-// libtorch: becomes the other one.
-void calibrate_in(SaveOptions& options, const CalibrationFlags& flags, const CommonOptions& common, Planned& planned,
-                  RecipeRun& run, const std::string& out);
+// Reads the text in the tokens of the model. `warn` is told where it is shorter than was asked for. In the program
+// without libtorch: becomes the other one.
+std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags& flags, const CommonOptions& common,
+                                            const Model& model, const std::function<void(std::string)>& warn);
 
 }  // namespace spinor::cli

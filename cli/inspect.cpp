@@ -12,6 +12,7 @@
 #include "spinor/family/forward_row.h"
 #include "spinor/io/checkpoint.h"
 #include "spinor/io/file.h"
+#include "spinor/job/job.h"
 #include "spinor/linalg/hadamard.h"
 #include "spinor/model/draft.h"
 #include "spinor/model/hub.h"
@@ -107,7 +108,7 @@ struct InspectCommand {
     if (outliers || recipe.given()) before = outlier_statistics(RewritePlan(model), {}, common.threads);
     if (recipe.given()) {
       if (!refusal.empty() && recipe.recipe.empty()) throw Error(path, refusal);
-      after = outlier_statistics(plan_recipe(path, recipe).plan, {}, common.threads);
+      after = outlier_statistics(Job(Model::open(path), recipe.make()).finished_plan(), {}, common.threads);
     }
     if (common.json) {
       print_json(json(model, refusal, before, after));

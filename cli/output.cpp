@@ -15,6 +15,10 @@ void print_json(const Json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
+void print_warning(const std::string& text) {
+  fmt::print(stderr, "warning: {}\n", text);
+}
+
 // A buffer that was written before it was full leaves no more than the stream's error behind.
 void finish_output() {
   errno = 0;

@@ -1,9 +1,12 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/recipe.h"
 #include "spinor/io/file.h"
+#include "spinor/job/job.h"
 
 namespace spinor::cli {
 namespace {
@@ -16,13 +19,14 @@ struct PlanCommand {
   bool full = false;
 
   int run() const {
-    const Planned planned = plan_recipe(model, recipe);
+    Job job(Model::open(model), recipe.make());
+    const RewritePlan& plan = job.finished_plan();
     SaveOptions options = output.save_options();
     options.threads = common.threads;
-    const SaveSize size = save_size(planned.plan, options);
+    const SaveSize size = save_size(plan, options);
     if (common.json) {
       Json tensors = Json::object();
-      for (const TensorPlan& tensor : planned.plan.tensors()) {
+      for (const TensorPlan& tensor : plan.tensors()) {
         Json edits = Json::array();
         const TensorInfo& info = tensor.source->info;
         for (const Edit& edit : tensor.edits) edits.push_back(describe(edit, info.rows(), info.cols()));
@@ -31,13 +35,13 @@ struct PlanCommand {
       const Json json = {{"tensors", tensors},
                          {"bytes", size.bytes},
                          {"peak_memory", size.memory},
-                         {"recipe", planned.recipe_json()},
-                         {"warnings", planned.warnings}};
+                         {"recipe", job.recipe_json()},
+                         {"warnings", job.warnings()}};
       print_json(json);
       return 0;
     }
-    print_warnings(planned);
-    fmt::print("{}\n{} to write, about {} of memory\n", planned.plan.describe(full), describe_bytes(size.bytes),
+    std::ranges::for_each(job.warnings(), print_warning);
+    fmt::print("{}\n{} to write, about {} of memory\n", plan.describe(full), describe_bytes(size.bytes),
                describe_bytes(size.memory));
     return 0;
   }

@@ -7,18 +7,10 @@
 #include <iterator>
 
 #include "spinor/base/error.h"
-#include "spinor/base/yaml.h"
-#include "spinor/io/checkpoint.h"
 #include "spinor/io/checkpoint_writer.h"
-#include "spinor/model/hub.h"
-#include "spinor/modifier/applied_transforms.h"
-#include "spinor/modifier/model_for.h"
-#include "spinor/modifier/oneshot.h"
 #include "spinor/quant/presets.h"
 #include "spinor/tokenizer/utf8.h"
 #include "spinor/transform/automatic_type.h"
-#include "spinor/transform/inverse.h"
-#include "spinor/transform/stored_online.h"
 
 namespace spinor::cli {
 namespace {
@@ -160,51 +152,6 @@ SaveOptions OutputOptions::save_options() const {
                 "use float64, float32, float16 or bfloat16");
   options.dtype = found->dtype;
   return options;
-}
-
-Model open_model(const std::string& model) {
-  return Model::describe(Checkpoint::open(resolve_model(model)), {.accept_unknown = true});
-}
-
-Planned start_recipe(const std::string& model, const RecipeOptions& options) {
-  Recipe recipe = options.make();
-  const Model described = model_for(recipe, open_model(model));
-  return {described, std::move(recipe), start_plan(described), described.warnings()};
-}
-
-Planned plan_recipe(const std::string& model, const RecipeOptions& options) {
-  Planned planned = start_recipe(model, options);
-  std::ranges::move(run_recipe(planned.recipe, planned.model, planned.plan), std::back_inserter(planned.warnings));
-  return planned;
-}
-
-Planned plan_as_stored(const std::string& model) {
-  const Model described = open_model(model);
-  return {described, Recipe(), as_stored(described), described.warnings()};
-}
-
-Planned plan_dequantized(const std::string& model) {
-  const Model described = open_model(model);
-  if (!described.quantized_source()) throw Error(model, "is not quantized", "there is nothing to do");
-  return {described, Recipe(), start_plan(described), described.warnings()};
-}
-
-// Which matrices were used, the recipe says of a model that spinor made, and config.json of one that others made.
-Planned plan_inverse(const std::string& model, const std::string& rotation) {
-  const Model described = open_model(model);
-  Planned planned{described, Recipe(), start_plan(described), described.warnings()};
-  const TransformConfig config = applied_transforms(described, rotation);
-  if (config.empty()) throw Error(model, "neither recipe.yaml nor config.json says how it was rotated");
-  undo(config, described, planned.plan);
-  return planned;
-}
-
-Json Planned::recipe_json() const {
-  return parse_yaml(recipe.yaml(), "recipe").value;
-}
-
-void print_warnings(const Planned& planned, size_t first) {
-  for (size_t i = first; i < planned.warnings.size(); ++i) fmt::print(stderr, "warning: {}\n", planned.warnings[i]);
 }
 
 }  // namespace spinor::cli

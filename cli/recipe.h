@@ -1,4 +1,4 @@
-// The options that say what shall be done, and the plan they make. rotate, quantize, plan and inspect share them.
+// The options that say what shall be done, as a recipe. rotate, quantize, plan and inspect share them.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -44,28 +44,5 @@ struct OutputOptions {
   void add_to(CLI::App& app);
   SaveOptions save_options() const;
 };
-
-// A model and what a recipe makes of it.
-struct Planned {
-  Model model;
-  Recipe recipe;
-  RewritePlan plan;
-  std::vector<std::string> warnings;
-
-  Json recipe_json() const;
-};
-// An unknown architecture is for the modifiers to refuse: with mappings of the user's own they can do without its row.
-Model open_model(const std::string& model);
-Planned plan_recipe(const std::string& model, const RecipeOptions& options);
-// The same before the recipe has run: nothing is planned yet.
-Planned start_recipe(const std::string& model, const RecipeOptions& options);
-// The model as it is, its online transforms online.
-Planned plan_as_stored(const std::string& model);
-// A quantized model as numbers, nothing else done to it.
-Planned plan_dequantized(const std::string& model);
-// The model with the rotations undone that its recipe or config.json names. `rotation`: where the file of its own
-// matrices is now; empty: where the recipe says.
-Planned plan_inverse(const std::string& model, const std::string& rotation);
-void print_warnings(const Planned& planned, size_t first = 0);  // to stderr
 
 }  // namespace spinor::cli

@@ -18,13 +18,12 @@
 #include "cli/verify_forward.h"
 #include "spinor/base/error.h"
 #include "spinor/io/checkpoint.h"
+#include "spinor/job/job.h"
 #include "spinor/model/hub.h"
 #include "spinor/model/quantized_source.h"
-#include "spinor/modifier/oneshot.h"
 #include "spinor/plan/deviation.h"
 #include "spinor/transform/probe.h"
 #include "spinor/transform/probe_config.h"
-#include "spinor/transform/stored_online.h"
 
 namespace spinor::cli {
 namespace {
@@ -110,9 +109,8 @@ struct VerifyCommand {
   static void blame(const Model& before, const Model& after, ProbeReport& report) {
     const std::filesystem::path file = after.checkpoint().directory() / "recipe.yaml";
     if (!std::filesystem::exists(file)) return;
-    Recipe recipe = Recipe::load(file);
-    RewritePlan plan = start_plan(before);
-    run_recipe(recipe, before, plan);
+    Job job(before, Recipe::load(file));
+    const RewritePlan& plan = job.finished_plan();
     const auto wrong = [&](const std::string& name) {
       const auto tensor = std::ranges::find(plan.tensors(), name, &TensorPlan::name);
       return tensor != plan.tensors().end() && deviation(plan, *tensor, after.checkpoint()) > 4 * report.unit_roundoff;

@@ -53,8 +53,8 @@ Runner generate_command(CLI::App& app) {
   return pass_on(app);
 }
 
-void calibrate_in(SaveOptions&, const CalibrationFlags&, const CommonOptions&, Planned&, RecipeRun&,
-                  const std::string&) {
+std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags&, const CommonOptions&, const Model&,
+                                            const std::function<void(std::string)>&) {
   become_torch_program();
 }
 

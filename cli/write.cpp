@@ -1,10 +1,8 @@
 // The commands that write a checkpoint: rotate, quantize and dequantize. They differ in what they plan.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <filesystem>
-#include <iterator>
-#include <optional>
+#include <memory>
+#include <utility>
 
 #include "cli/calibration.h"
 #include "cli/command.h"
@@ -12,16 +10,10 @@
 #include "cli/progress.h"
 #include "cli/recipe.h"
 #include "spinor/base/error.h"
-#include "spinor/io/file.h"
-#include "spinor/plan/compatibility.h"
-#include "spinor/plan/model_card.h"
+#include "spinor/job/job.h"
 
 namespace spinor::cli {
 namespace {
-
-bool quantizes(const RewritePlan& plan) {
-  return std::ranges::any_of(plan.tensors(), [](const TensorPlan& t) { return quantization_of(t.edits) != nullptr; });
-}
 
 struct WriteCommand {
   std::string name;  // "rotate"
@@ -51,8 +43,7 @@ struct WriteCommand {
     app.add_flag("--discard-partial", discard_partial, "Start again where an OUT.partial is another job's");
   }
 
-  // As far as it can be known before the recipe runs.
-  Planned plan() const {
+  Job job() const {
     if (name == "quantize" && recipe.recipe.empty() && recipe.scheme.empty())
       throw Error("quantize", "needs to know how", "give --scheme W4A16 (or another preset), or --recipe FILE");
     RecipeOptions others = recipe;
@@ -60,74 +51,55 @@ struct WriteCommand {
     if (inverse && others.given())
       throw Error("--inverse", "takes the rotation from MODEL",
                   "leave the other options of a rotation out, but for --rotation");
-    if (name == "dequantize") return plan_dequantized(model);
-    if (inverse) return plan_inverse(model, recipe.rotation);
-    return start_recipe(model, recipe);
+    const Model source = Model::open(model);
+    if (name == "dequantize") return Job::dequantize(source);
+    if (inverse) return Job::undo(source, recipe.rotation);
+    return Job(source, recipe.make());
   }
 
-  // What a named client would load wrongly is an Error; what transformers or vLLM would, a warning also without.
-  void check_clients(Planned& planned) const {
-    std::vector<Client> named;
-    for (const std::string& client : clients) named.push_back(client_from(client));
-    require_compatible(planned.plan, named);
-    for (const Incompatibility& found : incompatibilities(planned.plan, kUsualClients))
-      planned.warnings.push_back(
-          fmt::format("{} {} ({}); {}", name_in_table(found.client), found.problem, found.where, found.instead));
-  }
-
-  // A card of its own only where the model needs one: fused rotations load as the source does.
-  static std::string card(const Planned& planned) {
-    const std::filesystem::path source = planned.model.checkpoint().directory() / "README.md";
-    return model_card(planned.plan, planned.recipe.yaml(),
-                      std::filesystem::exists(source) ? read_text(source) : std::string());
+  JobSaveOptions save_options(Job& job) const {
+    JobSaveOptions options{.files = output.save_options()};
+    options.files.threads = common.threads;
+    options.files.force = force;
+    options.files.discard_partial = discard_partial;
+    if (!inverse) options.files.record = {{"command", name}};
+    for (const std::string& client : clients) options.clients.push_back(client_from(client));
+    const bool calibrated = calibration.given() && !job.plan().needs_data().empty();
+    if (calibration.given() && !calibrated) job.warn("--calibration: nothing needs data");
+    if (calibrated)
+      options.calibrator =
+          make_calibrator(calibration, common, job.model(), [&](std::string text) { job.warn(std::move(text)); });
+    if (!common.quiet) options.warn = print_warning;
+    return options;
   }
 
   int run() const {
-    Planned planned = plan();
-    std::optional<RecipeRun> steps;
-    if (!planned.recipe.steps().empty()) steps.emplace(planned.recipe, planned.model, planned.plan);
-    if (name == "rotate" && quantizes(planned.plan))
+    Job job = this->job();
+    if (name == "rotate" && job.quantizes())
       throw Error(recipe.recipe, "quantizes, and rotate does not", "use spinor quantize");
-    const bool calibrated = calibration.given() && !planned.plan.needs_data().empty();
-    if (calibration.given() && !calibrated) planned.warnings.push_back("--calibration: nothing needs data");
-    if (steps && !calibrated) std::ranges::move(steps->finish_without_data(), std::back_inserter(planned.warnings));
-    check_clients(planned);
-    SaveOptions options = output.save_options();
-    options.threads = common.threads;
-    options.force = force;
-    options.discard_partial = discard_partial;
-    options.record = {{"command", inverse ? "rotate --inverse" : name}};
-    if (!planned.recipe.steps().empty()) {
-      options.record["recipe"] = planned.recipe_json();
-      options.texts["recipe.yaml"] = planned.recipe.yaml();
-    }
-    if (planned.plan.quantization() || !planned.plan.online().empty()) options.texts["README.md"] = card(planned);
-    if (calibrated) calibrate_in(options, calibration, common, planned, *steps, out);
-    if (!common.quiet) print_warnings(planned);
-    const size_t printed = planned.warnings.size();
+    JobSaveOptions options = save_options(job);
     SaveReport report;
     double seconds = 0;
     {
       Progress progress(name, !common.quiet && !common.json);
-      options.progress = [&](const SaveProgress& p) { progress.show(p.bytes_done, p.bytes_total); };
-      report = save(planned.plan, out, options);
+      options.files.progress = [&](const SaveProgress& p) { progress.show(p.bytes_done, p.bytes_total); };
+      report = job.save(out, options);
       seconds = progress.seconds();
     }
-    if (!common.quiet) print_warnings(planned, printed);
-    print(planned, report, seconds);
+    print(job, report, seconds);
     return 0;
   }
 
-  void print(const Planned& planned, const SaveReport& report, double seconds) const {
+  void print(const Job& job, const SaveReport& report, double seconds) const {
     if (common.json) {
       const Json json = {{"out", out},
                          {"tensors", report.tensors},
                          {"bytes_written", report.bytes_written},
                          {"bytes_resumed", report.bytes_resumed},
                          {"seconds", seconds},
-                         {"untied", planned.plan.untied()},
-                         {"rotations", planned.plan.rotation_types()},
-                         {"warnings", planned.warnings}};
+                         {"untied", job.plan().untied()},
+                         {"rotations", job.plan().rotation_types()},
+                         {"warnings", job.warnings()}};
       print_json(json);
     } else if (!common.quiet) {
       const std::string resumed =
@@ -136,8 +108,8 @@ struct WriteCommand {
       fmt::print("{}: {} tensors, {} in {:.2f} s ({}/s){}{}\n", out, report.tensors,
                  describe_bytes(report.bytes_written), seconds,
                  describe_bytes(static_cast<int64_t>(static_cast<double>(report.bytes_written) / seconds)), resumed,
-                 planned.plan.untied() ? "; the head is no longer tied to the embedding" : "");
-      if (const std::string types = planned.plan.rotation_types(); !types.empty()) fmt::print("rotations: {}\n", types);
+                 job.plan().untied() ? "; the head is no longer tied to the embedding" : "");
+      if (const std::string types = job.plan().rotation_types(); !types.empty()) fmt::print("rotations: {}\n", types);
     }
   }
 };

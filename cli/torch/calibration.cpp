@@ -2,17 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
-#include <filesystem>
-#include <iterator>
 #include <memory>
 #include <utility>
 
 #include "cli/text.h"
-#include "spinor/base/parallel.h"
-#include "spinor/calibration/events.h"
-#include "spinor/io/digest.h"
+#include "spinor/calibration/text_calibrator.h"
 #include "spinor/io/shard_layout.h"
 #include "spinor/tokenizer/tokenizer.h"
 
@@ -49,84 +44,35 @@ class LayerLog {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-std::string digest_of(const calibration::Samples& samples) {
-  Digest digest;
-  digest.update(std::as_bytes(std::span(samples.tokens)));
-  return digest.hex();
-}
-
-calibration::Samples read_samples(const CalibrationFlags& flags, Planned& planned) {
+calibration::Samples read_samples(const CalibrationFlags& flags, const Model& model,
+                                  const std::function<void(std::string)>& warn) {
   calibration::SampleOptions options{.samples = flags.samples, .context = flags.context, .seed = flags.seed};
   if (flags.bos) {
-    options.bos = tokenizer::Tokenizer::load(planned.model.checkpoint().directory()).bos();
+    options.bos = tokenizer::Tokenizer::load(model.checkpoint().directory()).bos();
     if (!options.bos) throw Error("--calibration-bos", "the model's tokenizer has no bos token");
   }
-  calibration::Samples samples = calibration::draw_samples(read_tokens(flags.text, planned.model), options);
-  if (samples.count < flags.samples)
-    planned.warnings.push_back(fmt::format("{} gives {} samples of {} tokens, not {}", flags.text, samples.count,
-                                           samples.context, flags.samples));
+  calibration::Samples samples = calibration::draw_samples(read_tokens(flags.text, model), options);
+  if (samples.count < flags.samples && warn)
+    warn(fmt::format("{} gives {} samples of {} tokens, not {}", flags.text, samples.count, samples.context,
+                     flags.samples));
   return samples;
-}
-
-std::string report_json(const calibration::CalibrationReport& report) {
-  Json modules = Json::array();
-  for (const calibration::ModuleReport& module : report.modules) modules.push_back(write_fields(module));
-  Json all = {{"modules", modules}};
-  for (const calibration::ActivationReport& activation : report.activations)
-    all["activations"].push_back(write_fields(activation));
-  return all.dump(2) + "\n";
-}
-
-// One line where many modules have the same to say, as those of a vision tower have: the first of them, and how many.
-std::vector<std::string> warnings_of(const calibration::CalibrationReport& report) {
-  std::vector<std::pair<std::string, std::vector<std::string>>> modules;  // by warning
-  const auto add = [&](const std::string& module, const std::string& warning) {
-    auto found = std::ranges::find(modules, warning, [](const auto& pair) { return pair.first; });
-    if (found == modules.end()) found = modules.insert(found, {warning, {}});
-    found->second.push_back(module);
-  };
-  for (const calibration::ModuleReport& module : report.modules)
-    for (const std::string& warning : module.warnings) add(module.module, warning);
-  for (const calibration::ActivationReport& activation : report.activations) add(activation.module, activation.warning);
-  std::vector<std::string> warnings;
-  for (const auto& [warning, names] : modules)
-    warnings.push_back(names.size() == 1 ? fmt::format("{}: {}", names[0], warning)
-                                         : fmt::format("{} and {} more (see {}): {}", names[0], names.size() - 1,
-                                                       calibration::kCalibrationFile, warning));
-  return warnings;
 }
 
 }  // namespace
 
-void calibrate_in(SaveOptions& options, const CalibrationFlags& flags, const CommonOptions& common, Planned& planned,
-                  RecipeRun& run, const std::string& out) {
-  const auto samples = std::make_shared<const calibration::Samples>(read_samples(flags, planned));
+std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags& flags, const CommonOptions& common,
+                                            const Model& model, const std::function<void(std::string)>& warn) {
   calibration::CalibrateOptions how;
   how.runtime.device = flags.device;
+  how.runtime.threads = common.threads;
   how.all_experts = flags.all_experts;
-  how.runtime.threads = common.threads > 0 ? common.threads : default_threads();
   if (!flags.memory.empty()) how.runtime.memory = parse_size(flags.memory);
-  how.scratch = std::filesystem::absolute(out).lexically_normal().parent_path();
-  options.record["calibration"] = {{"tokens", digest_of(*samples)},
-                                   {"samples", samples->count},
-                                   {"context", samples->context},
-                                   {"threads", how.runtime.threads}};
-  if (flags.all_experts) options.record["calibration"]["all_experts"] = true;
   const auto log = std::make_shared<LayerLog>(!common.quiet && !common.json);
-  const int64_t layers = planned.model.num_layers();
-  calibration::send_events(how, run);
-  how.layer_end = [sent = how.layer_end, log, layers](int64_t layer,
-                                                      const std::vector<calibration::ModuleReport>& modules) {
-    sent(layer, modules);
+  const int64_t layers = model.num_layers();
+  how.layer_end = [log, layers](int64_t layer, const std::vector<calibration::ModuleReport>& modules) {
     log->layer(layer, layers, modules);
   };
-  options.prepare = [samples, how, &planned, &run](PreparedTensors& output) {
-    const calibration::CalibrationReport report = calibration::calibrate(planned.plan, *samples, output, how);
-    const std::vector<std::string> warnings = run.finish();
-    output.add_text(calibration::kCalibrationFile, report_json(report));
-    std::ranges::copy(warnings, std::back_inserter(planned.warnings));
-    std::ranges::copy(warnings_of(report), std::back_inserter(planned.warnings));
-  };
+  return std::make_shared<calibration::TextCalibrator>(read_samples(flags, model, warn), how);
 }
 
 }  // namespace spinor::cli

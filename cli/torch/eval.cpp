@@ -1,10 +1,13 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/torch/evaluation_flags.h"
+#include "spinor/job/job.h"
+#include "spinor/transform/stored_online.h"
 
 namespace spinor::cli {
 namespace {
@@ -13,15 +16,17 @@ struct EvalCommand : EvaluationFlags {
   std::string reference;
 
   int run() {
-    const Planned planned = recipe.given() ? plan_recipe(model, recipe) : plan_as_stored(model);
-    if (!common.quiet) print_warnings(planned);
-    const std::vector<int32_t> tokens = text.tokens(planned.model);
-    options.bos = text.bos_token(planned.model);
+    const Model source = Model::open(model);
+    Job job = recipe.given() ? Job(source, recipe.make()) : Job::as_stored(source);
+    const RewritePlan& plan = job.finished_plan();
+    if (!common.quiet) std::ranges::for_each(job.warnings(), print_warning);
+    const std::vector<int32_t> tokens = text.tokens(job.model());
+    options.bos = text.bos_token(job.model());
     const runtime::RuntimeOptions how = runtime.options(common);
     Progress progress("eval", !common.quiet && !common.json);
     const auto show = [&](int64_t done, int64_t all, double) { progress.show(done, all); };
-    const runtime::Evaluation result = reference.empty() ? runtime::evaluate(planned.plan, tokens, options, how, show)
-                                                         : against_reference(planned.plan, tokens, how, show);
+    const runtime::Evaluation result = reference.empty() ? runtime::evaluate(plan, tokens, options, how, show)
+                                                         : against_reference(plan, tokens, how, show);
     common.json ? print_json(result) : print(result);
     return 0;
   }
@@ -29,7 +34,7 @@ struct EvalCommand : EvaluationFlags {
   runtime::Evaluation against_reference(const RewritePlan& plan, const std::vector<int32_t>& tokens,
                                         const runtime::RuntimeOptions& how,
                                         const runtime::EvaluateProgress& show) const {
-    runtime::Reference other(plan_as_stored(reference).plan, how);
+    runtime::Reference other(as_stored(Model::open(reference)), how);
     return runtime::evaluate(plan, other, tokens, options, how, show);
   }
 

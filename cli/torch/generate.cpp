@@ -11,6 +11,7 @@
 #include "cli/runtime_flags.h"
 #include "spinor/base/error.h"
 #include "spinor/tokenizer/tokenizer.h"
+#include "spinor/transform/stored_online.h"
 
 namespace spinor::cli {
 namespace {
@@ -23,8 +24,8 @@ struct GenerateCommand {
   CommonOptions common;
 
   int run() const {
-    const Planned planned = plan_as_stored(model);
-    const tokenizer::Tokenizer tokenizer = tokenizer::Tokenizer::load(planned.model.checkpoint().directory());
+    const Model source = Model::open(model);
+    const tokenizer::Tokenizer tokenizer = tokenizer::Tokenizer::load(source.checkpoint().directory());
     const std::vector<int32_t> start = prompt_tokens(tokenizer);
     tokenizer::TokenStream text(tokenizer);
     using Clock = std::chrono::steady_clock;
@@ -37,7 +38,8 @@ struct GenerateCommand {
       return std::fflush(stdout) == 0;
     };
     if (!common.json && !common.quiet) fmt::print("{}", prompt);
-    const std::vector<int32_t> tokens = runtime::generate(planned.plan, start, options, runtime.options(common), show);
+    const std::vector<int32_t> tokens =
+        runtime::generate(as_stored(source), start, options, runtime.options(common), show);
     const auto seconds = [](Clock::duration time) { return std::chrono::duration<double>(time).count(); };
     if (!common.json) {
       fmt::print("{}\n", text.finish());

@@ -24,4 +24,10 @@ class Error : public std::runtime_error {
   std::string subject_, problem_, hint_;
 };
 
+// Work ended because somebody asked it to, through a std::stop_token of its options.
+class Stopped : public Error {
+ public:
+  Stopped() : Error("stopped", "as was asked for", "do the same again to go on from here") {}
+};
+
 }  // namespace spinor

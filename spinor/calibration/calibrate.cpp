@@ -90,6 +90,7 @@ class Calibration {
     progress.layers = factory_.model().num_layers();
     progress.samples = samples_.count;
     for (int64_t i = 0; i < samples_.count; ++i) {
+      if (options_.stop.stop_requested()) throw Stopped();
       if (observed && options_.batch_start) options_.batch_start(i, samples_.count);
       const at::Tensor x = stream_.load(i).to(at::Device(runtime_.device));
       layer(x, tables_, nullptr);

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <stop_token>
 
 #include "spinor/calibration/report.h"
 #include "spinor/calibration/samples.h"
@@ -31,6 +32,8 @@ struct CalibrateOptions {
   // A sample goes into a layer to be observed, and came out; a layer is done, with what it found.
   std::function<void(int64_t sample, int64_t samples)> batch_start = {}, batch_end = {};
   std::function<void(int64_t layer, const std::vector<ModuleReport>& modules)> layer_end = {};
+  // A request to stop ends the work before the next sample with Stopped; what is finished is kept for a resumed run.
+  std::stop_token stop = {};
 };
 
 // The weights that need data (GPTQ, imatrix observers) and the scales of activations that the plan has for calibration.

@@ -1,16 +1,22 @@
 #include "spinor/calibration/events.h"
 
+#include <utility>
+
 namespace spinor::calibration {
 
 void send_events(CalibrateOptions& options, RecipeRun& run) {
-  options.batch_start = [&run](int64_t sample, int64_t all) {
+  options.batch_start = [&run, then = std::move(options.batch_start)](int64_t sample, int64_t all) {
     run.send({.type = EventType::batch_start, .steps_per_epoch = all, .global_step = sample});
+    if (then) then(sample, all);
   };
-  options.batch_end = [&run](int64_t sample, int64_t all) {
+  options.batch_end = [&run, then = std::move(options.batch_end)](int64_t sample, int64_t all) {
     run.send({.type = EventType::batch_end, .steps_per_epoch = all, .global_step = sample});
+    if (then) then(sample, all);
   };
-  options.layer_end = [&run](int64_t, const std::vector<ModuleReport>&) {
+  options.layer_end = [&run, then = std::move(options.layer_end)](int64_t layer,
+                                                                  const std::vector<ModuleReport>& modules) {
     run.send({.type = EventType::sequential_epoch_end});
+    if (then) then(layer, modules);
   };
 }
 

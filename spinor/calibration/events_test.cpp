@@ -31,12 +31,11 @@ TEST(Events, OfCalibrationReachEveryModifierInTheirOrder) {
   CalibrateOptions options{.runtime = {.threads = 1}, .scratch = directory.path()};
   send_events(options, run);
   const Samples samples{.count = 2, .context = 16, .tokens = testing::tokens(32, 40)};
-  std::vector<std::string> warnings;
-  save(plan, directory / "out", {.prepare = [&](PreparedTensors& output) {
-         const CalibrationReport report = calibrate(plan, samples, output, options);
-         EXPECT_EQ(report.modules.size(), 14u);
-         warnings = run.finish();
-       }});
+  Saving saving(plan, directory / "out");
+  const CalibrationReport report = calibrate(plan, samples, saving.prepared(), options);
+  EXPECT_EQ(report.modules.size(), 14u);
+  const std::vector<std::string> warnings = run.finish();
+  saving.finish();
   std::vector<std::string> expected = {"note initialize", "note calibration_epoch_start"};
   for (int layer = 0; layer < 2; ++layer) {
     for (int sample = 0; sample < 2; ++sample) expected.insert(expected.end(), {"note batch_start", "note batch_end"});

@@ -13,6 +13,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/family/model_config.h"
+#include "spinor/model/hub.h"
 #include "spinor/model/linear_experts.h"
 #include "spinor/model/loaded_names.h"
 #include "spinor/model/modules.h"
@@ -230,6 +231,10 @@ int64_t Stream::size() const {
 }
 
 Model::Model(std::shared_ptr<const ModelData> data) : data_(std::move(data)) {}
+
+Model Model::open(std::string_view model) {
+  return describe(Checkpoint::open(resolve_model(model)), {.accept_unknown = true});
+}
 
 Model Model::describe(const Checkpoint& stored, ModelOptions options) {
   const std::string subject = (stored.directory() / "config.json").string();

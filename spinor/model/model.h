@@ -131,6 +131,9 @@ class Model {
   // is in the files too must equal the embedding. An unknown or refused architecture is an UnsupportedArchitecture with
   // the reason. Reads no weights, except the two of such a head.
   static Model describe(const Checkpoint& checkpoint, ModelOptions options = {});
+  // A directory, or org/name in the local Hugging Face cache (resolve_model). An unknown architecture is accepted: what
+  // is to be done with it can say what must be known.
+  static Model open(std::string_view model);
 
   const Checkpoint& checkpoint() const;  // of a quantized model: its weights as numbers
   // What the user should know about how the checkpoint was read.

@@ -77,8 +77,20 @@ Json job(const RewritePlan& plan, const SaveOptions& options) {
           {"texts", options.texts}};
 }
 
+}  // namespace
+
+class Saving::Writer {
+ public:
+  virtual ~Writer() = default;
+  virtual PreparedTensors& prepared() = 0;
+  virtual SaveReport run() = 0;
+};
+
+namespace {
+
+// T: the arithmetic of the edits.
 template <typename T>
-class Saver {
+class Saver final : public Saving::Writer {
  public:
   Saver(const RewritePlan& plan, const std::filesystem::path& out, const SaveOptions& options)
       : plan_(plan),
@@ -88,8 +100,13 @@ class Saver {
         writer_(out, source_.directory(), layout_, job(plan, options), {options.force, options.discard_partial}),
         prepared_(plan, writer_, options.dtype, model_dtype(plan, options)) {}
 
-  SaveReport run() {
-    if (options_.prepare) options_.prepare(prepared_);
+  PreparedTensors& prepared() override {
+    has_data_ = true;
+    return prepared_;
+  }
+
+  SaveReport run() override {
+    if (!has_data_) require_no_data(plan_);
     Schedule schedule(collect());
     report_.bytes_written += prepared_.bytes_written();
     report_.bytes_resumed -= prepared_.bytes_written();
@@ -99,6 +116,7 @@ class Saver {
       const Schedule::Step& step = schedule.steps()[static_cast<size_t>(i)];
       if (!schedule.wait(step)) return;
       try {
+        if (options_.stop.stop_requested()) throw Stopped();
         take(step, workspaces[static_cast<size_t>(thread)]);
         schedule.done(step, [&](std::span<const size_t> tensors, int pass) { end_pass(tensors, pass); });
       } catch (...) {
@@ -115,7 +133,7 @@ class Saver {
   using Workspace = typename TensorProgram<T>::Workspace;
 
   // A tensor in flight. Its program exists from its first block to its last.
-  struct Job {
+  struct InFlight {
     const TensorPlan* tensor;
     DType output;
     std::vector<TensorInfo> outputs;
@@ -138,7 +156,7 @@ class Saver {
     std::vector<ScheduledTensor> scheduled;
     for (const TensorPlan& tensor : plan_.tensors()) {
       const DType output = output_dtype(tensor, options_.dtype);
-      Job& job = *jobs_.emplace_back(std::make_unique<Job>(&tensor, output, output_tensors(tensor, output)));
+      InFlight& job = *jobs_.emplace_back(std::make_unique<InFlight>(&tensor, output, output_tensors(tensor, output)));
       const bool finished = resume(job);
       const Cut cut = tensor_cut(tensor, output);
       job.left = cut.blocks();
@@ -156,7 +174,7 @@ class Saver {
   }
 
   // Whether an earlier run has finished the tensor.
-  bool resume(const Job& job) {
+  bool resume(const InFlight& job) {
     ++report_.tensors;
     int64_t bytes = 0;
     bool finished = true;
@@ -183,7 +201,7 @@ class Saver {
   }
 
   void take(const Schedule::Step& step, Workspace& work) {
-    Job& job = *jobs_[step.tensor];
+    InFlight& job = *jobs_[step.tensor];
     std::call_once(job.once, [&] { job.program = std::make_unique<TensorProgram<T>>(plan_, *job.tensor, job.output); });
     const Block block = job.program->cut().block(step.block);
     if (!step.writes) {
@@ -209,7 +227,7 @@ class Saver {
     for (const size_t t : tensors) jobs_[t]->program->encoder()->share_largest_magnitude(largest);
   }
 
-  void write(const Job& job, const Block& block, std::span<const std::byte> bytes) {
+  void write(const InFlight& job, const Block& block, std::span<const std::byte> bytes) {
     const TensorProgram<T>& program = *job.program;
     const int64_t row = program.output_row_bytes(program.cut().cols), width = program.output_row_bytes(block.cols);
     const std::string& name = job.outputs.front().name;
@@ -220,7 +238,7 @@ class Saver {
   }
 
   // The source's bytes are in the cache now. Panels are not whole rows: finish_tensor reads those once more.
-  void digest_source(Job& job, const Block& block, std::span<const std::byte> bytes) {
+  void digest_source(InFlight& job, const Block& block, std::span<const std::byte> bytes) {
     const TensorInfo& info = job.tensor->source->info;
     if (job.tensor->source->encoded) return;  // finish_tensor reads its parts
     if (block.cols != info.cols() || std::ssize(bytes) != block.rows * info.row_bytes()) return;
@@ -231,7 +249,7 @@ class Saver {
   }
 
   // The codes are noted last: who finds them finished finds the rest finished, too.
-  void finish_tensor(Job& job) {
+  void finish_tensor(InFlight& job) {
     for (size_t i = job.outputs.size() - 1; i > 0; --i) {
       const std::vector<std::byte> bytes = job.program->encoder()->small_tensor(i);
       writer_.write(job.outputs[i].name, 0, bytes);
@@ -284,13 +302,14 @@ class Saver {
   }
 
   const RewritePlan& plan_;
-  const SaveOptions& options_;
+  const SaveOptions options_;
   const Checkpoint& source_;
   OutputLayout layout_;
   CheckpointWriter writer_;
   PreparedTensors prepared_;
-  std::vector<std::unique_ptr<Job>> jobs_;  // in the order of the plan's tensors
-  std::mutex mutex_;                        // guards the rest
+  bool has_data_ = false;
+  std::vector<std::unique_ptr<InFlight>> jobs_;  // in the order of the plan's tensors
+  std::mutex mutex_;                             // guards the rest
   std::map<std::string, std::string> digests_;
   SaveProgress progress_;
   SaveReport report_;
@@ -300,17 +319,36 @@ void check_savable(const RewritePlan& plan, const SaveOptions& options) {
   if (options.dtype && !info(*options.dtype).editable)
     throw Error("--dtype", fmt::format("{} is not a type weights can be saved in", info(*options.dtype).name),
                 "use float64, float32, float16 or bfloat16");
-  if (const std::string needing = plan.needs_data(); !needing.empty() && !options.prepare)
-    throw Error(needing, "is quantized with calibration data, and there is none", "give --calibration FILE");
   for (const TensorPlan& tensor : plan.tensors()) tensor_cut(tensor, output_dtype(tensor, options.dtype));
 }
 
 }  // namespace
 
-SaveReport save(const RewritePlan& plan, const std::filesystem::path& out, const SaveOptions& options) {
+void require_no_data(const RewritePlan& plan) {
+  if (const std::string needing = plan.needs_data(); !needing.empty())
+    throw Error(needing, "is quantized with calibration data, and there is none", "give --calibration FILE");
+}
+
+Saving::Saving(const RewritePlan& plan, const std::filesystem::path& out, const SaveOptions& options) {
   check_savable(plan, options);
-  if (plan.precision == Precision::float64) return Saver<double>(plan, out, options).run();
-  return Saver<float>(plan, out, options).run();
+  if (plan.precision == Precision::float64)
+    writer_ = std::make_unique<Saver<double>>(plan, out, options);
+  else
+    writer_ = std::make_unique<Saver<float>>(plan, out, options);
+}
+Saving::~Saving() = default;
+Saving::Saving(Saving&&) noexcept = default;
+
+PreparedTensors& Saving::prepared() {
+  return writer_->prepared();
+}
+SaveReport Saving::finish() {
+  return writer_->run();
+}
+
+SaveReport save(const RewritePlan& plan, const std::filesystem::path& out, const SaveOptions& options) {
+  require_no_data(plan);
+  return Saving(plan, out, options).finish();
 }
 
 SaveSize save_size(const RewritePlan& plan, const SaveOptions& options) {

@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 
 #include "spinor/base/json.h"
@@ -24,20 +26,44 @@ struct SaveOptions {
   int threads = 0;                              // 0: all
   bool force = false, discard_partial = false;  // see CheckpointWriter
   Json record = Json::object();                 // how the plan came to be (recipe, options, seed): goes to spinor.json
-  std::map<std::string, std::string> texts = {};  // further small files, e.g. recipe.yaml
-  // Computes what needs data, before all else. What it leaves out of the plan's weights is rounded to the nearest
-  // codes.
-  std::function<void(PreparedTensors&)> prepare = {};
+  std::map<std::string, std::string> texts = {};           // further small files, e.g. recipe.yaml
   std::function<void(const SaveProgress&)> progress = {};  // called from one thread at a time
+  // A request to stop ends the work between two blocks with Stopped. OUT.partial stays, and a later run goes on from it.
+  std::stop_token stop = {};
 };
 
 struct SaveReport {
   int64_t bytes_written = 0, bytes_resumed = 0, tensors = 0;
 };
 
+// A checkpoint that is being written: OUT.partial is open.
+class Saving {
+ public:
+  // Opens OUT.partial, or the one that an earlier run left. `plan` must stay. Errors: those of CheckpointWriter; a weight
+  // that no format holds.
+  Saving(const RewritePlan& plan, const std::filesystem::path& out, const SaveOptions& options = {});
+  ~Saving();
+  Saving(Saving&&) noexcept;
+
+  // Where calibration puts what plan.needs_data() stands for, before finish(). Weights that it leaves out are rounded to
+  // the nearest codes.
+  PreparedTensors& prepared();
+  // Computes all the rest and renames. Error if the plan needs data and prepared() was never asked for.
+  SaveReport finish();
+
+  class Writer;
+
+ private:
+  std::unique_ptr<Writer> writer_;
+};
+
 // Writes the checkpoint `plan` describes to the directory `out`. The bytes do not depend on the number of threads.
-// Memory: save_memory(). Errors leave OUT.partial for a resume and nothing at `out`.
+// Memory: save_memory(). Errors leave OUT.partial for a resume and nothing at `out`;
+// a plan that needs data is one.
 SaveReport save(const RewritePlan& plan, const std::filesystem::path& out, const SaveOptions& options = {});
+
+// Error naming what the plan cannot compute without calibration data; nothing if there is no such thing.
+void require_no_data(const RewritePlan& plan);
 
 // What the output will take on disk (tensors only), and the most memory save() will use beside a few megabytes.
 struct SaveSize {

@@ -1,0 +1,145 @@
+#include "spinor/job/job.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <optional>
+#include <utility>
+
+#include "spinor/base/error.h"
+#include "spinor/base/yaml.h"
+#include "spinor/io/file.h"
+#include "spinor/model/quantized_source.h"
+#include "spinor/modifier/applied_transforms.h"
+#include "spinor/modifier/model_for.h"
+#include "spinor/plan/model_card.h"
+#include "spinor/transform/inverse.h"
+#include "spinor/transform/stored_online.h"
+
+namespace spinor {
+
+// Stays where it is: the run refers to the rest.
+struct Job::Data {
+  Model model;
+  Recipe recipe;
+  RewritePlan plan;
+  std::vector<std::string> warnings;
+  std::string name;                   // of what is done, in spinor.json; empty: what the plan does
+  std::optional<RecipeRun> run = {};  // nothing: no modifiers, or they are finished
+
+  Data(Model m, Recipe r, RewritePlan p, std::string n)
+      : model(std::move(m)), recipe(std::move(r)), plan(std::move(p)), warnings(model.warnings()), name(std::move(n)) {}
+};
+
+namespace {
+
+// A card of its own only where the model needs one: fused rotations load as the source does.
+std::string card_of(const RewritePlan& plan, const Recipe& recipe) {
+  const std::filesystem::path source = plan.model().checkpoint().directory() / "README.md";
+  return model_card(plan, recipe.yaml(), std::filesystem::exists(source) ? read_text(source) : std::string());
+}
+
+}  // namespace
+
+Job::Job(std::unique_ptr<Data> data) : data_(std::move(data)) {}
+Job::~Job() = default;
+Job::Job(Job&&) noexcept = default;
+Job& Job::operator=(Job&&) noexcept = default;
+
+Job::Job(const Model& model, Recipe recipe) {
+  Model chosen = model_for(recipe, model);
+  RewritePlan plan = start_plan(chosen);
+  data_ = std::make_unique<Data>(std::move(chosen), std::move(recipe), std::move(plan), "");
+  if (!data_->recipe.steps().empty()) data_->run.emplace(data_->recipe, data_->model, data_->plan);
+}
+
+Job Job::as_stored(const Model& model) {
+  return Job(std::make_unique<Data>(model, Recipe(), spinor::as_stored(model), ""));
+}
+
+Job Job::dequantize(const Model& model) {
+  if (!model.quantized_source())
+    throw Error(model.checkpoint().directory().string(), "is not quantized", "there is nothing to do");
+  return Job(std::make_unique<Data>(model, Recipe(), start_plan(model), "dequantize"));
+}
+
+// Which matrices were used, the recipe says of a model that spinor made, and config.json of one that others made.
+Job Job::undo(const Model& model, const std::string& rotation_file) {
+  Job job(std::make_unique<Data>(model, Recipe(), start_plan(model), "rotate --inverse"));
+  const TransformConfig config = applied_transforms(model, rotation_file);
+  if (config.empty())
+    throw Error(model.checkpoint().directory().string(), "neither recipe.yaml nor config.json says how it was rotated");
+  spinor::undo(config, model, job.data_->plan);
+  return job;
+}
+
+const Model& Job::model() const {
+  return data_->model;
+}
+const Recipe& Job::recipe() const {
+  return data_->recipe;
+}
+Json Job::recipe_json() const {
+  return parse_yaml(data_->recipe.yaml(), "recipe").value;
+}
+const RewritePlan& Job::plan() const {
+  return data_->plan;
+}
+const std::vector<std::string>& Job::warnings() const {
+  return data_->warnings;
+}
+void Job::warn(std::string text) {
+  data_->warnings.push_back(std::move(text));
+}
+
+bool Job::quantizes() const {
+  return std::ranges::any_of(data_->plan.tensors(),
+                             [](const TensorPlan& tensor) { return quantization_of(tensor.edits) != nullptr; });
+}
+
+const RewritePlan& Job::finished_plan() {
+  if (data_->run) {
+    std::ranges::move(data_->run->finish_without_data(), std::back_inserter(data_->warnings));
+    data_->run.reset();
+  }
+  return data_->plan;
+}
+
+SaveReport Job::save(const std::filesystem::path& out, const JobSaveOptions& options) {
+  Data& data = *data_;
+  const bool calibrates = options.calibrator && data.run && !data.plan.needs_data().empty();
+  if (!calibrates) require_no_data(finished_plan());
+  require_compatible(data.plan, options.clients);
+  for (const Incompatibility& found : incompatibilities(data.plan, kUsualClients))
+    warn(fmt::format("{} {} ({}); {}", name_in_table(found.client), found.problem, found.where, found.instead));
+  size_t told = 0;
+  const auto tell = [&] {
+    for (; told < data.warnings.size(); ++told)
+      if (options.warn) options.warn(data.warnings[told]);
+  };
+  tell();
+  SaveOptions files = options.files;
+  Json record = {{"command", data.name.empty() ? (quantizes() ? "quantize" : "rotate") : data.name}};
+  if (!data.recipe.steps().empty()) {
+    record["recipe"] = recipe_json();
+    files.texts["recipe.yaml"] = data.recipe.yaml();
+  }
+  record.update(files.record);
+  if (calibrates) record["calibration"] = options.calibrator->record();
+  files.record = std::move(record);
+  if (data.plan.quantization() || !data.plan.online().empty())
+    files.texts["README.md"] = card_of(data.plan, data.recipe);
+  Saving saving(data.plan, out, files);
+  if (calibrates) {
+    std::vector<std::string> found = options.calibrator->calibrate(data.plan, saving.prepared(), *data.run, out);
+    std::ranges::move(data.run->finish(), std::back_inserter(data.warnings));
+    data.run.reset();
+    std::ranges::move(found, std::back_inserter(data.warnings));
+  }
+  const SaveReport report = saving.finish();
+  tell();
+  return report;
+}
+
+}  // namespace spinor
