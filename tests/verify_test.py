@@ -173,7 +173,7 @@ KEYS = [
     ("qwen2_vl", None, "vision_config.hidden_act", "gelu"),
 ]
 # And what changes nothing.
-ASIDE = {"use_cache": False, "transformers_version": "0", "dtype": "float16", "attention_dropout": 0.5, "eos_token_id": 7}
+ASIDE = {"use_cache": False, "transformers_version": "0", "dtype": "float16", "attention_dropout": 0.5}
 
 
 @pytest.mark.parametrize("family, case, key, value", KEYS, ids=lambda value: str(value))
