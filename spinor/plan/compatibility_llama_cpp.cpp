@@ -61,11 +61,13 @@ constexpr const char* kNumbers = "run spinor dequantize, and convert its output"
 
 constexpr Rule kLlamaCppRules[] = {
     {online_of_linears, "has nothing that runs the online transform {}, and its converter fails on the matrix",
-     "leave it out, or store the weights rotated back with format: dense"},
-    {online_in_attention, "has nothing that runs {}, and its converter fails on the matrix", "leave R3 out"},
+     "leave it out, or store the weights rotated back with format: dense (--format dense by command)"},
+    {online_in_attention, "has nothing that runs {}, and its converter fails on the matrix",
+     "leave R3 out of rotations (--rotations by command)"},
     {several_groups, "reads config.json's first group of schemes alone: its converter fails", kNumbers},
     {not_converted, "has no converter for {}", kNumbers},
-    {undivided_nvfp4, "has NVFP4 in blocks of 64 columns, which do not divide {}", "leave it out with ignore"},
+    {undivided_nvfp4, "has NVFP4 in blocks of 64 columns, which do not divide {}",
+     "leave it out with ignore (--ignore by command)"},
     {static_scales, "does not know the static scales of {}: its converter fails",
      "use a scheme with dynamic activations, or none"},
     {quantized_cache, "does not read kv_cache_scheme", "leave it out; llama.cpp has options for its cache"},

@@ -48,15 +48,17 @@ std::optional<Finding> misread_by_sglang(const PlannedOutput& output) {
 
 constexpr Rule kSglangRules[] = {
     {online_of_linears, "ignores transform_config: it drops the online transform {} and computes something else",
-     "leave it out, or store the weights rotated back with format: dense"},
+     "leave it out, or store the weights rotated back with format: dense (--format dense by command)"},
     {no_sglang_kernel, "has no kernel for {}", "use W4A16, W8A8, FP8_DYNAMIC or NVFP4"},
     {quantized_embedding, "reads the embedding as not quantized: it has no kernel for {}",
-     "leave the embedding out with ignore"},
-    {head_in_blocks, "cannot load a head with {}", "leave the head out with ignore"},
+     "leave the embedding out with ignore (--ignore by command)"},
+    {head_in_blocks, "cannot load a head with {}", "leave the head out with ignore (--ignore by command)"},
     {quantized_outputs, "leaves the outputs of {} as they are", "leave output_activations out"},
     {ignored_cache, "ignores a cache of {}", "use FP8, symmetric, static, of strategy tensor"},
-    {undivided_inputs, "cannot quantize {}", "leave the module out with ignore, or choose a scheme per token"},
-    {undivided_rows, "cannot fuse a linear of {}", "leave what it is fused with out with ignore, or use FP8_DYNAMIC"},
+    {undivided_inputs, "cannot quantize {}",
+     "leave the module out with ignore (--ignore by command), or choose a scheme per token"},
+    {undivided_rows, "cannot fuse a linear of {}",
+     "leave what it is fused with out with ignore (--ignore by command), or use FP8_DYNAMIC"},
     {misread_by_sglang, "{}",
      "give linears that are fused, and all experts of a layer, one scheme, or ignore all of them"},
 };

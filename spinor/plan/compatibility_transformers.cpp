@@ -24,15 +24,18 @@ std::optional<Finding> experts_not_stacked(const PlannedOutput& output) {
 
 constexpr Rule kTransformersRules[] = {
     {online_of_linears, "drops the online transform {} without a word and computes something else",
-     "leave it out, or store the weights rotated back with format: dense; README.md in OUT has code that applies it"},
+     "leave it out, or store the weights rotated back with format: dense (--format dense by command); README.md in OUT "
+     "has code that applies it"},
     {packed_asymmetric, "fails to load packed asymmetric weights, unless it is told to dequantize them",
      "load with CompressedTensorsConfig(dequantize=True), or choose a symmetric scheme"},
-    {quantized_embedding, "cannot look up tokens in a quantized embedding", "leave it out with ignore"},
-    {undivided_inputs, "cannot quantize {}", "leave the module out with ignore, or choose a scheme per token"},
+    {quantized_embedding, "cannot look up tokens in a quantized embedding",
+     "leave it out with ignore (--ignore by command)"},
+    {undivided_inputs, "cannot quantize {}",
+     "leave the module out with ignore (--ignore by command), or choose a scheme per token"},
     {quantized_experts, "stacks experts while it loads, and cannot do so with quantized ones",
-     "leave the experts out with ignore, or run the model with spinor"},
+     "leave the experts out with ignore (--ignore by command), or run the model with spinor"},
     {experts_not_stacked, "knows the experts of this family only as stacks, and not one by one",
-     "leave the experts out with ignore, or run the model with spinor"},
+     "leave the experts out with ignore (--ignore by command), or run the model with spinor"},
 };
 
 }  // namespace

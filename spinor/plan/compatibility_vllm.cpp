@@ -159,11 +159,14 @@ std::optional<Finding> experts_left_out(const PlannedOutput& output) {
   return Finding{expert->name, ""};
 }
 
-constexpr const char* kNoOnline = "leave it out, or store the weights rotated back with format: dense";
-constexpr const char* kNoExperts = "leave the experts out with ignore, or run the model with spinor";
+constexpr const char* kNoOnline =
+    "leave it out, or store the weights rotated back with format: dense (--format dense by command)";
+constexpr const char* kNoExperts =
+    "leave the experts out with ignore (--ignore by command), or run the model with spinor";
 
 constexpr Rule kVllmRules[] = {
-    {online_in_attention, "has no {} and fails to load its matrix", "leave R3 out"},
+    {online_in_attention, "has no {} and fails to load its matrix",
+     "leave R3 out of rotations (--rotations by command)"},
     {stacked_inputs, "applies one input transform to a linear: {}", "leave one of them out"},
     {different_inputs, "fuses it with {}, and fails where their online transforms differ",
      "give linears that read the same one transform"},
@@ -171,18 +174,22 @@ constexpr Rule kVllmRules[] = {
     {online_of_experts, "never runs the online transform {} of an expert", kNoOnline},
     {online_of_ends, "never runs the online transform {} outside of the layers", kNoOnline},
     {unknown_matrix, "has no matrix of this size for {}",
-     "use hadamard or random-hadamard without randomize, with a block size (128 for groups of 128)"},
+     "use hadamard or random-hadamard without randomize (--randomize), with a block size (128 for groups of 128: "
+     "--block-size 128 by command)"},
     {not_packed, "has no kernel for {}", "use format: pack-quantized (--format pack-quantized)"},
     {no_kernel, "has no kernel for {}",
      "use integers of 2 to 8 bits per channel or group with format: pack-quantized, W8A8, FP8, NVFP4 or MXFP4"},
     {embedding_without_kernel, "looks up no tokens in {}",
-     "leave the embedding out with ignore, or use 2, 4 or 8 bits, symmetric, without activations"},
+     "leave the embedding out with ignore (--ignore by command), or use 2, 4 or 8 bits, symmetric, without "
+     "activations"},
     {outputs_left_out, "leaves the outputs of {} as they are", "leave output_activations out"},
     {cache_of_other_types, "has no cache of {}", "use FP8, symmetric, of strategy tensor or attn_head"},
     {dynamic_cache, "takes 1 for scales that the cache would find while the model runs",
      "use dynamic: false, which needs calibration"},
-    {undivided_inputs, "cannot quantize {}", "leave the module out with ignore, or choose a scheme per token"},
-    {undivided_rows, "cannot fuse a linear of {}", "leave what it is fused with out with ignore, or use FP8_DYNAMIC"},
+    {undivided_inputs, "cannot quantize {}",
+     "leave the module out with ignore (--ignore by command), or choose a scheme per token"},
+    {undivided_rows, "cannot fuse a linear of {}",
+     "leave what it is fused with out with ignore (--ignore by command), or use FP8_DYNAMIC"},
     {misread, "{}", "give linears that are fused, and all experts of a layer, one scheme, or ignore all of them"},
     {experts_left_out, "reads the experts of gpt-oss as stacks, and leaves single ones out without a word", kNoExperts},
 };
