@@ -48,13 +48,13 @@ void DataNeeds::check_beyond(int64_t layers) const {
   for (const Weight& weight : weights_)
     if (weight.layer >= layers && weight.quantization->importance && weight.quantization->observer.strict)
       throw Error(weight.tensor->name, "no text runs through it, and its imatrix observer is strict",
-                  "name it in ignore, or leave strict out");
+                  "name it in ignore (--ignore by command), or leave strict out");
 }
 
 void fail_unreached(const CalibratedActivation& activation) {
   throw Error(activation.module,
               fmt::format("no calibration token reached it, so its {} has no scale", activation.place),
-              "use more samples, or name it in ignore");
+              "use more --calibration-samples, or name it in ignore (--ignore by command)");
 }
 
 }  // namespace spinor::calibration

@@ -65,7 +65,8 @@ void WeightTask::warn_about_tokens() {
   if (report_.tokens == 0)
     report_.warnings.push_back("no calibration token reached it; its weights take the nearest codes");
   else if (report_.tokens < report_.inputs)
-    report_.warnings.push_back("fewer calibration tokens reached it than it has inputs; use more samples");
+    report_.warnings.push_back(
+        "fewer calibration tokens reached it than it has inputs; use more --calibration-samples");
 }
 
 void WeightTask::weigh_columns(const Hessian* hessian) {
@@ -78,7 +79,7 @@ void WeightTask::weigh_columns(const Hessian* hessian) {
   const char* why = hessian ? "all its inputs are 0 on the calibration text" : "no calibration token reached it";
   if (quantization_->observer.strict)
     throw Error(report_.module, std::string(why) + ", and its imatrix observer is strict",
-                "use more samples, or leave strict out");
+                "use more --calibration-samples, or leave strict out");
   report_.warnings.push_back(std::string(why) + "; in the search for its scales all inputs weigh the same");
 }
 

@@ -34,7 +34,8 @@ QuantizationConfig config_of(const GptqArguments& arguments, const Place& place)
     place.fail("quantizes no weights", "write scheme: W4A16, or use QuantizationModifier");
   for (auto& [name, scheme] : config.config_groups) {
     if (scheme.format == "dense" && scheme.weights)
-      place.fail("format: dense is not supported with GPTQ yet", "leave the format out, then run spinor dequantize");
+      place.fail("format: dense is not supported with GPTQ yet",
+                 "leave the format (--format by command) out, then run spinor dequantize");
     if (scheme.weights) set_actorder(*scheme.weights, arguments.actorder, place);
   }
   return config;

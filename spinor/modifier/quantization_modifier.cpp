@@ -51,7 +51,7 @@ void check_dense(const QuantizationConfig& config, const Place& place) {
     if (scheme.format == "dense" && scheme.weights &&
         asks_for_importance(*scheme.weights, weight_observer(*scheme.weights, place)))
       place.fail("format: dense is not supported with " + *scheme.weights->observer + " yet",
-                 "leave the format out, then run spinor dequantize");
+                 "leave the format (--format by command) out, then run spinor dequantize");
 }
 
 // Linears that one kernel reads together share one global scale, as in llm-compressor.

@@ -118,7 +118,8 @@ TEST(QuantizationModifier, RefusesWithTheLineAndTheReason) {
        "recipe.yaml:4: scheme and config_groups exclude each other; give one of them"},
       {"{scheme: W4A16, observer: mes}", "recipe.yaml:3: no observer is called 'mes'; did you mean 'mse'?"},
       {"{scheme: W4A16, observer: {weights: imatrix_mse}, format: dense}",
-       "recipe.yaml:3: format: dense is not supported with imatrix_mse yet; leave the format out, then run spinor "
+       "recipe.yaml:3: format: dense is not supported with imatrix_mse yet; leave the format (--format by command) "
+       "out, then run spinor "
        "dequantize"},
       {"{scheme: W4A16, weight_observer: mse, observer: {weights: mse}}",
        "recipe.yaml:4: observer and weight_observer, input_observer or output_observer say the same; give one of them"},
