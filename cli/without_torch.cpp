@@ -63,7 +63,7 @@ void need_torch() {
 }
 
 ForwardVerdict verify_forward(const Model&, const Model&, std::span<const int32_t>, std::optional<double>,
-                              const RuntimeOptions&) {
+                              const runtime::RuntimeOptions&) {
   throw Error("spinor", "cannot run models");  // never: need_torch() comes first
 }
 
