@@ -56,11 +56,13 @@ def test_a_tensor_that_the_index_does_not_name_is_left_out_aloud(model, tmp_path
     reshard(directory, {FIRST: {**tensors, extra: torch.zeros(4, 4)}}, where)
     done = run("rotate", directory, tmp_path / "out", *RANDOM)
     assert done.returncode == 0, done.stderr
-    assert f"warning: left out: 1 tensors that the shards have and their index does not name ({extra} in {FIRST})" in done.stderr
+    left_out = f"left out: 1 tensors that the shards have and their index does not name ({extra} in {FIRST})"
+    assert f"warning: {left_out}" in done.stderr
     assert extra not in load_file(tmp_path / "out" / "model.safetensors")
     (directory / INDEX).write_text(json.dumps({"weight_map": {n: FIRST for n in tensors if n != DOWN}, "metadata": {}}))
     assert refused("rotate", directory, tmp_path / "other", *RANDOM) == (
-        f"{DOWN}: is missing from the checkpoint; {FIRST} has it, but {INDEX} does not name it: add it to weight_map there"
+        f"{DOWN}: is missing from the checkpoint; {FIRST} has it, but {INDEX} does not name it: "
+        "add it to weight_map there"
     )
 
 
@@ -69,7 +71,8 @@ def test_a_tensor_that_the_index_does_not_name_is_left_out_aloud(model, tmp_path
 CASES = {family: next(iter(cases)) for family, (_, cases) in tiny_models.MORE_FAMILIES.items()}
 CASES |= {family: "power_of_two" for family in tiny_models.FAMILIES}
 del CASES["bloom"]  # is refused
-OLD_NAMES = {"qwen2_vl", "qwen2_5_vl", "gemma3_vl"}  # are written with names that do not begin with those of their class
+# Are written with names that do not begin with those of their class.
+OLD_NAMES = {"qwen2_vl", "qwen2_5_vl", "gemma3_vl"}
 
 
 def without_prefix(directory, prefix):

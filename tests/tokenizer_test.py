@@ -173,7 +173,8 @@ def decoded_by_peer(theirs, ids):
 def test_decoders_in_any_order(name, family, tmp_path):
     directory, theirs = family(name)
     document = json.loads((directory / "tokenizer.json").read_text())
-    bytes_at = [token for token in (theirs.token_to_id(f"<0x{byte:02X}>") for byte in b"\xe2\x82\xac \xe2\x82") if token]
+    bytes_at = [token for token in (theirs.token_to_id(f"<0x{byte:02X}>") for byte in b"\xe2\x82\xac \xe2\x82")
+                if token]
     words = theirs.encode(" the three 12 trees <both>e  e", add_special_tokens=False).ids
     compared = 0
     for sequence in decoder_sequences():

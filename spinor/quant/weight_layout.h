@@ -23,8 +23,8 @@ struct StoredTensor {
 struct WeightLayout {
   QuantizationArgs args;
   // "pack-quantized", "int-quantized", "float-quantized", "naive-quantized", "nvfp4-pack-quantized",
-  // "mxfp4-pack-quantized", "mxfp8-quantized"; to decode only: "fp8" and "fp8-e8m0" (weight, weight_scale_inv), "gpt-oss-mxfp4"
-  // (whose suffixes _blocks and _scales follow the name without a dot).
+  // "mxfp4-pack-quantized", "mxfp8-quantized"; to decode only: "fp8" and "fp8-e8m0" (weight, weight_scale_inv),
+  // "gpt-oss-mxfp4" (whose suffixes _blocks and _scales follow the name without a dot).
   std::string format;
   int64_t rows = 0, cols = 0;
   DType dtype = DType::BF16;  // F32, F16 or BF16: the weight's if it were stored unquantized, and its scales'
