@@ -163,7 +163,8 @@ def test_all_experts_see_every_token_on_request(tmp_path):
 
 def test_gptq_takes_all_tokens_of_all_experts_on_request(tmp_path):
     steps, out = recipe(tmp_path, gptq("W8A8")), tmp_path / "out"
-    spinor("quantize", moe(tmp_path), out, "--recipe", steps, *calibration(tmp_path), "--calibration-all-experts", "--quiet")
+    spinor("quantize", moe(tmp_path), out, "--recipe", steps, *calibration(tmp_path), "--calibration-all-experts",
+           "--quiet")
     modules = json.loads((out / "calibration.json").read_text())["modules"]
     assert {module["tokens"] for module in modules} == {SAMPLES * CONTEXT}
     assert {module["quantized"] for module in modules if "experts" in module["module"]} == {"gptq"}

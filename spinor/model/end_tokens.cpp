@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "spinor/io/file.h"
 #include "spinor/family/config_keys.h"
+#include "spinor/io/file.h"
 
 namespace spinor {
 namespace {
