@@ -109,6 +109,8 @@ def test_a_drafted_row_is_exact(tmp_path, family, case):
         (("names: [AbcForCausalLM]", "names: []"), "has no names"),
         (("- {name: mlp.w1,", "- {name: mlp.w8,"), "mlp_in names mlp.w1, which the row does not have"),
         (("head_dim, in: hidden_size}", "head_dim +, in: hidden_size}"), "head_dim +"),
+        (("forward: {}", "forward: {ropes: {}}"), "unknown key 'ropes' in architecture.forward"),
+        (("forward: {}", "forward: {sinks: attention.sinks}"), "forward.sinks names attention.sinks, which the row does not have"),
     ],
 )
 def test_a_wrong_row_is_refused(tmp_path, change, message):
@@ -129,8 +131,8 @@ def test_a_draft_of_strange_names_is_no_crash(tmp_path, number):
     assert "names: [AbcForCausalLM]" in spinor_json("inspect", abc)["draft"]
 
 
-def test_a_row_does_not_say_how_the_model_runs(tmp_path):
+def test_a_row_without_forward_is_not_run(tmp_path):
     abc = save_abc(tmp_path / "llama", tmp_path / "abc")
-    (tmp_path / "abc.yaml").write_text(ROW)
+    (tmp_path / "abc.yaml").write_text(ROW.replace("forward: {}", "# "))
     error = refused("verify", abc, abc, "--random-tokens", "8", "--architecture", tmp_path / "abc.yaml")
     assert "its row says what is in it, not how it computes" in error

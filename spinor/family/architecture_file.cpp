@@ -7,7 +7,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/fields.h"
-#include "spinor/family/forward_row.h"
+#include "spinor/family/forward_names.h"
 
 namespace spinor {
 namespace {
@@ -41,7 +41,10 @@ class Check {
     for (const NormRow& norm : row_.outer_norms) named("outer_norms", norm.reads, outer_linears_, {row_.head});
     for (const PartRow& part : row_.parts) named("parts", {part.linear}, linears_);
     for (const LinearRow& linear : row_.linears) connected(linear);
-    for (const Architecture& tower : row_.towers) Check(tower, subject_).run();
+    for (const Architecture& tower : row_.towers) {
+      if (tower.forward) throw Error(subject_, "a tower has `forward`, but spinor does not run towers");
+      Check(tower, subject_).run();
+    }
   }
 
  private:
@@ -83,13 +86,13 @@ Architecture read_architecture(const Document& document) {
   Architecture row = read_fields<Architecture>(document.value, {"architecture", document.subject, &document.lines});
   if (row.names.empty())
     throw Error(document.subject, "has no names", "names: [...] are those of config.json's architectures");
-  change_forward(row, [](ForwardRow& forward) { forward.unknown = "its row says what is in it, not how it computes"; });
   check_architecture(row, document.subject);
   return row;
 }
 
 void check_architecture(const Architecture& row, const std::string& subject) {
   Check(row, subject).run();
+  check_forward(row, subject);
 }
 
 }  // namespace spinor

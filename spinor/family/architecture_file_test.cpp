@@ -23,8 +23,8 @@ TEST(ArchitectureFile, EveryRowOfTheTableAgreesWithItself) {
 
 TEST(ArchitectureFile, EveryRowOfTheTableCanBeWrittenAndReadBack) {
   for (const Architecture& row : architectures()) {
-    const Json written = write_fields(row);
-    EXPECT_EQ(write_fields(read_architecture(parse_yaml(to_yaml(written), "row.yaml"))), written) << row.names.front();
+    const std::string yaml = to_yaml(write_fields(row));
+    EXPECT_TRUE(read_architecture(parse_yaml(yaml, "row.yaml")) == row) << yaml;
   }
 }
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "spinor/family/forward_row.h"
+#include "spinor/family/architecture.h"
 
 namespace spinor {
 
@@ -18,6 +18,13 @@ inline const Biases kAttentionBias = {"attention_bias", "attention_bias", ""};
 inline const OptionalKey kWindow4096 = {"sliding_window", 4096};
 // Layers with a window are looked at only if config.json asks for it.
 inline const std::string kIfWindowed = "(use_sliding_window ?? false)";
+
+// A change of a row's facts about the forward pass, which it has from then on.
+template <typename Change>
+void change_forward(Architecture& row, Change change) {
+  if (!row.forward) row.forward.emplace();
+  change(*row.forward);
+}
 
 // Layers with a window: what layer_types says, else those of the rule.
 std::string by_layer_type(const std::string& rule);

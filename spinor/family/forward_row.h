@@ -4,22 +4,38 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "spinor/family/architecture.h"
+#include "spinor/base/fields.h"
+#include "spinor/family/module_rows.h"
 
 namespace spinor {
 
 // A value of config.json with which the family computes something that spinor does not.
 struct UnsupportedRow {
   std::string when, reason;
+
+  bool operator==(const UnsupportedRow&) const = default;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("when", when, required);
+    v("reason", reason, required);
+  }
 };
 
 // A positive number that may be null, and then does nothing. A formula cannot tell null from a key that is not there.
 struct OptionalKey {
   std::string key = {};               // empty: there is none
   std::optional<double> absent = {};  // its value where config.json has no such key
+
+  bool operator==(const OptionalKey&) const = default;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("key", key);
+    v("absent", absent);
+  }
 };
 
 struct RopeRow {
@@ -30,6 +46,18 @@ struct RopeRow {
   std::string fraction = {};                  // of them, where rope_parameters does not say; empty: all, always
   std::string interleaved = "false";          // pairs are neighbours; else half of them apart
   NamePairs types = {};                       // rope types that are called by another name
+
+  bool operator==(const RopeRow&) const = default;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("when", when);
+    v("theta", theta);
+    v("local_theta", local_theta);
+    v("size", size);
+    v("fraction", fraction);
+    v("interleaved", interleaved);
+    v("types", types);
+  }
 };
 
 // Keys and values are kept as one latent vector and the key's part that turns, both shared by all heads.
@@ -39,6 +67,21 @@ struct LatentRow {
   std::string query_in = "self_attn.q_a_proj", query_norm = "self_attn.q_a_layernorm",  // where the layer has them
       query_out = "self_attn.q_b_proj", latent = "self_attn.kv_a_proj_with_mqa",
               latent_norm = "self_attn.kv_a_layernorm", expand = "self_attn.kv_b_proj";
+
+  bool operator==(const LatentRow&) const = default;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("fixed", fixed);
+    v("turning", turning);
+    v("value", value);
+    v("norm_epsilon", norm_epsilon);
+    v("query_in", query_in);
+    v("query_norm", query_norm);
+    v("query_out", query_out);
+    v("latent", latent);
+    v("latent_norm", latent_norm);
+    v("expand", expand);
+  }
 };
 
 // Linear attention with the gated delta rule, in layers that have its linears.
@@ -48,6 +91,19 @@ struct DeltaRow {
   std::string key_size = "linear_key_head_dim", value_size = "linear_value_head_dim";
   std::string filter = "linear_attn.conv1d.weight", decay_bias = "linear_attn.dt_bias",
               decay_rate = "linear_attn.A_log", norm = "linear_attn.norm", output = "linear_attn.out_proj";
+
+  bool operator==(const DeltaRow&) const = default;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("pieces", pieces, required);
+    v("key_size", key_size);
+    v("value_size", value_size);
+    v("filter", filter);
+    v("decay_bias", decay_bias);
+    v("decay_rate", decay_rate);
+    v("norm", norm);
+    v("output", output);
+  }
 };
 
 enum class Routing {
@@ -55,6 +111,8 @@ enum class Routing {
   softmax_top,  // of the best
   sigmoid
 };
+std::span<const EnumName<Routing>> enum_names(Routing);
+
 struct RouterRow {
   std::string name = "mlp.gate";
   Routing routing = Routing::softmax;
@@ -66,6 +124,22 @@ struct RouterRow {
   std::string groups = "n_group ?? 1", chosen_groups = "topk_group ?? 1";
   bool best_two = false;         // a group is as good as its best two experts; else as its best
   std::string shared_gate = {};  // a linear whose sigmoid weighs the other experts
+
+  bool operator==(const RouterRow&) const = default;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("name", name);
+    v("routing", routing);
+    v("chosen", chosen);
+    v("normalized", normalized);
+    v("scale", scale);
+    v("correction", correction);
+    v("grouped", grouped);
+    v("groups", groups);
+    v("chosen_groups", chosen_groups);
+    v("best_two", best_two);
+    v("shared_gate", shared_gate);
+  }
 };
 
 struct ForwardRow {
@@ -99,14 +173,43 @@ struct ForwardRow {
   std::vector<std::string> norms_of_sums = {};    // of the stream after attention and after the MLP, and when:
   std::string norms_sums = "false";
   std::optional<RouterRow> router = {};
-};
 
-// A change of a row's facts about the forward pass.
-template <typename Change>
-void change_forward(Architecture& row, Change change) {
-  ForwardRow forward = row.forward ? *row.forward : ForwardRow();
-  change(forward);
-  row.forward = std::make_shared<const ForwardRow>(std::move(forward));
-}
+  bool operator==(const ForwardRow&) const = default;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("unknown", unknown);
+    v("unsupported", unsupported);
+    v("norm_epsilon", norm_epsilon);
+    v("activation", activation);
+    v("activations", activations);
+    v("swiglu_limit", swiglu_limit);
+    v("swiglu_alpha", swiglu_alpha);
+    v("alternating", alternating);
+    v("linear_experts", linear_experts);
+    v("windowed", windowed);
+    v("sliding_window", sliding_window);
+    v("rope", rope);
+    v("alibi", alibi);
+    v("attention_scale", attention_scale);
+    v("attention_cap", attention_cap);
+    v("logits_cap", logits_cap);
+    v("clip", clip);
+    v("sinks", sinks);
+    v("query_norms", query_norms);
+    v("key_norms", key_norms);
+    v("latent", latent);
+    v("delta", delta);
+    v("embedding_multiplier", embedding_multiplier);
+    v("residual_multiplier", residual_multiplier);
+    v("logits_multiplier", logits_multiplier);
+    v("first_position", first_position);
+    v("project_in", project_in);
+    v("project_out", project_out);
+    v("parallel", parallel);
+    v("norms_of_sums", norms_of_sums);
+    v("norms_sums", norms_sums);
+    v("router", router);
+  }
+};
 
 }  // namespace spinor

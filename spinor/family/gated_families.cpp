@@ -20,7 +20,7 @@ Architecture gated_decoder(std::string classes, Biases biases, NamePairs default
   row.norms = {{"input_layernorm", hidden, {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}},
                {"post_attention_layernorm", hidden, {"mlp.up_proj", "mlp.gate_proj"}}};
   row.defaults = std::move(defaults);
-  row.forward = std::make_shared<const ForwardRow>(std::move(forward));
+  row.forward = std::move(forward);
   return row;
 }
 

@@ -81,6 +81,7 @@ Architecture with_tower(Architecture row, Architecture tower) {
   row.names = {row.classes + "ForConditionalGeneration"};
   row.section = "text_config";
   row.roots = {"model.language_model.", "model.", "language_model."};
+  tower.forward.reset();
   row.towers = {std::move(tower)};
   return row;
 }
@@ -139,6 +140,7 @@ Architecture siglip() {
 // What it gives to the language model is scaled by one norm, averaged over patches, and read through another.
 std::vector<Architecture> gemma3_tower() {
   Architecture tower = siglip();
+  tower.forward.reset();
   tower.refusals = {{"R1",
                      "vision_tower.post_layernorm scales the tower's stream, entry by entry, before "
                      "mm_soft_emb_norm measures its length; a rotation does not commute with that"}};

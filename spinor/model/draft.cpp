@@ -94,11 +94,19 @@ class Draft {
         "# Guessed from the names and sizes of the tensors. Check: what each norm reads (all linears behind it and no\n"
         "# others), who writes to the residual stream, which layers have what (`when`), offsets of norms (1 + "
         "weight).\n"
-        "{}",
-        to_yaml(row_));
+        "{}"
+        "# If it computes as Llama does, or as said here (How it computes), this lets eval, generate and compare run "
+        "it:\n"
+        "# forward: {}\n",
+        to_yaml(row_), forward());
   }
 
  private:
+  // Of a mixture of experts, what chooses them.
+  std::string forward() const {
+    return routers_.empty() ? "{}" : fmt::format("{{router: {{name: {}}}}}", routers_.front());
+  }
+
   static std::string stem(const std::string& tensor) { return std::string(parent_of(tensor)); }
   bool has(const std::string& name) const {
     return std::ranges::find(layers_.tensors, name, &Tensor::name) != layers_.tensors.end();

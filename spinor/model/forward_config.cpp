@@ -118,6 +118,9 @@ ForwardConfig read_forward_config(const Model& model) {
 }
 
 ForwardConfig read_forward_config(const Json& json, const Architecture& architecture, const std::string& path) {
+  if (!architecture.forward)
+    throw Error(path, fmt::format("spinor cannot run {}", read_architecture_name(json, path)),
+                "its row says what is in it, not how it computes; `forward: {}` says that it does so as Llama does");
   const ForwardRow& row = *architecture.forward;
   if (!row.unknown.empty())
     throw Error(path, fmt::format("spinor cannot run {} yet", read_architecture_name(json, path)), row.unknown);

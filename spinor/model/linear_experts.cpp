@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <map>
+#include <mutex>
 #include <string_view>
 #include <utility>
 
 #include "spinor/base/list.h"
-#include "spinor/family/forward_row.h"
 #include "spinor/model/encoded_weight.h"
 #include "spinor/model/module_name.h"
 #include "spinor/model/modules.h"
@@ -50,21 +50,18 @@ Architecture linear_row(Architecture row) {
       replace_everywhere(row, linear.name, {expert + "gate_proj", expert + "up_proj"});
     }
   }
-  change_forward(row, [](ForwardRow& forward) {
-    forward.linear_experts.clear();
-    forward.alternating = false;
-  });
+  row.forward->linear_experts.clear();
+  row.forward->alternating = false;
   return row;
 }
 
+// Made once for each row, which all live as long as the program.
 const Architecture& linear_row_of(const Architecture& row) {
-  static const std::map<std::string, Architecture> rows = [] {
-    std::map<std::string, Architecture> made;
-    for (const Architecture& one : architectures())
-      if (one.forward && !one.forward->linear_experts.empty()) made.emplace(one.classes, linear_row(one));
-    return made;
-  }();
-  return rows.at(row.classes);
+  static std::mutex mutex;
+  static std::map<const Architecture*, const Architecture> made;
+  const std::lock_guard lock(mutex);
+  const auto found = made.find(&row);
+  return found != made.end() ? found->second : made.emplace(&row, linear_row(row)).first->second;
 }
 
 // The e-th of `count` equal pieces, which follow each other in the file.

@@ -15,12 +15,6 @@
 namespace spinor {
 namespace {
 
-constexpr EnumName<Layout> kLayouts[] = {{Layout::matrix, "matrix"},
-                                         {Layout::transposed, "transposed"},
-                                         {Layout::experts, "experts"},
-                                         {Layout::experts_transposed, "experts_transposed"},
-                                         {Layout::filter, "filter"}};
-
 std::string first_component(const std::string& name) {
   return name.substr(0, name.find('.'));
 }
@@ -296,10 +290,6 @@ class Walk {
 };
 
 }  // namespace
-
-std::span<const EnumName<Layout>> enum_names(Layout) {
-  return kLayouts;
-}
 
 int64_t number_of_experts(const Architecture& row, const ModelConfig& config) {
   if (row.experts.empty()) return 0;

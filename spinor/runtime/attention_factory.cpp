@@ -17,7 +17,7 @@ FusedProjection fused(Linear all, const Slice& value) {
 std::variant<SeparateProjections, FusedProjection> projections(const ModuleFactory& factory,
                                                                const std::string& prefix) {
   const AttentionRow& row = factory.model().architecture()->attention;
-  const Module& value = *factory.model().find(prefix + row.value);
+  const Module& value = factory.module(prefix + row.value);
   if (value.kind == ModuleKind::part) return fused(factory.linear(prefix + row.query), *value.part);
   return SeparateProjections{factory.linear(prefix + row.query), factory.linear(prefix + row.key),
                              factory.linear(prefix + row.value)};
@@ -45,7 +45,8 @@ std::optional<Norm> norm_of_heads(const ModuleFactory& factory, const std::strin
 bool has_gate(const ModuleFactory& factory, const std::string& prefix) {
   const Model& model = factory.model();
   const AttentionRow& row = model.architecture()->attention;
-  return row.query != row.key && model.find(prefix + row.query)->shape.out == 2 * model.num_heads() * model.head_dim();
+  return row.query != row.key &&
+         factory.module(prefix + row.query).shape.out == 2 * model.num_heads() * model.head_dim();
 }
 
 DirectHeads direct_heads(const ModuleFactory& factory, const std::string& prefix) {

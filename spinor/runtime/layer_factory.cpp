@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "spinor/base/error.h"
 #include "spinor/model/module_name.h"
 
 namespace spinor::runtime {
@@ -16,12 +17,29 @@ const Module* norm_before(const Model& model, const Module* linear) {
   return nullptr;
 }
 
-// A linear of the layer that reads the stream for its MLP.
-const Module* mlp_reader(const Model& model, int64_t index) {
-  const std::string prefix = model.layer_prefix(index);
-  for (const std::string& name : model.architecture()->mlp_in)
-    if (const Module* found = model.find(prefix + numbered(name, 0))) return found;
-  return nullptr;
+// The same of the linears of a block. Error where they read through several: a layer runs one.
+const Module* norm_before(const Model& model, int64_t layer, const std::vector<std::string>& names) {
+  const std::string prefix = model.layer_prefix(layer);
+  std::optional<const Module*> norm;
+  for (const std::string& name : names) {
+    const Module* linear = model.find(prefix + numbered(name, 0));
+    if (!linear || linear->kind == ModuleKind::part || linear->shape.in != model.hidden_size()) continue;
+    const Module* found = norm_before(model, linear);
+    if (norm && *norm != found)
+      throw Error(linear->name, "reads the residual stream through another norm than others of its block",
+                  "spinor does not run such a layer");
+    norm = found;
+  }
+  return norm.value_or(nullptr);
+}
+
+std::vector<std::string> attention_readers(const Architecture& row, bool delta) {
+  std::vector<std::string> names = {row.attention.query, row.attention.key, row.attention.value};
+  if (row.forward->latent) names.push_back(row.forward->latent->query_in);
+  if (!delta) return names;
+  names.clear();
+  for (const PartRow& piece : row.forward->delta->pieces) names.push_back(piece.linear);
+  return names;
 }
 
 std::optional<Norm> norm_if(const ModuleFactory& factory, const std::string& prefix,
@@ -38,9 +56,8 @@ Layer make_layer(const ModuleFactory& factory, int64_t index) {
   const ForwardConfig& forward = factory.forward();
   const std::string prefix = model.layer_prefix(index);
   const bool delta = has_delta_rule(factory, index);
-  const std::string& reader = delta ? row.forward->delta->pieces.front().linear : row.attention.key;
-  const Module* attention_norm = norm_before(model, model.find(prefix + reader));
-  const Module* mlp_norm = norm_before(model, mlp_reader(model, index));
+  const Module* attention_norm = norm_before(model, index, attention_readers(row, delta));
+  const Module* mlp_norm = norm_before(model, index, row.mlp_in);
   const std::vector<std::string> sums = forward.norms_sums ? row.forward->norms_of_sums : std::vector<std::string>();
   Layer layer{.index = index,
               .attention_norm = {},

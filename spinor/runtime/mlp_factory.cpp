@@ -1,7 +1,9 @@
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
+#include "spinor/base/error.h"
 #include "spinor/model/module_name.h"
 #include "spinor/runtime/layer_factory.h"
 
@@ -21,6 +23,11 @@ std::vector<MlpNames> mlps_of(const Architecture& row) {
     MlpNames& names = mlps.emplace_back(MlpNames{{}, out});
     for (const std::string& in : row.mlp_in)
       if (parent_of(in) == parent_of(out)) names.in.push_back(in);
+    if (names.in.empty() || names.in.size() > 2)
+      throw Error(out,
+                  fmt::format("is the output of an MLP with {} inputs, and spinor runs one, or a gate and one",
+                              names.in.size()),
+                  "of an MLP, the names in mlp_in and mlp_out have the same parent");
   }
   return mlps;
 }
@@ -28,7 +35,7 @@ std::vector<MlpNames> mlps_of(const Architecture& row) {
 Gate gate_of(const ModuleFactory& factory, const std::string& prefix, const MlpNames& names) {
   if (names.in.size() == 2) return Gate::own;
   const Model& model = factory.model();
-  const WeightShape &in = model.find(prefix + names.in[0])->shape, &out = model.find(prefix + names.out)->shape;
+  const WeightShape &in = factory.module(prefix + names.in[0]).shape, &out = factory.module(prefix + names.out).shape;
   if (in.out != 2 * out.in) return Gate::none;
   return model.architecture()->forward->alternating ? Gate::alternating : Gate::first_half;
 }
@@ -86,9 +93,13 @@ FeedForward make_feed_forward(const ModuleFactory& factory, int64_t index) {
   for (const MlpNames& names : mlps_of(row)) {
     const Module* out = factory.model().find(prefix + numbered(names.out, 0));
     if (!out) continue;
-    if (names.out.find("{E}") != std::string::npos)
+    const bool counts = names.out.find("{E}") != std::string::npos;
+    const bool stack = out->shape.count > 1 || out->weight->info.shape.size() > 2;
+    if (counts || stack ? !made.experts.empty() : made.common.has_value())
+      throw Error(prefix + names.out, "is the second MLP of its layer, and spinor runs one, and experts beside it");
+    if (counts)
       made.experts = counted(factory, prefix, names);
-    else if (out->shape.count > 1 || out->weight->info.shape.size() > 2)
+    else if (stack)
       made.experts = stacked(factory, prefix, names);
     else
       made.common = mlp(factory, prefix, names);

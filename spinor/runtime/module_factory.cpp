@@ -44,12 +44,18 @@ std::vector<Rotation> ModuleFactory::rotations(const std::string& module, std::s
   return result;
 }
 
+const Module& ModuleFactory::module(const std::string& name) const {
+  const Module* found = model().find(name);
+  if (!found) throw Error(name, "is not in the model, and its row says that it runs", "check `when` in the row");
+  return *found;
+}
+
 Norm ModuleFactory::norm(const std::string& name) const {
   return norm(name, forward_.norm_epsilon);
 }
 
 Norm ModuleFactory::norm(const std::string& name, double epsilon) const {
-  const Module& module = *model().find(name);
+  const Module& module = this->module(name);
   at::Tensor weight = weights_.compute(name + ".weight");
   if (module.offset != 0 && weight.defined()) weight = widened(weight) + module.offset;
   return {weight, weights_.compute(name + ".bias"), epsilon, module.layer_norm};
@@ -65,14 +71,14 @@ Linear ModuleFactory::staged(const Module& module, at::Tensor weight, at::Tensor
 }
 
 Linear ModuleFactory::linear(const std::string& name, at::Tensor weight) const {
-  const Module& module = *model().find(name);
+  const Module& module = this->module(name);
   if (!weight.defined()) weight = weights_.compute(weight_name(module));
   if (weight.defined()) weight = as_matrix(module, weight);
   return staged(module, std::move(weight), weights_.compute(name + ".bias"));
 }
 
 std::vector<Linear> ModuleFactory::stacked(const std::string& name) const {
-  const Module& module = *model().find(name);
+  const Module& module = this->module(name);
   const at::Tensor weights = as_matrix(module, weights_.compute(weight_name(module)));
   const at::Tensor biases = module.bias ? weights_.compute(module.bias->info.name) : at::Tensor();
   std::vector<Linear> linears;

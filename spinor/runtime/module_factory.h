@@ -30,6 +30,7 @@ class ModuleFactory {
   Observer* observer() const { return observer_; }
 
   bool has(const std::string& name) const { return model().find(name) != nullptr; }
+  const Module& module(const std::string& name) const;  // Error if the model does not have it
   Norm norm(const std::string& name) const;
   Norm norm(const std::string& name, double epsilon) const;
   // With this weight, if it is defined.
