@@ -25,7 +25,7 @@ void add_gated_mlp(Architecture& row, const std::string& prefix, const std::stri
 
 // Everything that makes or reads the MLP's input is read through this norm; what writes its output, into the stream.
 void connect(Architecture& row) {
-  NormRow& norm = row.norms[1];
+  NormRow& norm = norm_of(row, "post_attention_layernorm");
   norm.reads = row.mlp_in;
   for (const LinearRow& linear : row.linears)
     if (linear.router) norm.reads.push_back(linear.name);
@@ -33,7 +33,7 @@ void connect(Architecture& row) {
 }
 
 Architecture without_mlp(Architecture row) {
-  std::erase_if(row.linears, [](const LinearRow& linear) { return linear.name.starts_with("mlp."); });
+  erase_linears(row, "mlp.");
   std::erase_if(row.writes, [](const std::string& name) { return name.starts_with("mlp."); });
   row.mlp_in.clear();
   row.mlp_out.clear();
@@ -111,8 +111,7 @@ Architecture qwen3_moe() {
 Architecture olmoe() {
   Architecture row =
       without_mlp(with_qk_norms(gated_decoder("Olmoe", {.qkv = "attention_bias", .output = "attention_bias"}, {})));
-  row.norms[2].size = "num_attention_heads * head_dim";
-  row.norms[3].size = "num_key_value_heads * head_dim";
+  norm_all_heads(row);
   row.linears.push_back(router("mlp.gate", kExperts));
   add_gated_mlp(row, "mlp.experts.{E}.", "intermediate_size", "");
   row.refusals = {{"R2", "clip_qkv clamps the values, entry by entry, and a rotation does not commute with that",
@@ -160,7 +159,8 @@ Architecture glm4_moe() {
       gated_decoder("Glm4Moe", {.qkv = "attention_bias"},
                     {{"num_key_value_heads", "8"}, {"first_k_dense_replace", "1"}, {"n_shared_experts", "1"}})));
   row.mtp = layers_behind_the_last();
-  row.norms[2].when = row.norms[3].when = "use_qk_norm";
+  for (const std::string& name : {row.attention.query_norm, row.attention.key_norm})
+    norm_of(row, name).when = "use_qk_norm";
   add_deepseek_moe(row, "");
   row.parameters = {{"mlp.gate.e_score_correction_bias", {kExperts}, "L >= first_k_dense_replace"}};
   connect(row);
@@ -178,7 +178,8 @@ Architecture with_latent_attention(Architecture row) {
   const std::string heads = "num_attention_heads * ", query = heads + "(qk_nope_head_dim + qk_rope_head_dim)";
   row.defaults.insert(row.defaults.begin(), {"num_key_value_heads", "num_attention_heads"});
   row.renamed = {{"head_dim", "qk_rope_head_dim"}};
-  const std::vector<LinearRow> mlp(row.linears.begin() + 4, row.linears.end());
+  erase_linears(row, "self_attn.");
+  const std::vector<LinearRow> mlp = std::move(row.linears);
   row.linears = {{"self_attn.q_proj", query, kHidden, "", "q_lora_rank == null"},
                  {"self_attn.q_a_proj", "q_lora_rank", kHidden, "attention_bias", "q_lora_rank != null"},
                  {"self_attn.q_b_proj", query, "q_lora_rank", "", "q_lora_rank != null"},
@@ -187,7 +188,7 @@ Architecture with_latent_attention(Architecture row) {
                  {"self_attn.o_proj", kHidden, heads + "v_head_dim", "attention_bias"}};
   row.linears.insert(row.linears.end(), mlp.begin(), mlp.end());
   row.norms = {{"input_layernorm", kHidden, {"self_attn.q_proj", "self_attn.q_a_proj", "self_attn.kv_a_proj_with_mqa"}},
-               row.norms[1],
+               norm_of(row, "post_attention_layernorm"),
                {.name = "self_attn.q_a_layernorm", .size = "q_lora_rank", .when = "q_lora_rank != null"},
                {"self_attn.kv_a_layernorm", "kv_lora_rank"}};
   row.parts = {{"self_attn.kv_b_proj", "v_proj", "qk_nope_head_dim", "v_head_dim", "qk_nope_head_dim + v_head_dim"}};

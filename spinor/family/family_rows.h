@@ -26,6 +26,12 @@ void change_forward(Architecture& row, Change change) {
   change(*row.forward);
 }
 
+// The linear or norm of a row that is called so; the first of several. Error if there is none.
+LinearRow& linear_of(Architecture& row, const std::string& name);
+NormRow& norm_of(Architecture& row, const std::string& name);
+// The row without those of its linears whose names begin so; what else names them stays.
+void erase_linears(Architecture& row, const std::string& prefix);
+
 // Layers with a window: what layer_types says, else those of the rule.
 std::string by_layer_type(const std::string& rule);
 // Pre-norm, gated MLP, separate projections: what most families have been since Llama. They differ in biases and
@@ -43,6 +49,8 @@ Architecture with_offset(Architecture row);
 Architecture with_qwen_moe(Architecture row, bool shared_expert);
 // RMS norms of each head's queries and keys, before RoPE. They do not touch the residual stream.
 Architecture with_qk_norms(Architecture row, double offset = 0);
+// Those of a row over all heads at once.
+void norm_all_heads(Architecture& row);
 
 Architecture gemma3(const std::string& classes);
 Architecture qwen3_5(const std::string& classes);

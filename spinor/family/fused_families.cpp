@@ -39,9 +39,9 @@ Architecture glm(std::string classes) {
                     {{"num_key_value_heads", "2"}, {"head_dim", "128"}, {"attention_bias", "true"}},
                     {.norm_epsilon = "rms_norm_eps ?? 0.00000015625",
                      .rope = RopeRow{.fraction = "partial_rotary_factor ?? 0.5", .interleaved = "true"}});
-  row.linears.erase(row.linears.begin() + 4, row.linears.begin() + 6);
-  row.linears.insert(row.linears.begin() + 4, gate_up());
-  row.norms[1].reads = {"mlp.gate_up_proj"};
+  erase_linears(row, "mlp.gate_proj");
+  linear_of(row, "mlp.up_proj") = gate_up();
+  norm_of(row, "post_attention_layernorm").reads = {"mlp.gate_up_proj"};
   row.mlp_in = {"mlp.gate_up_proj"};
   return row;
 }

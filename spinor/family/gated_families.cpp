@@ -1,6 +1,31 @@
+#include <algorithm>
+
+#include "spinor/base/error.h"
 #include "spinor/family/family_rows.h"
 
 namespace spinor {
+namespace {
+
+template <typename Row>
+Row& row_called(std::vector<Row>& rows, const std::string& name, const std::string& classes) {
+  const auto found = std::ranges::find(rows, name, &Row::name);
+  if (found == rows.end()) throw Error(classes, "has no row for " + name);
+  return *found;
+}
+
+}  // namespace
+
+LinearRow& linear_of(Architecture& row, const std::string& name) {
+  return row_called(row.linears, name, row.classes);
+}
+
+NormRow& norm_of(Architecture& row, const std::string& name) {
+  return row_called(row.norms, name, row.classes);
+}
+
+void erase_linears(Architecture& row, const std::string& prefix) {
+  std::erase_if(row.linears, [&](const LinearRow& linear) { return linear.name.starts_with(prefix); });
+}
 
 std::string by_layer_type(const std::string& rule) {
   return "layer_types != null && layer_types[L] == 'sliding_attention' || layer_types == null && (" + rule + ")";
@@ -36,6 +61,11 @@ Architecture with_qk_norms(Architecture row, double offset) {
   for (const std::string& norm : {row.attention.query_norm, row.attention.key_norm})
     row.norms.push_back({.name = norm, .size = "head_dim", .offset = offset});
   return row;
+}
+
+void norm_all_heads(Architecture& row) {
+  norm_of(row, row.attention.query_norm).size = "num_attention_heads * head_dim";
+  norm_of(row, row.attention.key_norm).size = "num_key_value_heads * head_dim";
 }
 
 ForwardRow granite_forward() {

@@ -33,7 +33,7 @@ void set_attention(Architecture& row, const std::string& windowed, const Optiona
 // Norms on both sides of each block.
 Architecture gemma2(const std::string& classes) {
   Architecture row = gemma(classes, "4");
-  row.norms = {row.norms[0],
+  row.norms = {norm_of(row, "input_layernorm"),
                {"post_attention_layernorm"},
                {"pre_feedforward_layernorm", "hidden_size", {"mlp.up_proj", "mlp.gate_proj"}},
                {"post_feedforward_layernorm"}};
@@ -53,8 +53,7 @@ Architecture post_norm(const std::string& classes, const Biases& biases, const N
 // Over all heads at once.
 Architecture olmo2(const std::string& classes) {
   Architecture row = with_qk_norms(post_norm(classes, kAttentionBias, {}));
-  row.norms[2].size = "num_attention_heads * head_dim";
-  row.norms[3].size = "num_key_value_heads * head_dim";
+  norm_all_heads(row);
   return row;
 }
 
@@ -94,72 +93,76 @@ Architecture exaone4() {
   return row;
 }
 
+// Gemma 4: conditions of a layer, and sizes in it.
+const std::string kNoWindow =
+    "(L + 1 == num_hidden_layers || (layer_types != null ? layer_types[L] == 'full_attention' : (L + 1) % 6 == 0))";
+const std::string kSharesValues = "(L >= num_hidden_layers - num_kv_shared_layers)";
+const std::string kOwnKeys = "!" + kSharesValues;
+const std::string kOfLayer = "per_layer_config != null ? per_layer_config[L]";
+const std::string kSizeOfHead =
+    "(" + kOfLayer + "['head_dim'] ?? head_dim : " + kNoWindow + " ? global_head_dim : head_dim)";
+const std::string kExtraSize = "hidden_size_per_layer_input", kHasExtra = kExtraSize + " > 0",
+                  kAllExtra = "num_hidden_layers * " + kExtraSize, kHasExperts = "enable_moe_block";
+
+void set_gemma4_linears(Architecture& row) {
+  const std::string groups = "(" + kOfLayer + "['num_key_value_heads'] ?? num_key_value_heads : attention_k_eq_v && " +
+                             kNoWindow + " ? num_global_key_value_heads ?? num_key_value_heads : num_key_value_heads)",
+                    queries = "num_attention_heads * " + kSizeOfHead, values = groups + " * " + kSizeOfHead,
+                    inner = "intermediate_size * (use_double_wide_mlp && " + kSharesValues + " ? 2 : 1)",
+                    wide = "moe_intermediate_size";
+  linear_of(row, "self_attn.q_proj").out = linear_of(row, "self_attn.o_proj").in = queries;
+  linear_of(row, "self_attn.k_proj").out = linear_of(row, "self_attn.v_proj").out = values;
+  linear_of(row, "self_attn.k_proj").when = kOwnKeys;
+  linear_of(row, "self_attn.v_proj").when = kOwnKeys + " && !(attention_k_eq_v && " + kNoWindow + ")";
+  linear_of(row, "mlp.gate_proj").out = linear_of(row, "mlp.up_proj").out = linear_of(row, "mlp.down_proj").in = inner;
+  row.linears.push_back({"per_layer_input_gate", kExtraSize, kHidden, "", kHasExtra});
+  row.linears.push_back({"per_layer_projection", kHidden, kExtraSize, "", kHasExtra});
+  row.linears.push_back({"router.proj", "num_experts", kHidden, "", kHasExperts, Layout::matrix, true});
+  row.linears.push_back({"experts.gate_up_proj", "2 * " + wide, kHidden, "", kHasExperts, Layout::experts});
+  row.linears.push_back({"experts.down_proj", kHidden, wide, "", kHasExperts, Layout::experts});
+  row.raw_reads = {"per_layer_input_gate"};
+  row.writes.insert(row.writes.end(), {"per_layer_projection", "experts.down_proj"});
+  row.mlp_in.emplace_back("experts.gate_up_proj");
+  row.mlp_out.emplace_back("experts.down_proj");
+  row.outer_linears = {{"per_layer_model_projection", kAllExtra, kHidden, "", kHasExtra}};
+}
+
+void set_gemma4_norms(Architecture& row) {
+  norm_of(row, "self_attn.q_norm").size = norm_of(row, "self_attn.k_norm").size = kSizeOfHead;
+  norm_of(row, "self_attn.k_norm").when = kOwnKeys;
+  row.norms.push_back({.name = "self_attn.v_norm", .size = kSizeOfHead, .when = kOwnKeys, .weightless = "true"});
+  row.norms.push_back({.name = "router.norm", .reads = {"router.proj"}, .when = kHasExperts, .weightless = "true"});
+  row.norms.push_back({.name = "post_per_layer_input_norm", .when = kHasExtra});
+  row.norms.push_back({.name = "post_feedforward_layernorm_1", .when = kHasExperts});
+  row.norms.push_back({.name = "post_feedforward_layernorm_2", .when = kHasExperts});
+  row.norms.push_back({.name = "pre_feedforward_layernorm_2", .reads = {"experts.gate_up_proj"}, .when = kHasExperts});
+  for (const char* norm : {"post_per_layer_input_norm", "post_feedforward_layernorm_1", "post_feedforward_layernorm_2"})
+    row.scaled_outputs.emplace_back(norm);
+  row.outer_norms.push_back({.name = "per_layer_projection_norm", .size = kExtraSize, .when = kHasExtra});
+}
+
 // Layers with a window and those without differ in the size of their heads. Later layers may read the keys and values
 // of earlier ones, keys may be the values, too, and each layer adds an embedding of its own to the stream, or experts'
 // output.
 Architecture gemma4() {
-  const std::string full =
-                        "(L + 1 == num_hidden_layers || (layer_types != null ? layer_types[L] == 'full_attention' : "
-                        "(L + 1) % 6 == 0))",
-                    shared = "(L >= num_hidden_layers - num_kv_shared_layers)",
-                    of_layer = "per_layer_config != null ? per_layer_config[L]",
-                    size = "(" + of_layer + "['head_dim'] ?? head_dim : " + full + " ? global_head_dim : head_dim)",
-                    groups = "(" + of_layer + "['num_key_value_heads'] ?? num_key_value_heads : attention_k_eq_v && " +
-                             full + " ? num_global_key_value_heads ?? num_key_value_heads : num_key_value_heads)",
-                    own_keys = "!" + shared, own_values = own_keys + " && !(attention_k_eq_v && " + full + ")",
-                    inner = "intermediate_size * (use_double_wide_mlp && " + shared + " ? 2 : 1)",
-                    extra = "hidden_size_per_layer_input", has_extra = extra + " > 0",
-                    all_extra = "num_hidden_layers * " + extra, hidden = "hidden_size", experts = "enable_moe_block",
-                    wide = "moe_intermediate_size";
   Architecture row = with_qk_norms(gemma2("Gemma4"));
-  row.defaults = {{"num_attention_heads", "8"},
-                  {"num_key_value_heads", "4"},
-                  {"head_dim", "256"},
-                  {"global_head_dim", "512"},
-                  {"vocab_size", "262144"},
-                  {"vocab_size_per_layer_input", "262144"},
-                  {extra, "256"},
-                  {"num_kv_shared_layers", "0"},
-                  {"attention_k_eq_v", "false"},
-                  {"use_double_wide_mlp", "false"},
-                  {"enable_moe_block", "false"},
-                  {"tie_word_embeddings", "true"}};
-  row.embeddings.push_back({"embed_tokens_per_layer", "vocab_size_per_layer_input", all_extra, "false", has_extra});
-  row.linears[0].out = row.linears[3].in = "num_attention_heads * " + size;
-  for (size_t i : {1, 2}) row.linears[i].out = groups + " * " + size;
-  row.linears[1].when = own_keys;
-  row.linears[2].when = own_values;
-  for (size_t i : {4, 5}) row.linears[i].out = inner;
-  row.linears[6].in = inner;
-  row.linears.push_back({"per_layer_input_gate", extra, hidden, "", has_extra});
-  row.linears.push_back({"per_layer_projection", hidden, extra, "", has_extra});
-  row.linears.push_back({"router.proj", "num_experts", hidden, "", experts, Layout::matrix, true});
-  row.linears.push_back({"experts.gate_up_proj", "2 * " + wide, hidden, "", experts, Layout::experts});
-  row.linears.push_back({"experts.down_proj", hidden, wide, "", experts, Layout::experts});
-  row.experts = experts + " ? num_experts : null";
+  row.defaults = {{"num_attention_heads", "8"},  {"num_key_value_heads", "4"},
+                  {"head_dim", "256"},           {"global_head_dim", "512"},
+                  {"vocab_size", "262144"},      {"vocab_size_per_layer_input", "262144"},
+                  {kExtraSize, "256"},           {"num_kv_shared_layers", "0"},
+                  {"attention_k_eq_v", "false"}, {"use_double_wide_mlp", "false"},
+                  {"enable_moe_block", "false"}, {"tie_word_embeddings", "true"}};
+  row.embeddings.push_back({"embed_tokens_per_layer", "vocab_size_per_layer_input", kAllExtra, "false", kHasExtra});
+  set_gemma4_linears(row);
+  set_gemma4_norms(row);
+  row.experts = kHasExperts + " ? num_experts : null";
   row.attention.value_norm = "self_attn.v_norm";
-  row.attention.head_dim = size;
-  row.attention.shared = shared;
-  row.attention.shared_like = full;
-  for (size_t i : {4, 5}) row.norms[i].size = size;
-  row.norms[5].when = own_keys;
-  row.norms.push_back({.name = "self_attn.v_norm", .size = size, .when = own_keys, .weightless = "true"});
-  row.norms.push_back({.name = "router.norm", .reads = {"router.proj"}, .when = experts, .weightless = "true"});
-  row.norms.push_back({.name = "post_per_layer_input_norm", .when = has_extra});
-  row.norms.push_back({.name = "post_feedforward_layernorm_1", .when = experts});
-  row.norms.push_back({.name = "post_feedforward_layernorm_2", .when = experts});
-  row.norms.push_back({.name = "pre_feedforward_layernorm_2", .reads = {"experts.gate_up_proj"}, .when = experts});
-  for (const char* norm : {"post_per_layer_input_norm", "post_feedforward_layernorm_1", "post_feedforward_layernorm_2"})
-    row.scaled_outputs.emplace_back(norm);
+  row.attention.head_dim = kSizeOfHead;
+  row.attention.shared = kSharesValues;
+  row.attention.shared_like = kNoWindow;
   row.parameters = {{"layer_scalar", {"1"}},
-                    {"router.scale", {hidden}, experts},
-                    {"router.per_expert_scale", {"num_experts"}, experts}};
-  row.outer_linears = {{"per_layer_model_projection", all_extra, hidden, "", has_extra}};
-  row.outer_norms.push_back({.name = "per_layer_projection_norm", .size = extra, .when = has_extra});
-  row.writes.insert(row.writes.end(), {"per_layer_projection", "experts.down_proj"});
-  row.mlp_in.emplace_back("experts.gate_up_proj");
-  row.mlp_out.emplace_back("experts.down_proj");
-  row.raw_reads = {"per_layer_input_gate"};
+                    {"router.scale", {kHidden}, kHasExperts},
+                    {"router.per_expert_scale", {"num_experts"}, kHasExperts}};
   row.refusals = {{"R1",
                    "norms scale the outputs of its blocks, entry by entry, before they are added to the residual "
                    "stream; a rotation does not commute with that"},

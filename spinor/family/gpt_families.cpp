@@ -117,10 +117,10 @@ Architecture gptj(const std::string& classes, Architecture row) {
   row.linears.push_back({"attn.out_proj", kHidden, kHidden});
   row.linears.push_back({"mlp.fc_in", kWide, kHidden, "true"});
   row.linears.push_back({"mlp.fc_out", kHidden, kWide, "true"});
-  row.norms = {{"ln_1", kHidden, {row.attention.query}}};
-  if (row.attention.key != row.attention.query)
-    row.norms[0].reads = {row.attention.query, row.attention.key, row.attention.value};
-  row.norms[0].reads.push_back("mlp.fc_in");
+  std::vector<std::string> reads = {row.attention.query};
+  if (row.attention.key != row.attention.query) reads = {row.attention.query, row.attention.key, row.attention.value};
+  reads.push_back("mlp.fc_in");
+  row.norms = {{"ln_1", kHidden, reads}};
   set_final_norm(row, "ln_f");
   row.head_bias = "true";
   row.buffers = {".attn.bias", ".attn.masked_bias", ".attn.causal_mask", ".attn.embed_positions"};

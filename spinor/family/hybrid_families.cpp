@@ -19,16 +19,17 @@ Architecture hybrid(const std::string& classes, const std::string& key_value_hea
                                     {"head_dim", "256"},
                                     {"attention_bias", "false"},
                                     {"full_attention_interval", "4"}});
-  row.linears[0].out = "2 * num_attention_heads * head_dim";
-  for (size_t i = 0; i < 4; ++i) row.linears[i].when = kFull;
+  linear_of(row, row.attention.query).out = "2 * num_attention_heads * head_dim";
+  for (const std::string& name : {row.attention.query, row.attention.key, row.attention.value, row.attention.output})
+    linear_of(row, name).when = kFull;
   row = with_offset(with_qk_norms(std::move(row)));
-  for (size_t i = 2; i < 4; ++i) row.norms[i].when = kFull;
+  for (const std::string& name : {row.attention.query_norm, row.attention.key_norm}) norm_of(row, name).when = kFull;
   row.norms.push_back({"linear_attn.norm", "linear_value_head_dim", {}, kLinear});
   std::vector<LinearRow> linears = inputs;
   linears.push_back({"linear_attn.out_proj", kHidden, kValue});
   for (LinearRow& linear : linears) {
     linear.when = kLinear;
-    if (linear.in == kHidden) row.norms[0].reads.push_back(linear.name);
+    if (linear.in == kHidden) norm_of(row, "input_layernorm").reads.push_back(linear.name);
   }
   row.linears.insert(row.linears.begin(), linears.begin(), linears.end());
   row.parameters = {

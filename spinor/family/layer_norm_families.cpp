@@ -82,23 +82,24 @@ Architecture stablelm() {
                {"post_attention_layernorm", hidden, {"mlp.up_proj", "mlp.gate_proj"}, in_turn}};
   row = with_layer_norms(row, "true");
   const std::string heads = "num_attention_heads", key_heads = "num_key_value_heads", normed = "qk_layernorm";
-  row.parameters = {{"self_attn.q_layernorm.norms.{E}.weight", {"head_dim"}, normed, heads},
-                    {"self_attn.k_layernorm.norms.{E}.weight", {"head_dim"}, normed, key_heads}};
+  const std::string query_norms = "self_attn.q_layernorm.norms.{E}.weight",
+                    key_norms = "self_attn.k_layernorm.norms.{E}.weight";
+  row.parameters = {{query_norms, {"head_dim"}, normed, heads}, {key_norms, {"head_dim"}, normed, key_heads}};
   change_forward(row, [&](ForwardRow& forward) {
     forward.parallel = side_by_side;
     forward.rope = {.fraction = "partial_rotary_factor ?? 0.25"};
-    forward.query_norms = row.parameters[0].name;
-    forward.key_norms = row.parameters[1].name;
+    forward.query_norms = query_norms;
+    forward.key_norms = key_norms;
   });
   return row;
 }
 
 // An MLP of two linears. Their names differ, as the output of the attention does.
 Architecture plain_mlp(Architecture row, const std::string& in, const std::string& out, const std::string& bias) {
-  row.linears.resize(4);
+  erase_linears(row, "mlp.");
   row.linears.push_back({in, "intermediate_size", "hidden_size", bias});
   row.linears.push_back({out, "hidden_size", "intermediate_size", bias});
-  row.norms[1].reads = row.mlp_in = {in};
+  norm_of(row, "post_attention_layernorm").reads = row.mlp_in = {in};
   row.mlp_out = {out};
   row.writes = {row.attention.output, out};
   return row;
@@ -108,7 +109,10 @@ Architecture phi() {
   Architecture row =
       plain_mlp(gated_decoder("Phi", {"true", "true"}, {{"qk_layernorm", "false"}, {"hidden_act", "'gelu_new'"}}),
                 "mlp.fc1", "mlp.fc2", "true");
-  row.linears[3].name = row.attention.output = row.writes[0] = "self_attn.dense";
+  const std::string output = "self_attn.dense";
+  linear_of(row, row.attention.output).name = output;
+  row.attention.output = output;
+  row.writes = {output, "mlp.fc2"};
   row.norms = {{"input_layernorm", "hidden_size", attention_and({"mlp.fc1"})}};
   row.outer_norms.front().name = "final_layernorm";
   row.head_bias = "true";
