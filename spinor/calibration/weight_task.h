@@ -9,7 +9,7 @@
 #include "spinor/calibration/hessian.h"
 #include "spinor/calibration/report.h"
 #include "spinor/plan/prepared.h"
-#include "spinor/quant/codec.h"
+#include "spinor/quant/encoder.h"
 
 namespace spinor::calibration {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "spinor/io/checkpoint.h"
-#include "spinor/quant/codec.h"
+#include "spinor/quant/weight_layout.h"
 
 namespace spinor {
 

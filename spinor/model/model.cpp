@@ -17,6 +17,7 @@
 #include "spinor/model/linear_experts.h"
 #include "spinor/model/loaded_names.h"
 #include "spinor/model/modules.h"
+#include "spinor/model/modules_by_name.h"
 #include "spinor/model/mtp.h"
 #include "spinor/model/quantized_source.h"
 #include "spinor/model/stream.h"

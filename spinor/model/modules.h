@@ -1,4 +1,4 @@
-// The modules of a checkpoint: from a row of the architecture table, or from nothing but the names of its tensors.
+// The modules of a checkpoint, from a row of the architecture table.
 #pragma once
 
 #include <string>
@@ -13,11 +13,6 @@ namespace spinor {
 // Without its towers. In the order of torch's named_modules(), and for the blocks that the row names with its classes.
 // Error naming the tensor for one that is missing or has another shape than config.json says.
 std::vector<Module> modules_of(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint);
-
-// See ModelOptions::accept_unknown. Tensors that are no 1-D or 2-D weight, and biases without one, have no module.
-std::vector<Module> modules_by_name(const Checkpoint& checkpoint, std::string_view architecture);
-// The one embedding of tokens among them; null if there is none or more than one.
-const Module* find_token_embedding(const std::vector<Module>& modules);
 
 // 0 if the row has none.
 int64_t number_of_experts(const Architecture& row, const ModelConfig& config);

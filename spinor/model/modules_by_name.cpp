@@ -1,3 +1,5 @@
+#include "spinor/model/modules_by_name.h"
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -5,7 +7,6 @@
 #include <string_view>
 
 #include "spinor/model/module_name.h"
-#include "spinor/model/modules.h"
 
 namespace spinor {
 namespace {

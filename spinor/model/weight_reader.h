@@ -7,7 +7,7 @@
 
 #include "spinor/base/view.h"
 #include "spinor/io/checkpoint.h"
-#include "spinor/quant/codec.h"
+#include "spinor/quant/decoder.h"
 
 namespace spinor {
 

@@ -9,7 +9,7 @@
 
 #include "spinor/base/slice.h"
 #include "spinor/linalg/rotation.h"
-#include "spinor/quant/codec.h"
+#include "spinor/quant/encoder.h"
 
 namespace spinor {
 

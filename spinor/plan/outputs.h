@@ -8,7 +8,7 @@
 #include "spinor/io/safetensors.h"
 #include "spinor/plan/plan.h"
 #include "spinor/quant/about_tensor.h"
-#include "spinor/quant/codec.h"
+#include "spinor/quant/encoder.h"
 
 namespace spinor {
 

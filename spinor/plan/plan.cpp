@@ -1,11 +1,15 @@
 #include "spinor/plan/plan.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>
 
 #include "spinor/base/error.h"
 #include "spinor/plan/online.h"
+#include "spinor/plan/plan_text.h"
 
 namespace spinor {
 namespace {
@@ -219,6 +223,18 @@ Json RewritePlan::config(DType online_dtype) const {
       transform_config_.is_null() ? Json::object() : stored_transforms(transform_config_, online_, online_dtype);
   config["quantization_config"] = quantization_ ? to_json(*quantization_, transforms) : transforms_only(transforms);
   return config;
+}
+
+std::string RewritePlan::rotation_types() const {
+  if (transform_config_.is_null()) return "";
+  std::vector<std::string> types;
+  for (const auto& [group, scheme] : transform_config_.at("config_groups").items())
+    types.push_back(fmt::format("{} {}", group, scheme.at("type").get<std::string>()));
+  return fmt::format("{}", fmt::join(types, ", "));
+}
+
+std::string RewritePlan::describe(bool full) const {
+  return plan_text(*this, full);
 }
 
 }  // namespace spinor

@@ -56,6 +56,7 @@ class RewritePlan {
   // In the order of the modules.
   const std::vector<CalibratedActivation>& calibrated() const { return calibrated_; }
   bool untied() const { return untied_; }
+  bool dropped_mtp() const { return dropped_mtp_; }
   // Grows whenever something is changed.
   int64_t revision() const { return revision_; }
   // What cannot be computed without running the model: "model.layers.0.mlp.up_proj.weight"; empty if nothing is.

@@ -1,5 +1,3 @@
-#include "spinor/quant/codec.h"
-
 #include <gtest/gtest.h>
 
 #include <random>
@@ -7,6 +5,8 @@
 #include "spinor/base/error.h"
 #include "spinor/base/parallel.h"
 #include "spinor/linalg/cpu.h"
+#include "spinor/quant/decoder.h"
+#include "spinor/quant/encoder.h"
 #include "spinor/quant/float8.h"
 #include "spinor/quant/testing.h"
 

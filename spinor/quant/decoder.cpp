@@ -1,3 +1,5 @@
+#include "spinor/quant/decoder.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,7 +10,6 @@
 #include "spinor/base/error.h"
 #include "spinor/linalg/convert.h"
 #include "spinor/quant/bands.h"
-#include "spinor/quant/codec.h"
 #include "spinor/quant/float8.h"
 #include "spinor/quant/pack.h"
 

@@ -1,3 +1,5 @@
+#include "spinor/quant/encoder.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,7 +12,6 @@
 
 #include "spinor/base/error.h"
 #include "spinor/linalg/convert.h"
-#include "spinor/quant/codec.h"
 #include "spinor/quant/float8.h"
 #include "spinor/quant/pack.h"
 #include "spinor/quant/range_observer.h"

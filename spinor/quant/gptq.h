@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "spinor/base/view.h"
-#include "spinor/quant/codec.h"
+#include "spinor/quant/encoder.h"
 
 namespace spinor {
 

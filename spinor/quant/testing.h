@@ -6,7 +6,8 @@
 #include <cstring>
 
 #include "spinor/base/view.h"
-#include "spinor/quant/codec.h"
+#include "spinor/quant/decoder.h"
+#include "spinor/quant/encoder.h"
 
 namespace spinor::testing_quant {
 

@@ -1,7 +1,8 @@
+#include "spinor/runtime/attention_factory.h"
+
 #include <ATen/ATen.h>
 
 #include "spinor/model/module_name.h"
-#include "spinor/runtime/layer_factory.h"
 
 namespace spinor::runtime {
 namespace {

@@ -1,8 +1,8 @@
+#include "spinor/runtime/delta_rule_factory.h"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
-
-#include "spinor/runtime/layer_factory.h"
 
 namespace spinor::runtime {
 

@@ -1,9 +1,9 @@
-// Mixtures of experts: each computes only the tokens that chose it.
+#include "spinor/runtime/experts.h"
+
 #include <ATen/ATen.h>
 
 #include <limits>
 
-#include "spinor/runtime/mlp.h"
 #include "spinor/runtime/norm.h"
 
 namespace spinor::runtime {
@@ -61,6 +61,19 @@ at::Tensor FeedForward::routed(const at::Tensor& x) const {
     first += count;
   }
   return sum;
+}
+
+at::Tensor FeedForward::operator()(const at::Tensor& x) const {
+  at::Tensor sum;
+  if (common) {
+    LinearInput input(x);
+    sum = (*common)(input, activation);
+    LinearInput wide(widened(x));
+    if (common_gate) sum.mul_((*common_gate)(wide).sigmoid_());
+  }
+  if (!router) return sum;
+  at::Tensor mixed = routed(x.reshape({-1, x.size(-1)})).reshape(x.sizes());
+  return sum.defined() ? mixed.add_(sum) : mixed;
 }
 
 }  // namespace spinor::runtime

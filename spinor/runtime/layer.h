@@ -6,7 +6,7 @@
 
 #include "spinor/runtime/attention.h"
 #include "spinor/runtime/delta_rule.h"
-#include "spinor/runtime/mlp.h"
+#include "spinor/runtime/experts.h"
 #include "spinor/runtime/norm.h"
 #include "spinor/runtime/options.h"
 

@@ -6,6 +6,9 @@
 
 #include "spinor/base/error.h"
 #include "spinor/model/module_name.h"
+#include "spinor/runtime/attention_factory.h"
+#include "spinor/runtime/delta_rule_factory.h"
+#include "spinor/runtime/mlp_factory.h"
 
 namespace spinor::runtime {
 namespace {

@@ -1,4 +1,4 @@
-// Layers, made from a plan by the row of the table of architectures, and what is outside of them.
+// Layers, made from a plan by the row of the table of architectures.
 #pragma once
 
 #include "spinor/runtime/layer.h"
@@ -6,10 +6,7 @@
 
 namespace spinor::runtime {
 
+// Error where the linears of a block read the stream through several norms.
 Layer make_layer(const ModuleFactory& factory, int64_t index);
-Attention make_attention(const ModuleFactory& factory, int64_t index);
-bool has_delta_rule(const ModuleFactory& factory, int64_t index);  // in place of that
-DeltaRule make_delta_rule(const ModuleFactory& factory, int64_t index);
-FeedForward make_feed_forward(const ModuleFactory& factory, int64_t index);
 
 }  // namespace spinor::runtime

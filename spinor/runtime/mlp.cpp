@@ -65,17 +65,4 @@ at::Tensor Mlp::operator()(LinearInput& x, const Activation& activation) const {
   return out(read);
 }
 
-at::Tensor FeedForward::operator()(const at::Tensor& x) const {
-  at::Tensor sum;
-  if (common) {
-    LinearInput input(x);
-    sum = (*common)(input, activation);
-    LinearInput wide(widened(x));
-    if (common_gate) sum.mul_((*common_gate)(wide).sigmoid_());
-  }
-  if (!router) return sum;
-  at::Tensor mixed = routed(x.reshape({-1, x.size(-1)})).reshape(x.sizes());
-  return sum.defined() ? mixed.add_(sum) : mixed;
-}
-
 }  // namespace spinor::runtime

@@ -1,3 +1,5 @@
+#include "spinor/runtime/mlp_factory.h"
+
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -5,7 +7,6 @@
 
 #include "spinor/base/error.h"
 #include "spinor/model/module_name.h"
-#include "spinor/runtime/layer_factory.h"
 
 namespace spinor::runtime {
 namespace {

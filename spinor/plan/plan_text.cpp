@@ -1,4 +1,5 @@
-// RewritePlan::describe(): the text of `spinor plan`, compared with goldens.
+#include "spinor/plan/plan_text.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -7,8 +8,6 @@
 #include <charconv>
 #include <string_view>
 #include <vector>
-
-#include "spinor/plan/plan.h"
 
 namespace spinor {
 namespace {
@@ -93,16 +92,8 @@ std::string name_of(const Layers& block, const Line& line) {
 
 }  // namespace
 
-std::string RewritePlan::rotation_types() const {
-  if (transform_config_.is_null()) return "";
-  std::vector<std::string> types;
-  for (const auto& [group, scheme] : transform_config_.at("config_groups").items())
-    types.push_back(fmt::format("{} {}", group, scheme.at("type").get<std::string>()));
-  return fmt::format("{}", fmt::join(types, ", "));
-}
-
-std::string RewritePlan::describe(bool full) const {
-  const std::vector<Layers> blocks = full ? blocks_of(tensors_) : merge_alike(blocks_of(tensors_));
+std::string plan_text(const RewritePlan& plan, bool full) {
+  const std::vector<Layers> blocks = full ? blocks_of(plan.tensors()) : merge_alike(blocks_of(plan.tensors()));
   size_t name_width = 0, type_width = 0;
   for (const Layers& block : blocks)
     for (const Line& line : block.lines) {
@@ -113,11 +104,12 @@ std::string RewritePlan::describe(bool full) const {
   for (const Layers& block : blocks)
     for (const Line& line : block.lines)
       text += fmt::format("{:<{}}  {:<{}}  {}\n", name_of(block, line), name_width, line.type, type_width, line.edits);
-  for (const OnlineTransform& transform : online_)
+  for (const OnlineTransform& transform : plan.online())
     text += fmt::format("{}  online {} {}\n", transform.module, transform.group, transform.location);
-  if (const std::string types = rotation_types(); !types.empty()) text += fmt::format("rotations  {}\n", types);
-  if (untied_) text += "config.json  tie_word_embeddings false\n";
-  if (dropped_mtp_) text += fmt::format("{} tensors of multi-token prediction are left out\n", model_.mtp().size());
+  if (const std::string types = plan.rotation_types(); !types.empty()) text += fmt::format("rotations  {}\n", types);
+  if (plan.untied()) text += "config.json  tie_word_embeddings false\n";
+  if (plan.dropped_mtp())
+    text += fmt::format("{} tensors of multi-token prediction are left out\n", plan.model().mtp().size());
   return text;
 }
 
