@@ -16,14 +16,19 @@
 
 namespace spinor {
 
-struct EncodedWeight;  // of model/
+// What the files hold of a tensor that is not in them as it is. Who makes one derives what it knows of how the parts
+// become the tensor.
+struct StoredForm;
 
 struct CheckpointTensor {
   TensorInfo info;
   int file = 0;  // index into Checkpoint::shards()
-  // Set for a weight that the files hold in another form, quantized or as a piece of a stack: info is what it means,
-  // this is what they hold. Read it with a WeightReader.
-  std::shared_ptr<const EncodedWeight> encoded = {};
+  // Null: the files have the tensor as `info` says. Else `info` is what it means, and its bytes are not to be read.
+  std::shared_ptr<const StoredForm> form = {};
+};
+
+struct StoredForm {
+  std::vector<CheckpointTensor> parts;  // each in one file
 };
 
 class Checkpoint {

@@ -100,8 +100,8 @@ std::vector<Rows> rows_of(const Module& stack, bool alternating) {
 CheckpointTensor weight_of(const Module& stack, int64_t e, const Rows& rows) {
   const WeightShape& shape = stack.shape;
   EncodedWeight encoded;
-  if (stack.weight->encoded) {  // its matrices are encoded as W
-    encoded = *stack.weight->encoded;
+  if (const EncodedWeight* whole = encoded_of(*stack.weight)) {  // its matrices are encoded as W
+    encoded = *whole;
     encoded.layout.rows /= shape.count;
     encoded.transposed = 0;
     for (CheckpointTensor& part : encoded.parts) part = piece(part, e, shape.count);
@@ -115,7 +115,7 @@ CheckpointTensor weight_of(const Module& stack, int64_t e, const Rows& rows) {
   CheckpointTensor weight = encoded.parts.front();
   weight.info.dtype = stack.weight->info.dtype;
   weight.info.shape = {rows.count, shape.in};
-  weight.encoded = std::make_shared<const EncodedWeight>(std::move(encoded));
+  weight.form = std::make_shared<const EncodedWeight>(std::move(encoded));
   return weight;
 }
 
@@ -123,10 +123,13 @@ CheckpointTensor weight_of(const Module& stack, int64_t e, const Rows& rows) {
 CheckpointTensor bias_of(const Module& stack, int64_t e, const Rows& rows) {
   CheckpointTensor bias = piece(*stack.bias, e, stack.shape.count);
   if (rows.step == 1) return piece(std::move(bias), rows.first / rows.count, stack.shape.out / rows.count);
-  EncodedWeight encoded{.layout = of_numbers(rows.count, rows.step), .parts = {bias}, .transposed = 1};
+  EncodedWeight encoded;
+  encoded.layout = of_numbers(rows.count, rows.step);
+  encoded.parts = {bias};
+  encoded.transposed = 1;
   encoded.first = rows.first;
   bias.info.shape = {rows.count};
-  bias.encoded = std::make_shared<const EncodedWeight>(std::move(encoded));
+  bias.form = std::make_shared<const EncodedWeight>(std::move(encoded));
   return bias;
 }
 

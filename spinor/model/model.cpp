@@ -59,7 +59,7 @@ const Architecture* choose_architecture(const std::string& name, const std::stri
 }
 
 bool same_bytes(const Checkpoint& checkpoint, const CheckpointTensor& a, const CheckpointTensor& b) {
-  if (a.encoded || b.encoded || a.info.dtype != b.info.dtype || a.info.shape != b.info.shape) return false;
+  if (a.form || b.form || a.info.dtype != b.info.dtype || a.info.shape != b.info.shape) return false;
   constexpr int64_t kChunk = 1 << 20;
   std::vector<std::byte> x(kChunk), y(kChunk);
   for (int64_t offset = 0; offset < a.info.bytes(); offset += kChunk) {

@@ -34,7 +34,9 @@ const CheckpointTensor& checked_part(const Checkpoint& stored, const std::string
 
 void SourceReading::add(const std::string& name, std::vector<int64_t> shape, DType dtype, WeightLayout layout,
                         const std::vector<std::string>& names, int64_t transposed) {
-  EncodedWeight encoded{std::move(layout), {}, transposed};
+  EncodedWeight encoded;
+  encoded.layout = std::move(layout);
+  encoded.transposed = transposed;
   std::vector<StoredTensor> expected = parts_of(name, encoded.layout);
   for (size_t i = 0; i < names.size(); ++i) {
     if (transposed > 0) {  // the files have the matrices in a dimension of their own
@@ -48,7 +50,7 @@ void SourceReading::add(const std::string& name, std::vector<int64_t> shape, DTy
                           .file = encoded.parts.front().file};
   weight.info.begin = encoded.parts.front().info.begin;
   weight.info.end = weight.info.begin + checked_bytes(dtype, weight.info.shape, name);
-  weight.encoded = std::make_shared<const EncodedWeight>(std::move(encoded));
+  weight.form = std::make_shared<const EncodedWeight>(std::move(encoded));
   weights.push_back(std::move(weight));
 }
 

@@ -22,7 +22,7 @@ std::vector<std::byte> shape_bytes(const WeightLayout& layout) {
 }
 
 std::unique_ptr<const WeightDecoder> make_decoder(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
-  const EncodedWeight& encoded = *tensor.encoded;
+  const EncodedWeight& encoded = *encoded_of(tensor);
   const std::vector<StoredTensor> stored = stored_tensors(encoded.layout);
   std::vector<std::vector<std::byte>> small;
   size_t part = 1;
@@ -35,29 +35,31 @@ std::unique_ptr<const WeightDecoder> make_decoder(const Checkpoint& checkpoint, 
 
 // The tensor whose bytes are read.
 const CheckpointTensor& codes_of(const CheckpointTensor& tensor) {
-  return tensor.encoded ? tensor.encoded->parts.front() : tensor;
+  return tensor.form ? tensor.form->parts.front() : tensor;
 }
 
 // A block of the tensor as rows of the matrix that it is some rows of.
 Block unstrided(const CheckpointTensor& tensor, const Block& block) {
-  if (!tensor.encoded) return block;
-  const int64_t step = tensor.encoded->step;
-  return {tensor.encoded->first + block.row * step, block.col, (block.rows - 1) * step + 1, block.cols};
+  const EncodedWeight* encoded = encoded_of(tensor);
+  if (!encoded) return block;
+  return {encoded->first + block.row * encoded->step, block.col, (block.rows - 1) * encoded->step + 1, block.cols};
 }
 
 bool is_transposed(const CheckpointTensor& tensor) {
-  return tensor.encoded && tensor.encoded->transposed > 0;
+  const EncodedWeight* encoded = encoded_of(tensor);
+  return encoded && encoded->transposed > 0;
 }
 
 // Rows of one of the stored matrices, which are columns when they are turned.
 int64_t stored_height(const CheckpointTensor& tensor) {
-  return tensor.encoded->layout.rows / tensor.encoded->transposed;
+  const EncodedWeight& encoded = *encoded_of(tensor);
+  return encoded.layout.rows / encoded.transposed;
 }
 
 // A block, unstrided, in terms of what is stored: as it is, or a block of each matrix that is stored transposed.
 std::vector<Block> stored_blocks(const CheckpointTensor& tensor, const Block& block) {
   if (!is_transposed(tensor)) return {block};
-  const int64_t rows = tensor.encoded->layout.cols, height = stored_height(tensor);
+  const int64_t rows = encoded_of(tensor)->layout.cols, height = stored_height(tensor);
   std::vector<Block> stored;
   for (int64_t row = block.row; row < block.row + block.rows;) {
     const int64_t end = std::min(block.row + block.rows, (row / rows + 1) * rows);
@@ -70,8 +72,8 @@ std::vector<Block> stored_blocks(const CheckpointTensor& tensor, const Block& bl
 }  // namespace
 
 Granularity source_granularity(const CheckpointTensor& tensor) {
-  if (!tensor.encoded) return {};
-  const EncodedWeight& encoded = *tensor.encoded;
+  if (!tensor.form) return {};
+  const EncodedWeight& encoded = *encoded_of(tensor);
   const Granularity stored = encoded.has_codes() ? granularity(encoded.layout) : Granularity();
   if (!is_transposed(tensor)) return stored;
   return {.rows = std::lcm(stored.cols, stored.group_cols), .cols = 1, .read_rows = encoded.layout.cols / encoded.step};
@@ -79,7 +81,7 @@ Granularity source_granularity(const CheckpointTensor& tensor) {
 
 WeightReader::WeightReader(const Checkpoint& checkpoint, const CheckpointTensor& tensor)
     : checkpoint_(&checkpoint), tensor_(&tensor) {
-  if (tensor.encoded && tensor.encoded->has_codes())
+  if (const EncodedWeight* encoded = encoded_of(tensor); encoded && encoded->has_codes())
     decoder_ = make_decoder(checkpoint, tensor);
   else if (!info(tensor.info.dtype).editable)
     throw Error(tensor.info.name, fmt::format("cannot be computed with: its dtype is {}", info(tensor.info.dtype).name),
@@ -105,7 +107,7 @@ void WeightReader::read(const Block& block, std::vector<std::byte>& bytes) const
 
 void WeightReader::read_stored(const Block& block, std::span<std::byte> bytes) const {
   const CheckpointTensor& codes = codes_of(*tensor_);
-  const int64_t cols = tensor_->encoded ? tensor_->encoded->layout.cols : tensor_->info.cols();
+  const int64_t cols = tensor_->form ? encoded_of(*tensor_)->layout.cols : tensor_->info.cols();
   const int64_t row = row_bytes(cols), width = row_bytes(block.cols);
   if (width == row) return checkpoint_->read(codes, block.row * row, bytes);
   checkpoint_->expect_reads(codes);  // the panels beside this one are next, and a disk dislikes 8 KiB here and there
@@ -121,7 +123,7 @@ void WeightReader::load(const Block& block, const std::vector<std::byte>& bytes,
   if (part.rows == tile.rows) return load_rows(from, bytes.data(), part, out);
   Matrix<T> rows(part.rows, part.cols);
   load_rows(from, bytes.data(), part, rows.view());
-  const int64_t step = tensor_->encoded->step;
+  const int64_t step = encoded_of(*tensor_)->step;
   for (int64_t i = 0; i < tile.rows; ++i) std::copy_n(rows.view().row(i * step), tile.cols, out.row(i));
 }
 

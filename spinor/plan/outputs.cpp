@@ -8,7 +8,7 @@
 namespace spinor {
 
 bool is_copied(const CheckpointTensor& source) {
-  return !source.encoded && !info(source.info.dtype).editable;
+  return !source.form && !info(source.info.dtype).editable;
 }
 
 DType output_dtype(const TensorPlan& tensor, std::optional<DType> asked) {

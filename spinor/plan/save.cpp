@@ -240,7 +240,7 @@ class Saver final : public Saving::Writer {
   // The source's bytes are in the cache now. Panels are not whole rows: finish_tensor reads those once more.
   void digest_source(InFlight& job, const Block& block, std::span<const std::byte> bytes) {
     const TensorInfo& info = job.tensor->source->info;
-    if (job.tensor->source->encoded) return;  // finish_tensor reads its parts
+    if (job.tensor->source->form) return;  // finish_tensor reads its parts
     if (block.cols != info.cols() || std::ssize(bytes) != block.rows * info.row_bytes()) return;
     RowDigest digest;
     digest.add(block.row, info.row_bytes(), bytes);

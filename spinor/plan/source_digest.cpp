@@ -5,14 +5,13 @@
 #include <vector>
 
 #include "spinor/io/digest.h"
-#include "spinor/model/encoded_weight.h"
 
 namespace spinor {
 
 std::string digest_of(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
-  if (tensor.encoded) {
+  if (tensor.form) {
     Digest digest;
-    for (const CheckpointTensor& part : tensor.encoded->parts) {
+    for (const CheckpointTensor& part : tensor.form->parts) {
       const std::string line = digest_of(checkpoint, part);
       digest.update(std::as_bytes(std::span(line)));
     }
