@@ -1,0 +1,25 @@
+// A job's Calibrator that runs the model on samples of a text, layer by layer.
+#pragma once
+
+#include "spinor/calibration/calibrate.h"
+#include "spinor/job/calibrator.h"
+
+namespace spinor::calibration {
+
+// What calibrate() does. Writes calibration.json beside the weights; spinor.json has a digest of the samples.
+class TextCalibrator : public Calibrator {
+ public:
+  // options.scratch is not used: what does not fit into memory goes beside the output. Its callbacks are called after
+  // the modifiers have heard of the event. runtime.threads is part of the record; 0: all there are.
+  TextCalibrator(Samples samples, CalibrateOptions options);
+
+  Json record() const override;
+  std::vector<std::string> calibrate(const RewritePlan& plan, PreparedTensors& output, RecipeRun& run,
+                                     const std::filesystem::path& out) override;
+
+ private:
+  Samples samples_;
+  CalibrateOptions options_;
+};
+
+}  // namespace spinor::calibration
