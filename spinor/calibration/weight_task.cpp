@@ -9,6 +9,7 @@
 #include "spinor/base/error.h"
 #include "spinor/base/parallel.h"
 #include "spinor/plan/outputs.h"
+#include "spinor/quant/decoder.h"
 #include "spinor/quant/gptq.h"
 
 namespace spinor::calibration {
