@@ -20,6 +20,7 @@
 #include "spinor/plan/statistics.h"
 #include "spinor/transform/legality.h"
 #include "spinor/transform/mtp.h"
+#include "spinor/transform/stored_online.h"
 
 namespace spinor::cli {
 namespace {
@@ -105,7 +106,7 @@ struct InspectCommand {
     std::string refusal;
     const Model model = describe(checkpoint, refusal);
     std::vector<OutlierStatistics> before, after;
-    if (outliers || recipe.given()) before = outlier_statistics(RewritePlan(model), {}, common.threads);
+    if (outliers || recipe.given()) before = outlier_statistics(as_stored(model), {}, common.threads);
     if (recipe.given()) {
       if (!refusal.empty() && recipe.recipe.empty()) throw Error(path, refusal);
       after = outlier_statistics(Job(Model::open(path), recipe.make()).finished_plan(), {}, common.threads);

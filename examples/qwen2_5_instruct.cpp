@@ -13,11 +13,11 @@ int main(int argc, char** argv) try {
     std::cerr << "usage: " << argv[0] << " MODEL OUT [ROTATIONS]\n";
     return 2;
   }
-  const spinor::Model model = spinor::Model::describe(spinor::Checkpoint::open(spinor::resolve_model(argv[1])));
+  const spinor::Model model = spinor::Model::open(argv[1]);
   spinor::RotateOptions options = {.spin = {.transform_type = "random-hadamard", .seed = 1}};
   if (argc == 4) options.spin.given = spinor::read_rotations(argv[3], model);
 
-  spinor::RewritePlan plan(model);
+  spinor::RewritePlan plan = spinor::start_plan(model);
   spinor::rotate_model(model, plan, options);
   spinor::save(plan, argv[2]);
   std::cout << plan.describe();

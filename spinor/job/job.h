@@ -2,8 +2,8 @@
 // and tests all drive this.
 //
 //   spinor::Recipe recipe;
-//   recipe.add(std::make_unique<spinor::SpinQuantModifier>(spinor::SpinQuantArguments{.transform_type = "auto"}));
-//   recipe.add(std::make_unique<spinor::QuantizationModifier>(spinor::QuantizationArguments{.scheme = "W4A16"}));
+//   recipe.add<spinor::SpinQuantModifier>({.transform_type = "auto"});
+//   recipe.add<spinor::QuantizationModifier>({.ignore = {"lm_head"}, .scheme = "W4A16"});
 //   spinor::Job job(spinor::Model::open("Llama-3.2-1B"), std::move(recipe));
 //   job.save("Llama-3.2-1B-w4a16");
 //

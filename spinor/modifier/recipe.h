@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "spinor/modifier/modifier.h"
@@ -34,6 +35,11 @@ class Recipe {
 
   // Appends a modifier: to the last stage ("default" at first), or to a new one where that could not say the order.
   void add(std::unique_ptr<Modifier> modifier);
+  // The same for a modifier made of its arguments: recipe.add<SpinQuantModifier>({.transform_type = "auto"}).
+  template <class M>
+  void add(typename M::Arguments arguments) {
+    add(std::make_unique<M>(std::move(arguments)));
+  }
 
   const std::vector<RecipeStep>& steps() const { return steps_; }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "spinor/base/error.h"
+#include "spinor/model/quantized_source.h"
 #include "spinor/plan/online.h"
 #include "spinor/plan/plan_text.h"
 
@@ -59,10 +60,30 @@ Json transforms_only(const Json& transforms) {
           {"version", kCompressedTensors}};
 }
 
+// Whether a transform_config as files have it transforms anything but weights. That it can be read is checked elsewhere.
+bool runs_online(const Json& transforms) {
+  if (!transforms.is_object() || !transforms.contains("config_groups")) return false;
+  for (const Json& scheme : transforms["config_groups"]) {
+    if (!scheme.is_object() || !scheme.contains("apply")) continue;
+    for (const Json& args : scheme["apply"]) {
+      const Json location = args.is_object() && args.contains("location") ? args["location"] : Json();
+      if (!location.is_string() || !location.get_ref<const std::string&>().starts_with("weight_")) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
+RewritePlan::RewritePlan(const Model& model) : RewritePlan(model, WithoutOnline()) {
+  if (const QuantizedSource* source = model.quantized_source(); source && runs_online(source->transform_config))
+    throw Error(source->stored.directory().string(),
+                "runs transforms online, and a plan of its weights alone drops them",
+                "make the plan with start_plan(), or use a Job");
+}
+
 // In the order of the modules, which is the order transformers shards by; tensors that no module owns come last.
-RewritePlan::RewritePlan(const Model& model) : model_(model) {
+RewritePlan::RewritePlan(const Model& model, WithoutOnline) : model_(model) {
   const auto tensors = model.checkpoint().tensors();
   tensors_.reserve(tensors.size() + 1);
   const auto add_whole = [this](const CheckpointTensor& tensor) {

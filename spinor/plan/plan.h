@@ -42,6 +42,8 @@ struct CalibratedActivation {
 class RewritePlan {
  public:
   // Nothing changes yet: every tensor of the checkpoint, unedited, in the order of the modules (the rest comes last).
+  // Error for a source that runs transforms online, as this plan would drop them: start_plan() (transform/stored_online.h)
+  // makes one of any source.
   explicit RewritePlan(const Model& model);
 
   const Model& model() const { return model_; }
@@ -97,6 +99,10 @@ class RewritePlan {
   std::string rotation_types() const;
 
  private:
+  struct WithoutOnline {};
+  RewritePlan(const Model& model, WithoutOnline);
+  friend RewritePlan as_stored(const Model& model);  // puts the source's online transforms in
+
   void change_config(Json& config) const;
   void add(const std::string& name, const CheckpointTensor& source, WeightShape shape);
   TensorPlan& at(std::string_view tensor);

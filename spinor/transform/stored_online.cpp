@@ -132,7 +132,7 @@ class StoredGroup {
 }  // namespace
 
 RewritePlan as_stored(const Model& model) {
-  RewritePlan plan(model);
+  RewritePlan plan(model, RewritePlan::WithoutOnline());
   const QuantizedSource* source = model.quantized_source();
   if (!source || !source->transform_config.is_object() || source->transform_config.empty()) return plan;
   const std::string subject = (source->stored.directory() / "config.json").string();

@@ -1,4 +1,4 @@
-// Rotates the checkpoint argv[1] into argv[2] and checks the result, with the installed library.
+// Rotates and quantizes the checkpoint argv[1] into argv[2], with the installed library.
 #include <spinor/spinor.h>
 
 #include <iostream>
@@ -12,15 +12,11 @@ int main(int argc, char** argv) try {
     std::cout << "spinor " << spinor::kVersion << "\n";
     return 0;
   }
-  const spinor::Checkpoint source = spinor::Checkpoint::open(argv[1]);
-  const spinor::Model model = spinor::Model::describe(source);
-  spinor::RewritePlan plan(model);
-  plan.untie();
-  spinor::fold_norms(model, plan);
-  spinor::apply(spinor::spinquant(model, {.transform_type = "random-hadamard"}), model, plan);
-  spinor::save(plan, argv[2], {.threads = 2});
-  const spinor::Model rotated = spinor::Model::describe(spinor::Checkpoint::open(argv[2]));
-  return spinor::probe(model, rotated).passed() ? 0 : 1;
+  spinor::Recipe recipe;
+  recipe.add<spinor::SpinQuantModifier>({.transform_type = "auto"});
+  recipe.add<spinor::QuantizationModifier>({.ignore = {"lm_head"}, .scheme = "W8A8"});
+  spinor::Job job(spinor::Model::open(argv[1]), std::move(recipe));
+  job.save(argv[2]);
 } catch (const std::exception& error) {
   std::cerr << "error: " << error.what() << "\n";
   return 1;
