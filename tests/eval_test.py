@@ -91,7 +91,7 @@ norms:
 attention: {{query_norm: self_attn.q_norm, key_norm: self_attn.k_norm}}
 forward: {{}}
 """,
-    ("gemma2", "plain"): f"""
+    ("gemma2", "tied"): f"""
 names: [NovelForCausalLM]
 defaults: {{tie_word_embeddings: 'true', num_key_value_heads: '4', head_dim: '256', attention_bias: 'false'}}
 linears: {ATTENTION}{MLP}
@@ -131,8 +131,8 @@ mlp_out: ['block_sparse_moe.experts.{{E}}.w2']
 forward:
   norm_epsilon: rms_norm_eps ?? 0.00001
   windowed: 'true'
-  rope: {{theta: rope_theta ?? 1000000}}
-  router: {{name: block_sparse_moe.gate, normalized: 'true', chosen: num_experts_per_tok ?? 2}}
+  rope: {{theta: 'rope_theta ?? 1000000'}}
+  router: {{name: block_sparse_moe.gate, normalized: 'true', chosen: 'num_experts_per_tok ?? 2'}}
 """,
 }
 

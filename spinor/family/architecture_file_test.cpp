@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "spinor/base/error.h"
+#include "spinor/base/testing.h"
 #include "spinor/base/yaml_writer.h"
 
 namespace spinor::architecture_file_test {
@@ -47,6 +50,46 @@ TEST(ArchitectureFile, ErrorsNameTheLineOrTheKey) {
   EXPECT_NE(
       error_of("names: [A]\nlinears: [{name: x, out: '1', in: '1', layout: diagonal}]\nnorms: []").find("diagonal"),
       std::string::npos);
+}
+
+// What makes a row say of its forward pass what the row itself does not have, or leave out what it has.
+struct Change {
+  const char* family;
+  std::function<void(Architecture&)> change;
+  const char* error;
+};
+const Change kChanges[] = {
+    {"Llama", [](Architecture& a) { a.forward->sinks = "sinks"; }, "forward.sinks names sinks, which the row does not"},
+    {"Llama", [](Architecture& a) { a.forward->router.emplace(); },
+     "forward.router names mlp.gate, which the row does"},
+    {"Llama", [](Architecture& a) { a.forward->project_in = "in"; }, "forward.project_in names in, which the row does"},
+    {"Llama", [](Architecture& a) { a.forward->delta.emplace(); }, "forward.delta.pieces must be query, key, value"},
+    {"Llama", [](Architecture& a) { a.forward->latent.emplace(); },
+     "forward.latent names self_attn.kv_a_proj_with_mqa"},
+    {"Llama", [](Architecture& a) { a.forward->clip.absent = 8; }, "has `absent`, but no `key` of config.json"},
+    {"Llama", [](Architecture& a) { a.forward->linear_experts = "mlp.{E}."; }, "one of the stacked experts"},
+    {"Llama", [](Architecture& a) { a.parameters = {{"scale", {"1"}}}; }, "the forward pass would leave out scale"},
+    {"Llama", [](Architecture& a) { a.norms.push_back({"self_attn.norm"}); }, "would leave out self_attn.norm"},
+    {"Llama", [](Architecture& a) { a.mlp_in = {"mlp.up_proj"}; }, "the forward pass would leave out mlp.gate_proj"},
+    {"Llama", [](Architecture& a) { a.attention.key = a.attention.query; },
+     "query, key and value as three linears, or"},
+    {"Llama", [](Architecture& a) { a.scaled_outputs = {"input_layernorm"}; }, "scaled_outputs must be two norms"},
+    {"Llama", [](Architecture& a) { a.embeddings.resize(3, {"types", "2"}); },
+     "one of the tokens and one of positions"},
+    {"Qwen3", [](Architecture& a) { a.attention.query_norm = ""; }, "would leave out self_attn.q_norm"},
+    {"Mixtral", [](Architecture& a) { a.forward->router.reset(); }, "has experts, and `forward` no router to choose"},
+    {"Mixtral", [](Architecture& a) { a.forward->router->name = "self_attn.q_proj"; }, "which has no `router: true`"},
+};
+
+TEST(ArchitectureFile, AForwardPassRunsWhatTheRowHasAndNothingElse) {
+  for (const auto& [family, change, error] : kChanges) {
+    Architecture row = *find_architecture(std::string(family) + "ForCausalLM");
+    change(row);
+    EXPECT_NE(testing::message_of([&] { check_architecture(row, "abc.yaml"); }).find(error), std::string::npos)
+        << error;
+    row.forward.reset();  // then the model is rotated, not run
+    EXPECT_NO_THROW(check_architecture(row, "abc.yaml")) << error;
+  }
 }
 
 TEST(ArchitectureFile, NoNameIsRegisteredTwice) {
