@@ -56,6 +56,7 @@ Runner generate_command(CLI::App& app) {
 std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags&, const CommonOptions&, const Model&,
                                             const std::function<void(std::string)>&) {
   become_torch_program();
+  throw Error("spinor", "cannot run models");  // never: it is another program by now
 }
 
 void need_torch() {
