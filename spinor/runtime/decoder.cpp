@@ -87,6 +87,7 @@ at::Tensor Decoder::forward(const at::Tensor& tokens, KeyValueCache* cache, cons
   const int64_t step = cache ? stream.size(0) : some;  // a cache is for all sequences at once
   const RopeTables tables = rope_tables(d.factory.forward(), past, count, d.options);
   for (int64_t i = 0; i < model().num_layers(); ++i) {
+    if (d.options.stop.stop_requested()) throw Stopped();
     std::optional<Layer>& held = d.layers[static_cast<size_t>(i)];
     if (!held) held = make_layer(d.factory, i);
     std::vector<at::Tensor> experts;

@@ -82,6 +82,24 @@ RC_GTEST_PROP(Windows, EveryTokenIsScoredOnce, ()) {
   }
 }
 
+TEST(Evaluate, StopsWhenAskedTo) {
+  const testing::TemporaryDirectory directory;
+  const Model model = testing::make_model(directory);
+  const std::vector<int32_t> text = testing::tokens(100, 40);
+  std::stop_source stop;
+  const RuntimeOptions runtime{.threads = 1, .stop = stop.get_token()};
+  int batches = 0;
+  const auto show = [&](int64_t, int64_t, double) {
+    ++batches;
+    stop.request_stop();
+  };
+  EXPECT_GT(evaluate(RewritePlan(model), text, {.context = 16}, runtime).perplexity, 1);
+  EXPECT_THROW(
+      evaluate(RewritePlan(model), text, {.context = 16}, {.threads = 1, .memory = 1, .stop = stop.get_token()}, show),
+      Stopped);
+  EXPECT_EQ(batches, 1);
+}
+
 TEST(Evaluate, ARotationChangesNothingAndItsReferenceAgrees) {
   const testing::TemporaryDirectory directory;
   const Model model = testing::make_model(directory, {.biases = true});

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 #include <string>
 
 #include "spinor/base/dtype.h"
@@ -27,6 +28,8 @@ struct RuntimeOptions {
   std::optional<DType> saved = {};
   std::optional<LowBits> activations = {};  // at the input of every linear of the layers, per token
   std::optional<LowBits> kv = {};           // per token and head
+  // A request to stop ends the work before the next layer with Stopped.
+  std::stop_token stop = {};
 };
 
 }  // namespace spinor::runtime
