@@ -72,7 +72,7 @@ std::string weight_name(const Module& module);
 
 // One norm and the linears that read the residual stream through it. One by one, in the order of the layers.
 struct NormReads {
-  const Module* norm = nullptr;  // its weight is null if it has none
+  const Module* norm = nullptr;  // its weight is null if it has none; null: a mapping does not say which it is
   std::vector<const Module*> linears;
   std::optional<Slice> columns = {};  // of the linears, if it is only some that read through it
 };

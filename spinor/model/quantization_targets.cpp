@@ -82,11 +82,11 @@ std::vector<QuantizedModule> quantized_modules(const QuantizationConfig& config,
   return found;
 }
 
-bool quantizes_experts(const QuantizationConfig& config, const Model& model) {
+std::optional<Model> with_quantized_experts(const QuantizationConfig& config, const Model& model) {
   const auto left = [&](const Module& module) { return is_stack(module) && !is_ignored(config, module); };
-  if (std::ranges::none_of(model.modules(), left)) return false;
-  const std::optional<Model> linear = with_linear_experts(model);
-  if (!linear) return false;
+  if (std::ranges::none_of(model.modules(), left)) return {};
+  std::optional<Model> linear = with_linear_experts(model);
+  if (!linear) return {};
   bool found = false;
   for (const QuantizedModule& one : quantized_modules(config, *linear)) {
     if (!one.module->expert) continue;
@@ -95,7 +95,7 @@ bool quantizes_experts(const QuantizationConfig& config, const Model& model) {
                   fmt::format("name its linears in ignore (--ignore by command), too: {}", one.module->name));
     found = true;
   }
-  return found;
+  return found ? std::move(linear) : std::nullopt;
 }
 
 std::vector<std::string> modules_left_out(const std::vector<QuantizedModule>& quantized, const Model& model) {
@@ -135,7 +135,7 @@ void check_stacks(const QuantizationConfig& config, const Model& model, const Pl
   if (stack == model.modules().end()) return;
   if (!with_linear_experts(model))
     place.fail(stack->name + " is a stack of experts, which cannot be quantized here", leave_out_hint(stack->name));
-  if (quantizes_experts(config, model))
+  if (with_quantized_experts(config, model))
     place.fail(stack->name + " is a stack of experts, which are quantized one by one",
                "plan with_linear_experts(model), or " + leave_out_hint(stack->name));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,9 +27,9 @@ struct QuantizedModule {
 };
 std::vector<QuantizedModule> quantized_modules(const QuantizationConfig& config, const Model& model);
 
-// Whether it takes experts that the model has stacked: they are quantized one by one, so with_linear_experts(model) is
-// to be planned. Error for an `ignore` that names a stack, and not the linears that it becomes.
-bool quantizes_experts(const QuantizationConfig& config, const Model& model);
+// with_linear_experts(model) if the config takes experts that the model has stacked, because they are quantized one by
+// one; else nothing. Error for an `ignore` that names a stack, and not the linears that it becomes.
+std::optional<Model> with_quantized_experts(const QuantizationConfig& config, const Model& model);
 
 // The `ignore` that config.json has: every module that is not quantized, though another of its class is. Class by
 // class; routers count as linears, and so do those of multi-token prediction, which programs load by the same config.

@@ -6,7 +6,7 @@
 namespace spinor {
 
 // With its stacked experts one by one if a modifier quantizes some of them, as llm-compressor has them then; else as it
-// is. Error as of quantizes_experts.
+// is. Error as of with_quantized_experts().
 Model model_for(const Recipe& recipe, const Model& model);
 
 }  // namespace spinor

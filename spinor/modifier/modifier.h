@@ -39,6 +39,8 @@ class Modifier {
   // Its arguments in a recipe, without the fields every modifier has; what a maker reads back. Null values are left
   // out.
   virtual Json arguments() const { return Json::object(); }
+  // The model as it needs it, where that is not as the files have it: experts one by one. Asked before initialize.
+  virtual std::optional<Model> form_of(const Model&) const { return {}; }
 
   // Calls on_initialize; then, when the modifier is active at step 0, on_start with a batch_start event. When
   // on_initialize returns false the modifier stays uninitialized and initialize may be called again. Error if

@@ -5,17 +5,30 @@
 #include "spinor/base/error.h"
 
 namespace spinor {
+namespace {
 
-void OnceModifier::require_model(const State& state) const {
+void pass_on(const Warnings& warnings, State& state) {
+  for (const std::string& warning : warnings) state.warn(warning);
+}
+
+}  // namespace
+
+bool OnceModifier::on_initialize(State& state, const ExtraArguments&) {
   if (state.model == nullptr || state.plan == nullptr)
     throw Error(name(), "needs a model and a plan", "call state.update({.model = &model, .plan = &plan}) first");
+  Warnings warnings;
+  resolve(*state.model, warnings);
+  pass_on(warnings, state);
+  return true;
 }
 
 void OnceModifier::on_start(State& state, const Event*, const ExtraArguments&) {
   set_started();
   RewritePlan plan = *state.plan;
-  rewrite(state, plan);
+  Warnings warnings;
+  rewrite(*state.model, plan, warnings);
   *state.plan = std::move(plan);
+  pass_on(warnings, state);
   done_ = true;
 }
 

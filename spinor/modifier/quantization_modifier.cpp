@@ -82,42 +82,41 @@ bool QuantizationModifier::is_dense() const {
                              [](const auto& group) { return group.second.weights && group.second.format == "dense"; });
 }
 
-bool QuantizationModifier::on_initialize(State& state, const ExtraArguments&) {
-  require_model(state);
-  const std::vector<std::string> unused = check_targets(config_, *state.model, {name(), subject_});
-  for (const std::string& target : unused) state.warn("ignore: no module matches '" + target + "'");
+void QuantizationModifier::resolve(const Model& model, Warnings& warnings) {
+  const std::vector<std::string> unused = check_targets(config_, model, {name(), subject_});
+  for (const std::string& target : unused) warnings.push_back("ignore: no module matches '" + target + "'");
   const bool all_dense = std::ranges::all_of(
       config_.config_groups, [](const auto& group) { return !group.second.weights || group.second.format == "dense"; });
   if (is_dense() && !all_dense)
     throw Error(name(), "has groups with format: dense and groups without", "make all of them dense, or none");
   if ((is_dense() || arguments_.format == "dense") && config_.kv_cache_scheme)
     throw Error(name(), "has kv_cache_scheme, and with format: dense no config says so", "leave one of them out");
-  if (config_.kv_cache_scheme && !state.model->architecture())
+  if (config_.kv_cache_scheme && !model.architecture())
     throw Error(name(), "has kv_cache_scheme, and which modules attend is not known of this architecture",
                 "give a row for it: --architecture FILE");
-  const auto* row = state.model->architecture();
+  const auto* row = model.architecture();
   if (needs_scale(config_.kv_cache_scheme) && row->forward && row->forward->latent)
     throw Error(name(), "has a static kv_cache_scheme, which is not supported for latent attention",
                 "use dynamic: true, or leave it out");
-  warn_about_observers(state);
-  return true;
+  warn_about_observers(warnings);
 }
 
 // Where an imatrix observer has no inputs to weigh.
-void QuantizationModifier::warn_about_observers(State& state) const {
+void QuantizationModifier::warn_about_observers(Warnings& warnings) const {
   const Place place{name(), subject_};
   const auto warn_static = [&](const std::string& group, const std::optional<QuantizationArgs>& args) {
     if (needs_scale(args) && activation_observer(*args, place).search.imatrix)
-      state.warn(group + ": " + *args->observer +
-                 " weighs inputs of weights alone; use minmax or mse for activations (all count the same now)");
+      warnings.push_back(group + ": " + *args->observer +
+                         " weighs inputs of weights alone; use minmax or mse for activations (all count the same now)");
   };
   for (const auto& [group, scheme] : config_.config_groups) {
     if (scheme.weights) {
       const ObserverOptions observer = weight_observer(*scheme.weights, place);
       if (observer.imatrix && !asks_for_importance(*scheme.weights, observer))
-        state.warn(group + ": " + *scheme.weights->observer +
-                   " weighs inputs where each row has scales of its own; use mse, or strategy: channel or group (all "
-                   "count the same now)");
+        warnings.push_back(
+            group + ": " + *scheme.weights->observer +
+            " weighs inputs where each row has scales of its own; use mse, or strategy: channel or group (all "
+            "count the same now)");
     }
     warn_static(group, scheme.input_activations);
     warn_static(group, scheme.output_activations);
@@ -125,14 +124,13 @@ void QuantizationModifier::warn_about_observers(State& state) const {
   warn_static("kv_cache_scheme", config_.kv_cache_scheme);
 }
 
-void QuantizationModifier::rewrite(State& state, RewritePlan& plan) {
-  if (arguments_.transform_config) apply_paired(*arguments_.transform_config, *state.model, plan);
-  quantize(state, plan);
+void QuantizationModifier::rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) {
+  if (arguments_.transform_config) apply_paired(*arguments_.transform_config, model, plan);
+  quantize(model, plan, warnings);
   if (is_dense()) fold_online(plan);
 }
 
-void QuantizationModifier::quantize(State& state, RewritePlan& plan) const {
-  const Model& model = *state.model;
+void QuantizationModifier::quantize(const Model& model, RewritePlan& plan, Warnings& warnings) const {
   const Place place{name(), subject_};
   const std::vector<QuantizedModule> modules = quantized_modules(config_, model);
   for (const QuantizedModule& one : modules)
@@ -141,7 +139,7 @@ void QuantizationModifier::quantize(State& state, RewritePlan& plan) const {
   if (targets_ends(modules, model)) plan.untie();
   const bool dense = is_dense();
   for (const QuantizedModule& one : modules) {
-    WeightQuantization quantization = make_quantization(one, state);
+    WeightQuantization quantization = make_quantization(one, warnings);
     if (dense)
       plan.edit_weight(*one.module, QuantizeDequantize{std::move(quantization)});
     else
@@ -153,7 +151,7 @@ void QuantizationModifier::quantize(State& state, RewritePlan& plan) const {
     plan.set_quantization(stored_config(modules, model, plan, config_.kv_cache_scheme, place));
 }
 
-WeightQuantization QuantizationModifier::make_quantization(const QuantizedModule& one, State& state) const {
+WeightQuantization QuantizationModifier::make_quantization(const QuantizedModule& one, Warnings& warnings) const {
   const QuantizationScheme& scheme = one.group->second;
   const Place place{name(), subject_};
   const bool linear = one.module->kind == ModuleKind::linear;
@@ -170,8 +168,8 @@ WeightQuantization QuantizationModifier::make_quantization(const QuantizedModule
     throw Error(one.module->name, "is an embedding, without inputs that weigh, and its imatrix observer is strict",
                 "give it another observer, or leave strict out");
   if (!linear)
-    state.warn(one.module->name + ": " + *scheme.weights->observer +
-               " weighs inputs of linears; use mse for embeddings (all count the same now)");
+    warnings.push_back(one.module->name + ": " + *scheme.weights->observer +
+                       " weighs inputs of linears; use mse for embeddings (all count the same now)");
   return quantization;
 }
 

@@ -24,22 +24,22 @@ class QuantizationModifier : public OnceModifier {
 
   std::string name() const override { return "QuantizationModifier"; }
   Json arguments() const override { return write_fields(arguments_); }
-  const QuantizationConfig& config() const { return config_; }
+  std::optional<Model> form_of(const Model& model) const override { return with_quantized_experts(config_, model); }
 
  protected:
   // With a config that is not quite what the arguments resolve to.
   QuantizationModifier(QuantizationArguments arguments, QuantizationConfig config, const Place& place);
 
-  bool on_initialize(State& state, const ExtraArguments& extra) override;
-  void rewrite(State& state, RewritePlan& plan) override;
+  void resolve(const Model& model, Warnings& warnings) override;
+  void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
   // How codes of linears are found with data; nothing: without.
   virtual std::optional<GptqOptions> gptq() const { return {}; }
 
  private:
   bool is_dense() const;
-  void quantize(State& state, RewritePlan& plan) const;
-  WeightQuantization make_quantization(const QuantizedModule& one, State& state) const;
-  void warn_about_observers(State& state) const;
+  void quantize(const Model& model, RewritePlan& plan, Warnings& warnings) const;
+  WeightQuantization make_quantization(const QuantizedModule& one, Warnings& warnings) const;
+  void warn_about_observers(Warnings& warnings) const;
   void calibrate(const std::vector<QuantizedModule>& modules, const Model& model, RewritePlan& plan) const;
 
   QuantizationArguments arguments_;

@@ -27,22 +27,19 @@ QuIPModifier::QuIPModifier(QuipArguments arguments, const Place& place) : argume
   if (arguments_.transform_config) check_not_learnable(*arguments_.transform_config, place.key("transform_config"));
 }
 
-bool QuIPModifier::on_initialize(State& state, const ExtraArguments&) {
-  require_model(state);
-  if (!arguments_.transform_config) {
-    TransformConfig& config = arguments_.transform_config.emplace(quip(arguments_.options));
-    choose_types(config, *state.model);
-    if (is_automatic(arguments_.options.transform_type)) arguments_.options.transform_type = type_of_groups(config);
-  }
-  return true;
+void QuIPModifier::resolve(const Model& model, Warnings&) {
+  if (arguments_.transform_config) return;
+  TransformConfig& config = arguments_.transform_config.emplace(quip(arguments_.options));
+  choose_types(config, model);
+  if (is_automatic(arguments_.options.transform_type)) arguments_.options.transform_type = type_of_groups(config);
 }
 
-void QuIPModifier::rewrite(State& state, RewritePlan& plan) {
+void QuIPModifier::rewrite(const Model& model, RewritePlan& plan, Warnings&) {
   TransformConfig config = *arguments_.transform_config;
   for (auto& [group, scheme] : config.config_groups)
     if (!scheme.seed) scheme.seed = arguments_.options.seed;
   plan.ask_for(arguments_.options.precision);
-  apply_paired(config, *state.model, plan);
+  apply_paired(config, model, plan);
 }
 
 }  // namespace spinor

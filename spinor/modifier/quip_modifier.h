@@ -53,8 +53,8 @@ class QuIPModifier : public OnceModifier {
   Json arguments() const override { return write_fields(arguments_); }
 
  protected:
-  bool on_initialize(State& state, const ExtraArguments& extra) override;
-  void rewrite(State& state, RewritePlan& plan) override;
+  void resolve(const Model& model, Warnings& warnings) override;
+  void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
 
  private:
   QuipArguments arguments_;

@@ -1,17 +1,6 @@
 #include "spinor/modifier/spinquant_arguments.h"
 
-#include <algorithm>
-
 namespace spinor {
-namespace {
-
-constexpr EnumName<Mtp> kMtp[] = {{Mtp::drop, "drop"}, {Mtp::approximate, "approximate"}};
-
-}  // namespace
-
-std::span<const EnumName<Mtp>> enum_names(Mtp) {
-  return kMtp;
-}
 
 void read_value(const Json& json, SpinList out, const Place& place) {
   std::vector<std::string> names = read_fields<std::vector<std::string>>(json, place);

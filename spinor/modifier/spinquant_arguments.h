@@ -3,13 +3,12 @@
 #pragma once
 
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "spinor/base/fields.h"
 #include "spinor/modifier/argument_fields.h"
-#include "spinor/transform/spinquant.h"
+#include "spinor/transform/rotate_model.h"
 
 namespace spinor {
 
@@ -19,10 +18,6 @@ struct SpinList {
 };
 void read_value(const Json& json, SpinList out, const Place& place);
 void to_json(Json& json, const SpinList& spins);
-
-// What becomes of the layers for multi-token prediction.
-enum class Mtp { drop, approximate };
-std::span<const EnumName<Mtp>> enum_names(Mtp);
 
 struct SpinQuantArguments {
   // Order and repetition do not matter; none: norms are folded, no more.

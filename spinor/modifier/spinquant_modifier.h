@@ -1,5 +1,5 @@
-// SpinQuant (arXiv 2405.16406) in a recipe: R1 and R2 fused into the weights, after untying and folding norms; R3 and
-// R4 online.
+// rotate_model() in a recipe, by default SpinQuant (arXiv 2405.16406): R1 and R2 fused into the weights, after untying
+// and folding norms; R3 and R4 online.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ namespace spinor {
 // Untying and norm folding are done when R1 is among the rotations, when there are none, when a transform_config is
 // given, and whenever embeddings are centred. A plan whose products do not cancel is an Error and leaves the plan as it
 // was. A model of unknown architecture is accepted with mappings and norm_mappings; each linear they leave out is a
-// warning.
+// warning. Of a class that only a program's operations rotate nothing but the arguments is recorded.
 class SpinQuantModifier : public OnceModifier {
  public:
   using Arguments = SpinQuantArguments;
@@ -26,15 +26,14 @@ class SpinQuantModifier : public OnceModifier {
   Json arguments() const override;
 
  protected:
-  bool on_initialize(State& state, const ExtraArguments& extra) override;
-  void rewrite(State& state, RewritePlan& plan) override;
+  void resolve(const Model& model, Warnings& warnings) override;
+  void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
 
  private:
-  bool centers() const { return arguments_.center_embeddings || arguments_.compat == Compat::llm_compressor; }
   GivenRotations read_given(const Model& model);
-  SpinQuantMapping mapping_for(const Model& model) const;
 
   SpinQuantArguments arguments_;
+  RotateOptions options_;  // what they come to for the model
 };
 
 }  // namespace spinor

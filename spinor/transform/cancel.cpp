@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <set>
 
 #include "spinor/base/error.h"
+#include "spinor/transform/fold_check.h"
 #include "spinor/transform/mtp.h"
 #include "spinor/transform/net_product.h"
 #include "spinor/transform/places.h"
@@ -30,24 +33,22 @@ bool is_left_out(const RewritePlan& plan, const Module& module) {
   return module.role == Role::mtp && module.weight && !plan.find(weight_name(module));
 }
 
-// Without what the plan leaves out.
-Places places_in(const RewritePlan& plan, Places places) {
-  const auto out = [&](const Module* module) { return is_left_out(plan, *module); };
-  for (StreamPlaces& stream : places.streams) {
-    std::erase_if(stream.readers, out);
-    std::erase_if(stream.writers, out);
-  }
-  std::erase_if(places.values, out);
-  std::erase_if(places.value_of, [&](const auto& pair) { return out(pair.first); });
-  return places;
-}
-
 const char* const kDrop = "--mtp drop (mtp: drop in a recipe) leaves them out; R2 alone leaves what they see as it is";
 
 class CancelCheck {
  public:
-  CancelCheck(const RewritePlan& plan, Places places)
-      : plan_(plan), net_(plan), places_(places_in(plan, std::move(places))) {}
+  CancelCheck(const RewritePlan& plan, Places places) : plan_(plan), net_(plan), places_(std::move(places)) {
+    for (const Stream& stream : places_.streams) {
+      for (const Module* reader : stream.readers()) read_by_.emplace(reader, &stream);
+      for (const Module* writer : stream.writers) written_by_.emplace(writer, &stream);
+      unscaled_.insert(stream.raw_readers.begin(), stream.raw_readers.end());
+    }
+    for (const ValueOutput& pair : places_.values)
+      if (!is_left_out(plan, *pair.output)) {
+        values_.insert(pair.value);
+        value_of_.emplace(pair.output, pair);
+      }
+  }
 
   void run_pairs() {
     for (const Module& module : plan_.model().modules())
@@ -56,32 +57,32 @@ class CancelCheck {
   }
 
   void run(CancelOptions options) {
-    for (const StreamPlaces& places : places_.streams) products_.push_back(leaving(*places.first));
-    for (const StreamPlaces& places : places_.streams) check_stream(places, options);
+    for (const Stream& stream : places_.streams) products_.push_back(leaving(*stream.writers.front()));
+    for (const Stream& stream : places_.streams) check_stream(stream, options);
     check_mtp(options);
     run_pairs();
-    for (const auto& [output, pair] : places_.value_of) check_values(pair);
+    for (const auto& [output, pair] : value_of_) check_values(pair);
   }
 
  private:
   const RewritePlan& plan_;
   NetProducts net_;
   Places places_;
-  std::vector<Product> products_;  // what transforms each stream
+  std::map<const Module*, const Stream*> read_by_, written_by_;
+  std::set<const Module*> unscaled_;  // readers before which no norm scales
+  std::set<const Module*> values_;
+  std::map<const Module*, ValueOutput> value_of_;  // by the output
+  std::vector<Product> products_;                  // what transforms each stream
 
   // Null: the module does not write, or read, a stream.
-  const StreamPlaces* written_by(const Module& module) const {
-    const auto found =
-        std::ranges::find_if(places_.streams, [&](const auto& s) { return s.writers.contains(&module); });
-    return found == places_.streams.end() ? nullptr : &*found;
+  const Stream* written_by(const Module& module) const { return find(written_by_, module); }
+  const Stream* read_by(const Module& module) const { return find(read_by_, module); }
+  static const Stream* find(const std::map<const Module*, const Stream*>& streams, const Module& module) {
+    const auto found = streams.find(&module);
+    return found == streams.end() ? nullptr : found->second;
   }
-  const StreamPlaces* read_by(const Module& module) const {
-    const auto found =
-        std::ranges::find_if(places_.streams, [&](const auto& s) { return s.readers.contains(&module); });
-    return found == places_.streams.end() ? nullptr : &*found;
-  }
-  const Product& product_of(const StreamPlaces& places) const {
-    return products_[static_cast<size_t>(&places - places_.streams.data())];
+  const Product& product_of(const Stream& stream) const {
+    return products_[static_cast<size_t>(&stream - places_.streams.data())];
   }
   Product leaving(const Module& writer) const {
     if (writer.kind != ModuleKind::embedding) return net_.outgoing(writer);
@@ -98,17 +99,17 @@ class CancelCheck {
       check_other_embedding(module);
   }
 
-  void check_stream(const StreamPlaces& places, CancelOptions options) const {
-    const Module& first = *places.first;
-    const Product& stream = product_of(places);
-    if (!places.no_r1.empty() && !is_identity(stream, places.size))
-      throw Error(weight_name(first), "the residual stream cannot be rotated: " + places.no_r1);
-    const Row x = probe(places.size), ones(x.size(), 1.0);
-    if (places.centred && !agree(ones, ones * stream))
-      throw Error(
-          weight_name(first), "the transform of the residual stream does not keep the mean, which LayerNorms subtract",
-          "use --transform-type auto by command, transform_type: auto in a recipe, which does for such a model");
-    if (options.any_stream_matrix || agree({squared_length(x)}, {squared_length(x * stream)})) return;
+  void check_stream(const Stream& stream, CancelOptions options) const {
+    const Module& first = *stream.writers.front();
+    const Product& product = product_of(stream);
+    if (!stream.no_rotation.empty() && !is_identity(product, stream.size()))
+      throw Error(weight_name(first), "the residual stream cannot be rotated: " + stream.no_rotation);
+    const Row x = probe(stream.size()), ones(x.size(), 1.0);
+    if (stream.centred && !agree(ones, ones * product))
+      throw Error(weight_name(first),
+                  "the transform of the residual stream does not keep the mean, which LayerNorms subtract",
+                  "use --transform-type auto by command, transform_type: auto in a recipe, which does for such a model");
+    if (options.any_stream_matrix || agree({squared_length(x)}, {squared_length(x * product)})) return;
     throw Error(weight_name(first),
                 "the transform of the residual stream is not orthogonal, and an RMS norm does not commute with it",
                 "use --transform-type auto by command, transform_type: auto in a recipe");
@@ -121,8 +122,8 @@ class CancelCheck {
     const Model& model = plan_.model();
     if (model.mtp().empty() || !plan_.find(model.mtp().front()->info.name)) return;
     const bool folded = is_edited(*model.stream().norm_reads.back().norm);
-    const StreamPlaces& stream = places_.streams.front();
-    if (!folded && is_identity(product_of(stream), stream.size)) return;
+    const Stream& stream = places_.streams.front();
+    if (!folded && is_identity(product_of(stream), stream.size())) return;
     for (const CheckpointTensor* tensor : model.mtp())
       if (!model.owner(tensor->info.name))
         throw Error(tensor->info.name,
@@ -149,14 +150,14 @@ class CancelCheck {
                   "leave norm_mappings out; " + std::string(kDrop));
   }
 
-  void check_embedding(const Module& embedding, const StreamPlaces& places) const {
+  void check_embedding(const Module& embedding, const Stream& stream) const {
     if (!net_.rows_of_weight(embedding).empty() || !net_.online(embedding, "input").empty())
       throw Error(weight_name(embedding),
                   "a transform on the side of the vocabulary exchanges tokens, and nothing undoes it",
                   "use weight_output");
-    if (!agree(probe(cols(embedding)) * product_of(places), probe(cols(embedding)) * leaving(embedding)))
+    if (!agree(probe(cols(embedding)) * product_of(stream), probe(cols(embedding)) * leaving(embedding)))
       throw Error(weight_name(embedding), "is not transformed as the residual stream that it is added to",
-                  fmt::format("transform it at weight_output as {}", places.first->name));
+                  fmt::format("transform it at weight_output as {}", stream.writers.front()->name));
   }
 
   void check_other_embedding(const Module& embedding) const {
@@ -168,10 +169,10 @@ class CancelCheck {
   }
 
   void check_linear(const Module& linear) const {
-    const StreamPlaces *reads = read_by(linear), *writes = written_by(linear);
+    const Stream *reads = read_by(linear), *writes = written_by(linear);
     if (reads) check_reader(linear, *reads);
     if (writes) check_writer(linear, *writes);
-    if (!reads && !places_.value_of.contains(&linear) && !is_identity(net_.incoming(linear), cols(linear)))
+    if (!reads && !value_of_.contains(&linear) && !is_identity(net_.incoming(linear), cols(linear)))
       throw Error(weight_name(linear), "its input side is transformed, and nothing undoes it",
                   "pair weight_input with the opposite of it, online at input, in one group");
     if (!writes)
@@ -181,7 +182,7 @@ class CancelCheck {
   }
 
   void check_outputs(const Module& linear) const {
-    if (!places_.values.contains(&linear) && !is_identity(net_.outgoing(linear), rows(linear)))
+    if (!values_.contains(&linear) && !is_identity(net_.outgoing(linear), rows(linear)))
       throw Error(weight_name(linear), "its output side is transformed, and nothing undoes it",
                   "pair weight_output with the opposite of it, online at output, in one group");
     check_bias(linear);
@@ -193,22 +194,22 @@ class CancelCheck {
       throw Error(linear.bias->info.name, "is not transformed as the rows of its weight");
   }
 
-  void check_reader(const Module& linear, const StreamPlaces& places) const {
+  void check_reader(const Module& linear, const Stream& stream) const {
     const Row x = probe(cols(linear));
-    const Product& stream = product_of(places);
-    if (!agree(x, x * then(stream, net_.incoming(linear))))
-      throw Error(
-          weight_name(linear), "does not undo the transform of the residual stream that it reads",
-          fmt::format("transform it at weight_input, inverse, with the groups that transform {}", places.first->name));
-    if (!places.unscaled.contains(&linear) && !net_.norm_is_folded(linear) && !is_identity(stream, cols(linear)))
+    const Product& product = product_of(stream);
+    if (!agree(x, x * then(product, net_.incoming(linear))))
+      throw Error(weight_name(linear), "does not undo the transform of the residual stream that it reads",
+                  fmt::format("transform it at weight_input, inverse, with the groups that transform {}",
+                              stream.writers.front()->name));
+    if (!unscaled_.contains(&linear) && !net_.norm_is_folded(linear) && !is_identity(product, cols(linear)))
       throw Error(weight_name(linear), "reads the rotated residual stream through a norm that is not folded into it",
                   "name it in a norm mapping, or fold norms before applying the config");
   }
 
-  void check_writer(const Module& linear, const StreamPlaces& places) const {
-    if (agree(probe(rows(linear)) * product_of(places), probe(rows(linear)) * leaving(linear))) return;
+  void check_writer(const Module& linear, const Stream& stream) const {
+    if (agree(probe(rows(linear)) * product_of(stream), probe(rows(linear)) * leaving(linear))) return;
     throw Error(weight_name(linear), "its output is not transformed as the residual stream that it is added to",
-                fmt::format("transform it at weight_output as {}", places.first->name));
+                fmt::format("transform it at weight_output as {}", stream.writers.front()->name));
   }
 
   // A query head reads the values of its key-value head, weighted by an attention that differs from head to head: what
@@ -256,8 +257,8 @@ class CancelCheck {
   void check_online(const OnlineTransform& transform) const {
     const Module& module = *plan_.model().find(transform.module);
     if (transform.location == "q_attn" || transform.location == "k_cache") {
-      const bool known = plan_.model().architecture() || places_.value_of.empty();
-      const int64_t head_dim = known ? plan_.model().head_dim() : places_.value_of.begin()->second.head_dim;
+      const bool known = plan_.model().architecture() || places_.values.empty();
+      const int64_t head_dim = known ? plan_.model().head_dim() : places_.values.front().head_dim;
       if (is_identity(then(net_.online(module, "q_attn"), transposed(net_.online(module, "k_cache"))), head_dim))
         return;
       throw Error(module.name, "q_attn and k_cache do not cancel in the product of a query and a key",
@@ -282,6 +283,7 @@ void check_cancels(const RewritePlan& plan, const SpinQuantMapping& mapping, Can
 }
 
 void check_cancels(const RewritePlan& plan, CancelOptions options) {
+  check_folds(plan);
   CancelCheck(plan, places_of(plan.model())).run(options);
 }
 

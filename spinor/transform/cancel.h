@@ -25,8 +25,9 @@ struct CancelOptions {
 // Error naming the first tensor for which this does not hold. A vector and a few fast products for each edit: under a
 // second for Hadamard types; for dense types a matrix-vector product for each edit.
 void check_cancels(const RewritePlan& plan, const SpinQuantMapping& mapping, CancelOptions options = {});
-// The same for a known architecture, whose row says all that; and: what the row calls impossible did not happen, and
-// where LayerNorms read the stream its transform keeps the mean; multi-token prediction is as fold_mtp() leaves it.
+// The same for a known architecture, whose row says all that; and: every norm that was folded is folded into those that
+// read through it (check_folds), what the row calls impossible did not happen, and where LayerNorms read the stream its
+// transform keeps the mean; multi-token prediction is as fold_mtp() leaves it.
 void check_cancels(const RewritePlan& plan, CancelOptions options = {});
 
 // The same where no module's transforms meet another's: every linear and embedding undoes its own, queries and keys

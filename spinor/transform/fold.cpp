@@ -6,9 +6,11 @@
 #include <ranges>
 
 #include "spinor/base/error.h"
+#include "spinor/base/list.h"
 #include "spinor/model/match.h"
 #include "spinor/transform/apply.h"
 #include "spinor/transform/mtp.h"
+#include "spinor/transform/norm_linear_iterator.h"
 
 namespace spinor {
 namespace {
@@ -49,7 +51,25 @@ void check_reader(const RewritePlan& plan, const Module& norm, const Module& lin
   if (is_rotated(plan, linear)) throw Error(weight_name(linear), "is rotated already", "fold norms before rotating");
 }
 
-void fold(RewritePlan& plan, const Module& norm, const std::vector<const Module*>& linears) {
+// What a mapping means in this model.
+void add_reads(const Model& model, const NormMapping& mapping, std::vector<NormReads>& all) {
+  std::vector<std::string> targets = {mapping.norm};
+  append(targets, mapping.linears);
+  const auto sets = match_module_sets(model, targets);
+  if (sets.empty()) throw Error(mapping.norm, "no module of the model matches this norm mapping");
+  for (const auto& set : sets) {
+    const auto& norms = set.front();
+    if (norms.size() != 1)
+      throw Error(norms[1]->name, fmt::format("is a second norm beside {} for the same linears", norms[0]->name),
+                  "write the targets so that one norm matches in each layer");
+    NormReads& reads = all.emplace_back(NormReads{norms[0], {}});
+    for (size_t i = 1; i < set.size(); ++i) append(reads.linears, set[i]);
+  }
+}
+
+}  // namespace
+
+void fold_norm(RewritePlan& plan, const Module& norm, const std::vector<const Module*>& linears) {
   check_norm(plan, norm);
   for (const Module* linear : linears) check_reader(plan, norm, *linear);
   const std::string& g = norm.weight->info.name;
@@ -67,52 +87,21 @@ void fold(RewritePlan& plan, const Module& norm, const std::vector<const Module*
   if (norm.bias) plan.edit_bias(norm, biased ? Edit(Fill{0}) : Edit(FillLevel{}));
 }
 
-void fold(const Model& model, RewritePlan& plan, const NormMapping& mapping) {
-  std::vector<std::string> targets = {mapping.norm};
-  targets.insert(targets.end(), mapping.linears.begin(), mapping.linears.end());
-  const auto sets = match_module_sets(model, targets);
-  if (sets.empty()) throw Error(mapping.norm, "no module of the model matches this norm mapping");
-  for (const auto& set : sets) {
-    const auto& norms = set.front();
-    if (norms.size() != 1)
-      throw Error(norms[1]->name, fmt::format("is a second norm beside {} for the same linears", norms[0]->name),
-                  "write the targets so that one norm matches in each layer");
-    std::vector<const Module*> linears;
-    for (size_t i = 1; i < set.size(); ++i) linears.insert(linears.end(), set[i].begin(), set[i].end());
-    fold(plan, *norms[0], linears);
-  }
-}
-
-void fold(RewritePlan& plan, const Stream& stream) {
-  for (const NormReads& reads : stream.norm_reads)
-    if (reads.norm->weight) fold(plan, *reads.norm, reads.linears);
-}
-
-}  // namespace
-
-void fold_norm(RewritePlan& plan, const Module& norm, const std::vector<const Module*>& linears) {
-  fold(plan, norm, linears);
-}
-
 void fold_norms(const Model& model, RewritePlan& plan, const std::vector<NormMapping>& mappings) {
-  for (const NormMapping& mapping : mappings) fold(model, plan, mapping);
-  if (!mappings.empty()) return;
-  if (!model.architecture())
-    throw Error(std::string(model.architecture_name()),
-                "an unknown architecture: which linears read through which norm?", "give norm_mappings in a recipe");
-  const MtpFolding mtp = mtp_folding(model);
-  for (const NormReads& reads : model.stream().norm_reads)
-    if (reads.norm->weight && reads.norm->role != Role::mtp && !keeps(mtp, model, *reads.norm))
-      fold(plan, *reads.norm, reads.linears);
-  fold_mtp(mtp, plan);
+  std::vector<NormReads> all;
+  if (mappings.empty()) all = norm_reads_of(model);
+  for (const NormMapping& mapping : mappings) add_reads(model, mapping, all);
+  for (const NormReads& reads : all) fold_norm(plan, *reads.norm, reads.linears);
+  if (mappings.empty()) fold_mtp(mtp_folding(model), plan);
 }
 
 void fold_tower_norms(const Model& model, RewritePlan& plan, const TransformConfig& config) {
-  for (const Stream* stream : model.streams())
-    if (stream != &model.stream() && std::ranges::any_of(config.config_groups, [&](const auto& group) {
-          return rotates(group.second, model, *stream);
-        }))
-      fold(plan, *stream);
+  for (const Stream* stream : model.streams()) {
+    const auto is_rotating = [&](const auto& group) { return rotates(group.second, model, *stream); };
+    if (stream == &model.stream() || std::ranges::none_of(config.config_groups, is_rotating)) continue;
+    for (const NormReads& reads : stream->norm_reads)
+      if (reads.norm->weight) fold_norm(plan, *reads.norm, reads.linears);
+  }
 }
 
 void center_embeddings(const Model& model, RewritePlan& plan, std::string_view embedding_target) {

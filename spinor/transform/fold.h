@@ -24,7 +24,7 @@ struct NormMapping {
 };
 
 // W <- W diag(offset + g) for every linear behind every norm, then g <- 1 - offset. A bias of a LayerNorm goes into
-// those of its readers if all have one, else into their weights (FoldNormWithBias). mappings empty: the architecture's.
+// those of its readers if all have one, else into their weights (FoldNormWithBias). mappings empty: norm_reads_of().
 // Needs plan.untie() when the head is tied and read through a norm. To be called before anything rotates. Error for a
 // norm that has no weight, has a bias and is no LayerNorm, or is folded already, a linear that is rotated already, and
 // a mapping that matches nothing.

@@ -14,11 +14,19 @@
 namespace spinor {
 namespace {
 
+// Without those of multi-token prediction, which fold_mtp() folds.
+std::vector<NormReads> reads_of_row(const Model& model) {
+  const MtpFolding mtp = mtp_folding(model);
+  std::vector<NormReads> all = model.stream().norm_reads;
+  std::erase_if(all, [&](const NormReads& reads) {
+    return !reads.norm->weight || reads.norm->role == Role::mtp || keeps(mtp, model, *reads.norm);
+  });
+  return all;
+}
+
 std::vector<NormLinears> pairs_of_row(const Model& model) {
   std::vector<NormLinears> pairs;
-  const MtpFolding mtp = mtp_folding(model);
-  for (const NormReads& reads : model.stream().norm_reads) {
-    if (!reads.norm->weight || reads.norm->role == Role::mtp || keeps(mtp, model, *reads.norm)) continue;
+  for (const NormReads& reads : reads_of_row(model)) {
     const std::string& name = reads.norm->name;
     NormLinears& pair = pairs.emplace_back();
     pair.father = parent_of(name);
@@ -77,8 +85,9 @@ const NormLinearIterator& NormLinearIterator::of(const Model& model) {
   throw Error(
       std::string(model.architecture_name()),
       "no NormLinearIterator supports this model: which linears read through which norm?",
-      "write one, whose supports_model returns true for it and whose pairs returns {father, norm name, linears} "
-      "of each norm, and give it to NormLinearIterator::register_iterator");
+      "give norm_mappings in a recipe; or write one, whose supports_model returns true for it and whose pairs returns "
+      "{father, norm "
+      "name, linears} of each norm, and give it to NormLinearIterator::register_iterator");
 }
 
 bool is_instance(const Model& model, std::string_view model_class) {
@@ -87,18 +96,21 @@ bool is_instance(const Model& model, std::string_view model_class) {
   return root && std::ranges::find(root->classes, model_class) != root->classes.end();
 }
 
-void fuse_layer_norms(const Model& model, RewritePlan& plan) {
+std::vector<NormReads> norm_reads_of(const Model& model) {
   const NormLinearIterator& iterator = NormLinearIterator::of(model);
+  if (&iterator == &default_iterator()) return reads_of_row(model);
+  std::vector<NormReads> all;
   for (const NormLinears& pair : iterator.pairs(model)) {
     const std::string prefix = pair.father.empty() ? "" : pair.father + ".";
-    const Module& norm = find(model, prefix + pair.norm_name, iterator);
-    std::vector<const Module*> linears;
-    linears.reserve(pair.linears.size());
-    for (const std::string& name : pair.linears) linears.push_back(&find(model, name, iterator));
-    check_readers(model, norm, linears, iterator);
-    fold_norm(plan, norm, linears);
+    NormReads& reads = all.emplace_back(NormReads{&find(model, prefix + pair.norm_name, iterator), {}});
+    for (const std::string& name : pair.linears) reads.linears.push_back(&find(model, name, iterator));
+    check_readers(model, *reads.norm, reads.linears, iterator);
   }
-  fold_mtp(mtp_folding(model), plan);
+  return all;
+}
+
+void fuse_layer_norms(const Model& model, RewritePlan& plan) {
+  fold_norms(model, plan);
 }
 
 }  // namespace spinor

@@ -40,9 +40,11 @@ struct NormLinearIterator {
 // Whether this is the class of the model, as config.json's `architectures` names it, or a parent of that class.
 bool is_instance(const Model& model, std::string_view model_class);
 
-// Folds every norm that NormLinearIterator::of(model) names into its linears: fold_norm() for each. As fold_norms(), to
-// be called before anything rotates, and after plan.untie() where the head is tied. Error for a name that the model
-// does not have, for linears that are not those the row of a known architecture names, and those of fold_norm().
+// What NormLinearIterator::of(model) names, as modules of the model, in its order. Error for a name that the model does
+// not have, and for linears that are not those the row of a known architecture names.
+std::vector<NormReads> norm_reads_of(const Model& model);
+
+// Folds each of them: fold_norms() without mappings.
 void fuse_layer_norms(const Model& model, RewritePlan& plan);
 
 }  // namespace spinor

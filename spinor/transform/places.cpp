@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "spinor/base/error.h"
+#include "spinor/base/list.h"
 #include "spinor/model/match.h"
 #include "spinor/model/module_name.h"
 #include "spinor/transform/legality.h"
@@ -14,7 +16,7 @@ namespace spinor {
 namespace {
 
 std::vector<std::string> joined(std::vector<std::string> first, const std::vector<std::string>& second) {
-  first.insert(first.end(), second.begin(), second.end());
+  append(first, second);
   return first;
 }
 
@@ -24,7 +26,8 @@ const Module* find_embedding(const Model& model, const std::string& target) {
   throw Error(target, "must match one embedding", "correct `embedding` of the mapping");
 }
 
-std::set<const Module*> find_linears(const Model& model, const std::vector<std::string>& targets) {
+// In the order of the modules, each once.
+std::vector<const Module*> find_linears(const Model& model, const std::vector<std::string>& targets) {
   std::set<const Module*> linears;
   for (const std::string& target : targets) {
     const auto found = match_modules(model, {&target, 1});
@@ -34,18 +37,18 @@ std::set<const Module*> find_linears(const Model& model, const std::vector<std::
         throw Error(module->name, fmt::format("matches {}, but is not a linear", target));
     linears.insert(found.begin(), found.end());
   }
-  return linears;
+  return {linears.begin(), linears.end()};
 }
 
 // Rows and columns that face the residual stream are as many as the embedding's columns.
-void check_stream_size(const StreamPlaces& places) {
-  const int64_t hidden = places.size;
-  for (const Module* reader : places.readers)
+void check_stream_size(const Stream& stream) {
+  const int64_t hidden = stream.size();
+  for (const Module* reader : stream.readers())
     if (reader->shape.in != hidden)
       throw Error(weight_name(*reader),
                   fmt::format("cannot read a stream of {}: it has {} columns", hidden, reader->shape.in));
-  for (const Module* writer : places.writers)
-    if (writer->shape.out != hidden)
+  for (const Module* writer : stream.writers)
+    if (writer != stream.writers.front() && writer->shape.out != hidden)
       throw Error(weight_name(*writer),
                   fmt::format("cannot write a stream of {}: it has {} rows", hidden, writer->shape.out));
 }
@@ -55,60 +58,37 @@ void check_stream_size(const StreamPlaces& places) {
 Places places_of(const Model& model, const SpinQuantMapping& m) {
   Places places;
   places.normed_values = norms_values(model);
-  StreamPlaces& stream = places.streams.emplace_back();
-  stream.first = find_embedding(model, m.embedding);
-  stream.size = stream.first->shape.in;
-  stream.writers = find_linears(model, joined({m.attn_o}, m.mlp_out));
-  stream.readers = find_linears(model, joined({m.attn_q, m.attn_k, m.attn_v, m.lm_head}, m.mlp_in));
+  Stream& stream = places.streams.emplace_back();
+  stream.writers = {find_embedding(model, m.embedding)};
+  append(stream.writers, find_linears(model, joined({m.attn_o}, m.mlp_out)));
+  stream.norm_reads = {{nullptr, find_linears(model, joined({m.attn_q, m.attn_k, m.attn_v, m.lm_head}, m.mlp_in))}};
   check_stream_size(stream);
-  stream.writers.insert(stream.first);
   // Of a known architecture we know the heads, whatever the mapping wants its blocks to be.
   const int64_t head_dim = !model.architecture() && m.attn_head_dim ? *m.attn_head_dim : model.head_dim();
   const std::vector<std::string> pair = {m.attn_v, m.attn_o};
   for (const auto& set : match_module_sets(model, pair)) {
     if (set[0].size() != 1 || set[1].size() != 1)
       throw Error(set[1][0]->name, "attn_v and attn_o must match one module each in a layer");
-    places.values.insert(set[0][0]);
-    places.value_of[set[1][0]] = {set[0][0], set[1][0], head_dim};
+    places.values.push_back({set[0][0], set[1][0], head_dim});
   }
   return places;
 }
-
-namespace {
-
-StreamPlaces places_of(const Stream& stream) {
-  const std::vector<const Module*> readers = stream.readers();
-  StreamPlaces places;
-  places.first = stream.writers.front();
-  places.size = stream.size();
-  places.centred = stream.centred;
-  places.no_r1 = stream.no_rotation;
-  places.readers = {readers.begin(), readers.end()};
-  places.writers = {stream.writers.begin(), stream.writers.end()};
-  places.unscaled = {stream.raw_readers.begin(), stream.raw_readers.end()};
-  for (const NormReads& reads : stream.norm_reads)
-    if (!reads.norm->weight) places.unscaled.insert(reads.linears.begin(), reads.linears.end());
-  return places;
-}
-
-}  // namespace
 
 Places places_of(const Model& model) {
   Places places;
-  for (const Stream* stream : model.streams()) places.streams.push_back(places_of(*stream));
+  for (const Stream* stream : model.streams()) places.streams.push_back(*stream);
+  for (Stream& stream : places.streams)
+    for (const NormReads& reads : stream.norm_reads)
+      if (!reads.norm->weight) append(stream.raw_readers, reads.linears);
   if (mtp_folding(model).fit == MtpFit::kept) {  // constant scales stay, and commute with a rotation
-    std::set<const Module*>& unscaled = places.streams.front().unscaled;
-    const auto& final_reads = model.stream().norm_reads.back().linears;
-    unscaled.insert(final_reads.begin(), final_reads.end());
+    std::vector<const Module*>& raw = places.streams.front().raw_readers;
+    append(raw, model.stream().norm_reads.back().linears);
     for (const MtpHead& head : model.mtp_heads())
-      if (head.head) unscaled.insert(head.head);
+      if (head.head) raw.push_back(head.head);
   }
-  for (const ValueOutput& pair : model.value_outputs()) {
-    places.values.insert(pair.value);
-    places.value_of[pair.output] = pair;
-  }
+  places.values = model.value_outputs();
   const std::vector<Legality> verdicts = legality(model);
-  places.streams.front().no_r1 = verdicts[0].reason;
+  places.streams.front().no_rotation = verdicts[0].reason;
   places.no_r2 = verdicts[1].reason;
   places.normed_values = norms_values(model);
   return places;

@@ -1,8 +1,6 @@
-// The modules of a model by what a rotation must do to them: from its architecture, or from a mapping of the user's.
+// Who reads and writes the streams of a model: its architecture's row and a mapping of the user's come to one thing.
 #pragma once
 
-#include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -11,23 +9,13 @@
 
 namespace spinor {
 
-// Around one residual stream. The transform of the first writer is that of the stream.
-struct StreamPlaces {
-  const Module* first = nullptr;
-  int64_t size = 0;
-  std::set<const Module*> readers, writers;
-  std::set<const Module*> unscaled;  // readers before which no norm has weights
-  bool centred = false;              // LayerNorms read the stream
-  std::string no_r1;                 // why it cannot be rotated
-};
-
-// A linear in none of them stands alone.
+// A linear in none of them stands alone. The transform of a stream's first writer is that of the stream, and what reads
+// it without a norm or behind constant scales that stay is among its raw_readers.
 struct Places {
-  std::vector<StreamPlaces> streams;  // that of the language model first
-  std::set<const Module*> values;
-  std::map<const Module*, ValueOutput> value_of;  // by the output
-  std::string no_r2;                              // why the values cannot be rotated
-  bool normed_values = false;                     // an RMS norm of each head stands behind them
+  std::vector<Stream> streams;  // that of the language model first
+  std::vector<ValueOutput> values;
+  std::string no_r2;           // why the values cannot be rotated
+  bool normed_values = false;  // an RMS norm of each head stands behind them
 };
 
 Places places_of(const Model& model);  // of a known architecture
