@@ -1,6 +1,6 @@
 // Teaches spinor to rotate a class of models it has never heard of: two operations and an iterator over its norms.
 //
-//   rotate_abc MODEL OUT
+//   rotate_abc MODEL OUT [RECIPE]
 //
 // An AbcForCausalLM is embed, blocks of attn_norm, attn.{query,key,value,out}, mlp_norm, mlp.{up,down}, then last_norm
 // and head; its norms are RMS norms.
@@ -68,8 +68,8 @@ const SpinQuantMapping kAbcMapping = {.embedding = "embed",
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc != 3) {
-    std::cerr << "usage: " << argv[0] << " MODEL OUT\n";
+  if (argc != 3 && argc != 4) {
+    std::cerr << "usage: " << argv[0] << " MODEL OUT [RECIPE]\n";
     return 2;
   }
   NormLinearIterator::register_iterator(
@@ -81,7 +81,12 @@ int main(int argc, char** argv) try {
 
   const Model model = Model::describe(Checkpoint::open(argv[1]), {.accept_unknown = true});
   RewritePlan plan(model);
-  rotate_model(model, plan, {.spin = {.transform_type = "random-hadamard", .mappings = kAbcMapping}});
+  if (argc == 4) {
+    Recipe recipe = Recipe::load(argv[3]);
+    run_recipe(recipe, model, plan);
+  } else {
+    rotate_model(model, plan, {.spin = {.transform_type = "random-hadamard", .mappings = kAbcMapping}});
+  }
   save(plan, argv[2]);
   std::cout << plan.describe();
 } catch (const std::exception& error) {

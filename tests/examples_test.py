@@ -13,7 +13,7 @@ import abc_model
 import logits
 import tiny_models
 import tiny_vision
-from command import ROOT
+from command import ROOT, spinor
 
 EXAMPLES = Path(os.environ.get("SPINOR_EXAMPLES", ROOT / "build" / "release" / "examples"))
 # Largest logit difference, in standard deviations: float64 rounding, and weights rounded once to float32.
@@ -23,6 +23,10 @@ TYPES = pytest.mark.parametrize("dtype", BOUND, ids=["float64", "float32"])
 
 def example(name, *arguments):
     return subprocess.run([EXAMPLES / name, *map(str, arguments)], capture_output=True, text=True, timeout=600)
+
+
+def weight_bytes(directory):
+    return (directory / "model.safetensors").read_bytes()
 
 
 def changed(source, out, tensor):
@@ -104,6 +108,42 @@ def test_abc(tmp_path, abc):
     assert all((norms[name] == 1).all() for name in norms if name.endswith("norm.weight"))
 
 
+# The operations that a program registers act from a recipe as they do from a call.
+def test_abc_by_a_recipe(tmp_path, abc):
+    source, _ = abc
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        """
+        default_stage:
+          default_modifiers:
+            SpinQuantModifier:
+              transform_type: random-hadamard
+              mappings: {embedding: embed, attn_q: 're:.*attn.query$', attn_k: 're:.*attn.key$', lm_head: head,
+                         attn_v: 're:.*attn.value$', attn_o: 're:.*attn.out$', mlp_in: 're:.*mlp.up$',
+                         mlp_out: 're:.*mlp.down$'}
+        """
+    )
+    for out in ([tmp_path / "call"], [tmp_path / "recipe", recipe]):
+        done = example("rotate_abc", source, *out)
+        assert done.returncode == 0, done.stderr
+    assert changed(source, tmp_path / "recipe", "blocks.2.attn.value.weight")
+    assert weight_bytes(tmp_path / "recipe") == weight_bytes(tmp_path / "call")
+
+    recipe.write_text(recipe.read_text().rstrip() + "\n              center_embeddings: true\n")
+    done = example("rotate_abc", source, tmp_path / "refused", recipe)
+    assert done.returncode == 1 and "center_embeddings: does nothing for AbcForCausalLM" in done.stderr
+
+
+# rotate_model, SpinQuantModifier and the command are names of one thing.
+def test_the_call_and_the_command_give_equal_bytes(tmp_path, tiny):
+    source, _ = tiny("qwen2", "three_heads", torch.float32)
+    done = example("qwen2_5_instruct", source, tmp_path / "call")
+    assert done.returncode == 0, done.stderr
+    spinor("rotate", source, tmp_path / "command", "--transform-type", "random-hadamard", "--seed", 1, "--quiet")
+    assert weight_bytes(tmp_path / "call") == weight_bytes(tmp_path / "command")
+    assert (tmp_path / "call/config.json").read_bytes() == (tmp_path / "command/config.json").read_bytes()
+
+
 # Only the program that registered the operations knows the class.
 def test_abc_is_unknown_to_others(tmp_path, abc):
     done = example("qwen2_5_instruct", abc[0], tmp_path / "out")
@@ -113,4 +153,4 @@ def test_abc_is_unknown_to_others(tmp_path, abc):
 @pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "examples").glob("*.cpp"))])
 def test_says_how_it_is_used(name):
     done = example(name)
-    assert done.returncode == 2 and re.fullmatch(r"usage: .* MODEL OUT( \[ROTATIONS\])?\n", done.stderr)
+    assert done.returncode == 2 and re.fullmatch(r"usage: .* MODEL OUT( \[(ROTATIONS|RECIPE)\])?\n", done.stderr)

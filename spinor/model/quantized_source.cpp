@@ -14,6 +14,7 @@
 #include "spinor/model/module_name.h"
 #include "spinor/model/quantization_targets.h"
 #include "spinor/model/source_reading.h"
+#include "spinor/model/transform_location.h"
 
 namespace spinor {
 namespace {
@@ -24,9 +25,6 @@ constexpr auto kActivationSuffixes = std::to_array<std::string_view>(
      ".v_scale", ".q_scale", ".k_zero_point", ".v_zero_point", ".q_zero_point",
      // as FP8 models have them: Mistral, AutoFP8, FBGEMM
      "activation_scale", ".qscale_act", ".kv_scale", ".input_scale_ub"});
-
-constexpr auto kLocations =
-    std::to_array<std::string_view>({"input", "weight_input", "weight_output", "output", "k_cache", "q_attn"});
 
 int64_t integer_at(const std::vector<std::byte>& bytes, size_t index, size_t size) {
   if ((index + 1) * size > bytes.size()) return 0;
@@ -166,7 +164,8 @@ bool is_transform(const std::string& name, const Json& transform_config) {
   return std::ranges::any_of(transform_config["config_groups"].items(), [&](const auto& group) {
     const size_t length = group.key().size();
     return what.starts_with(group.key() + "_") &&
-           std::ranges::find(kLocations, what.substr(length + 1)) != kLocations.end();
+           std::ranges::any_of(enum_names(TransformLocation()),
+                               [&](const auto& row) { return row.name == what.substr(length + 1); });
   });
 }
 

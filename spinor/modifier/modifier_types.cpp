@@ -37,7 +37,7 @@ const std::vector<ModifierType>& modifier_types() {
   return table();
 }
 
-void add_modifier_type(ModifierType type) {
+void register_modifier_type(ModifierType type) {
   if (is_modifier_name(type.name)) throw Error(type.name, "is the name of a modifier already", "choose another name");
   table().push_back(std::move(type));
 }

@@ -1,21 +1,22 @@
 // The names of modifiers a recipe may use: a table name -> maker. A program can add its own:
 //
-//   class NoteModifier : public Modifier {
+//   class ScaleModifier : public OnceModifier {
 //    public:
 //     struct Arguments {
-//       std::string text;
+//       std::string target;
 //       template <class Visitor>
 //       void fields(Visitor& v) {
-//         v("text", text, required);
+//         v("target", target, required);
 //       }
 //     };
-//     // place.key("text").fail(...) names the line of the recipe.
-//     NoteModifier(Arguments arguments, const Place& place);
-//     std::string name() const override { return "NoteModifier"; }
+//     // place.key("target").fail(...) is an Error that names the line of the recipe.
+//     ScaleModifier(Arguments arguments, const Place& place);
+//     std::string name() const override { return "ScaleModifier"; }
 //     Json arguments() const override { return write_fields(arguments_); }
 //     ...
 //   };
-//   add_modifier_type({"NoteModifier", make_modifier<NoteModifier>});
+//
+//   register_modifier_type({"ScaleModifier", make_modifier<ScaleModifier>});
 #pragma once
 
 #include <functional>
@@ -39,7 +40,7 @@ struct ModifierType {
 const std::vector<ModifierType>& modifier_types();
 // For a program, before it reads recipes; a name that is there already, also of a modifier to come, is an Error. Not
 // thread-safe.
-void add_modifier_type(ModifierType type);
+void register_modifier_type(ModifierType type);
 // Whether a recipe may mean a modifier by this name: also those that are known and not supported yet.
 bool is_modifier_name(std::string_view name);
 // Error at `place`: the nearest name, or that the modifier is not supported yet.

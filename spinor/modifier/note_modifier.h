@@ -32,7 +32,7 @@ class NoteModifier : public Modifier {
 
   // Call once in a test program.
   static void add() {
-    if (!is_modifier_name("NoteModifier")) add_modifier_type({"NoteModifier", make_modifier<NoteModifier>});
+    if (!is_modifier_name("NoteModifier")) register_modifier_type({"NoteModifier", make_modifier<NoteModifier>});
   }
   // What all of them did, in order, since a test last cleared it.
   static std::vector<std::string>& log() {

@@ -17,7 +17,7 @@ bool OnceModifier::on_initialize(State& state, const ExtraArguments&) {
   if (state.model == nullptr || state.plan == nullptr)
     throw Error(name(), "needs a model and a plan", "call state.update({.model = &model, .plan = &plan}) first");
   Warnings warnings;
-  resolve(*state.model, warnings);
+  prepare(*state.model, warnings);
   pass_on(warnings, state);
   return true;
 }

@@ -23,7 +23,7 @@ using Warnings = std::vector<std::string>;  // what the user should read
 class OnceModifier : public Modifier {
  protected:
   // At initialize, before any modifier of the recipe acts: what the arguments come to for this model.
-  virtual void resolve(const Model&, Warnings&) {}
+  virtual void prepare(const Model&, Warnings&) {}
   // Does it. The plan is a copy that takes the place of the state's when nothing is thrown.
   virtual void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) = 0;
 

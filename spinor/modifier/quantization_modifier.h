@@ -30,7 +30,7 @@ class QuantizationModifier : public OnceModifier {
   // With a config that is not quite what the arguments resolve to.
   QuantizationModifier(QuantizationArguments arguments, QuantizationConfig config, const Place& place);
 
-  void resolve(const Model& model, Warnings& warnings) override;
+  void prepare(const Model& model, Warnings& warnings) override;
   void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
   // How codes of linears are found with data; nothing: without.
   virtual std::optional<GptqOptions> gptq() const { return {}; }

@@ -53,7 +53,7 @@ class QuIPModifier : public OnceModifier {
   Json arguments() const override { return write_fields(arguments_); }
 
  protected:
-  void resolve(const Model& model, Warnings& warnings) override;
+  void prepare(const Model& model, Warnings& warnings) override;
   void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
 
  private:

@@ -36,7 +36,7 @@ Model llama(const std::string& name = "llama") {
 // The plans do the same to every tensor, and online.
 void expect_equal(const RewritePlan& a, const RewritePlan& b) {
   EXPECT_EQ(a.describe(true), b.describe(true));
-  EXPECT_EQ(a.precision, b.precision);
+  EXPECT_EQ(a.precision(), b.precision());
   EXPECT_EQ(a.transform_config(), b.transform_config());
   for (const TensorPlan& tensor : a.tensors())
     EXPECT_EQ(golden::distance(golden::evaluate(a, tensor), golden::evaluate(b, golden::tensor(b, tensor.name))), 0);
@@ -52,8 +52,9 @@ TEST(QuIPModifier, WithNothingSaidRotatesTheInputsOfLinears) {
       "precision": "torch.float64", "transform_block_size": null, "transform_config": null, "seed": null})"));
   const RewritePlan plan = run(recipe_of(""), llama()).plan;
   EXPECT_EQ(plan.online().size(), 14U) << "seven linears in two layers, not the head";
-  for (const OnlineTransform& online : plan.online()) EXPECT_EQ(online.group + online.location, "vinput");
-  EXPECT_EQ(plan.precision, Precision::float64);
+  for (const OnlineTransform& online : plan.online())
+    EXPECT_EQ(online.group + std::string(name_of(online.location)), "vinput");
+  EXPECT_EQ(plan.precision(), Precision::float64);
 }
 
 TEST(QuIPModifier, MakesGroupsVThenUInWhateverOrderAndCase) {
@@ -72,7 +73,8 @@ TEST(QuIPModifier, TransformsEachSideByItsWholeLengthUnlessToldABlock) {
   const RewritePlan plan = run(recipe_of("rotations: [v, u]"), llama()).plan;
   for (const OnlineTransform& online : plan.online()) {
     const TensorInfo& weight = plan.model().find(online.module)->weight->info;
-    EXPECT_EQ(online.r.size(), online.location == "input" ? weight.cols() : weight.rows()) << online.module;
+    EXPECT_EQ(online.r.size(), online.location == TransformLocation::input ? weight.cols() : weight.rows())
+        << online.module;
   }
 }
 
@@ -106,10 +108,10 @@ TEST(QuIPModifier, ItsSavedRecipeGivesTheSameResultAgain) {
 }
 
 TEST(QuIPModifier, PrecisionIsThatOfThePlan) {
-  EXPECT_EQ(run(recipe_of("precision: float32"), llama()).plan.precision, Precision::float32);
+  EXPECT_EQ(run(recipe_of("precision: float32"), llama()).plan.precision(), Precision::float32);
   const std::string after =
       "a_stage: {b_modifiers: {SpinQuantModifier: {}, QuIPModifier: {precision: float32, targets: 're:.*down_proj$'}}}";
-  EXPECT_EQ(run(after, llama()).plan.precision, Precision::float64) << "never less than asked";
+  EXPECT_EQ(run(after, llama()).plan.precision(), Precision::float64) << "never less than asked";
 }
 
 TEST(QuIPModifier, ItsSeedIsThatOfEveryGroup) {

@@ -182,7 +182,7 @@ TEST_F(RecipeTest, TakesModifiersOfAProgram) {
 
 TEST_F(RecipeTest, NamesOfModifiersAreTakenOnce) {
   for (const char* name : {"NoteModifier", "SpinQuantModifier", "GPTQModifier", "AWQModifier"}) {
-    EXPECT_EQ(message_of([&] { add_modifier_type({name, make_modifier<NoteModifier>}); }),
+    EXPECT_EQ(message_of([&] { register_modifier_type({name, make_modifier<NoteModifier>}); }),
               std::string(name) + ": is the name of a modifier already; choose another name");
   }
 }

@@ -53,7 +53,7 @@ GivenRotations SpinQuantModifier::read_given(const Model& model) {
   return given;
 }
 
-void SpinQuantModifier::resolve(const Model& model, Warnings&) {
+void SpinQuantModifier::prepare(const Model& model, Warnings&) {
   options_ = options_of(arguments_);
   // The strict reading says why this architecture is not known and what to do about it.
   if (!RotateOperationRegistry::rotates(model, options_)) Model::describe(model.checkpoint());

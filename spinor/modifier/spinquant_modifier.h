@@ -26,7 +26,7 @@ class SpinQuantModifier : public OnceModifier {
   Json arguments() const override;
 
  protected:
-  void resolve(const Model& model, Warnings& warnings) override;
+  void prepare(const Model& model, Warnings& warnings) override;
   void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
 
  private:

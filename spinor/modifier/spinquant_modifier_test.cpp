@@ -5,6 +5,9 @@
 #include "spinor/base/error.h"
 #include "spinor/io/testing.h"
 #include "spinor/modifier/oneshot.h"
+#include "spinor/transform/auto_operation.h"
+#include "spinor/transform/factory.h"
+#include "spinor/transform/norm_linear_iterator.h"
 #include "tests/golden/golden.h"
 
 namespace spinor::spinquant_modifier_test {
@@ -135,7 +138,7 @@ TEST(SpinQuantModifier, ItsSavedRecipeGivesTheSameResultAgain) {
       const Model model = llama(name);
       const Result first = run(recipe_of(row), model), second = run(first.yaml, model);
       EXPECT_EQ(second.plan.describe(true), first.plan.describe(true)) << row;
-      EXPECT_EQ(second.plan.precision, first.plan.precision) << row;
+      EXPECT_EQ(second.plan.precision(), first.plan.precision()) << row;
       EXPECT_EQ(distance(first.plan, second.plan), 0) << row;
       EXPECT_EQ(second.yaml, first.yaml) << row;
     }
@@ -180,7 +183,8 @@ TEST(SpinQuantModifier, R3AndR4ActWhileTheModelRuns) {
   const std::string type = "transform_type: random-hadamard, rotations: ";
   const RewritePlan plan = run(recipe_of(type + "[r4, R3, R2, R1]"), llama()).plan;
   std::vector<std::string> online;
-  for (const OnlineTransform& one : plan.online()) online.push_back(one.module + " " + one.group + " " + one.location);
+  for (const OnlineTransform& one : plan.online())
+    online.push_back(one.module + " " + one.group + " " + std::string(name_of(one.location)));
   std::vector<std::string> expected;
   for (const char* location : {"q_attn", "k_cache"})
     for (const char* layer : {"0", "1"})
@@ -280,11 +284,11 @@ TEST(SpinQuantModifier, PrecisionIsThatOfThePlan) {
                                                     {"float32", Precision::float32},
                                                     {"torch.float", Precision::float32}};
   for (const auto& [name, precision] : rows) {
-    EXPECT_EQ(run(recipe_of(std::string("precision: ") + name), llama()).plan.precision, precision) << name;
+    EXPECT_EQ(run(recipe_of(std::string("precision: ") + name), llama()).plan.precision(), precision) << name;
   }
   const Result twice = run(
       recipe_of("") + "c_stage: {d_modifiers: {SpinQuantModifier: {rotations: [R2], precision: float32}}}", llama());
-  EXPECT_EQ(twice.plan.precision, Precision::float64) << "never less than asked";
+  EXPECT_EQ(twice.plan.precision(), Precision::float64) << "never less than asked";
 }
 
 TEST(SpinQuantModifier, RefusesArgumentsByLineAndName) {
@@ -335,6 +339,96 @@ TEST(SpinQuantModifier, RefusesArgumentsOfAProgram) {
 TEST(SpinQuantModifier, NamesRandomHadamardWhereHadamardDoesNotExist) {
   const std::string message = message_of([] { run(recipe_of("rotations: [R1], transform_block_size: 3"), llama()); });
   EXPECT_NE(message.find("model.embed_tokens.weight: R1: blocks of 3 do not divide"), std::string::npos) << message;
+}
+
+// A recipe and a program say the same in two ways.
+TEST(SpinQuantModifier, DoesWhatRotateModelDoes) {
+  const std::vector<Spin> all = {Spin::R1, Spin::R2, Spin::R3, Spin::R4};
+  const std::pair<std::string, RotateOptions> rows[] = {
+      {"", {}},
+      {"transform_type: random-hadamard, seed: 7, randomize: true, rotations: [R1, R2, R3, R4]",
+       {.spin = {.rotations = all, .transform_type = "random-hadamard", .randomize = true, .seed = 7}}},
+      {"rotations: [R2], transform_type: random-matrix, precision: float32",
+       {.spin = {.rotations = {Spin::R2}, .transform_type = "random-matrix", .precision = Precision::float32}}},
+      {"rotations: []", {.spin = {.rotations = {}}}},
+      {"compat: llm-compressor, rotations: [R2]",
+       {.spin = {.rotations = {Spin::R2}, .llm_compressor_compat = true}, .center_embeddings = true}},
+      {"norm_mappings: [], rotations: [R1], transform_block_size: 4, transform_config: {config_groups: {}}",
+       {.transform_config = TransformConfig(), .norm_mappings = std::vector<NormMapping>()}},
+  };
+  for (const char* name : {"llama", "llama_tied", "qwen3"})
+    for (const auto& [arguments, options] : rows) {
+      const Model model = llama(name);
+      RewritePlan plan(model);
+      EXPECT_TRUE(rotate_model(model, plan, options).empty());
+      const RewritePlan expected = run(recipe_of(arguments), model).plan;
+      EXPECT_EQ(plan.describe(true), expected.describe(true)) << arguments;
+      EXPECT_EQ(plan.transform_config(), expected.transform_config()) << arguments;
+      EXPECT_EQ(plan.precision(), expected.precision()) << arguments;
+      EXPECT_EQ(distance(plan, expected), 0) << arguments;
+    }
+}
+
+Model with_class(const Model& model, const std::string& name) {
+  Json config = model.checkpoint().config();
+  config["architectures"] = {name};
+  const auto tensors = model.checkpoint().tensors();
+  return Model::describe(model.checkpoint().with(config, {tensors.begin(), tensors.end()}), {.accept_unknown = true});
+}
+
+TEST(SpinQuantModifier, RunsTheOperationsOfAProgram) {
+  const auto operation = [](const Model&, RewritePlan& plan, const RotateOptions& options) {
+    Random random(*options.spin.seed);
+    const Rotation r2 = find_transform_type(options.spin.transform_type).make({.size = 4}, random);
+    AutoOperation::rotate_output(plan, "model.layers.1.self_attn.v_proj", r2, "R2");
+    AutoOperation::rotate_input(plan, "model.layers.1.self_attn.o_proj", r2.inverse(), "R2'");
+  };
+  RotateOperationRegistry::register_operation("RecipeForCausalLM", operation);
+  const Model model = with_class(golden::unknown_model("transforms/llama"), "RecipeForCausalLM");
+  const std::string arguments = "transform_type: random-hadamard, seed: 5";
+  const Result result = run(recipe_of(arguments), model), again = run(result.yaml, model);
+  EXPECT_TRUE(has_edit<MultiplyLeft>(result.plan, kV));
+  EXPECT_FALSE(has_edit<MultiplyRight>(result.plan, kEmbedding)) << "SpinQuant's own does not run";
+  EXPECT_EQ(result.yaml.find("config_groups"), std::string::npos) << result.yaml;
+  EXPECT_EQ(again.yaml, result.yaml);
+  EXPECT_EQ(distance(again.plan, result.plan), 0);
+
+  for (const char* ignored : {"center_embeddings: true", "norm_mappings: []", "vision: true", "mtp: drop",
+                              "transform_config: {config_groups: {}}"}) {
+    const std::string key = std::string(ignored).substr(0, std::string(ignored).find(':'));
+    EXPECT_EQ(message_of([&] { run(recipe_of(arguments + ", " + ignored), model); }),
+              key +
+                  ": does nothing for RecipeForCausalLM, a class that the operations rotate which a program "
+                  "registered for it; leave it out");
+  }
+}
+
+// Of a class that has a row they come after SpinQuant's own, and what all did is checked.
+TEST(SpinQuantModifier, ChecksWhatAProgramsOperationsDid) {
+  const auto half = [](const Model&, RewritePlan& plan, const RotateOptions&) {
+    AutoOperation::rotate_output(plan, "model.embed_tokens", Rotation::hadamard(Hadamard::sylvester(8)), "mine");
+  };
+  Architecture row = *find_architecture("LlamaForCausalLM");
+  row.names = {"HalfRecipeForCausalLM"};
+  register_architecture(row, "row of the test");
+  RotateOperationRegistry::register_operation("HalfRecipeForCausalLM", half);
+  const Model model = with_class(llama(), "HalfRecipeForCausalLM");
+  EXPECT_NE(message_of([&] { run(recipe_of(""), model); }).find("does not undo the transform of the residual stream"),
+            std::string::npos);
+}
+
+TEST(SpinQuantModifier, ReadsNormsAsAProgramsIteratorSays) {
+  NormLinearIterator::register_iterator(
+      {.name = "of the test",
+       .supports_model = [](const Model& model) { return model.checkpoint().config().contains("of_the_recipe_test"); },
+       .pairs = [](const Model&) { return std::vector<NormLinears>{{"model", "norm", {}}}; }});
+  Json config = llama().checkpoint().config();
+  config["of_the_recipe_test"] = true;
+  const auto tensors = llama().checkpoint().tensors();
+  const Model model = Model::describe(llama().checkpoint().with(config, {tensors.begin(), tensors.end()}));
+  EXPECT_EQ(message_of([&] { run(recipe_of(""), model); }),
+            "model.norm: of the test does not name the linears that read through it; a norm is folded into all of "
+            "those, and into no other");
 }
 
 constexpr const char* kNorms =

@@ -20,7 +20,7 @@ int64_t inputs_in_group(const QuantizationScheme& scheme) {
 }  // namespace
 
 bool acts_in_attention(const OnlineTransform& online) {
-  return online.location == "q_attn" || online.location == "k_cache";
+  return is_in_attention(online.location);
 }
 
 std::string describe(const QuantizationArgs& args) {
@@ -44,13 +44,13 @@ Finding finding_of(const QuantizedModule& one) {
 std::optional<Finding> online_of_linears(const PlannedOutput& output) {
   const auto* online = find_online(output, [](const auto& o) { return !acts_in_attention(o); });
   if (!online) return {};
-  return Finding{online->module, fmt::format("{} at {}", online->group, online->location)};
+  return Finding{online->module, fmt::format("{} at {}", online->group, name_of(online->location))};
 }
 
 std::optional<Finding> online_in_attention(const PlannedOutput& output) {
   const auto* online = find_online(output, acts_in_attention);
   if (!online) return {};
-  return Finding{online->module, fmt::format("{} at {}", online->group, online->location)};
+  return Finding{online->module, fmt::format("{} at {}", online->group, name_of(online->location))};
 }
 
 std::optional<Finding> quantized_embedding(const PlannedOutput& output) {

@@ -94,7 +94,7 @@ std::optional<Finding> misread(const PlannedOutput& output) {
 }
 
 Finding finding_of(const OnlineTransform& online) {
-  return {online.module, fmt::format("{} at {}", online.group, online.location)};
+  return {online.module, fmt::format("{} at {}", online.group, name_of(online.location))};
 }
 
 template <typename Predicate>
@@ -130,7 +130,7 @@ std::optional<Finding> unknown_matrix(const PlannedOutput& output) {
 std::optional<Finding> stacked_inputs(const PlannedOutput& output) {
   std::map<std::string_view, const OnlineTransform*> inputs;
   for (const OnlineTransform& online : output.plan.online()) {
-    if (online.location != "input") continue;
+    if (online.location != TransformLocation::input) continue;
     const auto [first, added] = inputs.emplace(online.module, &online);
     if (!added) return Finding{online.module, fmt::format("{}, not {}", online.group, first->second->group)};
   }
@@ -141,7 +141,7 @@ std::optional<Finding> stacked_inputs(const PlannedOutput& output) {
 std::optional<Finding> different_inputs(const PlannedOutput& output) {
   std::map<std::string_view, std::set<std::string_view>> groups;
   for (const OnlineTransform& online : output.plan.online())
-    if (online.location == "input") groups[online.module].insert(online.group);
+    if (online.location == TransformLocation::input) groups[online.module].insert(online.group);
   if (groups.empty()) return {};
   for (const ReadLayer& layer : read_layers(output.plan.model())) {
     if (layer.kind != ReadLayer::fused) continue;

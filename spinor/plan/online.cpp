@@ -48,7 +48,7 @@ std::vector<OnlineTensor> online_tensors(const RewritePlan& plan, DType dtype) {
     if (std::ranges::any_of(group, [&](const Rotation& r) { return r.stores_the_same(online->r); })) continue;
     group.push_back(online->r);
     const int64_t n = online->r.size();
-    const std::string name = online->module + "." + online->group + "_" + online->location;
+    const std::string name = online->module + "." + online->group + "_" + std::string(name_of(online->location));
     tensors.push_back(
         {{.name = name + ".weight", .dtype = online_tensor_dtype(online->r.is_dense(), dtype), .shape = {n, n}},
          online->r});

@@ -29,7 +29,7 @@ class Online : public ::testing::Test {
     for (double& entry : m.data) entry = random.uniform_double();
     return Rotation::dense(std::move(m), orthogonal);
   }
-  void add(const std::string& module, const char* group, const char* location, const Rotation& r) {
+  void add(const std::string& module, const char* group, TransformLocation location, const Rotation& r) {
     plan_.add_online({module.empty() ? module : "model.layers." + module, group, location, r});
   }
   std::vector<std::string> names() const {
@@ -52,7 +52,7 @@ class Online : public ::testing::Test {
 
 TEST_F(Online, AHadamardMatrixIsStoredAsSignsInTheTypeOfTheModel) {
   const Rotation r = hadamard(48);
-  add("0.mlp.down_proj", "R4", "input", r.transposed());
+  add("0.mlp.down_proj", "R4", TransformLocation::input, r.transposed());
   for (const DType dtype : {DType::BF16, DType::F16, DType::F32, DType::F64}) {
     const auto tensors = online_tensors(plan_, dtype);
     ASSERT_EQ(tensors.size(), 1u);
@@ -70,7 +70,7 @@ TEST_F(Online, AHadamardMatrixIsStoredAsSignsInTheTypeOfTheModel) {
 
 TEST_F(Online, APermutationStandsBesideTheMatrixThatItPermutes) {
   const Rotation r = hadamard(24, true);
-  add("1.mlp.up_proj", "v", "input", r);
+  add("1.mlp.up_proj", "v", TransformLocation::input, r);
   const auto tensors = online_tensors(plan_, DType::BF16);
   ASSERT_EQ(tensors.size(), 2u);
   EXPECT_EQ(tensors[1].info.name, "model.layers.1.mlp.up_proj.v_input.perm");
@@ -89,8 +89,8 @@ TEST_F(Online, ADenseMatrixIsStoredAsItActsInFloat32AtLeast) {
   for (const bool orthogonal : {false, true}) {
     plan_ = RewritePlan(model_);
     const Rotation r = dense(8, orthogonal);
-    add("0.mlp.up_proj", "v", "input", r);
-    add("0.mlp.up_proj", "v", "output", r.inverse());
+    add("0.mlp.up_proj", "v", TransformLocation::input, r);
+    add("0.mlp.up_proj", "v", TransformLocation::output, r.inverse());
     const auto tensors = online_tensors(plan_, DType::BF16);
     ASSERT_EQ(tensors.size(), 2u) << "a matrix and its inverse are two";
     for (size_t t = 0; t < 2; ++t) {
@@ -110,11 +110,11 @@ TEST_F(Online, ADenseMatrixIsStoredAsItActsInFloat32AtLeast) {
 
 TEST_F(Online, ASharedMatrixStandsOnceUnderTheFirstModuleThatHasIt) {
   const Rotation r = hadamard(32), other = hadamard(32);
-  add("1.mlp.up_proj", "v", "input", r);
-  add("0.mlp.gate_proj", "v", "input", r);
-  add("0.mlp.up_proj", "v", "output", r.transposed());
-  add("0.self_attn.q_proj", "u", "input", r);
-  add("0.self_attn.q_proj", "v", "input", other);
+  add("1.mlp.up_proj", "v", TransformLocation::input, r);
+  add("0.mlp.gate_proj", "v", TransformLocation::input, r);
+  add("0.mlp.up_proj", "v", TransformLocation::output, r.transposed());
+  add("0.self_attn.q_proj", "u", TransformLocation::input, r);
+  add("0.self_attn.q_proj", "v", TransformLocation::input, other);
   EXPECT_EQ(names(), (std::vector<std::string>{"model.layers.0.self_attn.q_proj.u_input.weight",
                                                "model.layers.0.self_attn.q_proj.v_input.weight",
                                                "model.layers.0.mlp.gate_proj.v_input.weight"}))
@@ -124,12 +124,12 @@ TEST_F(Online, ASharedMatrixStandsOnceUnderTheFirstModuleThatHasIt) {
 // As torch's named_modules(): a transform is the last child of its module.
 TEST_F(Online, WhatIsInsideAModuleComesBeforeTheTransformsOfTheModule) {
   const Rotation r = hadamard(8);
-  add("0.self_attn", "R3", "q_attn", r);
-  add("0.self_attn", "R3", "k_cache", r);
+  add("0.self_attn", "R3", TransformLocation::q_attn, r);
+  add("0.self_attn", "R3", TransformLocation::k_cache, r);
   EXPECT_EQ(names(), std::vector<std::string>{"model.layers.0.self_attn.R3_q_attn.weight"});
-  add("0.self_attn.o_proj", "R3", "input", r);
+  add("0.self_attn.o_proj", "R3", TransformLocation::input, r);
   EXPECT_EQ(names(), std::vector<std::string>{"model.layers.0.self_attn.o_proj.R3_input.weight"});
-  add("0.mlp.gate_proj", "R3", "input", r);
+  add("0.mlp.gate_proj", "R3", TransformLocation::input, r);
   EXPECT_EQ(names(), std::vector<std::string>{"model.layers.0.self_attn.o_proj.R3_input.weight"});
 }
 
@@ -144,9 +144,9 @@ TEST_F(Online, TheConfigSaysHowTheMatricesAreStored) {
                                 {"v", scheme("random-orthogonal")},
                                 {"mine", scheme("my-hadamard")}}}});
   EXPECT_FALSE(plan_.config().contains("quantization_config")) << "nothing is online, so the model is a plain one";
-  add("0.mlp.down_proj", "R4", "input", hadamard(48));
-  add("0.mlp.up_proj", "v", "input", dense(32, true));
-  add("0.mlp.up_proj", "mine", "output", hadamard(48));
+  add("0.mlp.down_proj", "R4", TransformLocation::input, hadamard(48));
+  add("0.mlp.up_proj", "v", TransformLocation::input, dense(32, true));
+  add("0.mlp.up_proj", "mine", TransformLocation::output, hadamard(48));
   const Json config = plan_.config(DType::BF16)["quantization_config"];
   EXPECT_EQ(config["quant_method"], "compressed-tensors");
   const Json& groups = config["transform_config"]["config_groups"];

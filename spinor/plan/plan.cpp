@@ -122,7 +122,7 @@ TensorPlan& RewritePlan::at(std::string_view tensor) {
 void RewritePlan::ask_for(Precision wanted) {
   ++revision_;
   const auto edited = [](const TensorPlan& tensor) { return tensor.edits.size() > tensor.restoring; };
-  if (wanted == Precision::float64 || std::ranges::none_of(tensors_, edited)) precision = wanted;
+  if (wanted == Precision::float64 || std::ranges::none_of(tensors_, edited)) precision_ = wanted;
 }
 
 void RewritePlan::edit_weight(const Module& module, Edit edit) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "spinor/model/model.h"
+#include "spinor/model/transform_location.h"
 #include "spinor/plan/edit.h"
 #include "spinor/quant/config.h"
 
@@ -27,7 +28,8 @@ struct TensorPlan {
 
 // A transform that must be applied when the model runs.
 struct OnlineTransform {
-  std::string module, group, location;
+  std::string module, group;
+  TransformLocation location = TransformLocation::input;
   Rotation r;  // x <- x blockdiag(r), x the activations in rows
 };
 
@@ -47,7 +49,7 @@ class RewritePlan {
   explicit RewritePlan(const Model& model);
 
   const Model& model() const { return model_; }
-  Precision precision = Precision::float64;  // arithmetic of all edits; one rounding at the end
+  Precision precision() const { return precision_; }  // arithmetic of all edits; one rounding at the end
 
   const std::vector<TensorPlan>& tensors() const { return tensors_; }
   const std::vector<OnlineTransform>& online() const { return online_; }
@@ -113,6 +115,7 @@ class RewritePlan {
   Json transform_config_;
   std::optional<QuantizationConfig> quantization_;
   std::vector<CalibratedActivation> calibrated_;
+  Precision precision_ = Precision::float64;
   bool untied_ = false, dropped_mtp_ = false;
   int64_t revision_ = 0;
 };

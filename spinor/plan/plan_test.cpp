@@ -204,7 +204,7 @@ TEST(RewritePlan, DescribesLayersThatDifferOneByOneAndOnlineTransforms) {
   RewritePlan plan(model);
   const Module& down = *model.find("model.layers.1.mlp.down_proj");
   plan.edit_weight(down, MultiplyRight{rotation(8), "R4"});
-  plan.add_online({down.name, "R4", "input", rotation(8)});
+  plan.add_online({down.name, "R4", TransformLocation::input, rotation(8)});
   const std::string text = plan.describe();
   EXPECT_NE(text.find("model.layers.0.mlp.down_proj.weight             (24, 40) bf16  copied\n"), std::string::npos)
       << text;

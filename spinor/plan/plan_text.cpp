@@ -105,7 +105,7 @@ std::string plan_text(const RewritePlan& plan, bool full) {
     for (const Line& line : block.lines)
       text += fmt::format("{:<{}}  {:<{}}  {}\n", name_of(block, line), name_width, line.type, type_width, line.edits);
   for (const OnlineTransform& transform : plan.online())
-    text += fmt::format("{}  online {} {}\n", transform.module, transform.group, transform.location);
+    text += fmt::format("{}  online {} {}\n", transform.module, transform.group, name_of(transform.location));
   if (const std::string types = plan.rotation_types(); !types.empty()) text += fmt::format("rotations  {}\n", types);
   if (plan.untied()) text += "config.json  tie_word_embeddings false\n";
   if (plan.dropped_mtp())

@@ -70,7 +70,7 @@ Json job(const RewritePlan& plan, const SaveOptions& options) {
           {"cpu", cpu_level()},
           {"source", files},
           {"config", output_config(plan, options)},
-          {"precision", plan.precision == Precision::float64 ? "float64" : "float32"},
+          {"precision", plan.precision() == Precision::float64 ? "float64" : "float32"},
           {"dtype", options.dtype ? Json(info(*options.dtype).name) : Json()},
           {"max_shard_bytes", options.max_shard_bytes},
           {"record", options.record},
@@ -331,7 +331,7 @@ void require_no_data(const RewritePlan& plan) {
 
 Saving::Saving(const RewritePlan& plan, const std::filesystem::path& out, const SaveOptions& options) {
   check_savable(plan, options);
-  if (plan.precision == Precision::float64)
+  if (plan.precision() == Precision::float64)
     writer_ = std::make_unique<Saver<double>>(plan, out, options);
   else
     writer_ = std::make_unique<Saver<float>>(plan, out, options);
@@ -353,7 +353,7 @@ SaveReport save(const RewritePlan& plan, const std::filesystem::path& out, const
 
 SaveSize save_size(const RewritePlan& plan, const SaveOptions& options) {
   const int64_t threads = options.threads > 0 ? options.threads : default_threads();
-  const int64_t number = plan.precision == Precision::float64 ? sizeof(double) : sizeof(float);
+  const int64_t number = plan.precision() == Precision::float64 ? sizeof(double) : sizeof(float);
   SaveSize size;
   std::map<std::string, int64_t> kept;  // by weight, or by weights that are fused
   for (const OnlineTensor& online : online_tensors(plan, model_dtype(plan, options)))

@@ -116,7 +116,7 @@ TEST_F(Save, OnlineMatricesAreWrittenOnceAndNotWrittenAgainByAResume) {
   Random random(5);
   const Rotation r = Rotation::hadamard(Hadamard::sylvester(16), random.signs(16), random.permutation(16));
   for (const char* module : {"model.layers.1.mlp.down_proj", "model.layers.0.mlp.down_proj"})
-    online.add_online({module, "R4", "input", r});
+    online.add_online({module, "R4", TransformLocation::input, r});
   save(online, out_, {.threads = 2});
   const Checkpoint saved = Checkpoint::open(out_);
   EXPECT_EQ(saved.tensors().size(), online.tensors().size() + 2);

@@ -104,8 +104,8 @@ Attention make_attention(const ModuleFactory& factory, int64_t index) {
   else
     heads = direct_heads(factory, prefix);
   return {.heads = std::move(heads),
-          .queries = {factory.rotations(name, "q_attn"), {}},
-          .keys = {factory.rotations(name, "k_cache"), factory.schemes().keys(name)},
+          .queries = {factory.rotations(name, TransformLocation::q_attn), {}},
+          .keys = {factory.rotations(name, TransformLocation::k_cache), factory.schemes().keys(name)},
           .values = {{}, factory.schemes().values(name)},
           .scoring = scoring(factory, index),
           .output = factory.linear(prefix + row.output),

@@ -122,8 +122,8 @@ TEST_F(RuntimeDecoder, SaysWhatItCannotRun) {
   EXPECT_EQ(testing::message_of([&] { Decoder(RewritePlan(model), {.device = "abacus"}); }),
             "device abacus: is not one that this libtorch can use; use cpu, or a torch with CUDA");
   RewritePlan elsewhere(model);
-  elsewhere.add_online({"lm_head", "R5", "weight", Rotation::hadamard(Hadamard::sylvester(32))});
-  elsewhere.add_online({"model.norm", "R5", "input", Rotation::hadamard(Hadamard::sylvester(32))});
+  elsewhere.add_online({"lm_head", "R5", TransformLocation::output, Rotation::hadamard(Hadamard::sylvester(32))});
+  elsewhere.add_online({"model.norm", "R5", TransformLocation::input, Rotation::hadamard(Hadamard::sylvester(32))});
   EXPECT_EQ(testing::message_of([&] { Decoder(elsewhere, {}); }),
             "model.norm: spinor cannot run a transform at its input; it runs input and output of linears, output of "
             "embeddings, q_attn and k_cache");

@@ -14,7 +14,7 @@ at::Tensor Ends::rows(const Module& embedding, const at::Tensor& indices, at::Te
   if (resident_ && !held.defined()) held = factory_.weights().compute(name);
   at::Tensor x =
       resident_ ? at::embedding(held, indices.to(held.device())) : factory_.weights().compute_rows(name, indices);
-  apply({factory_.rotations(embedding.name, "output"), {}}, x);
+  apply({factory_.rotations(embedding.name, TransformLocation::output), {}}, x);
   return x;
 }
 

@@ -12,11 +12,12 @@ namespace {
 void check_locations(const RewritePlan& plan, const ForwardConfig& forward) {
   for (const OnlineTransform& online : plan.online()) {
     const Module* module = plan.model().find(online.module);
-    const bool heads = !forward.latent && (online.location == "q_attn" || online.location == "k_cache");
+    const bool heads = !forward.latent && is_in_attention(online.location);
     const bool linear = module && module->kind == ModuleKind::linear;
-    const bool embedding = module && module->kind == ModuleKind::embedding && online.location == "output";
+    const bool embedding =
+        module && module->kind == ModuleKind::embedding && online.location == TransformLocation::output;
     if (heads || linear || embedding) continue;
-    throw Error(online.module, "spinor cannot run a transform at its " + online.location,
+    throw Error(online.module, "spinor cannot run a transform at its " + std::string(name_of(online.location)),
                 "it runs input and output of linears, output of embeddings, q_attn and k_cache");
   }
 }
@@ -36,11 +37,11 @@ ModuleFactory::ModuleFactory(RewritePlan plan, const RuntimeOptions& options)
 }
 
 // In the order of the groups: on an input, a later group's transform acts first; on an output last.
-std::vector<Rotation> ModuleFactory::rotations(const std::string& module, std::string_view location) const {
+std::vector<Rotation> ModuleFactory::rotations(const std::string& module, TransformLocation location) const {
   std::vector<Rotation> result;
   for (const OnlineTransform& online : weights_.plan().online())
     if (online.module == module && online.location == location) result.push_back(online.r);
-  if (location == "input") std::ranges::reverse(result);
+  if (location == TransformLocation::input) std::ranges::reverse(result);
   return result;
 }
 
@@ -64,8 +65,8 @@ Norm ModuleFactory::norm(const std::string& name, double epsilon) const {
 Linear ModuleFactory::staged(const Module& module, at::Tensor weight, at::Tensor bias) const {
   return {std::move(weight),
           std::move(bias),
-          {rotations(module.name, "input"), schemes_.input(module)},
-          {rotations(module.name, "output"), schemes_.output(module)},
+          {rotations(module.name, TransformLocation::input), schemes_.input(module)},
+          {rotations(module.name, TransformLocation::output), schemes_.output(module)},
           module.name,
           observer_};
 }

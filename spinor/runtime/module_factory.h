@@ -38,7 +38,7 @@ class ModuleFactory {
   std::vector<Linear> stacked(const std::string& name) const;  // one for each expert
   Linear router(const std::string& name) const;                // in float32 at least, its input not quantized
   // Transforms in the order in which they act.
-  std::vector<Rotation> rotations(const std::string& module, std::string_view location) const;
+  std::vector<Rotation> rotations(const std::string& module, TransformLocation location) const;
 
  private:
   Linear staged(const Module& module, at::Tensor weight, at::Tensor bias) const;

@@ -82,7 +82,7 @@ DType Weights::computed_dtype(const TensorPlan& tensor) const {
 
 // Where nothing is edited, numbers of up to 32 bits go through float unchanged.
 Precision Weights::precision(const TensorPlan& tensor) const {
-  return tensor.edits.empty() && tensor.source->info.dtype != DType::F64 ? Precision::float32 : plan_.precision;
+  return tensor.edits.empty() && tensor.source->info.dtype != DType::F64 ? Precision::float32 : plan_.precision();
 }
 
 at::Tensor Weights::compute(std::string_view name) const {

@@ -98,13 +98,13 @@ void edit(RewritePlan& plan, const Module& module, TransformLocation location, c
 
 // Its matrix is stored as <module>.<group>_<location>.weight, which must be one tensor.
 void add_online(RewritePlan& plan, const Module& module, const Group& group, TransformLocation location, Rotation t) {
-  OnlineTransform online{module.name, std::string(group.name), std::string(name_of(location)), std::move(t)};
+  OnlineTransform online{module.name, std::string(group.name), location, std::move(t)};
   if (online.group.find('.') != std::string::npos)
     throw Error(online.group, "cannot be part of a tensor's name, as it must for an online transform",
                 "choose a name without '.'");
   for (const OnlineTransform& other : plan.online())
     if (other.module == online.module && other.group == online.group && other.location == online.location)
-      throw Error(module.name, fmt::format("has two transforms of {} at {}", online.group, online.location),
+      throw Error(module.name, fmt::format("has two transforms of {} at {}", online.group, name_of(location)),
                   "narrow the targets, or put one of them into a group of its own");
   plan.add_online(std::move(online));
 }
@@ -158,7 +158,7 @@ void apply(const TransformConfig& config, const Model& model, RewritePlan& plan)
     auto& [name, scheme] = all.config_groups[i];
     if (scheme.requires_grad) throw Error(name, "learnable is not supported right now", "set requires_grad: false");
     check_precision(name, scheme);
-    if (has_weight_location(scheme) && scheme.precision == "torch.float64") plan.precision = Precision::float64;
+    if (has_weight_location(scheme) && scheme.precision == "torch.float64") plan.ask_for(Precision::float64);
     const TransformType& type = type_of(name, scheme);
     scheme.type = type.name;  // compressed-tensors' spelling of it
     Group group{name, scheme, type, Random(scheme.seed.value_or(kPeerSeed)), fixes_ones(scheme, model)};

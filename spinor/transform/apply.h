@@ -20,7 +20,7 @@ bool fixes_ones(const TransformScheme& scheme, const Model& model);
 //   anything   online: x <- x T
 // Matrices that a scheme is given take the place of drawn ones, by the layer of a module.
 // Where LayerNorms read the residual stream, the matrices of a group that rotates it keep the mean.
-// Weights are edited in plan.precision, which becomes float64 when a scheme with weight locations asks for it; never
+// Weights are edited in plan.precision(), which becomes float64 when a scheme with weight locations asks for it; never
 // less. Errors: a target that is neither linear nor embedding at a weight location; a block size that does not divide
 // the side (tensor named); requires_grad ("learnable is not supported right now"); a target that matches nothing; an
 // unknown type; a size the type cannot make (tensor, size and alternative named); a precision that weights cannot be

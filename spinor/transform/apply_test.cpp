@@ -105,9 +105,9 @@ TEST(Apply, RaisesThePrecisionButNeverLowersIt) {
     config.config_groups[0].second.precision = asked ? "torch.float64" : "torch.float32";
     for (const Precision before : {Precision::float32, Precision::float64}) {
       RewritePlan plan(model);
-      plan.precision = before;
+      plan.ask_for(before);
       apply(config, model, plan);
-      EXPECT_EQ(plan.precision, asked ? Precision::float64 : before);
+      EXPECT_EQ(plan.precision(), asked ? Precision::float64 : before);
     }
   }
 }

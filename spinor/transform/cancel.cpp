@@ -86,7 +86,7 @@ class CancelCheck {
   }
   Product leaving(const Module& writer) const {
     if (writer.kind != ModuleKind::embedding) return net_.outgoing(writer);
-    return then(net_.columns_of_weight(writer), net_.online(writer, "output"));
+    return then(net_.columns_of_weight(writer), net_.online(writer, TransformLocation::output));
   }
 
   void check_module(const Module& module) const {
@@ -151,7 +151,7 @@ class CancelCheck {
   }
 
   void check_embedding(const Module& embedding, const Stream& stream) const {
-    if (!net_.rows_of_weight(embedding).empty() || !net_.online(embedding, "input").empty())
+    if (!net_.rows_of_weight(embedding).empty() || !net_.online(embedding, TransformLocation::input).empty())
       throw Error(weight_name(embedding),
                   "a transform on the side of the vocabulary exchanges tokens, and nothing undoes it",
                   "use weight_output");
@@ -161,8 +161,10 @@ class CancelCheck {
   }
 
   void check_other_embedding(const Module& embedding) const {
-    const Product columns = then(net_.columns_of_weight(embedding), net_.online(embedding, "output"));
-    if (columns.empty() && net_.rows_of_weight(embedding).empty() && net_.online(embedding, "input").empty()) return;
+    const Product columns = then(net_.columns_of_weight(embedding), net_.online(embedding, TransformLocation::output));
+    if (columns.empty() && net_.rows_of_weight(embedding).empty() &&
+        net_.online(embedding, TransformLocation::input).empty())
+      return;
     if (agree(probe(cols(embedding)), probe(cols(embedding)) * columns) && net_.rows_of_weight(embedding).empty())
       return;
     throw Error(weight_name(embedding), "is transformed, and nothing undoes it");
@@ -256,16 +258,18 @@ class CancelCheck {
   // weights; elsewhere nothing is known to undo an online transform.
   void check_online(const OnlineTransform& transform) const {
     const Module& module = *plan_.model().find(transform.module);
-    if (transform.location == "q_attn" || transform.location == "k_cache") {
+    if (is_in_attention(transform.location)) {
       const bool known = plan_.model().architecture() || places_.values.empty();
       const int64_t head_dim = known ? plan_.model().head_dim() : places_.values.front().head_dim;
-      if (is_identity(then(net_.online(module, "q_attn"), transposed(net_.online(module, "k_cache"))), head_dim))
+      if (is_identity(then(net_.online(module, TransformLocation::q_attn),
+                           transposed(net_.online(module, TransformLocation::k_cache))),
+                      head_dim))
         return;
       throw Error(module.name, "q_attn and k_cache do not cancel in the product of a query and a key",
                   "give both the same transform, an orthogonal one");
     }
     if (module.kind != ModuleKind::linear && module.kind != ModuleKind::embedding)
-      throw Error(module.name, fmt::format("{}: nothing undoes its {}", transform.group, transform.location),
+      throw Error(module.name, fmt::format("{}: nothing undoes its {}", transform.group, name_of(transform.location)),
                   "use linears as targets");
   }
 };

@@ -4,6 +4,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/transform/apply.h"
+#include "spinor/transform/fold.h"
 #include "tests/golden/golden.h"
 
 namespace spinor::cancel_test {
@@ -105,6 +106,21 @@ TEST(CheckCancels, WantsAnOrthogonalMatrixOnTheResidualStream) {
       "use --transform-type auto by command, transform_type: auto in a recipe");
   EXPECT_EQ(verdict(config, {.cancel = {.any_stream_matrix = true}}), "");
   EXPECT_EQ(verdict(config_of({Spin::R2}, "random-matrix")), "");
+}
+
+// No product of edits shows it where nothing is rotated.
+TEST(CheckCancels, WantsNormsFoldedIntoAllTheirReaders) {
+  const Model model = golden::model("transforms/llama");
+  RewritePlan plan(model);
+  fold_norms(model, plan, {{"re:.*1.post_attention_layernorm$", {"re:.*1.mlp.up_proj$"}}});
+  try {
+    check_cancels(plan);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "model.layers.1.mlp.gate_proj.weight: reads through model.layers.1.post_attention_layernorm.weight, "
+                 "which is folded into other linears only; name it in the norm mapping");
+  }
 }
 
 TEST(CheckCancels, WantsNormsFolded) {

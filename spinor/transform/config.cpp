@@ -8,12 +8,6 @@
 namespace spinor {
 namespace {
 
-constexpr EnumName<TransformLocation> kLocations[] = {
-    {TransformLocation::input, "input"},     {TransformLocation::weight_input, "weight_input"},
-    {TransformLocation::output, "output"},   {TransformLocation::weight_output, "weight_output"},
-    {TransformLocation::k_cache, "k_cache"}, {TransformLocation::q_attn, "q_attn"},
-};
-
 // The name without a trailing _N, and N; the name itself and 0 where there is none: "R1_7" -> "R1", 7; "_3" -> "_3", 0.
 std::pair<std::string, int64_t> split_counter(const std::string& name) {
   const size_t digits = name.find_last_not_of("0123456789") + 1;
@@ -35,18 +29,6 @@ struct Groups {
 };
 
 }  // namespace
-
-std::span<const EnumName<TransformLocation>> enum_names(TransformLocation) {
-  return kLocations;
-}
-
-std::string_view name_of(TransformLocation location) {
-  return name_in_table(location);
-}
-
-bool is_online(TransformLocation location) {
-  return location != TransformLocation::weight_input && location != TransformLocation::weight_output;
-}
 
 void TransformConfig::merge(const TransformConfig& other) {
   const auto taken = [this](const std::string& name) {

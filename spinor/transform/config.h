@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,13 +14,9 @@
 #include "spinor/base/json.h"
 #include "spinor/base/torch_dtype.h"
 #include "spinor/linalg/rotation.h"
+#include "spinor/model/transform_location.h"
 
 namespace spinor {
-
-enum class TransformLocation { input, weight_input, weight_output, output, k_cache, q_attn };
-std::span<const EnumName<TransformLocation>> enum_names(TransformLocation);
-std::string_view name_of(TransformLocation location);
-bool is_online(TransformLocation location);  // neither weight_input nor weight_output
 
 struct TransformArgs {
   std::vector<std::string> targets = {};  // names, "re:" regexes or class names; required

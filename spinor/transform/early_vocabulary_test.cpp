@@ -93,20 +93,20 @@ TEST(EarlyVocabulary, TheExampleOfItsAuthorsGivesEveryLinearOneUAndOneV) {
   const Model model = llama_of_1b(directory / "model");
   RewritePlan plan(model);
   apply_paired(parse(kLlama1B), model, plan);
-  std::map<std::string, std::map<std::string, int>> online;
+  std::map<std::string, std::map<TransformLocation, int>> online;
   for (const OnlineTransform& one : plan.online()) ++online[one.module][one.location];
   int linears = 0;
   for (const Module& module : model.modules()) {
     if (module.kind != ModuleKind::linear || module.name == "lm_head") continue;
     ++linears;
-    EXPECT_EQ(online[module.name]["input"], 1) << module.name;
-    EXPECT_EQ(online[module.name]["output"], 1) << module.name;
+    EXPECT_EQ(online[module.name][TransformLocation::input], 1) << module.name;
+    EXPECT_EQ(online[module.name][TransformLocation::output], 1) << module.name;
     const NetProducts net(plan);
     // U W V^T, each over the whole side.
     const Product left = net.rows_of_weight(module);
     ASSERT_EQ(left.size(), 1u) << module.name;
     EXPECT_EQ(left[0].size(), module.weight->info.rows());
-    EXPECT_EQ(net.online(module, "input").at(0).size(), module.weight->info.cols());
+    EXPECT_EQ(net.online(module, TransformLocation::input).at(0).size(), module.weight->info.cols());
   }
   EXPECT_EQ(linears, 7);
   EXPECT_EQ(online.size(), 7u) << "nothing but the linears of the layer";

@@ -90,7 +90,7 @@ const std::vector<TransformType>& transform_types() {
   return table();
 }
 
-void add_transform_type(TransformType type) {
+void register_transform_type(TransformType type) {
   type.name = normalized(type.name);
   if (type.name.empty() || !type.make) throw Error("transform type", "needs a name and a maker");
   if (lookup(type.name)) throw Error(type.name, "is already a transform type", "give yours another name");

@@ -28,7 +28,7 @@ struct TransformType {
 // hadamard, random-hadamard, random-matrix (as compressed-tensors), random-orthogonal (ours), then those added.
 const std::vector<TransformType>& transform_types();
 // For a program, before it applies anything; replacing a name is an Error. Not thread-safe.
-void add_transform_type(TransformType type);
+void register_transform_type(TransformType type);
 // Lookup as the peer: case, "_" and " " do not matter. Error listing the types, with the nearest name.
 const TransformType& find_transform_type(std::string_view name);
 

@@ -133,11 +133,11 @@ TEST(TransformTypes, CanBeAdded) {
     for (int64_t i = 0; i < request.size; ++i) m(i, i) = 1;
     return Rotation::dense(std::move(m), true);
   };
-  add_transform_type({"Test_Identity", true, identity});
+  register_transform_type({"Test_Identity", true, identity});
   EXPECT_EQ(make("test-identity", {.size = 3}).matrix()(2, 2), 1);
-  EXPECT_THROW(add_transform_type({"test identity", true, identity}), Error);
-  EXPECT_THROW(add_transform_type({"hadamard", true, identity}), Error);
-  EXPECT_THROW(add_transform_type({"nothing", true, nullptr}), Error);
+  EXPECT_THROW(register_transform_type({"test identity", true, identity}), Error);
+  EXPECT_THROW(register_transform_type({"hadamard", true, identity}), Error);
+  EXPECT_THROW(register_transform_type({"nothing", true, nullptr}), Error);
 }
 
 }  // namespace

@@ -8,22 +8,23 @@ namespace spinor {
 namespace {
 
 void fold(const OnlineTransform& online, RewritePlan& plan) {
-  if (online.location == "q_attn" || online.location == "k_cache") return;
+  if (is_in_attention(online.location)) return;
   const Module* module = plan.model().find(online.module);
   if (!module || !module->weight)
     throw Error(online.module, "has no weight to take its online transform " + online.group);
   const bool linear = module->kind == ModuleKind::linear;
   const Rotation transposed = online.r.transposed();
   const std::string label = online.group + "'";
-  if (online.location == "input" && linear) {
+  if (online.location == TransformLocation::input && linear) {
     plan.edit_weight(*module, MultiplyRight{transposed, label});
-  } else if (online.location == "output" && linear) {
+  } else if (online.location == TransformLocation::output && linear) {
     plan.edit_weight(*module, MultiplyLeft{transposed, label});
     if (module->bias) plan.edit_bias(*module, MultiplyRight{online.r, online.group});
-  } else if (online.location == "output") {
+  } else if (online.location == TransformLocation::output) {
     plan.edit_weight(*module, MultiplyRight{online.r, online.group});
   } else {
-    throw Error(online.module, online.group + " at " + online.location + " cannot be moved into the weight");
+    throw Error(online.module,
+                online.group + " at " + std::string(name_of(online.location)) + " cannot be moved into the weight");
   }
 }
 

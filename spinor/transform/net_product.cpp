@@ -51,13 +51,13 @@ NetProducts::NetProducts(const RewritePlan& plan) : plan_(plan) {
 }
 
 Product NetProducts::incoming(const Module& module) const {
-  Product inputs = online(module, "input");
+  Product inputs = online(module, TransformLocation::input);
   std::ranges::reverse(inputs);
   return then(std::move(inputs), transposed(factors<MultiplyRight>(weight_name(module), {})));
 }
 
 Product NetProducts::outgoing(const Module& module) const {
-  return then(rows_of_weight(module), online(module, "output"));
+  return then(rows_of_weight(module), online(module, TransformLocation::output));
 }
 
 Product NetProducts::rows_of_weight(const Module& linear) const {
@@ -74,7 +74,7 @@ Product NetProducts::columns_of_weight(const Module& embedding) const {
   return factors<MultiplyRight>(weight_name(embedding), {});
 }
 
-Product NetProducts::online(const Module& module, std::string_view location) const {
+Product NetProducts::online(const Module& module, TransformLocation location) const {
   Product product;
   if (const auto found = online_.find(module.name); found != online_.end())
     for (const OnlineTransform* transform : found->second)

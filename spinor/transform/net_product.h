@@ -41,7 +41,7 @@ class NetProducts {
   // Embedding rows e leave as e * columns_of_weight, and nothing may act on the side of the vocabulary.
   Product columns_of_weight(const Module& embedding) const;
 
-  Product online(const Module& module, std::string_view location) const;
+  Product online(const Module& module, TransformLocation location) const;
   bool norm_is_folded(const Module& linear) const;
 
  private:

@@ -39,7 +39,9 @@ TEST(Paired, EveryTypeAndBlockCancelsOnEveryLinearOfAnyArchitecture) {
         const NetProducts net(plan);
         for (const Module& module : model.modules()) {
           if (module.kind != ModuleKind::linear || module.name == "lm_head") continue;
-          EXPECT_EQ(net.online(module, "input").size() + net.online(module, "output").size(), rotations.size());
+          EXPECT_EQ(net.online(module, TransformLocation::input).size() +
+                        net.online(module, TransformLocation::output).size(),
+                    rotations.size());
           EXPECT_TRUE(is_identity(net.incoming(module), module.weight->info.cols())) << module.name << type;
           EXPECT_TRUE(is_identity(net.outgoing(module), module.weight->info.rows())) << module.name << type;
         }

@@ -44,8 +44,8 @@ void probe_config(const Model& source, const Model& output, ProbeReport& report)
 void probe_attention(const ProbeSide& side, ProbeReport& report) {
   std::map<std::string, Inner> attentions;
   for (const OnlineTransform& online : side.online()) {
-    if (online.location == "q_attn") attentions[online.module].queries.push_back(&online.r);
-    if (online.location == "k_cache") attentions[online.module].keys.push_back(&online.r);
+    if (online.location == TransformLocation::q_attn) attentions[online.module].queries.push_back(&online.r);
+    if (online.location == TransformLocation::k_cache) attentions[online.module].keys.push_back(&online.r);
   }
   for (const auto& [module, inner] : attentions)
     report.add({"online",

@@ -24,19 +24,16 @@ void transform_rows(const Rotation& r, Matrix<double>& x) {
 // Of entries that are stored as float32 or less; what is drawn at random and not orthogonal is off by far more.
 constexpr double kRounded = 1e-2;
 
-bool acts_in_attention(const OnlineTransform& online) {
-  return online.location == "q_attn" || online.location == "k_cache";
-}
-
 // A transform that is not orthogonal makes rounding errors larger by as much as it is badly conditioned.
 void check_probed(const OnlineTransform& online, const Module& module) {
   const char* const run = "run both models: --text FILE or --random-tokens 64";
-  if (acts_in_attention(online)) return;
-  const bool seen =
-      module.kind == ModuleKind::linear || (module.kind == ModuleKind::embedding && online.location == "output");
+  if (is_in_attention(online.location)) return;
+  const bool seen = module.kind == ModuleKind::linear ||
+                    (module.kind == ModuleKind::embedding && online.location == TransformLocation::output);
   if (!seen)
     throw Error(online.module,
-                fmt::format("{} acts on its {}, which a probe does not see", online.group, online.location), run);
+                fmt::format("{} acts on its {}, which a probe does not see", online.group, name_of(online.location)),
+                run);
   if (!keeps_products(online.r))
     throw Error(online.module,
                 fmt::format("{} is not orthogonal, so that a probe cannot tell rounding from damage", online.group),
@@ -80,27 +77,27 @@ ProbeSide::ProbeSide(const Model& model, int threads)
 }
 
 // In the order in which they act: the transform of a later group first on an input, last on an output.
-std::vector<const Rotation*> ProbeSide::at(const Module& module, std::string_view location) const {
+std::vector<const Rotation*> ProbeSide::at(const Module& module, TransformLocation location) const {
   const Module* whole = module.part ? model_.owner(module.weight->info.name) : &module;
   std::vector<const Rotation*> found;
   for (const OnlineTransform& online : online_)
     if (online.module == whole->name && online.location == location) found.push_back(&online.r);
-  if (location == "input") std::ranges::reverse(found);
+  if (location == TransformLocation::input) std::ranges::reverse(found);
   return found;
 }
 
 void ProbeSide::transform_inputs(const Module& module, Matrix<double>& x) const {
-  for (const Rotation* r : at(module, "input")) transform_rows(*r, x);
+  for (const Rotation* r : at(module, TransformLocation::input)) transform_rows(*r, x);
 }
 
 void ProbeSide::transform_outputs(const Module& module, Matrix<double>& y) const {
-  for (const Rotation* r : at(module, "output")) transform_rows(*r, y);
+  for (const Rotation* r : at(module, TransformLocation::output)) transform_rows(*r, y);
 }
 
 RowProducts ProbeSide::products(const Module& module, const Matrix<double>& x) const {
   Matrix<double> in = x;
   transform_inputs(module, in);
-  const auto outputs = at(module, "output");
+  const auto outputs = at(module, TransformLocation::output);
   if (outputs.empty()) return read_products(checkpoint(), module, in, threads_);
   Module whole = module;
   whole.part.reset();
@@ -118,7 +115,7 @@ Matrix<double> ProbeSide::written(const Module& module, Matrix<double> z) const 
 }
 
 bool ProbeSide::mixes_outputs(const Module& module) const {
-  return !at(module, "output").empty();
+  return !at(module, TransformLocation::output).empty();
 }
 
 std::vector<double> ProbeSide::bias(const Module& module) const {

@@ -33,7 +33,7 @@ class ProbeSide {
   std::vector<double> bias_sum(const Module& module, const Matrix<double>& z) const;
 
  private:
-  std::vector<const Rotation*> at(const Module& module, std::string_view location) const;
+  std::vector<const Rotation*> at(const Module& module, TransformLocation location) const;
   void transform_inputs(const Module& module, Matrix<double>& x) const;
   void transform_outputs(const Module& module, Matrix<double>& y) const;
 

@@ -86,7 +86,7 @@ RowProducts products_of_rows(const Checkpoint& checkpoint, const CheckpointTenso
 }
 
 // Columns side by side.
-void append(RowProducts& all, const RowProducts& more) {
+void append_products(RowProducts& all, const RowProducts& more) {
   const auto joined = [](const Matrix<double>& a, const Matrix<double>& b) {
     Matrix<double> c(b.rows, a.cols + b.cols);
     for (int64_t i = 0; i < c.rows; ++i) {
@@ -142,8 +142,8 @@ RowProducts combine_rows(const Checkpoint& checkpoint, const CheckpointTensor& w
 RowProducts part_of(const RowProducts& whole, const Slice& part) {
   RowProducts result;
   for (int64_t first = 0; first < whole.y.cols; first += part.period)
-    append(result,
-           {columns(whole.y, first + part.begin, part.size), columns(whole.energy, first + part.begin, part.size)});
+    append_products(result, {columns(whole.y, first + part.begin, part.size),
+                             columns(whole.energy, first + part.begin, part.size)});
   return result;
 }
 
@@ -153,7 +153,7 @@ RowProducts read_products(const Checkpoint& checkpoint, const Module& module, co
     result = row_products(checkpoint, *module.weight, x, threads);
   else
     for (int64_t i = 0; i < module.shape.count; ++i)
-      append(result, combine_rows(checkpoint, *module.weight, x, threads, i * module.shape.in));
+      append_products(result, combine_rows(checkpoint, *module.weight, x, threads, i * module.shape.in));
   return module.part ? part_of(result, *module.part) : result;
 }
 

@@ -70,6 +70,19 @@ TEST(RotateModel, SaysHowToRegisterAnOperation) {
   EXPECT_THROW(RotateOperationRegistry::register_operation("X", {}), Error);
 }
 
+TEST(RotateModel, DoesByBothMappingsWhatItDoesByTheRow) {
+  const Model known = golden::model("transforms/llama"), unknown = golden::unknown_model("transforms/llama");
+  RewritePlan expected(known), plan(unknown);
+  rotate_model(known, expected);
+  SpinQuantMapping mapping = infer_mapping(known);
+  EXPECT_TRUE(rotate_model(unknown, plan, {.spin = {.mappings = mapping}, .norm_mappings = infer_norm_mappings(known)})
+                  .empty());
+  for (const TensorPlan& tensor : expected.tensors())
+    EXPECT_EQ(
+        golden::distance(golden::evaluate(plan, golden::tensor(plan, tensor.name)), golden::evaluate(expected, tensor)),
+        0);
+}
+
 TEST(RotateModel, RunsOperationsInTheirOrderWithTheOptionsAsTheyAre) {
   std::vector<std::string> calls;
   const auto note = [&](std::string name) {

@@ -79,13 +79,13 @@ class StoredGroup {
 
   void add(const TransformArgs& args, RewritePlan& plan) {
     for (const Module* module : match_modules(model_, args.targets, args.ignore)) {
-      const std::string location(name_of(args.location));
-      read(*module, location, args.inverse);
+      read(*module, args.location, args.inverse);
       const Rotation* r = find(size_of(*module, args.location), args.inverse);
       if (!r)
-        throw Error(module->name, fmt::format("{}: the checkpoint has no matrix for its {}", name_, location),
+        throw Error(module->name,
+                    fmt::format("{}: the checkpoint has no matrix for its {}", name_, name_of(args.location)),
                     "convert it again: its transforms are incomplete");
-      plan.add_online({module->name, name_, location, args.inverse && is_hadamard() ? r->transposed() : *r});
+      plan.add_online({module->name, name_, args.location, args.inverse && is_hadamard() ? r->transposed() : *r});
     }
   }
 
@@ -93,8 +93,8 @@ class StoredGroup {
   bool is_hadamard() const { return type_ == "hadamard" || type_ == "random-hadamard"; }
 
   // A matrix stands under the first module that uses it. Of a type that is not orthogonal both it and its inverse do.
-  void read(const Module& module, const std::string& location, bool inverse) {
-    const std::string name = fmt::format("{}.{}_{}", module.name, name_, location);
+  void read(const Module& module, TransformLocation location, bool inverse) {
+    const std::string name = fmt::format("{}.{}_{}", module.name, name_, name_of(location));
     const CheckpointTensor* tensor = stored_.find(name + ".weight");
     if (!tensor) return;
     const int64_t n = tensor->info.rows();
