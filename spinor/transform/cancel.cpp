@@ -106,9 +106,9 @@ class CancelCheck {
       throw Error(weight_name(first), "the residual stream cannot be rotated: " + stream.no_rotation);
     const Row x = probe(stream.size()), ones(x.size(), 1.0);
     if (stream.centred && !agree(ones, ones * product))
-      throw Error(weight_name(first),
-                  "the transform of the residual stream does not keep the mean, which LayerNorms subtract",
-                  "use --transform-type auto by command, transform_type: auto in a recipe, which does for such a model");
+      throw Error(
+          weight_name(first), "the transform of the residual stream does not keep the mean, which LayerNorms subtract",
+          "use --transform-type auto by command, transform_type: auto in a recipe, which does for such a model");
     if (options.any_stream_matrix || agree({squared_length(x)}, {squared_length(x * product)})) return;
     throw Error(weight_name(first),
                 "the transform of the residual stream is not orthogonal, and an RMS norm does not commute with it",
