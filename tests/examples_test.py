@@ -154,3 +154,25 @@ def test_abc_is_unknown_to_others(tmp_path, abc):
 def test_says_how_it_is_used(name):
     done = example(name)
     assert done.returncode == 2 and re.fullmatch(r"usage: .* MODEL OUT( \[(ROTATIONS|RECIPE)\])?\n", done.stderr)
+
+
+def test_five_lines_do_what_the_command_does(tmp_path, tiny):
+    source, _ = tiny("llama", "power_of_two", torch.float32)
+    done = example("rotate_and_quantize", source, tmp_path / "program")
+    assert done.returncode == 0, done.stderr
+    spinor("quantize", source, tmp_path / "command", "--scheme", "W8A8", "--rotations", "R1,R2")
+    for file in ("model.safetensors", "config.json"):
+        assert (tmp_path / "program" / file).read_bytes() == (tmp_path / "command" / file).read_bytes()
+
+
+# What the source runs online goes into the weights first, whoever rotates it.
+def test_a_source_with_online_transforms_is_rotated_as_by_command(tmp_path, tiny):
+    source, expected = tiny("qwen2", "power_of_two", torch.float64)
+    spinor("rotate", source, tmp_path / "online", "--rotations", "R1,R4")
+    done = example("qwen2_5_instruct", tmp_path / "online", tmp_path / "program")
+    assert done.returncode == 0, done.stderr
+    flags = ("--transform-type", "random-hadamard", "--seed", "1")
+    spinor("rotate", tmp_path / "online", tmp_path / "command", *flags)
+    assert weight_bytes(tmp_path / "program") == weight_bytes(tmp_path / "command")
+    rotated = logits.logits(logits.load(tmp_path / "program", torch.float64))
+    assert logits.difference(expected, rotated)[0] <= BOUND[torch.float64]
