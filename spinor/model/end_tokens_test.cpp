@@ -5,7 +5,7 @@
 #include "spinor/io/file.h"
 #include "spinor/model/testing.h"
 
-namespace spinor {
+namespace spinor::end_tokens_test {
 namespace {
 
 using Ids = std::vector<int32_t>;
@@ -69,4 +69,4 @@ TEST(EndTokens, SayWhatIsNone) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::end_tokens_test

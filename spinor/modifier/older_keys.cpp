@@ -5,16 +5,16 @@
 namespace spinor {
 namespace {
 
-bool is_null(const Json& value) {
+bool is_absent(const Json& value) {
   return value.is_null();
 }
-bool is_true(const Json& value) {
+bool is_absent_or_true(const Json& value) {
   return value.is_null() || value == true;
 }
-bool is_false(const Json& value) {
+bool is_absent_or_false(const Json& value) {
   return value.is_null() || value == false;
 }
-bool is_either(const Json& value) {
+bool is_absent_or_flag(const Json& value) {
   return value.is_null() || value.is_boolean();
 }
 
@@ -25,7 +25,7 @@ bool is_layer_class(const Json& value) {
   const bool experts = name.find("Moe") != std::string_view::npos || name.find("MoE") != std::string_view::npos;
   return name.ends_with("DecoderLayer") || (!experts && (name.ends_with("Layer") || name.ends_with("Block")));
 }
-bool are_layers(const Json& value) {
+bool are_layer_classes(const Json& value) {
   return value.is_null() || (value.is_array() ? std::ranges::all_of(value, is_layer_class) : is_layer_class(value));
 }
 
@@ -36,38 +36,40 @@ struct OlderKey {
   const char* hint;
 };
 
-constexpr const char* kState = "is what llm-compressor notes of a modifier at work";
-constexpr const char* kSteps = "the number of samples is no argument of a modifier here";
-constexpr const char* kEpochs = "observers see each sample once, and there are no epochs";
-constexpr const char* kLeaveOut = "leave it out";
-constexpr const char* kSamples = "leave it out, and give --calibration-samples";
+constexpr const char* kOlderState = "is what llm-compressor notes of a modifier at work";
+constexpr const char* kOlderSteps = "the number of samples is no argument of a modifier here";
+constexpr const char* kOlderEpochs = "observers see each sample once, and there are no epochs";
+constexpr const char* kLeaveItOut = "leave it out";
+constexpr const char* kOlderSamples = "leave it out, and give --calibration-samples";
 
 constexpr OlderKey kOlderKeys[] = {
-    {"", "initialized_structure_", is_false, kState, kLeaveOut},
-    {"", "initialized_", is_false, kState, kLeaveOut},
-    {"", "finalized_", is_false, kState, kLeaveOut},
-    {"", "started_", is_false, kState, kLeaveOut},
-    {"", "ended_", is_false, kState, kLeaveOut},
-    {"QuantizationModifier", "num_calibration_steps", is_null, kSteps, kSamples},
-    {"QuantizationModifier", "disable_quantization_observer_epoch", is_null, kEpochs, kLeaveOut},
-    {"GPTQModifier", "num_calibration_steps", is_null, kSteps, kSamples},
-    {"GPTQModifier", "disable_quantization_observer_epoch", is_null, kEpochs, kLeaveOut},
+    {"", "initialized_structure_", is_absent_or_false, kOlderState, kLeaveItOut},
+    {"", "initialized_", is_absent_or_false, kOlderState, kLeaveItOut},
+    {"", "finalized_", is_absent_or_false, kOlderState, kLeaveItOut},
+    {"", "started_", is_absent_or_false, kOlderState, kLeaveItOut},
+    {"", "ended_", is_absent_or_false, kOlderState, kLeaveItOut},
+    {"QuantizationModifier", "num_calibration_steps", is_absent, kOlderSteps, kOlderSamples},
+    {"QuantizationModifier", "disable_quantization_observer_epoch", is_absent, kOlderEpochs, kLeaveItOut},
+    {"GPTQModifier", "num_calibration_steps", is_absent, kOlderSteps, kOlderSamples},
+    {"GPTQModifier", "disable_quantization_observer_epoch", is_absent, kOlderEpochs, kLeaveItOut},
     // Where the peer keeps Hessians. Here they take a part of the memory that is given, or samples go through again.
-    {"GPTQModifier", "offload_hessians", is_either, "is neither true nor false", kLeaveOut},
-    {"GPTQModifier", "sequential_targets", are_layers, "calibration takes one decoder layer after the other",
+    {"GPTQModifier", "offload_hessians", is_absent_or_flag, "is neither true nor false", kLeaveItOut},
+    {"GPTQModifier", "sequential_targets", are_layer_classes, "calibration takes one decoder layer after the other",
      "leave it out, or name the class of the decoder layers"},
-    {"GPTQModifier", "sequential_update", is_true,
-     "a layer's inputs are always those that the quantized layers before it give", kLeaveOut},
-    {"GPTQModifier", "quantize", is_true, "GPTQModifier has its scheme itself",
+    {"GPTQModifier", "sequential_update", is_absent_or_true,
+     "a layer's inputs are always those that the quantized layers before it give", kLeaveItOut},
+    {"GPTQModifier", "quantize", is_absent_or_true, "GPTQModifier has its scheme itself",
      "write scheme, or config_groups, in GPTQModifier"},
 };
 
-constexpr std::string_view kPeers[] = {"SpinQuantModifier", "QuIPModifier", "QuantizationModifier", "GPTQModifier"};
+constexpr std::string_view kPeersModifiers[] = {"SpinQuantModifier", "QuIPModifier", "QuantizationModifier",
+                                                "GPTQModifier"};
 
 }  // namespace
 
 Json without_older_keys(std::string_view modifier, Json arguments, const Place& place) {
-  if (!arguments.is_object() || std::ranges::find(kPeers, modifier) == std::end(kPeers)) return arguments;
+  if (!arguments.is_object() || std::ranges::find(kPeersModifiers, modifier) == std::end(kPeersModifiers))
+    return arguments;
   for (const OlderKey& row : kOlderKeys) {
     const auto found = arguments.find(row.key);
     if (found == arguments.end() || (!row.modifier.empty() && row.modifier != modifier)) continue;

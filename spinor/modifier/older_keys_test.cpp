@@ -5,7 +5,7 @@
 #include "spinor/io/testing.h"
 #include "spinor/modifier/recipe.h"
 
-namespace spinor {
+namespace spinor::older_keys_test {
 namespace {
 
 std::string recipe(const std::string& modifier, const std::string& arguments) {
@@ -68,4 +68,4 @@ TEST(OlderKeys, AreThoseOfTheirModifier) {
 }
 
 }  // namespace
-}  // namespace spinor
+}  // namespace spinor::older_keys_test
