@@ -1,0 +1,140 @@
+#include "spinor/model/module_list.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "spinor/model/module_name.h"
+#include "spinor/model/modules.h"
+#include "spinor/model/roles.h"
+
+namespace spinor {
+
+ModuleList::ModuleList(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint)
+    : row_(row),
+      config_(config),
+      checkpoint_(checkpoint),
+      tensors_(row, config, checkpoint),
+      experts_(number_of_experts(row, config)) {}
+
+void ModuleList::container(std::string name, std::vector<std::string> classes, int layer) {
+  if (!containers_.insert(name).second) return;
+  modules_.push_back({.name = std::move(name), .classes = std::move(classes), .layer = layer});
+}
+
+void ModuleList::embedding(const std::string& name, const EmbeddingRow& row, Role role, int layer) {
+  const CheckpointTensor* weight = tensors_.shaped(name + ".weight", {row.rows, row.columns});
+  modules_.push_back({.name = name,
+                      .classes = {"Embedding", "Module"},
+                      .kind = ModuleKind::embedding,
+                      .role = role,
+                      .layer = layer,
+                      .weight = weight,
+                      .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
+}
+
+// What a module hangs from, if the row does not name its class.
+void ModuleList::hang(const std::string& name, int index) {
+  const std::string above(parent_of(name));
+  if (above.empty() || containers_.contains(above)) return;
+  hang(above, index);
+  container(above, {"Module"}, index);
+}
+
+void ModuleList::linear(const std::string& name, const LinearRow& row, int index, Role role) {
+  hang(name, index);
+  containers_.insert(name);
+  const bool stacked = row.layout == Layout::experts || row.layout == Layout::experts_transposed;
+  const bool parameter = row.layout == Layout::transposed && checkpoint_.find(name);
+  const bool bare = parameter || (stacked && checkpoint_.find(name + ".weight") == nullptr);  // not a module
+  const bool has_bias = is_so(row.bias, config_, false, index);
+  std::vector<std::string> bias_shape = {row.out};
+  if (stacked) bias_shape.insert(bias_shape.begin(), row_.experts);
+  Module module{.name = name,
+                .classes = {"Linear", "Module"},
+                .kind = ModuleKind::linear,
+                .role = role,
+                .layer = index,
+                .weight = tensors_.weight(bare ? name : name + ".weight", row, index),
+                .shape = {.out = size_of(row.out, config_, index),
+                          .in = size_of(row.in, config_, index),
+                          .count = stacked ? experts_ : 1,
+                          .transposed = row.layout == Layout::transposed || row.layout == Layout::experts_transposed},
+                .expert = is_counted(row)};
+  if (has_bias) module.bias = tensors_.shaped(bare ? name + "_bias" : name + ".bias", bias_shape, index);
+  if (row.router) module.classes = {"Router", "Module"};
+  if (stacked) module.classes = {"Experts", "Module"};
+  if (row.layout == Layout::transposed) module.classes = {"Conv1D", "Module"};
+  if (parameter) module.classes = {"Parameter"};
+  if (row.layout == Layout::filter) module.classes = {"Conv3d", "Module"};
+  modules_.push_back(module);
+  for (const PartRow& part : row_.parts)
+    if (part.linear == row.name && is_so(part.when, config_, true)) this->part(module, part);
+}
+
+// Only values are parts, and nowhere do they come first.
+void ModuleList::part(const Module& whole, const PartRow& row) {
+  Module part = whole;
+  part.name += "." + row.name;
+  part.classes = {"Part"};
+  part.kind = ModuleKind::part;
+  part.role = Role::attn_v;
+  part.part = Slice{size_of(row.begin, config_), size_of(row.size, config_),
+                    row.period.empty() ? whole.shape.out : size_of(row.period, config_)};
+  part.shape.out = whole.shape.out / part.part->period * part.part->size;
+  modules_.push_back(std::move(part));
+}
+
+void ModuleList::parameter(const std::string& name, const ParameterRow& row, int index) {
+  hang(name, index);
+  modules_.push_back({.name = name,
+                      .classes = {"Parameter"},
+                      .kind = ModuleKind::parameter,
+                      .role = Role::parameter,
+                      .layer = index,
+                      .weight = tensors_.shaped(name, row.shape, index)});
+}
+
+void ModuleList::norm(const std::string& name, const NormRow& row, int index) {
+  hang(name, index);
+  const bool weightless = is_so(row.weightless, config_, false, index);
+  const bool biased = !weightless && is_so(row.bias, config_, false, index);
+  modules_.push_back({.name = name,
+                      .classes = {row.layer_norm ? "LayerNorm" : row_.classes + "RMSNorm", "Module"},
+                      .kind = ModuleKind::norm,
+                      .role = role_of(row_, row),
+                      .layer = index,
+                      .weight = weightless ? nullptr : tensors_.shaped(name + ".weight", {row.size}, index),
+                      .bias = biased ? tensors_.shaped(name + ".bias", {row.size}, index) : nullptr,
+                      .offset = row.offset,
+                      .layer_norm = row.layer_norm});
+}
+
+void ModuleList::head(const std::string& name) {
+  const EmbeddingRow& tokens = row_.embeddings.front();
+  const bool own = !config_.tie_word_embeddings || checkpoint_.find(name + ".weight");
+  const auto embedding = std::ranges::find(modules_, Role::embedding, &Module::role);
+  const CheckpointTensor* weight =
+      own ? tensors_.shaped(name + ".weight", {tokens.rows, tokens.columns}) : embedding->weight;
+  const bool bias = is_so(row_.head_bias, config_, false);
+  modules_.push_back({.name = name,
+                      .classes = {"Linear", "Module"},
+                      .kind = ModuleKind::linear,
+                      .role = Role::head,
+                      .weight = weight,
+                      .bias = bias ? tensors_.shaped(name + ".bias", {tokens.rows}) : nullptr,
+                      .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
+}
+
+bool ModuleList::is_there(const std::string& module) const {
+  return checkpoint_.find(module + ".weight") != nullptr || checkpoint_.find(module) != nullptr;
+}
+
+int64_t ModuleList::count(const ParameterRow& row) const {
+  return row.count.empty() ? 0 : size_of(row.count, config_);
+}
+
+bool is_counted(const LinearRow& row) {
+  return row.name.find("{E}") != std::string::npos;
+}
+
+}  // namespace spinor
