@@ -58,8 +58,9 @@ def test_the_row_of_the_page_is_exact(tmp_path):
     abc = save_abc(tmp_path / "llama", tmp_path / "abc")
     (tmp_path / "abc.yaml").write_text(ROW)
     out = tmp_path / "out"
-    spinor("rotate", abc, out, "--architecture", tmp_path / "abc.yaml", "--transform-type", "random-hadamard",
-           "--quiet")
+    spinor(
+        "rotate", abc, out, "--architecture", tmp_path / "abc.yaml", "--transform-type", "random-hadamard", "--quiet"
+    )
     back = {new: old for old, new in NAMES.items()}
     rotated = with_names(out, tmp_path / "rotated", "LlamaForCausalLM", back)
     pair = [logits.logits(logits.load(path, torch.float64)) for path in (tmp_path / "llama", rotated)]
@@ -78,8 +79,13 @@ def test_the_row_of_the_page_is_what_inspect_drafts(tmp_path):
 
 
 # Families whose row is drafted right from their names alone.
-DRAFTED = [("llama", "power_of_two"), ("qwen2", "three_heads"), ("qwen3", "wide_heads"), ("phi3", "plain"),
-           ("mixtral", "plain")]
+DRAFTED = [
+    ("llama", "power_of_two"),
+    ("qwen2", "three_heads"),
+    ("qwen3", "wide_heads"),
+    ("phi3", "plain"),
+    ("mixtral", "plain"),
+]
 
 
 @pytest.mark.parametrize("family, case", DRAFTED)
@@ -89,8 +95,16 @@ def test_a_drafted_row_is_exact(tmp_path, family, case):
     architecture = json.loads((source / "config.json").read_text())["architectures"][0]
     with_names(source, unknown, "NovelForCausalLM", {})
     (tmp_path / "row.yaml").write_text(spinor_json("inspect", unknown)["draft"])
-    spinor("rotate", unknown, out, "--architecture", tmp_path / "row.yaml", "--transform-type", "random-hadamard",
-           "--quiet")
+    spinor(
+        "rotate",
+        unknown,
+        out,
+        "--architecture",
+        tmp_path / "row.yaml",
+        "--transform-type",
+        "random-hadamard",
+        "--quiet",
+    )
     with_names(out, tmp_path / "rotated", architecture, {})
     pair = [logits.logits(logits.load(path, torch.float64)) for path in (source, tmp_path / "rotated")]
     assert logits.difference(*pair)[0] <= 1e-9
@@ -99,8 +113,10 @@ def test_a_drafted_row_is_exact(tmp_path, family, case):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (("writes: [attention.dense, mlp.w2]", "writes: [attention.dense]"),
-         "writes vectors of hidden_size, but `writes`"),
+        (
+            ("writes: [attention.dense, mlp.w2]", "writes: [attention.dense]"),
+            "writes vectors of hidden_size, but `writes`",
+        ),
         (("reads: [mlp.w1, mlp.w3]", "reads: [mlp.w1]"), "mlp.w3 reads vectors of hidden_size, but `reads` of no norm"),
         (("reads: [mlp.w1, mlp.w3]", "reads: [mlp.w1, mlp.w9]"), "norms names mlp.w9, which the row does not have"),
         (("in: intermediate_size}", "in: intermediate_sise}"), "intermediate_sise"),
@@ -110,7 +126,10 @@ def test_a_drafted_row_is_exact(tmp_path, family, case):
         (("- {name: mlp.w1,", "- {name: mlp.w8,"), "mlp_in names mlp.w1, which the row does not have"),
         (("head_dim, in: hidden_size}", "head_dim +, in: hidden_size}"), "head_dim +"),
         (("forward: {}", "forward: {ropes: {}}"), "unknown key 'ropes' in architecture.forward"),
-        (("forward: {}", "forward: {sinks: attention.sinks}"), "forward.sinks names attention.sinks, which the row does not have"),
+        (
+            ("forward: {}", "forward: {sinks: attention.sinks}"),
+            "forward.sinks names attention.sinks, which the row does not have",
+        ),
     ],
 )
 def test_a_wrong_row_is_refused(tmp_path, change, message):

@@ -80,7 +80,10 @@ MLP = """
 - {name: mlp.down_proj, out: hidden_size, in: intermediate_size}"""
 READS = "reads: [self_attn.q_proj, self_attn.k_proj, self_attn.v_proj]"
 ROWS = {
-    ("qwen3", "wide_heads"): f"""
+    (
+        "qwen3",
+        "wide_heads",
+    ): f"""
 names: [NovelForCausalLM]
 linears: {ATTENTION}{MLP}
 norms:
@@ -91,7 +94,10 @@ norms:
 attention: {{query_norm: self_attn.q_norm, key_norm: self_attn.k_norm}}
 forward: {{}}
 """,
-    ("gemma2", "tied"): f"""
+    (
+        "gemma2",
+        "tied",
+    ): f"""
 names: [NovelForCausalLM]
 defaults: {{tie_word_embeddings: 'true', num_key_value_heads: '4', head_dim: '256', attention_bias: 'false'}}
 linears: {ATTENTION}{MLP}
@@ -112,7 +118,10 @@ forward:
   attention_cap: {{key: attn_logit_softcapping, absent: 50}}
   logits_cap: {{key: final_logit_softcapping, absent: 30}}
 """,
-    ("mixtral", "plain"): f"""
+    (
+        "mixtral",
+        "plain",
+    ): f"""
 names: [NovelForCausalLM]
 defaults: {{num_key_value_heads: '8', attention_bias: 'false'}}
 experts: num_local_experts
@@ -164,7 +173,18 @@ def test_the_row_of_the_page_is_run_as_llama(tmp_path):
     models = [(tmp_path / "llama", []), (abc, ["--architecture", tmp_path / "abc.yaml"])]
     expected, result = (without_times(evaluated(tmp_path, model, "--context", 32, *row)) for model, row in models)
     assert result == expected
-    options = ["--token-ids", tmp_path / "tokens.json", "--context", 32, "--threads", 1, "--scheme", "W8A8", "--seeds", 1]
+    options = [
+        "--token-ids",
+        tmp_path / "tokens.json",
+        "--context",
+        32,
+        "--threads",
+        1,
+        "--scheme",
+        "W8A8",
+        "--seeds",
+        1,
+    ]
     expected, result = (without_times(spinor_json("compare", model, *options, *row)) for model, row in models)
     assert result == expected
 

@@ -160,7 +160,7 @@ def test_elsewhere_r1_is_refused_and_offers_what_there_is(tmp_path, family):
     assert message.startswith(concat(family) + ": belongs to layers for multi-token prediction")
     assert ("reads the state after model.norm" in message) == ("before" not in HEADS[family])
     assert "is not model.norm times a constant" in message
-    assert "--mtp approximate" in message and "--mtp drop leaves them out" in message
+    assert "--mtp approximate" in message and "--mtp drop (mtp: drop in a recipe) leaves them out" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -262,7 +262,7 @@ def test_a_head_with_a_part_missing_can_only_be_dropped(tmp_path):
     make(source, "qwen3_next", final=1.0, output=1.0)
     without(source, concat("qwen3_next"))
     message = refused("rotate", source, tmp_path / "out", "--rotations", "R1", "--mtp", "approximate", *ROTATE)
-    assert "which are none that the model's row describes" in message and "--mtp drop leaves them out" in message
+    assert "which are none that the model's row describes" in message and "--mtp drop (mtp: drop in a recipe) leaves them out" in message
     spinor("rotate", source, tmp_path / "out", "--rotations", "R1", "--mtp", "drop", *ROTATE)
 
 

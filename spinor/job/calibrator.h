@@ -17,9 +17,9 @@ class Calibrator {
 
   // What spinor.json says of the data: a resumed run must have the same.
   virtual Json record() const = 0;
-  // Computes what plan.needs_data() stands for and writes it to `output`; what an earlier run has finished is kept. `run`
-  // is told of each batch and layer as events, and is not finished. `out`: the directory that is being written; what does
-  // not fit into memory goes beside it. Returns what the user should read.
+  // Computes what plan.needs_data() stands for and writes it to `output`; what an earlier run has finished is kept.
+  // `run` is told of each batch and layer as events, and is not finished. `out`: the directory that is being written;
+  // what does not fit into memory goes beside it. Returns what the user should read.
   virtual std::vector<std::string> calibrate(const RewritePlan& plan, PreparedTensors& output, RecipeRun& run,
                                              const std::filesystem::path& out) = 0;
 };

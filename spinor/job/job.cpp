@@ -109,8 +109,9 @@ const RewritePlan& Job::finished_plan() {
 SaveReport Job::save(const std::filesystem::path& out, const JobSaveOptions& options) {
   Data& data = *data_;
   const bool calibrates = options.calibrator && data.run && !data.plan.needs_data().empty();
-  if (!calibrates) require_no_data(finished_plan());
+  if (!calibrates) finished_plan();
   require_compatible(data.plan, options.clients);
+  if (!calibrates) require_no_data(data.plan);
   for (const Incompatibility& found : incompatibilities(data.plan, kUsualClients))
     warn(fmt::format("{} {} ({}); {}", name_in_table(found.client), found.problem, found.where, found.instead));
   size_t told = 0;

@@ -1,5 +1,5 @@
-// One piece of work: a model, a recipe, what they make of each other, and what becomes of that. The command line, programs
-// and tests all drive this.
+// One piece of work: a model, a recipe, what they make of each other, and what becomes of that. The command line,
+// programs and tests all drive this.
 //
 //   spinor::Recipe recipe;
 //   recipe.add<spinor::SpinQuantModifier>({.transform_type = "auto"});
@@ -36,7 +36,8 @@ struct JobSaveOptions {
 class Job {
  public:
   // Runs the recipe's modifiers on the model, so plan() is complete but for what needs data. Online transforms that the
-  // source has are moved into the weights first (start_plan). Errors: those of the modifiers, and of reading the source.
+  // source has are moved into the weights first (start_plan). Errors: those of the modifiers, and of reading the
+  // source.
   Job(const Model& model, Recipe recipe);
   // The source as it is, its online transforms online: to run it, not to edit it.
   static Job as_stored(const Model& model);
@@ -61,9 +62,9 @@ class Job {
   // Tells the modifiers that all is done, once; no data follows. Error for a modifier that requires calibration data.
   const RewritePlan& finished_plan();
 
-  // Writes the checkpoint: opens OUT.partial, calibrates, finishes the recipe, computes the rest, renames. A job is saved
-  // once. spinor.json has the recipe, recipe.yaml too, README.md says how to load a model that needs more than its
-  // source did. Errors leave OUT.partial for a resume and nothing at `out`.
+  // Writes the checkpoint: opens OUT.partial, calibrates, finishes the recipe, computes the rest, renames. A job is
+  // saved once. spinor.json has the recipe, recipe.yaml too, README.md says how to load a model that needs more than
+  // its source did. Errors leave OUT.partial for a resume and nothing at `out`.
   SaveReport save(const std::filesystem::path& out, const JobSaveOptions& options = {});
 
  private:

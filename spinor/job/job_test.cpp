@@ -103,7 +103,7 @@ TEST_F(JobTest, SaysWhatTheUserShouldReadBeforeItWrites) {
            }});
   EXPECT_EQ(told, job.warnings());
   EXPECT_EQ(told.front(), "first");
-  Job other(Model::open(source_.string()), rotations({Spin::R4}));
+  Job other(Model::open(source_.string()), rotations({Spin::R3}));
   EXPECT_NE(message_of([&] { other.save(directory_ / "vllm", {.clients = {Client::vllm}}); }), "");
   EXPECT_FALSE(std::filesystem::exists(directory_ / "vllm"));
 }

@@ -1,5 +1,5 @@
-// Whether to rotate a model: a recipe without rotations, and with those that are legal, over several seeds, each measured
-// on a text.
+// Whether to rotate a model: a recipe without rotations, and with those that are legal, over several seeds, each
+// measured on a text.
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,8 @@
 namespace spinor {
 
 // transformers has no such modules, so they have no class that a target could name; their role is mtp. Of the row's
-// modules a layer has those whose tensors are in the checkpoint. `model_root`: see root_of(). None of a row without mtp.
+// modules a layer has those whose tensors are in the checkpoint. `model_root`: see root_of(). None of a row without
+// mtp.
 void add_mtp_modules(const Architecture& row, const ModelConfig& config, const std::string& model_root,
                      ModuleList& list);
 

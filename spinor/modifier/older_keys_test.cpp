@@ -61,10 +61,9 @@ TEST(OlderKeys, ThatAskForMoreAreRefused) {
 }
 
 TEST(OlderKeys, AreThoseOfTheirModifier) {
-  EXPECT_EQ(testing::message_of([] {
-              Recipe::parse(recipe("QuantizationModifier", "{scheme: W8A8, offload_hessians: false}"), "recipe.yaml");
-            }),
-            "recipe.yaml:4: unknown key 'offload_hessians' in QuantizationModifier");
+  const std::string message = testing::message_of(
+      [] { Recipe::parse(recipe("QuantizationModifier", "{scheme: W8A8, offload_hessians: false}"), "recipe.yaml"); });
+  EXPECT_TRUE(message.starts_with("recipe.yaml:4: unknown key 'offload_hessians' in QuantizationModifier")) << message;
 }
 
 }  // namespace

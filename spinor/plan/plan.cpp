@@ -60,7 +60,8 @@ Json transforms_only(const Json& transforms) {
           {"version", kCompressedTensors}};
 }
 
-// Whether a transform_config as files have it transforms anything but weights. That it can be read is checked elsewhere.
+// Whether a transform_config as files have it transforms anything but weights. That it can be read is checked
+// elsewhere.
 bool runs_online(const Json& transforms) {
   if (!transforms.is_object() || !transforms.contains("config_groups")) return false;
   for (const Json& scheme : transforms["config_groups"]) {

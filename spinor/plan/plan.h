@@ -44,8 +44,8 @@ struct CalibratedActivation {
 class RewritePlan {
  public:
   // Nothing changes yet: every tensor of the checkpoint, unedited, in the order of the modules (the rest comes last).
-  // Error for a source that runs transforms online, as this plan would drop them: start_plan() (transform/stored_online.h)
-  // makes one of any source.
+  // Error for a source that runs transforms online, as this plan would drop them: start_plan()
+  // (transform/stored_online.h) makes one of any source.
   explicit RewritePlan(const Model& model);
 
   const Model& model() const { return model_; }

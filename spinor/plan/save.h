@@ -28,7 +28,8 @@ struct SaveOptions {
   Json record = Json::object();                 // how the plan came to be (recipe, options, seed): goes to spinor.json
   std::map<std::string, std::string> texts = {};           // further small files, e.g. recipe.yaml
   std::function<void(const SaveProgress&)> progress = {};  // called from one thread at a time
-  // A request to stop ends the work between two blocks with Stopped. OUT.partial stays, and a later run goes on from it.
+  // A request to stop ends the work between two blocks with Stopped. OUT.partial stays, and a later run goes on from
+  // it.
   std::stop_token stop = {};
 };
 
@@ -39,14 +40,14 @@ struct SaveReport {
 // A checkpoint that is being written: OUT.partial is open.
 class Saving {
  public:
-  // Opens OUT.partial, or the one that an earlier run left. `plan` must stay. Errors: those of CheckpointWriter; a weight
-  // that no format holds.
+  // Opens OUT.partial, or the one that an earlier run left. `plan` must stay. Errors: those of CheckpointWriter; a
+  // weight that no format holds.
   Saving(const RewritePlan& plan, const std::filesystem::path& out, const SaveOptions& options = {});
   ~Saving();
   Saving(Saving&&) noexcept;
 
-  // Where calibration puts what plan.needs_data() stands for, before finish(). Weights that it leaves out are rounded to
-  // the nearest codes.
+  // Where calibration puts what plan.needs_data() stands for, before finish(). Weights that it leaves out are rounded
+  // to the nearest codes.
   PreparedTensors& prepared();
   // Computes all the rest and renames. Error if the plan needs data and prepared() was never asked for.
   SaveReport finish();

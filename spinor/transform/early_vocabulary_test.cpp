@@ -224,8 +224,8 @@ TEST(EarlyVocabulary, ASizeThatDoesNotDivideIsRefusedWithTheTensor) {
   RewritePlan plan(model);
   const TransformConfig config = parse(one("targets: 're:.*q_proj$', module_targets: [weight]", "{size: 64}"));
   EXPECT_EQ(message_of([&] { apply_paired(config, model, plan); }),
-            "model.layers.0.self_attn.q_proj.weight: u: blocks of 64 do not divide its weight_output of 32; choose "
-            "another block size (transform_block_size, head_dim)");
+            "model.layers.0.self_attn.q_proj.weight: u: blocks of 64 do not divide its weight_output of 32; use "
+            "--block-size 32 by command, transform_block_size (or head_dim): 32 in a recipe");
 }
 
 }  // namespace

@@ -147,7 +147,9 @@ TEST_F(ProbeOnline, IsPartOfTheOutput) {
 }
 
 TEST_F(ProbeOnline, IsMissedWhereTheOutputLostIt) {
-  save(RewritePlan(open(source_)), out_, {.force = true});
+  RewritePlan plan = as_stored(open(source_));
+  plan.take_online();
+  save(plan, out_, {.force = true});
   const std::vector<std::string> names = blamed();
   EXPECT_NE(std::ranges::find(names, "model.layers.0.mlp.down_proj.weight"), names.end());
   EXPECT_NE(std::ranges::find(names, "model.layers.1.mlp.up_proj.weight"), names.end());
