@@ -286,7 +286,7 @@ ARGUMENTS = {
     ),
     "block": ({"block_size": 0}, "block_size is not positive"),
     "dampening": ({"dampening_frac": -1}, "dampening_frac"),
-    "removed": ({"offload_hessians": True}, "offload_hessians"),
+    "removed": ({"sequential_update": False}, "sequential_update"),
     "dense": ({"format": "dense"}, "format: dense"),
     "dense and kv": (
         {"format": None, "scheme": "W8A8", "kv_cache_scheme": {"num_bits": 8, "strategy": "group", "group_size": 8}},

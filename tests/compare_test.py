@@ -54,7 +54,7 @@ def compared(model, text, *options):
 def test_the_runs_are_those_of_eval(plain, text):
     common = ["--scheme", "W4A16", "--activations", 6]
     result = compared(plain, text, *common, "--seeds", 2, "--first-seed", 5)
-    assert set(result) == {"original_perplexity", "tokens", "variants", "rotate", "advice"}
+    assert set(result) == {"original_perplexity", "tokens", "variants", "left_out", "rotate", "advice"}
     assert result["tokens"] == 3 * 39
     assert [variant["name"] for variant in result["variants"]] == ["unrotated", "R1+R2", "R1-R4"]
     for variant in result["variants"]:

@@ -31,4 +31,8 @@ def test_the_block_is_the_peers(row, source, tmp_path):
     spinor("quantize", source, tmp_path / "out", "--recipe", recipe)
     block = json.loads((tmp_path / "out/config.json").read_text())["quantization_config"]
     assert block.pop("version") == "0.20.0"
+    # vLLM takes the head by its name alone, so that a head that is quantized is named beside its class.
+    for group in block["config_groups"].values():
+        if "Linear" in group["targets"] and "lm_head" in group["targets"]:
+            group["targets"].remove("lm_head")
     assert block == row["block"]

@@ -26,8 +26,9 @@ LEGAL = {
     "qwen3_5_vl": "R1",
     "gemma3_vl": "R2", "gemma4": "R2",
 }  # fmt: skip
-# Largest logit difference, in standard deviations: far above the rounding of two layers; weights rounded once.
-BOUND = {torch.float64: 1e-9, torch.float32: 2e-5}
+# Largest logit difference, in standard deviations: far above the rounding of two layers; weights rounded once. Most are
+# below 1e-5; Gemma 4's experts differ by 1.9e-5 with torch's kernels for AVX2, by 2.7e-5 with those for AVX-512.
+BOUND = {torch.float64: 1e-9, torch.float32: 5e-5}
 
 
 RANDOM = ["--transform-type", "random-hadamard", "--quiet"]

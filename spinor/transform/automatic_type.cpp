@@ -9,6 +9,7 @@
 #include "spinor/linalg/hadamard.h"
 #include "spinor/model/match.h"
 #include "spinor/transform/apply.h"
+#include "spinor/transform/given_rotations.h"
 #include "spinor/transform/transform_size.h"
 
 namespace spinor {
@@ -46,7 +47,9 @@ void choose_types(TransformConfig& config, const Model& model) {
 }
 
 std::string_view type_of_groups(const TransformConfig& config) {
-  return config.empty() ? "hadamard" : std::string_view(config.config_groups.front().second.type);
+  for (const auto& [name, scheme] : config.config_groups)
+    if (scheme.type != kGivenType) return scheme.type;
+  return "hadamard";  // nothing is drawn
 }
 
 }  // namespace spinor

@@ -18,7 +18,8 @@ bool is_automatic(std::string_view type);
 // Puts the type in the place of each that is automatic. Errors as of transform_size().
 void choose_types(TransformConfig& config, const Model& model);
 
-// The type that stands for a config as a whole, where a modifier has one argument for all groups: the first group's.
+// The type that stands for a config as a whole, where a modifier has one argument for all groups: that of the first
+// group whose matrices are drawn.
 std::string_view type_of_groups(const TransformConfig& config);
 
 }  // namespace spinor

@@ -7,6 +7,8 @@
 #include <set>
 
 #include "spinor/base/error.h"
+#include "spinor/model/module_name.h"
+#include "spinor/transform/places.h"
 #include "spinor/transform/products.h"
 
 namespace spinor {
@@ -34,6 +36,18 @@ std::string why_no_r2(const Model& model) {
   return model.value_outputs().empty() ? "no linear makes values that another one reads head by head" : "";
 }
 
+std::string why_no_r3(const Model& model) {
+  if (std::string reason = model.refusal("R3"); !reason.empty()) return reason;
+  for (const ValueOutput& pair : model.value_outputs()) {
+    if (pair.output->role == Role::mtp) continue;
+    const std::string name(parent_of(pair.output->name));
+    const Module* attention = model.find(name);
+    if (!attention || !is_attention(*attention))
+      return fmt::format("{} is no attention: the blocks of its row give it no class that is called one", name);
+  }
+  return "";
+}
+
 std::string why_no_r4(const Model& model) {
   if (std::string reason = model.refusal("R4"); !reason.empty()) return reason;
   return model.named(model.architecture()->mlp_out).empty() ? "there is no MLP" : "";
@@ -55,7 +69,7 @@ std::vector<int64_t> mlp_sizes(const Model& model) {
 std::vector<Legality> legality(const Model& model) {
   return {{Spin::R1, {model.hidden_size()}, why_no_r1(model)},
           {Spin::R2, head_sizes(model), why_no_r2(model)},
-          {Spin::R3, {model.head_dim()}, model.refusal("R3")},
+          {Spin::R3, {model.head_dim()}, why_no_r3(model)},
           {Spin::R4, mlp_sizes(model), why_no_r4(model)}};
 }
 
