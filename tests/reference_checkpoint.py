@@ -61,8 +61,10 @@ def stored_transforms(config, tensors, layers, head_dim):
             for module in (module for module in modules if is_target(module, entry, attention)):
                 size = head_dim if attention else tensors[module + ".weight"].shape[location == "input"]
                 matrix = stored_matrix(tensors, group, scheme, entry, scheme["head_dim"] or size)
-                previous = online.get((module, location), torch.eye(size).double())
-                online[module, location] = previous @ blocks(matrix, size)
+                factors = [online.get((module, location), torch.eye(size).double()), blocks(matrix, size)]
+                if location == "input":  # compressed-tensors puts the hook of a later group before the others
+                    factors.reverse()
+                online[module, location] = factors[0] @ factors[1]
     return online
 
 

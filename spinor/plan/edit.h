@@ -49,12 +49,14 @@ struct MultiplyRight {
   Rotation r;
   std::string label;
   std::optional<Slice> part = {};
+  bool undone_online = false;  // by a transform of the same module while the model runs
 };
 // W <- blockdiag(r) W; with `part` only those rows.
 struct MultiplyLeft {
   Rotation r;
   std::string label;
   std::optional<Slice> part = {};
+  bool undone_online = false;
 };
 // Every element. A folded norm becomes 1 - offset.
 struct Fill {

@@ -32,6 +32,27 @@ Edit part_of(Edit edit, const Module& module) {
   return edit;
 }
 
+bool quantizes(const Edit& edit) {
+  return std::holds_alternative<Quantize>(edit) || std::holds_alternative<QuantizeDequantize>(edit);
+}
+
+bool* undone_online(Edit& edit) {
+  if (auto* right = std::get_if<MultiplyRight>(&edit)) return &right->undone_online;
+  auto* left = std::get_if<MultiplyLeft>(&edit);
+  return left ? &left->undone_online : nullptr;
+}
+
+// Before the first product that is undone online and does not commute with it; behind what was quantized.
+void insert(Edit edit, std::vector<Edit>& edits) {
+  const auto is_first = [&](Edit& other) {
+    const bool* undone = undone_online(other);
+    return undone && *undone && (!undone_online(edit) || other.index() == edit.index());
+  };
+  const auto quantized = std::find_if(edits.rbegin(), edits.rend(), quantizes).base();
+  const auto place = quantizes(edit) ? edits.end() : std::find_if(quantized, edits.end(), is_first);
+  edits.insert(place, std::move(edit));
+}
+
 // The type under which compressed-tensors makes room for the matrices of a group, which it then reads from the files.
 // One it does not know would be an error there, also for a group that it has nothing to do for. `online` is null for
 // such a group.
@@ -136,7 +157,7 @@ void RewritePlan::edit_weight(const Module& module, Edit edit) {
   if (!edits.empty() && std::holds_alternative<Quantize>(edits.back()))
     throw Error(weight_name(module), "was quantized by an earlier modifier and cannot be edited any more",
                 "put what rotates before what quantizes");
-  edits.push_back(std::move(edit));
+  add(std::move(edit), edits);
 }
 
 void RewritePlan::edit_bias(const Module& module, Edit edit) {
@@ -144,7 +165,18 @@ void RewritePlan::edit_bias(const Module& module, Edit edit) {
   if (!module.bias) throw Error(module.name, "has no bias to edit");
   if (dropped_mtp_ && module.role == Role::mtp) return;
   if (module.part) edit = part_of<MultiplyRight>(std::move(edit), module);
-  at(module.bias->info.name).edits.push_back(std::move(edit));
+  add(std::move(edit), at(module.bias->info.name).edits);
+}
+
+void RewritePlan::add(Edit edit, std::vector<Edit>& edits) const {
+  if (bool* undone = undone_online(edit)) *undone = undone_online_;
+  insert(std::move(edit), edits);
+}
+
+void RewritePlan::edit_undone_online(const std::function<void()>& edit) {
+  undone_online_ = true;
+  edit();
+  undone_online_ = false;
 }
 
 void RewritePlan::add_online(OnlineTransform transform) {
@@ -154,6 +186,9 @@ void RewritePlan::add_online(OnlineTransform transform) {
 
 std::vector<OnlineTransform> RewritePlan::take_online() {
   ++revision_;
+  for (TensorPlan& tensor : tensors_)
+    for (Edit& edit : tensor.edits)
+      if (bool* undone = undone_online(edit)) *undone = false;
   return std::exchange(online_, {});
 }
 
@@ -179,10 +214,7 @@ std::string RewritePlan::needs_data() const {
 
 RewritePlan RewritePlan::unquantized() const {
   RewritePlan plan = *this;
-  for (TensorPlan& tensor : plan.tensors_)
-    std::erase_if(tensor.edits, [](const Edit& edit) {
-      return std::holds_alternative<Quantize>(edit) || std::holds_alternative<QuantizeDequantize>(edit);
-    });
+  for (TensorPlan& tensor : plan.tensors_) std::erase_if(tensor.edits, quantizes);
   plan.quantization_.reset();
   plan.calibrated_.clear();
   return plan;

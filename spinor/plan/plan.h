@@ -1,6 +1,7 @@
 // What shall become of each tensor: a value that can be printed, compared and tested, not yet executed.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -74,8 +75,12 @@ class RewritePlan {
   // edit of the weight of a tied head or of a tied embedding before untie() is an Error.
   void edit_weight(const Module& module, Edit edit);
   void edit_bias(const Module& module, Edit edit);
+  // Calls `edit`, whose products transforms of the same module undo online. The transform of a later group meets the
+  // weight first, as its hook runs first on an input and last on an output; so from now on, products on the same side go
+  // before these, and all else that changes the function goes before both.
+  void edit_undone_online(const std::function<void()>& edit);
   void add_online(OnlineTransform transform);
-  std::vector<OnlineTransform> take_online();  // none are left
+  std::vector<OnlineTransform> take_online();  // none are left; nor are products that they undo
   void mark_restoring();                       // all edits so far; see TensorPlan
   void set_transform_config(Json config);
   void set_quantization(QuantizationConfig config);
@@ -107,6 +112,7 @@ class RewritePlan {
 
   void change_config(Json& config) const;
   void add(const std::string& name, const CheckpointTensor& source, WeightShape shape);
+  void add(Edit edit, std::vector<Edit>& edits) const;
   TensorPlan& at(std::string_view tensor);
   Model model_;
   std::vector<TensorPlan> tensors_;
@@ -116,7 +122,7 @@ class RewritePlan {
   std::optional<QuantizationConfig> quantization_;
   std::vector<CalibratedActivation> calibrated_;
   Precision precision_ = Precision::float64;
-  bool untied_ = false, dropped_mtp_ = false;
+  bool untied_ = false, dropped_mtp_ = false, undone_online_ = false;
   int64_t revision_ = 0;
 };
 

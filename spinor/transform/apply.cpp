@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "spinor/base/error.h"
 #include "spinor/model/match.h"
@@ -27,6 +28,15 @@ struct Group {
   bool fixes_ones = false;  // it rotates a stream that LayerNorms read
   std::map<int64_t, Rotation> by_size = {};
 };
+
+// The modules on whose same side the group acts online, which undoes what it does to their weights.
+std::set<const Module*> undone_online(const Group& group, TransformLocation location, const Model& model) {
+  std::set<const Module*> modules;
+  for (const TransformArgs& args : group.scheme.apply)
+    if (args.location == (location == weight_input ? input : output))
+      for (const Module* module : match_modules(model, args.targets, args.ignore)) modules.insert(module);
+  return modules;
+}
 
 // T of a weight location, and what the labels of its edits say: "R1", "R1'" transposed, "R1^-1" inverted.
 struct Factor {
@@ -119,12 +129,15 @@ void apply(const TransformArgs& args, Group& group, const Model& model, RewriteP
   for (const std::string& target : args.targets)
     if (match_modules(model, {&target, 1}).empty())
       throw Error(target, fmt::format("{}: no module of the model matches this target", group.name));
+  const std::set<const Module*> undone = undone_online(group, args.location, model);
   for (const Module* module : match_modules(model, args.targets, args.ignore)) {
     if (does_without(group, *module)) continue;
     const int64_t size = transform_size(model, *module, group.name, group.scheme, args.location);
     const Factor factor = make_factor(group, rotation_for(group, size, *module, args.location), args.inverse);
     if (is_online(args.location))
       add_online(plan, *module, group, args.location, factor.t);
+    else if (undone.contains(module))
+      plan.edit_undone_online([&] { edit(plan, *module, args.location, factor); });
     else
       edit(plan, *module, args.location, factor);
   }
