@@ -66,6 +66,7 @@ quant_stage:
                 call_args: {transpose: true, first: false}
             transform_creation_args: {size: 256}
 """
+DENSE = "transform_type: random-orthogonal"
 RECIPES = {
     "v": "QuIPModifier: {}",
     "u": "QuIPModifier: {rotations: [u]}",
@@ -78,6 +79,9 @@ RECIPES = {
     "R1 to R4, random orthogonal": "SpinQuantModifier: {rotations: [R1, R2, R4], transform_type: random-orthogonal}",
     "R4 randomized": "SpinQuantModifier: {rotations: [R4], randomize: true, transform_type: random-hadamard}",
     "R1, R2, then u and v": "SpinQuantModifier: {}\n    QuIPModifier: {rotations: [u, v]}",
+    "R4, then v": f"SpinQuantModifier: {{rotations: [R4], {DENSE}}}\n    QuIPModifier: {{{DENSE}, seed: 7}}",
+    "v and u, then R2 and R4": f"QuIPModifier: {{rotations: [v, u], {DENSE}, seed: 7}}\n"
+    f"    SpinQuantModifier: {{rotations: [R2, R4], {DENSE}}}",
 }
 
 
@@ -109,6 +113,19 @@ def test_weights_and_online_transforms_are_the_function_of_the_source(tmp_path, 
     plain = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float64, attn_implementation="eager")
     assert difference(expected, logits(plain.eval()))[0] > 1e-3
     # 1e-9 as for fused rotations. A random matrix of size 128 has a condition of 1e4 or so, which multiplies 1e-16.
+    assert difference(expected, got)[0] <= 1e-9
+
+
+@pytest.mark.parametrize("name", ["R4, then v", "v and u, then R2 and R4"])
+def test_two_transforms_of_one_input_are_run_probed_and_folded_in_the_same_order(tmp_path, name):
+    recipe, out, dense = tmp_path / "recipe.yaml", tmp_path / "out", tmp_path / "dense"
+    recipe.write_text(f"a_stage:\n  b_modifiers:\n    {RECIPES[name]}\n")
+    source = save(tmp_path / "model", "llama", "power_of_two")
+    spinor("rotate", source, out, "--recipe", recipe, "--quiet")
+    spinor("verify", source, out, "--random-tokens", 32, "--quiet")
+    spinor("verify", source, out, "--quiet")
+    spinor("dequantize", out, dense, "--quiet")
+    expected, got = (logits(load(directory, torch.float64)) for directory in (source, dense))
     assert difference(expected, got)[0] <= 1e-9
 
 

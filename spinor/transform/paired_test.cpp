@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include "spinor/transform/apply.h"
+#include "spinor/transform/cancel.h"
+#include "spinor/transform/fold_online.h"
 #include "spinor/transform/net_product.h"
 #include "spinor/transform/quip.h"
+#include "spinor/transform/spinquant.h"
 #include "tests/golden/golden.h"
 
 namespace spinor::paired_test {
@@ -92,6 +96,21 @@ TEST(Paired, MeetsRotationsThatWereThereAndDoesNotAskThemToCancel) {
   apply_paired(quip({}), model, plan);
   EXPECT_EQ(golden::tensor(plan, "lm_head.weight").edits.size(), 1u);
   EXPECT_EQ(golden::tensor(plan, "model.layers.0.mlp.up_proj.weight").edits.size(), 1u);
+}
+
+// Of matrices that do not commute, in both orders of what is fused, what is R4's, and what is QuIP's.
+TEST(Paired, CancelsWithWhatAnEarlierModifierLeftToRunOnline) {
+  const Model model = golden::model("transforms/llama");
+  const auto quip_with = [](uint64_t seed) {
+    return quip({.rotations = {Quip::v, Quip::u}, .transform_type = "random-orthogonal", .seed = seed});
+  };
+  RewritePlan plan(model);
+  apply_paired(quip_with(1), model, plan);
+  apply(spinquant(model, {.rotations = {Spin::R2, Spin::R4}, .transform_type = "random-orthogonal"}), model, plan);
+  apply_paired(quip_with(2), model, plan);
+  check_cancels(plan);
+  fold_online(plan);
+  check_cancels(plan);
 }
 
 TEST(Paired, TheConfigOfThePlanHasEveryGroupUnderTheNameOfItsTensors) {
