@@ -76,8 +76,8 @@ class RewritePlan {
   void edit_weight(const Module& module, Edit edit);
   void edit_bias(const Module& module, Edit edit);
   // Calls `edit`, whose products transforms of the same module undo online. The transform of a later group meets the
-  // weight first, as its hook runs first on an input and last on an output; so from now on, products on the same side go
-  // before these, and all else that changes the function goes before both.
+  // weight first, as its hook runs first on an input and last on an output; so from now on, products on the same side
+  // go before these, and all else that changes the function goes before both.
   void edit_undone_online(const std::function<void()>& edit);
   void add_online(OnlineTransform transform);
   std::vector<OnlineTransform> take_online();  // none are left; nor are products that they undo
