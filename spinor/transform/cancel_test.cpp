@@ -75,8 +75,8 @@ TEST(CheckCancels, AcceptsPairsOnOneLinear) {
   }
 }
 
-// The later hook runs first on an input and last on an output (compressed-tensors 0.20), and the weights are edited in the
-// order that undoes it: x v R4 (v R4)^-1.
+// The later hook runs first on an input and last on an output (compressed-tensors 0.20), and the weights are edited in
+// the order that undoes it: x v R4 (v R4)^-1.
 TEST(CheckCancels, TwoOnlineGroupsOnOneSideCancel) {
   TransformConfig config = config_of({Spin::R4});
   config.config_groups.emplace_back("v",
