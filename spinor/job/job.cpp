@@ -30,6 +30,13 @@ struct Job::Data {
 
   Data(Model m, Recipe r, RewritePlan p, std::string n)
       : model(std::move(m)), recipe(std::move(r)), plan(std::move(p)), warnings(model.warnings()), name(std::move(n)) {}
+
+  bool quantizes() const {
+    return std::ranges::any_of(plan.tensors(),
+                               [](const TensorPlan& tensor) { return quantization_of(tensor.edits) != nullptr; });
+  }
+  // With the small files and the record of the job. `calibration`: of its data; null: there is none.
+  SaveOptions files(SaveOptions asked, const Json& calibration) const;
 };
 
 namespace {
@@ -41,6 +48,19 @@ std::string card_of(const RewritePlan& plan, const Recipe& recipe) {
 }
 
 }  // namespace
+
+SaveOptions Job::Data::files(SaveOptions asked, const Json& calibration) const {
+  Json record = {{"command", name.empty() ? (quantizes() ? "quantize" : "rotate") : name}};
+  if (!recipe.steps().empty()) {
+    record["recipe"] = parse_yaml(recipe.yaml(), "recipe").value;
+    asked.texts["recipe.yaml"] = recipe.yaml();
+  }
+  record.update(asked.record);
+  if (!calibration.is_null()) record["calibration"] = calibration;
+  asked.record = std::move(record);
+  if (plan.quantization() || !plan.online().empty()) asked.texts["README.md"] = card_of(plan, recipe);
+  return asked;
+}
 
 Job::Job(std::unique_ptr<Data> data) : data_(std::move(data)) {}
 Job::~Job() = default;
@@ -94,8 +114,7 @@ void Job::warn(std::string text) {
 }
 
 bool Job::quantizes() const {
-  return std::ranges::any_of(data_->plan.tensors(),
-                             [](const TensorPlan& tensor) { return quantization_of(tensor.edits) != nullptr; });
+  return data_->quantizes();
 }
 
 const RewritePlan& Job::finished_plan() {
@@ -120,17 +139,7 @@ SaveReport Job::save(const std::filesystem::path& out, const JobSaveOptions& opt
       if (options.warn) options.warn(data.warnings[told]);
   };
   tell();
-  SaveOptions files = options.files;
-  Json record = {{"command", data.name.empty() ? (quantizes() ? "quantize" : "rotate") : data.name}};
-  if (!data.recipe.steps().empty()) {
-    record["recipe"] = recipe_json();
-    files.texts["recipe.yaml"] = data.recipe.yaml();
-  }
-  record.update(files.record);
-  if (calibrates) record["calibration"] = options.calibrator->record();
-  files.record = std::move(record);
-  if (data.plan.quantization() || !data.plan.online().empty())
-    files.texts["README.md"] = card_of(data.plan, data.recipe);
+  const SaveOptions files = data.files(options.files, calibrates ? options.calibrator->record() : Json());
   Saving saving(data.plan, out, files);
   if (calibrates) {
     std::vector<std::string> found = options.calibrator->calibrate(data.plan, saving.prepared(), *data.run, out);
