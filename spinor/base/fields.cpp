@@ -19,9 +19,7 @@ constexpr size_t kShown = 60;  // characters of a wrong value in a message
 }  // namespace
 
 Place Place::key(std::string_view key) const {
-  std::string escaped;
-  for (const char c : key) escaped += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
-  return {name.empty() ? std::string(key) : name + "." + std::string(key), subject, lines, pointer + "/" + escaped};
+  return {name.empty() ? std::string(key) : name + "." + std::string(key), subject, lines, pointer + pointer_step(key)};
 }
 
 Place Place::item(size_t index) const {

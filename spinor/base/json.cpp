@@ -125,4 +125,10 @@ Json parse_json(std::string_view text, std::string_view subject) {
   return JsonBuilder(text, subject).run();
 }
 
+std::string pointer_step(std::string_view key) {
+  Json::json_pointer pointer;
+  pointer.push_back(std::string(key));
+  return pointer.to_string();
+}
+
 }  // namespace spinor

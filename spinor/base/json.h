@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
 
 namespace spinor {
@@ -15,5 +16,8 @@ inline constexpr size_t kMaxDepth = 64;
 // Parses text. Throws Error(subject, ...) with line and column for malformed text, duplicate keys (named), nesting
 // deeper than 64, or NaN / Infinity.
 Json parse_json(std::string_view text, std::string_view subject);
+
+// One step of a JSON pointer (RFC 6901): "/" and the key, escaped.
+std::string pointer_step(std::string_view key);
 
 }  // namespace spinor

@@ -87,12 +87,6 @@ int64_t count_values(const Json& value) {
   return count;
 }
 
-std::string escape_pointer(std::string_view key) {
-  std::string out;
-  for (const char c : key) out += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
-  return out;
-}
-
 class YamlBuilder final : public YAML::EventHandler {
  public:
   explicit YamlBuilder(std::string_view subject) { document_.subject = subject; }
@@ -176,7 +170,7 @@ class YamlBuilder final : public YAML::EventHandler {
     if (map.value->contains(text)) fail(mark.line, "duplicate key '" + text + "'");
     map.key = text;
     map.has_key = true;
-    document_.lines[map.pointer + "/" + escape_pointer(text)] = mark.line + 1;
+    document_.lines[map.pointer + pointer_step(text)] = mark.line + 1;
   }
 
   Json resolve(const YAML::Mark& mark, const std::string& text) const {
@@ -214,8 +208,7 @@ class YamlBuilder final : public YAML::EventHandler {
   std::string next_pointer() const {
     if (open_.empty()) return "";
     const Open& parent = open_.back();
-    return parent.pointer + "/" +
-           (parent.value->is_object() ? escape_pointer(parent.key) : std::to_string(parent.value->size()));
+    return parent.pointer + pointer_step(parent.value->is_object() ? parent.key : std::to_string(parent.value->size()));
   }
 
   Json* insert(const YAML::Mark& mark, Json value) {
