@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "spinor/base/parallel.h"
 #include "spinor/linalg/gemm.h"
@@ -44,6 +45,18 @@ double find_residual(const Matrix<double>& x, Matrix<double>& residual, int thre
   return largest;
 }
 
+struct LineSums {
+  std::vector<double> rows, cols;
+
+  explicit LineSums(const Matrix<double>& m) : rows(static_cast<size_t>(m.rows)), cols(static_cast<size_t>(m.cols)) {
+    for (int64_t i = 0; i < m.rows; ++i)
+      for (int64_t j = 0; j < m.cols; ++j) {
+        rows[static_cast<size_t>(i)] += m(i, j);
+        cols[static_cast<size_t>(j)] += m(i, j);
+      }
+  }
+};
+
 }  // namespace
 
 double make_orthogonal(Matrix<double>& x, double tolerance, int threads) {
@@ -61,6 +74,27 @@ double make_orthogonal(Matrix<double>& x, double tolerance, int threads) {
     error = find_residual(x, residual, threads);
   }
   return before;
+}
+
+double ones_error(const Matrix<double>& x) {
+  const LineSums sums(x);
+  double largest = 0;
+  for (const auto* some : {&sums.rows, &sums.cols})
+    for (const double sum : *some)
+      if (!(std::abs(sum - 1) <= largest)) largest = std::abs(sum - 1);  // NaN stays
+  return largest;
+}
+
+// x <- P x P + 1 1'/n, P taking the mean away: what x does to the ones is made exact, the rest stays.
+void restore_ones(Matrix<double>& x, int threads) {
+  const LineSums sums(x);
+  const auto n = static_cast<double>(x.rows);
+  double total = 0;
+  for (const double sum : sums.rows) total += sum;
+  for (int64_t i = 0; i < x.rows; ++i)
+    for (int64_t j = 0; j < x.cols; ++j)
+      x(i, j) += (1 + total / n - sums.rows[static_cast<size_t>(i)] - sums.cols[static_cast<size_t>(j)]) / n;
+  make_orthogonal(x, 1, threads);  // its steps keep what x does to the ones
 }
 
 }  // namespace spinor

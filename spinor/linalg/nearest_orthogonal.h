@@ -1,4 +1,4 @@
-// Back to orthogonality for a matrix that lost it to rounding.
+// Back to orthogonality, and to fixing the vector of ones, for a matrix that lost them to rounding.
 #pragma once
 
 #include "spinor/base/view.h"
@@ -14,5 +14,11 @@ inline constexpr double kOrthogonal = 0x1p-43;
 // square the error (Bjorck and Bowie 1971, SIAM J. Numer. Anal. 8(2)): 2 or 3 from float32 or bfloat16, each of 2 n^3
 // multiply-adds on `threads` threads (0: all). 2 n^2 doubles of memory.
 double make_orthogonal(Matrix<double>& x, double tolerance, int threads = 0);
+
+// How far the sums of the rows and of the columns are from 1, which they are where x fixes the vector of ones.
+double ones_error(const Matrix<double>& x);
+// For an orthogonal x (n, n) that nearly fixes the ones: x 1 = 1 and 1 x = 1 are made exact, and x is orthogonal within
+// kOrthogonal.
+void restore_ones(Matrix<double>& x, int threads = 0);
 
 }  // namespace spinor

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "spinor/linalg/fixing_ones.h"
 #include "spinor/linalg/orthogonal.h"
 
 namespace spinor::nearest_orthogonal_test {
@@ -53,6 +54,18 @@ TEST(MakeOrthogonal, LeavesWhatIsOrthogonal) {
   Matrix<double> x = exact;
   EXPECT_LT(make_orthogonal(x, 1e-13), 1e-13);
   EXPECT_EQ(x.data, exact.data);
+}
+
+TEST(RestoreOnes, MakesWhatAMatrixDoesToTheOnesExact) {
+  Random random(7);
+  const Matrix<double> exact = random_orthogonal_fixing_ones(96, random);
+  Matrix<double> x = rounded(exact, 24);
+  ASSERT_LT(make_orthogonal(x, 0x1p-14), 0x1p-14);
+  EXPECT_GT(ones_error(x), 1e-9);
+  restore_ones(x);
+  EXPECT_LE(ones_error(x), kOrthogonal);
+  EXPECT_LE(error_of(x), kOrthogonal);
+  EXPECT_LE(distance(x, exact), 0x1p-22);  // rounding moved it by 2^-24, and the ones by sqrt(96) of that at most
 }
 
 TEST(MakeOrthogonal, DoesNotDependOnThreads) {

@@ -89,44 +89,14 @@ Matrix<double> read_matrix(const File& file, const TensorInfo& info, const std::
   return m;
 }
 
-// The sums of the rows and of the columns, which are 1 where R fixes the vector of ones.
-struct Sums {
-  std::vector<double> rows, cols;
-
-  explicit Sums(const Matrix<double>& m) : rows(static_cast<size_t>(m.rows)), cols(static_cast<size_t>(m.cols)) {
-    for (int64_t i = 0; i < m.rows; ++i)
-      for (int64_t j = 0; j < m.cols; ++j) {
-        rows[static_cast<size_t>(i)] += m(i, j);
-        cols[static_cast<size_t>(j)] += m(i, j);
-      }
-  }
-  double error() const {
-    double largest = 0;
-    for (const auto* sums : {&rows, &cols})
-      for (const double sum : *sums) largest = std::max(largest, std::abs(sum - 1));
-    return largest;
-  }
-};
-
-// R <- P R P + 1 1^T / n, P taking the mean away: what R does to the ones is made exact, the rest stays.
-void fix_ones(Matrix<double>& m) {
-  const Sums sums(m);
-  const auto n = static_cast<double>(m.rows);
-  double total = 0;
-  for (const double sum : sums.rows) total += sum;
-  for (int64_t i = 0; i < m.rows; ++i)
-    for (int64_t j = 0; j < m.cols; ++j)
-      m(i, j) += (1 + total / n - sums.rows[static_cast<size_t>(i)] - sums.cols[static_cast<size_t>(j)]) / n;
-}
-
 // Rounding the n entries of a unit row by u each moves their sum by at most u sqrt(n).
 void require_fixed_ones(const Matrix<double>& m, double tolerance, const std::string& subject) {
-  const Sums sums(m);
-  if (!(sums.error() <= tolerance * std::sqrt(static_cast<double>(m.rows))))
+  const double error = ones_error(m);
+  if (!(error <= tolerance * std::sqrt(static_cast<double>(m.rows))))
     throw Error(subject,
                 fmt::format("does not map the vector of ones to itself (a row or column adds up to 1 +- {:.2g}), which "
                             "it must where LayerNorms read the residual stream",
-                            sums.error()),
+                            error),
                 "learn it among those that do, or leave R1 to be drawn");
 }
 
@@ -137,10 +107,7 @@ Rotation rotation_of(Matrix<double> m, const StoredType& type, bool fixes_ones, 
     throw Error(subject,
                 fmt::format("is not orthogonal: an entry of R R^T is off by {:.2g}, and rounding to {} explains {:.2g}",
                             error, info(type.dtype).torch, type.tolerance));
-  if (fixes_ones) {
-    fix_ones(m);
-    make_orthogonal(m, 1);  // its steps keep what R does to the ones
-  }
+  if (fixes_ones) restore_ones(m);
   return Rotation::dense(std::move(m), true);
 }
 
