@@ -1,0 +1,55 @@
+// Layer-wise objectives: what is small where rows y = x R are easy to quantize. One row of a table each, with its
+// gradient.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "spinor/quant/scheme.h"
+
+namespace spinor::learning {
+
+// dL/dy for y (rows, n). Dense: values (rows, n), columns undefined. Sparse: values (rows, k) stand in the columns
+// (rows, k) of their rows, zeros elsewhere; what names a column twice adds up.
+struct RowGradient {
+  at::Tensor values, columns;
+};
+
+struct RowLoss {
+  double loss = 0;
+  RowGradient gradient;
+};
+
+// The quantizer of a recipe, as `quantization` needs it: token, group and tensor_group (NVFP4).
+struct RowQuantizer {
+  QuantizationArgs args;
+  std::optional<float> global = {};  // of tensor_group; nothing: that of the rows which are evaluated
+};
+
+struct Objective {
+  std::string_view name, source;
+  // What the first token of a window weighs where others weigh 1: attention sinks have the largest outliers.
+  double first_weight;
+  bool needs_quantizer;
+  // shares (rows, 1): weights that add up to 1.
+  RowLoss (*evaluate)(const at::Tensor& y, const at::Tensor& shares, const RowQuantizer* quantizer);
+};
+
+std::span<const Objective> objectives();
+// Error for a name that is not in the table.
+const Objective& find_objective(std::string_view name);
+
+// The mean of the objective over rows y (rows, n), float32 or float64, with positive weights (rows), and its gradient.
+// Error: it needs a quantizer and has none, or one that is not for rows of this length.
+RowLoss evaluate(const Objective& objective, const at::Tensor& y, const at::Tensor& weights,
+                 const RowQuantizer* quantizer = nullptr);
+
+// y'F (size, size), F being dL/dy: the gradient in the frame of R, of R (1 + B) at B = 0, for y = x R. Where R is one
+// block of blockdiag(R, ..., R), of a size that divides n: the sum over blocks. A sparse F costs rows k size.
+at::Tensor rotation_gradient(const at::Tensor& y, const RowGradient& gradient, int64_t size);
+
+}  // namespace spinor::learning
