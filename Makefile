@@ -1,5 +1,5 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
-.PHONY: help build test lint parsers demo bench bench-peer results check-vllm fuzz asan tsan lto tidy neon format
+.PHONY: help build test lint parsers demo bench bench-peer bench-builds results check-vllm fuzz asan tsan lto tidy neon format
 .DEFAULT_GOAL := help
 
 JOBS ?= $(shell nproc)
@@ -15,6 +15,7 @@ help:
 	@echo 'make demo        rotate, verify and compare SmolLM2-135M-Instruct'
 	@echo 'make bench       kernels against memcpy, checkpoints against cp, running models against transformers'
 	@echo 'make bench-peer  whole checkpoints and GPTQ against llm-compressor (installs it into .venv-peer)'
+	@echo 'make bench-builds OLD=spinor  the same jobs by an earlier program and by this one, in turn'
 	@echo 'make results     docs/results.md: perplexity with fewer bits; CALIBRATION=file TEXT=file, an hour'
 	@echo 'make check-vllm  quantized checkpoints in vLLM on the CPU (installs it into .venv-vllm)'
 	@echo 'make fuzz        every libFuzzer target for FUZZ_SECONDS=$(FUZZ_SECONDS) (clang-19)'
@@ -53,6 +54,11 @@ bench-peer: build
 	@tools/build.sh release quant_bench
 	@$(PYTHON) benchmarks/gptq_bench.py build/release --peer .venv-peer/bin/python --factorize
 	@$(PYTHON) benchmarks/calibration_bench.py build/spinor --peer .venv-peer/bin/python --layer \
+	  $(if $(CALIBRATION),--calibration $(CALIBRATION)) $(if $(TEXT),--text $(TEXT))
+
+bench-builds: build
+	@test -n "$(OLD)" || { echo 'say against what: make bench-builds OLD=path/of/an/earlier/spinor'; exit 1; }
+	@$(PYTHON) benchmarks/builds_bench.py "$(OLD)" build/spinor \
 	  $(if $(CALIBRATION),--calibration $(CALIBRATION)) $(if $(TEXT),--text $(TEXT))
 
 results: build
