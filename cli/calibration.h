@@ -3,11 +3,14 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/command.h"
 #include "spinor/job/job.h"
+#include "spinor/modifier/recipe.h"
 
 namespace spinor::cli {
 
@@ -25,5 +28,17 @@ struct CalibrationFlags {
 // without libtorch: becomes the other one.
 std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags& flags, const CommonOptions& common,
                                             const Model& model, const std::function<void(std::string)>& warn);
+
+// What was learned before a job begins, for what it writes.
+struct Learning {
+  Json record;                       // of spinor.json; null: there was nothing to learn
+  std::vector<std::string> warnings;
+  std::filesystem::path file;        // holds what was learned until the job is done; empty: it holds nothing
+};
+
+// Rotations of the recipe that are learnable are learned from the text; `file` keeps them, and is what a later run takes
+// them from. `recorded_as`: how recipe.yaml names them. In the program without libtorch: becomes the other one.
+Learning learn(Recipe& recipe, const Model& model, const CalibrationFlags& flags, const CommonOptions& common,
+               const std::filesystem::path& file, const std::string& recorded_as = {});
 
 }  // namespace spinor::cli

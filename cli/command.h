@@ -31,5 +31,6 @@ Runner verify_command(CLI::App& app);
 Runner compare_command(CLI::App& app);
 Runner eval_command(CLI::App& app);
 Runner generate_command(CLI::App& app);
+Runner learn_command(CLI::App& app);
 
 }  // namespace spinor::cli

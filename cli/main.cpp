@@ -32,6 +32,7 @@ constexpr Command kCommands[] = {
     {"eval", "Perplexity of a model on a text, as it is or as a recipe would make it", eval_command},
     {"generate", "Continue a prompt", generate_command},
     {"inspect", "Show a checkpoint: roles of its tensors, what is legal and why not, outliers", inspect_command},
+    {"learn", "Learn rotations from a text and write them to a file, for --rotation", learn_command},
     {"plan", "Show what rotate or quantize would do to every tensor, its memory and its size; writes nothing",
      plan_command},
     {"quantize", "Rotate and quantize a checkpoint and write it to a new directory", quantize_command},

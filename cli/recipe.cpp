@@ -36,12 +36,15 @@ Json spinquant_arguments(const RecipeOptions& options) {
   Json arguments = Json::object();
   if (!options.rotations.empty()) arguments["rotations"] = options.rotations;
   arguments.update(transform_arguments(options));
-  arguments.emplace("transform_type", kAutomatic);
+  arguments.emplace("transform_type", options.learn ? kAutomaticRandom : kAutomatic);
   if (!options.compat.empty()) arguments["compat"] = options.compat;
   if (!options.rotation.empty()) arguments["rotation_file"] = utf8_path(options.rotation);
   if (options.center_embeddings) arguments["center_embeddings"] = true;
   if (options.vision) arguments["vision"] = true;
   if (!options.mtp.empty()) arguments["mtp"] = options.mtp;
+  if (options.learn) arguments["learnable"] = true;
+  if (options.best_of) arguments["seeds"] = *options.best_of;
+  if (options.best_of && options.transform_type.empty()) arguments["transform_type"] = kAutomaticRandom;
   return arguments;
 }
 
@@ -89,6 +92,15 @@ void RecipeOptions::add_rotation_to(CLI::App& app) {
   option(app.add_option("--compat", compat, "llm-compressor: do what it does, also where that is not exact"));
 }
 
+void RecipeOptions::add_learning_to(CLI::App& app) {
+  const auto option = [&](CLI::Option* o) { return o->group("Rotation")->excludes(file_); };
+  option(app.add_flag("--learn", learn,
+                      "Learn R1, and scales beside it, from the text of --calibration; kept only where held-out text "
+                      "says that they help"));
+  option(app.add_option("--best-of", best_of, "Try so many seeds, from --seed on, on that text, and take the best"))
+      ->check(CLI::PositiveNumber);
+}
+
 void RecipeOptions::add_quantization_to(CLI::App& app) {
   const auto option = [&](CLI::Option* o) { return o->group("Quantization")->excludes(file_); };
   option(app.add_option("--scheme", scheme, "A preset: W4A16, W8A8, FP8_DYNAMIC, MXFP4A16, ..."));
@@ -108,7 +120,8 @@ void RecipeOptions::add_quantization_to(CLI::App& app) {
 }
 
 bool RecipeOptions::given() const {
-  return !recipe.empty() || !rotations.empty() || !rotation.empty() || center_embeddings || vision || !mtp.empty() ||
+  return !recipe.empty() || !rotations.empty() || !rotation.empty() || center_embeddings || vision || learn ||
+         best_of || !mtp.empty() ||
          !compat.empty() || quantizes() || !transform_arguments(*this).empty();
 }
 
@@ -123,7 +136,8 @@ Recipe RecipeOptions::make() const {
     throw Error("command line", "says how to quantize, or what, but not to which scheme",
                 "give --scheme W4A16, or another preset");
   Json modifiers = Json::object();
-  if (!rotations.empty() || !rotation.empty() || center_embeddings || vision || !mtp.empty() || !quantizes())
+  if (!rotations.empty() || !rotation.empty() || center_embeddings || vision || learn || best_of || !mtp.empty() ||
+      !quantizes())
     modifiers["SpinQuantModifier"] = spinquant_arguments(*this);
   if (!quip.empty()) {
     modifiers["QuIPModifier"] = transform_arguments(*this);

@@ -18,14 +18,15 @@ struct RecipeOptions {
   std::vector<std::string> rotations;
   std::string transform_type, precision, compat, mtp, rotation;
   std::optional<uint64_t> seed;
-  std::optional<int64_t> block_size;
-  bool randomize = false, center_embeddings = false, vision = false;
+  std::optional<int64_t> block_size, best_of;
+  bool randomize = false, center_embeddings = false, vision = false, learn = false;
   // Of a QuIPModifier (which has the type, seed, block size and precision above) and a QuantizationModifier.
   std::vector<std::string> quip, targets, ignore;
   std::optional<int64_t> group_size;
   std::string scheme, observer, format;
 
   void add_rotation_to(CLI::App& app);
+  void add_learning_to(CLI::App& app);  // for the commands that have a text to learn from
   void add_quantization_to(CLI::App& app);
   bool given() const;      // anything at all
   bool quantizes() const;  // by options

@@ -52,9 +52,18 @@ Runner eval_command(CLI::App& app) {
 Runner generate_command(CLI::App& app) {
   return pass_on(app);
 }
+Runner learn_command(CLI::App& app) {
+  return pass_on(app);
+}
 
 std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags&, const CommonOptions&, const Model&,
                                             const std::function<void(std::string)>&) {
+  become_torch_program();
+  throw Error("spinor", "cannot run models");  // never: it is another program by now
+}
+
+Learning learn(Recipe&, const Model&, const CalibrationFlags&, const CommonOptions&, const std::filesystem::path&,
+               const std::string&) {
   become_torch_program();
   throw Error("spinor", "cannot run models");  // never: it is another program by now
 }

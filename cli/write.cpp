@@ -10,10 +10,16 @@
 #include "cli/progress.h"
 #include "cli/recipe.h"
 #include "spinor/base/error.h"
+#include "spinor/io/file.h"
 #include "spinor/job/job.h"
+#include "spinor/modifier/learnable.h"
+#include "spinor/modifier/model_for.h"
 
 namespace spinor::cli {
 namespace {
+
+// Below OUT, where loaders of weights do not look.
+constexpr const char* kLearnedFile = "learned/rotations.safetensors";
 
 struct WriteCommand {
   std::string name;  // "rotate"
@@ -24,6 +30,7 @@ struct WriteCommand {
   CommonOptions common;
   std::vector<std::string> clients;  // --for
   bool force = false, discard_partial = false, inverse = false;
+  Learning learned;
 
   void add_to(CLI::App& app) {
     app.add_option("MODEL", model, "A checkpoint directory, or org/name in the local Hugging Face cache")->required();
@@ -32,7 +39,8 @@ struct WriteCommand {
     if (name == "rotate")
       app.add_flag("--inverse", inverse, "Undo the rotations that MODEL's recipe.yaml or config.json names");
     if (name == "quantize") recipe.add_quantization_to(app);
-    if (name == "quantize") calibration.add_to(app);
+    if (name != "dequantize") recipe.add_learning_to(app);
+    if (name != "dequantize") calibration.add_to(app);
     output.add_to(app);
     common.add_to(app);
     if (name != "dequantize")
@@ -43,7 +51,7 @@ struct WriteCommand {
     app.add_flag("--discard-partial", discard_partial, "Start again where an OUT.partial is another job's");
   }
 
-  Job job() const {
+  Job job() {
     if (name == "quantize" && recipe.recipe.empty() && recipe.scheme.empty())
       throw Error("quantize", "needs to know how", "give --scheme W4A16 (or another preset), or --recipe FILE");
     RecipeOptions others = recipe;
@@ -54,7 +62,23 @@ struct WriteCommand {
     const Model source = Model::open(model);
     if (name == "dequantize") return Job::dequantize(source);
     if (inverse) return Job::undo(source, recipe.rotation);
-    return Job(source, recipe.make());
+    Recipe steps = recipe.make();
+    if (calibration.given() && find_to_learn(steps, model_for(steps, source)))
+      learned = learn(steps, source, calibration, common, learned_file(), kLearnedFile);
+    Job job(source, std::move(steps));
+    for (const std::string& warning : learned.warnings) job.warn(warning);
+    return job;
+  }
+
+  // Beside OUT, as OUT.partial is: a run that was killed finds there what it had learned.
+  std::filesystem::path learned_file() const {
+    return std::filesystem::path(out).lexically_normal().string() + ".learned.safetensors";
+  }
+
+  // What was learned belongs to the output.
+  void add_learned(SaveOptions& files) const {
+    if (!learned.record.is_null()) files.record["learning"] = learned.record;
+    if (!learned.file.empty()) files.texts[kLearnedFile] = read_text(learned.file, int64_t{1} << 40);
   }
 
   JobSaveOptions save_options(Job& job) const {
@@ -63,9 +87,10 @@ struct WriteCommand {
     options.files.force = force;
     options.files.discard_partial = discard_partial;
     if (!inverse) options.files.record = {{"command", name}};
+    add_learned(options.files);
     for (const std::string& client : clients) options.clients.push_back(client_from(client));
     const bool calibrated = calibration.given() && !job.plan().needs_data().empty();
-    if (calibration.given() && !calibrated) job.warn("--calibration: nothing needs data");
+    if (calibration.given() && !calibrated && learned.record.is_null()) job.warn("--calibration: nothing needs data");
     if (calibrated)
       options.calibrator =
           make_calibrator(calibration, common, job.model(), [&](std::string text) { job.warn(std::move(text)); });
@@ -73,7 +98,7 @@ struct WriteCommand {
     return options;
   }
 
-  int run() const {
+  int run() {
     Job job = this->job();
     if (name == "rotate" && job.quantizes())
       throw Error(recipe.recipe, "quantizes, and rotate does not", "use spinor quantize");
@@ -86,13 +111,14 @@ struct WriteCommand {
       report = job.save(out, options);
       seconds = progress.seconds();
     }
+    std::filesystem::remove(learned_file());
     print(job, report, seconds);
     return 0;
   }
 
   void print(const Job& job, const SaveReport& report, double seconds) const {
     if (common.json) {
-      const Json json = {{"out", out},
+      Json json = {{"out", out},
                          {"tensors", report.tensors},
                          {"bytes_written", report.bytes_written},
                          {"bytes_resumed", report.bytes_resumed},
@@ -100,6 +126,7 @@ struct WriteCommand {
                          {"untied", job.plan().untied()},
                          {"rotations", job.plan().rotation_types()},
                          {"warnings", job.warnings()}};
+      if (!learned.record.is_null()) json["learning"] = learned.record;
       print_json(json);
     } else if (!common.quiet) {
       const std::string resumed =

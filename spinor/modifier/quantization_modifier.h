@@ -25,6 +25,7 @@ class QuantizationModifier : public OnceModifier {
   std::string name() const override { return "QuantizationModifier"; }
   Json arguments() const override { return write_fields(arguments_); }
   std::optional<Model> form_of(const Model& model) const override { return with_quantized_experts(config_, model); }
+  const QuantizationConfig& config() const { return config_; }  // what the arguments resolve to
 
  protected:
   // With a config that is not quite what the arguments resolve to.

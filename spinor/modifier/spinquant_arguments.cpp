@@ -16,12 +16,28 @@ void to_json(Json& json, const SpinList& spins) {
   for (const Spin spin : spins.list) json.push_back(name_in_table(spin));
 }
 
+namespace {
+
+// R1 and R2 can be learned; anything else that asks for a gradient is refused.
+void check_learnable_groups(const TransformConfig& config, const Place& place) {
+  for (const auto& [group, scheme] : config.config_groups)
+    if (scheme.requires_grad && group != "R1" && group != "R2")
+      place.key("config_groups")
+          .key(group)
+          .fail("only groups called R1 and R2 are learnable", "set requires_grad: false");
+}
+
+}  // namespace
+
 void check_arguments(const SpinQuantArguments& arguments, const Place& place) {
   check_transform_type(arguments.transform_type, place.key("transform_type"));
-  if (arguments.learnable) place.key("learnable").fail("learnable is not supported right now");
+  check_learning(arguments.learning, place.key("learning"));
   if (arguments.rotation_digest && !arguments.rotation_file)
     place.key("rotation_digest").fail("is the digest of no file", "give rotation_file, too");
-  if (arguments.transform_config) check_not_learnable(*arguments.transform_config, place.key("transform_config"));
+  if (arguments.seeds < 1) place.key("seeds").fail("must be at least 1");
+  if (arguments.seeds > 1 && arguments.transform_type == "hadamard" && !arguments.randomize)
+    place.key("seeds").fail("is for types that are drawn, and hadamard is not", "use transform_type: random-hadamard");
+  if (arguments.transform_config) check_learnable_groups(*arguments.transform_config, place.key("transform_config"));
 }
 
 }  // namespace spinor

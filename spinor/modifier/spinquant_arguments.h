@@ -1,5 +1,5 @@
-// The arguments of a SpinQuantModifier: llm-compressor's, spelled as there, and seed, rotation_file,
-// vision, center_embeddings, compat, mtp.
+// The arguments of a SpinQuantModifier: llm-compressor's, spelled as there, and seed, seeds, learning,
+// rotation_file, vision, center_embeddings, compat, mtp.
 #pragma once
 
 #include <optional>
@@ -8,6 +8,7 @@
 
 #include "spinor/base/fields.h"
 #include "spinor/modifier/argument_fields.h"
+#include "spinor/modifier/learning_arguments.h"
 #include "spinor/transform/rotate_model.h"
 
 namespace spinor {
@@ -25,7 +26,10 @@ struct SpinQuantArguments {
   // A name of transform_types(), exactly, or an automatic one, in whose place the modifier puts what was chosen.
   std::string transform_type = "hadamard";
   bool randomize = false;
-  bool learnable = false;                                      // true is refused until rotations can be learned
+  // R1 and what else `learning` names is learned from calibration data (learning::learn) before the modifier acts,
+  // unless rotation_file has it already. In a transform_config: requires_grad of R1, R2.
+  bool learnable = false;
+  LearningArguments learning = {};
   Precision precision = Precision::float64;                    // arithmetic of centring, folding and fusing
   std::optional<int64_t> transform_block_size = {};            // R1 and R4
   std::optional<SpinQuantMapping> mappings = {};               // null: from the architecture
@@ -33,6 +37,7 @@ struct SpinQuantArguments {
   // Replaces rotations, transform_type, randomize, precision, transform_block_size and mappings; never the norms.
   std::optional<TransformConfig> transform_config = {};
   std::optional<uint64_t> seed = {};  // of every group; null: the peer's
+  int64_t seeds = 1;                  // with calibration data: so many from `seed` on are tried, the best is taken
   // A file as read_rotations() takes: its matrices replace those of the groups with their names; and its digest, which
   // the modifier fills in, so that a second run takes the same matrices.
   std::optional<std::string> rotation_file = {}, rotation_digest = {};
@@ -47,12 +52,14 @@ struct SpinQuantArguments {
     v("transform_type", transform_type);
     v("randomize", randomize);
     v("learnable", learnable);
+    v("learning", learning);
     v("precision", PrecisionName{precision});
     v("transform_block_size", transform_block_size);
     v("mappings", mappings);
     v("norm_mappings", norm_mappings);
     v("transform_config", transform_config);
     v("seed", seed);
+    v("seeds", seeds);
     v("rotation_file", rotation_file);
     v("rotation_digest", rotation_digest);
     v("vision", vision);
@@ -62,8 +69,8 @@ struct SpinQuantArguments {
   }
 };
 
-// Refuses what is refused whatever the model: learnable, an unknown transform type, a digest of no file. Errors at
-// `place` or the key of it.
+// Refuses what is refused whatever the model: an unknown transform type, a digest of no file, seeds of a type that is
+// not drawn, groups of a transform_config that cannot be learned. Errors at `place` or the key of it.
 void check_arguments(const SpinQuantArguments& arguments, const Place& place);
 
 }  // namespace spinor

@@ -1,7 +1,9 @@
 #include "spinor/modifier/spinquant_modifier.h"
 
+#include <algorithm>
 #include <filesystem>
 
+#include "spinor/base/error.h"
 #include "spinor/base/list.h"
 #include "spinor/transform/automatic_type.h"
 
@@ -40,6 +42,9 @@ Json SpinQuantModifier::arguments() const {
   if (!arguments_.rotation_file) json.erase("rotation_file");
   if (!arguments_.rotation_digest) json.erase("rotation_digest");
   if (!arguments_.mtp) json.erase("mtp");
+  if (!arguments_.learnable) json.erase("learning");
+  if (arguments_.seeds == 1) json.erase("seeds");
+  if (!recorded_as_.empty()) json["rotation_file"] = recorded_as_;
   return json;
 }
 
@@ -53,7 +58,48 @@ GivenRotations SpinQuantModifier::read_given(const Model& model) {
   return given;
 }
 
+bool SpinQuantModifier::is_learnable() const {
+  if (arguments_.rotation_file) return false;
+  const std::optional<TransformConfig>& config = arguments_.transform_config;
+  return arguments_.learnable || (config && std::ranges::any_of(config->config_groups, [](const auto& group) {
+           return group.second.requires_grad;
+         }));
+}
+
+std::optional<Learnable::Request> SpinQuantModifier::to_learn(const Model& model) const {
+  if (!is_learnable() && arguments_.seeds == 1) return {};
+  Request request{options_of(arguments_), arguments_.seeds, is_learnable(), arguments_.learning};
+  if (arguments_.rotation_file)
+    request.start.spin.given = read_rotations(*arguments_.rotation_file, model, arguments_.rotation_digest.value_or(""));
+  transforms_of(model, request.start);  // an error now, not after the learning
+  return request;
+}
+
+// Where the start was better it is drawn, as if nothing had been learnable.
+void SpinQuantModifier::take_learned(const Found& found) {
+  arguments_.seeds = 1;
+  if (found.seed) arguments_.seed = found.seed;
+  if (arguments_.transform_config)
+    for (auto& [group, scheme] : arguments_.transform_config->config_groups) scheme.requires_grad = false;
+  if (found.file.empty()) {
+    arguments_.learnable = false;
+    return;
+  }
+  arguments_.rotation_file = found.file;
+  arguments_.rotation_digest = found.digest;
+  recorded_as_ = found.recorded_as;
+}
+
+void SpinQuantModifier::require_learned() const {
+  if (is_learnable())
+    throw Error("SpinQuantModifier", "learnable: true takes a text to learn from", "give --calibration FILE to rotate, quantize or compare");
+  if (arguments_.seeds > 1)
+    throw Error("SpinQuantModifier", "seeds takes a text to choose one by",
+                "give --calibration FILE to rotate, quantize or compare");
+}
+
 void SpinQuantModifier::prepare(const Model& model, Warnings&) {
+  require_learned();
   options_ = options_of(arguments_);
   // The strict reading says why this architecture is not known and what to do about it.
   if (!RotateOperationRegistry::rotates(model, options_)) Model::describe(model.checkpoint());

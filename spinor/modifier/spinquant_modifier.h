@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "spinor/modifier/learnable.h"
 #include "spinor/modifier/once_modifier.h"
 #include "spinor/modifier/spinquant_arguments.h"
 
@@ -13,7 +14,7 @@ namespace spinor {
 // given, and whenever embeddings are centred. A plan whose products do not cancel is an Error and leaves the plan as it
 // was. A model of unknown architecture is accepted with mappings and norm_mappings; each linear they leave out is a
 // warning. Of a class that only a program's operations rotate nothing but the arguments is recorded.
-class SpinQuantModifier : public OnceModifier {
+class SpinQuantModifier : public OnceModifier, public Learnable {
  public:
   using Arguments = SpinQuantArguments;
 
@@ -25,14 +26,20 @@ class SpinQuantModifier : public OnceModifier {
   // After initialize with the transform_config that it made: a recipe with them gives the same result again.
   Json arguments() const override;
 
+  std::optional<Request> to_learn(const Model& model) const override;
+  void take_learned(const Found& found) override;
+
  protected:
   void prepare(const Model& model, Warnings& warnings) override;
   void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
 
  private:
+  bool is_learnable() const;  // and not learned yet
+  void require_learned() const;
   GivenRotations read_given(const Model& model);
 
   SpinQuantArguments arguments_;
+  std::string recorded_as_;  // what arguments() calls the rotation_file; empty: by its name
   RotateOptions options_;  // what they come to for the model
 };
 

@@ -169,7 +169,9 @@ void apply(const TransformConfig& config, const Model& model, RewritePlan& plan)
   all.merge(config);
   for (size_t i = before; i < all.config_groups.size(); ++i) {
     auto& [name, scheme] = all.config_groups[i];
-    if (scheme.requires_grad) throw Error(name, "learnable is not supported right now", "set requires_grad: false");
+    if (scheme.requires_grad)
+      throw Error(name, "is to be learned first (requires_grad)",
+                  "give --calibration FILE to a recipe whose SpinQuantModifier has it, or set requires_grad: false");
     check_precision(name, scheme);
     if (has_weight_location(scheme) && scheme.precision == "torch.float64") plan.ask_for(Precision::float64);
     const TransformType& type = type_of(name, scheme);

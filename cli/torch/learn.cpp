@@ -1,0 +1,106 @@
+// Rotations learned from a text: as a command, and before a recipe runs.
+#include "spinor/learning/learn_recipe.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "cli/calibration.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/recipe.h"
+#include "cli/text.h"
+#include "spinor/base/error.h"
+#include "spinor/io/shard_layout.h"
+#include "spinor/tokenizer/tokenizer.h"
+
+namespace spinor::cli {
+namespace {
+
+learning::LearningText read_text_of(const CalibrationFlags& flags, const Model& model) {
+  learning::LearningText text{read_tokens(flags.text, model)};
+  if (!flags.bos) return text;
+  text.bos = tokenizer::Tokenizer::load(model.checkpoint().directory()).bos();
+  if (!text.bos) throw Error("--calibration-bos", "the model's tokenizer has no bos token");
+  return text;
+}
+
+// A bar for each thing that takes long.
+class Bars {
+ public:
+  explicit Bars(bool enabled) : enabled_(enabled) {}
+
+  void show(const std::string& what, int64_t done, int64_t all) {
+    if (what != what_) bar_ = std::make_unique<Progress>(what_ = what, enabled_);
+    bar_->show(done, all);
+  }
+
+ private:
+  bool enabled_;
+  std::string what_;
+  std::unique_ptr<Progress> bar_;
+};
+
+struct LearnCommand {
+  std::string model, out;
+  RecipeOptions recipe;
+  CalibrationFlags calibration;
+  CommonOptions common;
+  bool force = false;
+
+  int run() {
+    if (!calibration.given()) throw Error("learn", "needs a text to learn from", "give --calibration FILE");
+    if (std::filesystem::exists(out) && !force)
+      throw Error(out, "exists", "give --force to replace it, or another name");
+    recipe.learn = recipe.recipe.empty();
+    const Model source = Model::open(model);
+    Recipe steps = recipe.make();
+    const Learning learned = learn(steps, source, calibration, common, out);
+    if (learned.record.is_null())
+      throw Error(recipe.recipe, "has nothing that is learnable", "set learnable: true in its SpinQuantModifier");
+    print(learned);
+    return 0;
+  }
+
+  void print(const Learning& learned) const {
+    if (common.json) {
+      print_json(Json{{"out", out}, {"learning", learned.record}, {"warnings", learned.warnings}});
+    } else if (!common.quiet) {
+      for (const std::string& warning : learned.warnings) print_warning(warning);
+      const Json& record = learned.record;
+      fmt::print("{}: divergence of held-out text {:.4f} nats a token, {:.4f} with the start\n", out,
+                 record["learned"]["kl_divergence"].get<double>(), record["start"]["kl_divergence"].get<double>());
+      fmt::print("spinor rotate {} OUT --rotation {}\n", model, out);
+    }
+  }
+};
+
+}  // namespace
+
+Learning learn(Recipe& recipe, const Model& model, const CalibrationFlags& flags, const CommonOptions& common,
+               const std::filesystem::path& file, const std::string& recorded_as) {
+  const auto bars = std::make_shared<Bars>(!common.quiet && !common.json);
+  learning::RecipeLearning how{.file = file, .recorded_as = recorded_as};
+  how.learner.judge.runtime.device = flags.device;
+  how.learner.judge.runtime.threads = common.threads;
+  if (!flags.memory.empty()) how.learner.judge.runtime.memory = parse_size(flags.memory);
+  how.learner.scratch = std::filesystem::absolute(file).lexically_normal().parent_path();
+  how.learner.complete = recorded_as.empty();
+  how.learner.progress = [bars](const std::string& what, int64_t done, int64_t all) { bars->show(what, done, all); };
+  const learning::LearningReport report = learning::learn_recipe(recipe, model, read_text_of(flags, model), how);
+  return {report.record, report.warnings, report.kept ? file : ""};
+}
+
+Runner learn_command(CLI::App& app) {
+  const auto command = std::make_shared<LearnCommand>();
+  app.add_option("MODEL", command->model, "A checkpoint directory, or org/name in the local Hugging Face cache")
+      ->required();
+  app.add_option("ROTATIONS", command->out, "The safetensors file to write")->required();
+  command->recipe.add_rotation_to(app);
+  command->calibration.add_to(app);
+  command->common.add_to(app);
+  app.add_flag("--force", command->force, "Replace an existing file");
+  return [command] { return command->run(); };
+}
+
+}  // namespace spinor::cli

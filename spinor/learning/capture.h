@@ -1,0 +1,55 @@
+// The rows that rotations are learned from: what the linears of a model read on a text.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <stop_token>
+#include <vector>
+
+#include "spinor/calibration/samples.h"
+#include "spinor/plan/plan.h"
+#include "spinor/runtime/options.h"
+
+namespace spinor::learning {
+
+// Rows of activations, in bfloat16 so that they take little memory, and what each weighs.
+struct RowSet {
+  at::Tensor rows;     // (count, n)
+  at::Tensor weights;  // (count), float32
+};
+
+// Of one part of the samples: to learn on, or to judge on.
+struct CapturedRows {
+  RowSet stream;                // what linears read of the residual stream, through every norm of every layer
+  std::map<int, RowSet> values;  // by layer: heads of what the output projection of its attention reads
+};
+
+struct CaptureOptions {
+  // The first so many samples are to learn on, the others to judge on.
+  int64_t learn = 0;
+  // At most so many rows of the stream in each part: of every sample and norm the first token and others drawn from its
+  // context, which then weigh more.
+  int64_t rows = 131072;
+  double first_token = 1;  // weight of a window's first token; others weigh 1
+  bool stream = true, values = false;
+  uint64_t seed = 0;
+  runtime::RuntimeOptions runtime = {};
+  std::filesystem::path scratch = ".";  // see SamplePass
+  std::function<void(int64_t layer, int64_t layers)> progress = {};
+  std::stop_token stop = {};
+};
+
+struct Capture {
+  CapturedRows learn, judge;
+};
+
+// Runs the samples through the plan's model layer by layer, in float32. Norms must have been folded: a row is what a
+// weight multiplies. Memory: a layer, the stream between two layers, 2 bytes an element of the rows. Errors as of
+// Decoder; values that are not finite, naming the linear that reads them; a stream that no norm of the layers reads.
+Capture capture_rows(const RewritePlan& plan, const calibration::Samples& samples, const CaptureOptions& options);
+
+}  // namespace spinor::learning

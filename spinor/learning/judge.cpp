@@ -1,0 +1,24 @@
+#include "spinor/learning/judge.h"
+
+#include <utility>
+
+#include "spinor/transform/stored_online.h"
+
+namespace spinor::learning {
+
+Judge::Judge(const Model& model, std::vector<int32_t> tokens, const JudgeOptions& options)
+    : model_(model),
+      tokens_(std::move(tokens)),
+      options_(options),
+      original_(as_stored(model), options.runtime, runtime::Reference::Keep::states) {
+  options_.runtime.activations = options.activations;
+  options_.runtime.kv = options.kv;
+}
+
+double Judge::divergence(const RotateOptions& rotation) {
+  RewritePlan plan = start_plan(model_);
+  rotate_model(model_, plan, rotation);
+  return *runtime::evaluate(plan, original_, tokens_, {.context = options_.context}, options_.runtime).divergence;
+}
+
+}  // namespace spinor::learning

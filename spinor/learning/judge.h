@@ -1,0 +1,36 @@
+// How far a rotated model with few bits is from the original, on text that nothing was learned from.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "spinor/runtime/evaluate.h"
+#include "spinor/transform/rotate_model.h"
+
+namespace spinor::learning {
+
+struct JudgeOptions {
+  int64_t context = 512;  // tokens of a window
+  // Activations and KV cache of the rotated model, asymmetric, per token and head; weights keep their bits.
+  runtime::LowBits activations = {.bits = 4}, kv = {.bits = 4};
+  runtime::RuntimeOptions runtime = {};
+};
+
+class Judge {
+ public:
+  // tokens: whole windows. The original is run once.
+  Judge(const Model& model, std::vector<int32_t> tokens, const JudgeOptions& options);
+
+  // The mean KL divergence to the original, nats a token. Costs one evaluation of the text. Errors: those of
+  // rotate_model() and evaluate().
+  double divergence(const RotateOptions& rotation);
+
+ private:
+  Model model_;
+  std::vector<int32_t> tokens_;
+  JudgeOptions options_;
+  runtime::Reference original_;
+};
+
+}  // namespace spinor::learning

@@ -1,0 +1,109 @@
+#include "spinor/learning/learn_recipe.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "spinor/base/error.h"
+#include "spinor/base/parallel.h"
+#include "spinor/base/version.h"
+#include "spinor/io/digest.h"
+#include "spinor/learning/learned_file.h"
+#include "spinor/modifier/model_for.h"
+#include "spinor/modifier/quantization_modifier.h"
+
+namespace spinor::learning {
+namespace {
+
+// The first group's activations, and the cache.
+void take_bits(const Recipe& recipe, LearningArguments& learning) {
+  for (const RecipeStep& step : recipe.steps()) {
+    const auto* quantizes = dynamic_cast<const QuantizationModifier*>(step.modifier.get());
+    if (!quantizes) continue;
+    const QuantizationConfig& config = quantizes->config();
+    for (const auto& [name, scheme] : config.config_groups)
+      if (scheme.input_activations && !learning.activation_bits)
+        learning.activation_bits = scheme.input_activations->num_bits;
+    if (config.kv_cache_scheme && !learning.kv_bits) learning.kv_bits = config.kv_cache_scheme->num_bits;
+  }
+}
+
+// As many as there are, the same share of them to learn on and to judge on as was asked for.
+calibration::Samples draw(const LearningText& text, LearningArguments& learning, std::vector<std::string>& warnings) {
+  const int64_t asked = learning.samples + learning.holdout;
+  calibration::Samples samples = calibration::draw_samples(
+      text.tokens, {.samples = asked, .context = learning.context, .seed = learning.seed, .bos = text.bos});
+  if (samples.count == asked) return samples;
+  warnings.push_back(fmt::format("the text gives {} windows of {} tokens to learn on and judge by, not {}",
+                                 samples.count, learning.context, asked));
+  learning.samples = std::clamp<int64_t>(samples.count * learning.samples / asked, 1, samples.count);
+  learning.holdout = samples.count - learning.samples;
+  return samples;
+}
+
+// All that the result depends on. Files are told apart by size and time, as reading all of them takes long.
+Json job_of(const Model& model, const Modifier& modifier, const Learnable::Request& request,
+            const calibration::Samples& samples, const LearnerOptions& options) {
+  Digest tokens;
+  tokens.update(std::as_bytes(std::span(samples.tokens)));
+  const std::filesystem::path directory = std::filesystem::absolute(model.checkpoint().directory()).lexically_normal();
+  Json files = Json::object();
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    if (entry.is_regular_file())
+      files[entry.path().filename().string()] = {entry.file_size(), entry.last_write_time().time_since_epoch().count()};
+  std::vector<std::pair<std::string, Json>> sorted;
+  for (const auto& [name, about] : files.items()) sorted.emplace_back(name, about);
+  std::ranges::sort(sorted, {}, &std::pair<std::string, Json>::first);
+  const int threads = options.judge.runtime.threads;
+  return {{"spinor", kVersion},
+          {"model", directory.string()},
+          {"files", sorted},
+          {"tokens", tokens.hex()},
+          {"modifier", modifier.arguments()},
+          {"learning", write_fields(request.learning)},
+          {"device", options.judge.runtime.device},
+          {"threads", threads > 0 ? threads : default_threads()}};
+}
+
+JudgeOptions judge_options(JudgeOptions judge, const LearningArguments& learning) {
+  judge.context = learning.context;
+  judge.activations.bits = static_cast<int>(learning.activation_bits.value_or(4));
+  judge.kv.bits = static_cast<int>(learning.kv_bits.value_or(4));
+  return judge;
+}
+
+LearnedFile learned_file(const Model& model, const LearningTask& task, const calibration::Samples& samples,
+                         const RecipeLearning& options) {
+  LearnerOptions learner = options.learner;
+  learner.judge = judge_options(learner.judge, task.request.learning);
+  const Json job = job_of(model, *task.modifier, task.request, samples, learner);
+  if (auto earlier = find_learned(options.file, job)) return *earlier;
+  const LearnedRotations learned = learn_rotations(model, task.request, samples, learner);
+  write_learned(options.file, learned, job);
+  return find_learned(options.file, job).value();
+}
+
+}  // namespace
+
+LearningReport learn_recipe(Recipe& recipe, const Model& source, const LearningText& text,
+                            const RecipeLearning& options) {
+  const Model model = model_for(recipe, source);
+  std::optional<LearningTask> task = find_to_learn(recipe, model);
+  if (!task) return {};
+  LearningReport report;
+  take_bits(recipe, task->request.learning);
+  const calibration::Samples samples = draw(text, task->request.learning, report.warnings);
+  const LearnedFile learned = learned_file(model, *task, samples, options);
+  const std::string file = std::filesystem::absolute(options.file).lexically_normal().string();
+  report.kept = !learned.empty;
+  report.record = learned.record;
+  report.warnings.insert(report.warnings.end(), learned.warnings.begin(), learned.warnings.end());
+  task->learnable->take_learned({.seed = learned.seed,
+                                 .file = report.kept ? file : "",
+                                 .digest = report.kept ? learned.digest : "",
+                                 .recorded_as = options.recorded_as});
+  return report;
+}
+
+}  // namespace spinor::learning

@@ -1,0 +1,65 @@
+#include "spinor/learning/learned_file.h"
+
+#include <span>
+#include <utility>
+
+#include "spinor/base/json.h"
+#include "spinor/io/digest.h"
+#include "spinor/io/file.h"
+#include "spinor/io/safetensors.h"
+
+namespace spinor::learning {
+namespace {
+
+// Of one tensor.
+struct Stored {
+  TensorInfo info;
+  std::span<const double> values;
+};
+
+std::vector<Stored> stored(const LearnedRotations& learned) {
+  std::vector<Stored> all;
+  for (const auto& [name, matrix] : learned.rotations)
+    all.push_back({{.name = name, .dtype = DType::F64, .shape = {matrix.rows, matrix.cols}}, matrix.data});
+  for (const auto& [name, scale] : learned.scales)
+    all.push_back({{.name = name, .dtype = DType::F64, .shape = {std::ssize(scale)}}, scale});
+  return all;
+}
+
+}  // namespace
+
+void write_learned(const std::filesystem::path& file, const LearnedRotations& learned, const Json& job) {
+  const std::vector<Stored> all = stored(learned);
+  std::vector<TensorInfo> infos;
+  for (const Stored& one : all) infos.push_back(one.info);
+  std::map<std::string, std::string> metadata = {{"format", "pt"},
+                                                 {"job", job.dump()},
+                                                 {"learning", learned.record.dump()},
+                                                 {"warnings", Json(learned.warnings).dump()}};
+  if (learned.seed) metadata["seed"] = std::to_string(*learned.seed);
+  std::string text = make_safetensors_header(infos, metadata);
+  for (const TensorInfo& info : infos)
+    for (const Stored& one : all)
+      if (one.info.name == info.name) {
+        const auto bytes = std::as_bytes(one.values);
+        text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+      }
+  write_text(file, text);
+}
+
+std::optional<LearnedFile> find_learned(const std::filesystem::path& file, const Json& job) {
+  if (!std::filesystem::exists(file)) return {};
+  const SafetensorsHeader header = read_safetensors_header(File::open(file));
+  const auto& metadata = header.metadata;
+  if (const auto found = metadata.find("job"); found == metadata.end() || found->second != job.dump()) return {};
+  const std::string text = read_text(file, int64_t{1} << 40);
+  LearnedFile learned{.seed = {},
+                      .record = parse_json(metadata.at("learning"), file.string()),
+                      .warnings = parse_json(metadata.at("warnings"), file.string()),
+                      .empty = header.tensors.empty(),
+                      .digest = digest(std::as_bytes(std::span(text)))};
+  if (const auto seed = metadata.find("seed"); seed != metadata.end()) learned.seed = std::stoull(seed->second);
+  return learned;
+}
+
+}  // namespace spinor::learning

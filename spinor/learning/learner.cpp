@@ -1,0 +1,255 @@
+#include "spinor/learning/learner.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "spinor/base/error.h"
+#include "spinor/base/list.h"
+#include "spinor/base/parallel.h"
+#include "spinor/learning/capture.h"
+#include "spinor/learning/learn.h"
+#include "spinor/runtime/torch_errors.h"
+#include "spinor/transform/stored_online.h"
+
+namespace spinor::learning {
+namespace {
+
+// R of the group in the plan: x <- x R where this module writes x.
+std::optional<Rotation> rotation_in(const RewritePlan& plan, const Module& writer, const std::string& group) {
+  for (const Edit& edit : plan.find(weight_name(writer))->edits) {
+    if (const auto* right = std::get_if<MultiplyRight>(&edit); right && right->label.starts_with(group)) return right->r;
+    if (const auto* left = std::get_if<MultiplyLeft>(&edit); left && left->label.starts_with(group))
+      return left->r.transposed();
+  }
+  return {};
+}
+
+class Learner {
+ public:
+  Learner(const Model& model, const Learnable::Request& request, const calibration::Samples& samples,
+          const LearnerOptions& options)
+      : model_(model), request_(request), learning_(request.learning), samples_(samples), options_(options) {}
+
+  LearnedRotations run() {
+    learned_.record = write_fields(learning_);
+    capture();
+    choose_seed();
+    if (request_.learnable) learn();
+    if (options_.complete) add_starts();
+    learned_.record["kept"] = kept_;
+    return std::move(learned_);
+  }
+
+ private:
+  bool learns(std::string_view name) const {
+    return request_.learnable && contains(learning_.rotations, std::string(name));
+  }
+  bool rotates(Spin spin) const {
+    const std::optional<TransformConfig>& config = request_.start.transform_config;
+    if (!config) return contains(request_.start.spin.rotations, spin);
+    return std::ranges::any_of(config->config_groups,
+                               [&](const auto& group) { return group.first == name_in_table(spin); });
+  }
+  void tell(const std::string& what, int64_t done, int64_t all) const {
+    if (options_.stop.stop_requested()) throw Stopped();
+    if (options_.progress) options_.progress(what, done, all);
+  }
+
+  // Folded, and not rotated.
+  void capture() {
+    RewritePlan plan = start_plan(model_);
+    RotateOptions fold = request_.start;
+    fold.spin.rotations.clear();
+    fold.spin.given = {};
+    fold.spin.vision = false;
+    fold.transform_config.reset();
+    rotate_model(model_, plan, fold);
+    const Objective& objective = find_objective(learning_.objective);
+    CaptureOptions how{.learn = std::min(learning_.samples, samples_.count - 1),
+                       .first_token = learning_.first_token.value_or(objective.first_weight),
+                       .stream = rotates(Spin::R1) && (learns("R1") || request_.seeds > 1),
+                       .values = rotates(Spin::R2) && learns("R2"),
+                       .seed = learning_.seed,
+                       .runtime = options_.judge.runtime,
+                       .scratch = options_.scratch,
+                       .stop = options_.stop};
+    how.progress = [&](int64_t layer, int64_t layers) { tell("capture", layer, layers); };
+    rows_ = capture_rows(plan, samples_, how);
+  }
+
+  RewritePlan rotated(const RotateOptions& options) const {
+    RewritePlan plan = start_plan(model_);
+    rotate_model(model_, plan, options);
+    return plan;
+  }
+  std::optional<Matrix<double>> start_of(const RewritePlan& plan, const Module& writer, const char* group) const {
+    const std::optional<Rotation> r = rotation_in(plan, writer, group);
+    return r ? std::optional(r->matrix()) : std::nullopt;
+  }
+
+  LearnOptions how_to_learn(const std::string& subject) const {
+    LearnOptions how{.subject = subject, .objective = learning_.objective, .batch = learning_.batch,
+                     .seed = learning_.seed, .stop = options_.stop};
+    how.optimizer.learning_rate = learning_.learning_rate;
+    how.optimizer.steps = learning_.steps;
+    how.optimizer.fixes_ones = subject == "R1" && model_.stream().centred;
+    return how;
+  }
+
+  // The random start whose rows are easiest to quantize before anything is learned.
+  void choose_seed() {
+    const uint64_t first = request_.start.spin.seed.value_or(kPeerSeed);
+    if (request_.seeds > 1 && !rotates(Spin::R1))
+      throw Error("seeds", "are compared by R1, which is not among the rotations", "leave seeds out");
+    double least = 0;
+    Json losses = Json::array();
+    for (int64_t i = 0; request_.seeds > 1 && i < request_.seeds; ++i) {
+      RotateOptions options = request_.start;
+      options.spin.seed = first + static_cast<uint64_t>(i);
+      const Matrix<double> r1 = start_of(rotated(options), *model_.embedding(), "R1").value();
+      const double loss = mean_loss(rows_.learn.stream.rows, rows_.learn.stream.weights, r1, how_to_learn("R1"));
+      losses.push_back(loss);
+      if (i == 0 || loss < least) {
+        least = loss;
+        learned_.seed = options.spin.seed;
+      }
+      tell("seeds", i + 1, request_.seeds);
+    }
+    if (!learned_.seed) return;
+    request_.start.spin.seed = learned_.seed;
+    learned_.record["seeds"] = {{"first", first}, {"losses", losses}, {"chosen", *learned_.seed}};
+  }
+
+  void learn() {
+    for (const std::string& name : learning_.rotations)
+      if (!rotates(spin_from(name)))
+        throw Error("learning.rotations", fmt::format("has {}, which is not among the rotations", name),
+                    fmt::format("add {} to rotations, or take it out of learning.rotations", name));
+    judge_ = std::make_unique<Judge>(model_, judged_tokens(), options_.judge);
+    RotateOptions best = request_.start;
+    tell("judge", 0, 1);
+    least_ = judge_->divergence(best);
+    learned_.record["start"]["kl_divergence"] = least_;
+    if (learns("R1")) keep_if_better("R1", best, learn_r1());
+    if (learns("R2")) keep_if_better("R2", best, learn_r2());
+    learned_.record["learned"]["kl_divergence"] = least_;
+  }
+
+  std::vector<int32_t> judged_tokens() const {
+    const int64_t first = std::min(learning_.samples, samples_.count - 1) * samples_.context;
+    return {samples_.tokens.begin() + first, samples_.tokens.end()};
+  }
+
+  using Matrices = std::map<std::string, Matrix<double>>;
+
+  // Nothing where the objective of the other samples' rows did not fall.
+  std::optional<Matrix<double>> learn_one(const std::string& subject, const RowSet& rows, const RowSet& judged,
+                                          const Matrix<double>& start, Json& record) {
+    LearnOptions how = how_to_learn(subject);
+    how.progress = [&](int64_t step, double) { tell("learn " + subject, step + 1, learning_.steps); };
+    Learned found = learn_rotation(rows.rows, rows.weights, start, how);
+    const double before = mean_loss(judged.rows, judged.weights, start, how);
+    const double after = mean_loss(judged.rows, judged.weights, found.rotation, how);
+    record[subject] = {{"loss_at_start", before}, {"loss", after}};
+    if (after < before) return std::move(found.rotation);
+    learned_.warnings.push_back(
+        fmt::format("{}: what was learned has a loss of {:.4g} on held-out text, its start {:.4g}: the start is kept",
+                    subject, after, before));
+    return {};
+  }
+
+  Matrices learn_r1() {
+    const std::optional<Matrix<double>> start = start_of(rotated(request_.start), *model_.embedding(), "R1");
+    if (!start) throw Error("R1", "does not rotate the embedding: nothing to learn from", "set learnable: false");
+    Matrices matrices;
+    if (auto r1 = learn_one("R1", rows_.learn.stream, rows_.judge.stream, *start, learned_.record["held_out"]))
+      matrices.emplace("R1", std::move(*r1));
+    return matrices;
+  }
+
+  // One a layer, or none: a file has one for every layer that has values.
+  Matrices learn_r2() {
+    const RewritePlan plan = rotated(request_.start);
+    Matrices matrices;
+    for (const ValueOutput& pair : model_.value_outputs()) {
+      const auto rows = rows_.learn.values.find(pair.value->layer);
+      if (rows == rows_.learn.values.end()) continue;
+      const std::string name = fmt::format("R2.{}", pair.value->layer);
+      const Matrix<double> start = start_of(plan, *pair.value, "R2").value();
+      std::optional<Matrix<double>> r2 = learn_one(name, rows->second, rows_.judge.values.at(pair.value->layer), start,
+                                                   learned_.record["held_out"]);
+      matrices.emplace(name, r2 ? std::move(*r2) : start);
+    }
+    return matrices;
+  }
+
+  void add_starts() {
+    const RewritePlan plan = rotated(request_.start);
+    if (rotates(Spin::R1)) learned_.rotations.try_emplace("R1", start_of(plan, *model_.embedding(), "R1").value());
+    if (!learns("R2")) return;
+    for (const ValueOutput& pair : model_.value_outputs())
+      learned_.rotations.try_emplace(fmt::format("R2.{}", pair.value->layer),
+                                     start_of(plan, *pair.value, "R2").value());
+  }
+
+  void keep_if_better(const std::string& part, RotateOptions& best, Matrices matrices) {
+    if (matrices.empty()) return;
+    RotateOptions candidate = best;
+    for (const auto& [name, matrix] : matrices) {
+      const size_t dot = name.find('.');
+      const int layer = dot == std::string::npos ? kEveryLayer : std::stoi(name.substr(dot + 1));
+      candidate.spin.given.groups[name.substr(0, dot)].insert_or_assign(layer, Rotation::dense(matrix, true));
+    }
+    judge_candidate(part, best, std::move(candidate), [&] { learned_.rotations.merge(matrices); });
+  }
+
+  void judge_candidate(const std::string& part, RotateOptions& best, RotateOptions candidate,
+                       const std::function<void()>& keep) {
+    tell("judge " + part, 0, 1);
+    const double divergence = judge_->divergence(candidate);
+    learned_.record["held_out"]["kl_divergence_with_" + part] = divergence;
+    if (!(divergence < least_)) {
+      learned_.warnings.push_back(
+          fmt::format("{}: with what was learned held-out text diverges by {:.4g} nats a token from the original "
+                      "model, without by {:.4g}: it is left out",
+                      part, divergence, least_));
+      return;
+    }
+    least_ = divergence;
+    best = std::move(candidate);
+    kept_.push_back(part);
+    keep();
+  }
+
+  const Model& model_;
+  Learnable::Request request_;
+  LearningArguments learning_;
+  const calibration::Samples& samples_;
+  const LearnerOptions& options_;
+  Capture rows_;
+  std::unique_ptr<Judge> judge_;
+  double least_ = 0;
+  std::vector<std::string> kept_;
+  LearnedRotations learned_;
+};
+
+}  // namespace
+
+LearnedRotations learn_rotations(const Model& model, const Learnable::Request& request,
+                                 const calibration::Samples& samples, const LearnerOptions& options) {
+  if (samples.count < 2)
+    throw Error("calibration text",
+                fmt::format("has {} windows of {} tokens: one must be left to judge on", samples.count, samples.context),
+                "use a longer text, or a smaller learning.context");
+  return runtime::with_torch_errors([&] {
+    const int threads = options.judge.runtime.threads;
+    at::set_num_threads(threads > 0 ? threads : default_threads());
+    return Learner(model, request, samples, options).run();
+  });
+}
+
+}  // namespace spinor::learning

@@ -1,0 +1,41 @@
+#include "spinor/modifier/learning_arguments.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <span>
+#include <string_view>
+
+#include "spinor/base/list.h"
+#include "spinor/base/nearest.h"
+
+namespace spinor {
+namespace {
+
+void check_names(const std::vector<std::string>& names, std::span<const std::string_view> known, const Place& place) {
+  for (size_t i = 0; i < names.size(); ++i)
+    if (!contains(known, names[i]))
+      place.item(i).fail(fmt::format("'{}' is nothing that can be learned", names[i]), suggest_name(names[i], known));
+}
+
+void check_positive(int64_t value, const Place& place) {
+  if (value < 1) place.fail(fmt::format("{} must be at least 1, not {}", place.name, value));
+}
+
+}  // namespace
+
+void check_learning(const LearningArguments& arguments, const Place& place) {
+  constexpr std::string_view kRotations[] = {"R1", "R2"}, kScales[] = {"m", "k", "v"};
+  check_names(arguments.rotations, kRotations, place.key("rotations"));
+  check_names(arguments.scales, kScales, place.key("scales"));
+  const std::pair<const char*, int64_t> counts[] = {
+      {"steps", arguments.steps},     {"batch", arguments.batch}, {"samples", arguments.samples},
+      {"holdout", arguments.holdout}, {"context", arguments.context - 1}};
+  for (const auto& [key, value] : counts) check_positive(value, place.key(key));
+  if (!std::isfinite(arguments.learning_rate) || arguments.learning_rate <= 0)
+    place.key("learning_rate").fail("must be a positive number");
+  if (arguments.first_token && !(std::isfinite(*arguments.first_token) && *arguments.first_token >= 0))
+    place.key("first_token").fail("is the weight of a row, and must not be negative");
+}
+
+}  // namespace spinor
