@@ -49,7 +49,7 @@ void add_to_extremes(const at::Tensor& y, const at::Tensor& x, const at::Tensor&
   const auto [low, at_low] = y.min(1, true);
   const at::Tensor slope = per_range(high.clamp_min(0) - low.clamp_max(0));
   gradient.scatter_add_(1, at_high, slope * (high > 0));
-  gradient.scatter_add_(1, at_low, slope * (low < 0).neg());
+  gradient.scatter_add_(1, at_low, slope.neg() * (low < 0));
 }
 
 }  // namespace
