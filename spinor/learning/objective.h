@@ -1,5 +1,5 @@
 // Layer-wise objectives: what is small where rows y = x R are easy to quantize. One row of a table each, with its
-// gradient.
+// gradient. psot and whip have a scale of their own: rows are to be about sqrt(n) long, as a norm leaves them.
 #pragma once
 
 #include <ATen/core/Tensor.h>
