@@ -6,7 +6,9 @@
 #include <functional>
 
 #include "spinor/base/error.h"
+#include "spinor/learning/quantization.h"
 #include "spinor/learning/testing.h"
+#include "spinor/quant/presets.h"
 
 namespace spinor::learning::objective_test {
 namespace {
@@ -72,6 +74,34 @@ TEST(Objectives, AreMeansOverRowsByWeight) {
     for (int64_t i = 0; i < 3; ++i)
       sum += w[i].item<double>() * evaluate(objective, y.narrow(0, i, 1), w.narrow(0, i, 1)).loss;
     EXPECT_NEAR(evaluate(objective, y, w).loss, sum / 33, 1e-12 * sum) << objective.name;
+  }
+}
+
+// More rows than are evaluated at once, in float32, also with a scale that all rows share.
+TEST(Objectives, OfManyRowsAreThoseOfTheirParts) {
+  constexpr int64_t kMany = 3000, kSome = 100;
+  const at::Tensor y = heavy_rows(kMany, kSize).to(at::kFloat), w = at::arange(1, kMany + 1, at::kFloat);
+  const RowQuantizer quantizer{*preset("NVFP4", {"Linear"}, Place()).input_activations, global_scale_of(y)};
+  for (const Objective& objective : objectives()) {
+    const RowQuantizer* with = objective.needs_quantizer ? &quantizer : nullptr;
+    const RowLoss whole = evaluate(objective, y, w, with);
+    double sum = 0;
+    for (int64_t first = 0; first < kMany; first += kSome) {
+      const at::Tensor some = y.narrow(0, first, kSome), weights = w.narrow(0, first, kSome);
+      const double share = (weights.sum(at::kDouble) / w.sum(at::kDouble)).item<double>();
+      const RowLoss part = evaluate(objective, some, weights, with);
+      sum += share * part.loss;
+      const RowGradient mine{
+          whole.gradient.values.narrow(0, first, kSome),
+          whole.gradient.columns.defined() ? whole.gradient.columns.narrow(0, first, kSome) : at::Tensor()};
+      // Weights are rounded to float once more.
+      EXPECT_LE(distance(dense(mine, some), dense(part.gradient, some) * share), 1e-6) << objective.name;
+    }
+    EXPECT_NEAR(whole.loss, sum, 1e-6 * sum) << objective.name;
+    if (with) {
+      const RowQuantizer without{quantizer.args};
+      EXPECT_EQ(evaluate(objective, y, w, &without).loss, whole.loss);
+    }
   }
 }
 

@@ -1,7 +1,6 @@
 #include "spinor/learning/quantization.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include "spinor/base/error.h"
@@ -22,16 +21,11 @@ int64_t group_size(const QuantizationArgs& args, int64_t n) {
 // A new tensor of y's type and device. Codes are found in float32 on the CPU, whatever that is.
 at::Tensor quantized(const at::Tensor& y, const RowQuantizer& quantizer) {
   StaticActivation fixed;
-  if (has_global_scale(quantizer.args)) fixed.global = quantizer.global ? *quantizer.global : global_scale_of(y);
-  const ActivationQuantizer apply(quantizer.args, 1, fixed);
+  fixed.global = quantizer.global;
   at::Tensor x = at::empty(y.sizes(), at::kFloat);
   x.copy_(y);
-  const int64_t n = x.size(1);
-  float* data = x.data_ptr<float>();
-  at::parallel_for(0, x.size(0), 16, [&](int64_t begin, int64_t end) {
-    ActivationQuantizer::Scratch scratch;
-    apply.apply({data + begin * n, end - begin, n}, scratch);
-  });
+  ActivationQuantizer::Scratch scratch;
+  ActivationQuantizer(quantizer.args, 1, fixed).apply({x.data_ptr<float>(), x.size(0), x.size(1)}, scratch);
   return x.to(y.options());
 }
 

@@ -14,7 +14,7 @@ float global_scale_of(const at::Tensor& y);
 
 // y^ = s k, the codes k found in float32 by ActivationQuantizer. L = mean over a row of (y^ - y)^2, straight through:
 // codes are constants, and a scale follows the range of its group in proportion, also one that is itself rounded
-// (E4M3, E8M0): ds/s = dr/r, r = max - min with 0 among them, or max |y| where symmetric.
+// (E4M3, E8M0): ds/s = dr/r, r = max - min with 0 among them, or max |y| where symmetric. A global scale is given.
 RowLoss quantization_loss(const at::Tensor& y, const at::Tensor& shares, const RowQuantizer* quantizer);
 
 }  // namespace spinor::learning
