@@ -87,10 +87,10 @@ Job Job::dequantize(const Model& model) {
 // Which matrices were used, the recipe says of a model that spinor made, and config.json of one that others made.
 Job Job::undo(const Model& model, const std::string& rotation_file) {
   Job job(std::make_unique<Data>(model, Recipe(), start_plan(model), "rotate --inverse"));
-  const TransformConfig config = applied_transforms(model, rotation_file);
-  if (config.empty())
+  const std::vector<AppliedTransforms> steps = applied_transforms(model, rotation_file);
+  if (steps.empty())
     throw Error(model.checkpoint().directory().string(), "neither recipe.yaml nor config.json says how it was rotated");
-  spinor::undo(config, model, job.data_->plan);
+  spinor::undo(steps, model, job.data_->plan);
   return job;
 }
 

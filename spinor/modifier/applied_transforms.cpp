@@ -16,44 +16,49 @@ std::string text_at(const Json& arguments, const char* key) {
   return found != arguments.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-// A modifier's transform_config, with its seed and its own matrices, which the config itself does not hold.
-TransformConfig transforms_of(const Json& arguments, const std::string& subject, const Model& model,
-                              const std::string& rotation_file) {
+// A modifier's transform_config, with its seed and its own matrices and scales, which the config itself does not hold.
+AppliedTransforms transforms_of(const Json& arguments, const std::string& subject, const Model& model,
+                                const std::string& rotation_file) {
   const auto found = arguments.find("transform_config");
   if (found == arguments.end() || !found->is_object()) return {};
-  TransformConfig config = transform_config_from_json(*found, subject);
+  AppliedTransforms applied{.config = transform_config_from_json(*found, subject)};
   const auto seed = arguments.find("seed");
-  for (auto& [name, scheme] : config.config_groups)
+  for (auto& [name, scheme] : applied.config.config_groups)
     if (seed != arguments.end() && seed->is_number()) scheme.seed = seed->get<uint64_t>();
   const std::string recorded = text_at(arguments, "rotation_file");
-  if (recorded.empty()) return config;
+  if (recorded.empty()) return applied;
   const std::string& file = rotation_file.empty() ? recorded : rotation_file;
-  use_given(read_rotations(file, model, text_at(arguments, "rotation_digest")), model, config);
-  return config;
+  GivenRotations given = read_rotations(file, model, text_at(arguments, "rotation_digest"));
+  use_given(given, model, applied.config);
+  applied.scales = std::move(given.scales);
+  return applied;
 }
 
-bool has_given(const TransformConfig& config) {
-  return std::ranges::any_of(config.config_groups, [](const auto& group) { return group.second.type == kGivenType; });
+bool has_given(const AppliedTransforms& step) {
+  const auto is_given = [](const auto& group) { return group.second.type == kGivenType; };
+  return !step.scales.empty() || std::ranges::any_of(step.config.config_groups, is_given);
 }
 
 }  // namespace
 
-TransformConfig applied_transforms(const Model& model, const std::string& rotation_file) {
+std::vector<AppliedTransforms> applied_transforms(const Model& model, const std::string& rotation_file) {
   const std::filesystem::path directory = model.checkpoint().directory(), recipe = directory / "recipe.yaml";
-  TransformConfig config;
+  std::vector<AppliedTransforms> steps;
   const bool made = std::filesystem::exists(directory / "spinor.json") && std::filesystem::exists(recipe);
   if (made) {
-    const Recipe steps = Recipe::load(recipe);
-    for (const RecipeStep& step : steps.steps())
-      config.merge(transforms_of(step.modifier->arguments(), recipe.string(), model, rotation_file));
+    const Recipe recorded = Recipe::load(recipe);
+    for (const RecipeStep& step : recorded.steps())
+      steps.push_back(transforms_of(step.modifier->arguments(), recipe.string(), model, rotation_file));
+    std::erase_if(steps, [](const AppliedTransforms& step) { return step.empty(); });
   }
-  if (!rotation_file.empty() && !has_given(config))
+  if (!rotation_file.empty() && std::ranges::none_of(steps, has_given))
     throw Error(rotation_file, "is a file of rotations, but the model was not rotated with one");
-  if (made) return config;
+  if (made) return steps;
   const QuantizedSource* source = model.quantized_source();
   if (source && source->transform_config.is_object() && !source->transform_config.empty())
-    return transform_config_from_json(source->transform_config, (directory / "config.json").string());
-  return config;
+    steps.push_back(
+        {.config = transform_config_from_json(source->transform_config, (directory / "config.json").string())});
+  return steps;
 }
 
 }  // namespace spinor

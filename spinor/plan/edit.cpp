@@ -58,6 +58,16 @@ struct Describe {
   std::string operator()(const MultiplyLeft& edit) const {
     return fmt::format("{} {}{}", edit.label, tensor(), blocks(rows, edit.r.size(), edit.part));
   }
+  // A bias has one entry for each row of its weight.
+  std::string operator()(const Scale& edit) const {
+    std::string text = fmt::format("{} {} scale {}",
+                                   rows == 1      ? "entries"
+                                   : edit.columns ? "columns"
+                                                  : "rows",
+                                   edit.inverse ? "over" : "times", edit.label);
+    if (edit.part) text += fmt::format(" ({} from {} of {})", edit.part->size, edit.part->begin, edit.part->period);
+    return text;
+  }
   std::string operator()(const Fill& edit) const { return fmt::format("fill {}", edit.value); }
   std::string operator()(const Quantize& edit) const {
     return fmt::format("quantize {} ({})", scheme_of(edit.quantization.args), edit.quantization.format);

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "spinor/base/slice.h"
 #include "spinor/linalg/rotation.h"
@@ -58,6 +60,14 @@ struct MultiplyLeft {
   std::optional<Slice> part = {};
   bool undone_online = false;
 };
+// W <- diag(d) W, or with `columns` W <- W diag(d), d being `by` or with `inverse` 1 / by; with `part` only those rows or
+// columns, which `by` is for. Of a stack (WeightShape::count) it has the factors of one matrix after the other.
+struct Scale {
+  std::shared_ptr<const std::vector<double>> by;
+  std::string label;
+  bool columns = false, inverse = false;
+  std::optional<Slice> part = {};
+};
 // Every element. A folded norm becomes 1 - offset.
 struct Fill {
   double value = 0;
@@ -92,14 +102,14 @@ struct QuantizeDequantize {
   WeightQuantization quantization;
 };
 using Edit = std::variant<FoldNorm, FoldNormBias, FoldNormWithBias, FillLevel, CenterRows, MultiplyRight, MultiplyLeft,
-                          Fill, Quantize, QuantizeDequantize>;
+                          Scale, Fill, Quantize, QuantizeDequantize>;
 
 // What quantizes the tensor; null if nothing does. At most one edit of a tensor does.
 const WeightQuantization* quantization_of(std::span<const Edit> edits);
 
 // One phrase: "fold input_layernorm", "fold bias of input_layernorm", "fold input_layernorm with its bias", "fill
-// level", "center rows", "W R1", "R2' W (8 blocks of 64)", "b R1", "fill 1", "quantize int4 group 128
-// (pack-quantized)".
+// level", "center rows", "W R1", "R2' W (8 blocks of 64)", "b R1", "rows times scale m", "columns over scale m", "fill
+// 1", "quantize int4 group 128 (pack-quantized)".
 std::string describe(const Edit& edit, int64_t rows, int64_t cols);
 
 }  // namespace spinor

@@ -12,6 +12,7 @@
 #include "spinor/linalg/scale.h"
 #include "spinor/plan/norm_bias.h"
 #include "spinor/plan/outputs.h"
+#include "spinor/plan/scale_vector.h"
 #include "spinor/plan/stored_edits.h"
 
 namespace spinor {
@@ -50,9 +51,13 @@ void center_rows(MatrixView<T> x) {
   }
 }
 
+// Element (i, j) by by[j], of matrices of `cols` columns one below the other, which divide the `rows` of the tensor, by
+// those of its own matrix.
 template <typename T>
-void scale_columns(MatrixView<T> x, const T* by) {
-  for (int64_t i = 0; i < x.rows; ++i) scale(x.row(i), by, x.cols);
+void scale_columns(MatrixView<T> x, const Block& tile, const std::vector<T>& by, int64_t rows, int64_t cols) {
+  const int64_t rows_of_one = rows / (std::ssize(by) / cols);
+  for (int64_t i = 0; i < x.rows; ++i)
+    scale(x.row(i), by.data() + (tile.row + i) / rows_of_one * cols + tile.col, x.cols);
 }
 
 template <typename From, typename To>
@@ -85,6 +90,7 @@ template <typename T>
 struct Editor {
   MatrixView<T> x;
   const Block& tile;
+  const Cut& cut;
   bool transposed;
   const std::vector<T>& norm;
   std::vector<T>& scratch;
@@ -93,7 +99,7 @@ struct Editor {
     if (transposed != edit.rows)
       scale_rows(x, tile.row, norm);
     else
-      scale_columns(x, norm.data() + tile.col);
+      scale_columns(x, tile, norm, cut.rows, cut.cols);
   }
   void operator()(const FoldNormBias&) const { add_to_rows(x, norm.data() + tile.col); }
   void operator()(const FoldNormWithBias& edit) const {  // the tile has all inputs
@@ -112,6 +118,12 @@ struct Editor {
     for_runs(*edit.part, tile.row, tile.row + tile.rows, [&](int64_t begin, int64_t end) {
       edit.r.multiply_left(x.block(begin - tile.row, 0, end - begin, x.cols), scratch);
     });
+  }
+  void operator()(const Scale& edit) const {
+    if (transposed == edit.columns)
+      scale_rows(x, tile.row, norm);
+    else
+      scale_columns(x, tile, norm, cut.rows, cut.cols);
   }
   void operator()(const Fill& edit) const { fill(x, static_cast<T>(edit.value)); }
   void operator()(const Quantize&) const {}
@@ -211,7 +223,8 @@ TensorProgram<T>::TensorProgram(const RewritePlan& plan, const TensorPlan& tenso
   if (!is_copied(*tensor.source)) reader_.emplace(*checkpoint_, *tensor.source);
   for (const Edit& edit : edits_) {
     const auto* fold = std::get_if<FoldNorm>(&edit);
-    const std::vector<double> others = norm_bias_vector(plan, tensor, edit);
+    const auto* scale = std::get_if<Scale>(&edit);
+    const std::vector<double> others = scale ? scale_vector(tensor, *scale) : norm_bias_vector(plan, tensor, edit);
     norms_.push_back(fold ? load_norm<T>(*checkpoint_, tensor, *fold) : std::vector<T>(others.begin(), others.end()));
   }
   const auto quantizes = [](const Edit& edit) {
@@ -250,7 +263,7 @@ MatrixView<T> TensorProgram<T>::edit(const Block& block, const Block& tile, Work
     reader_->load(block, work.source, tile, x);
   }
   for (size_t e = observed_ ? quantizing_ : 0; e < edits; ++e) {
-    std::visit(Editor<T>{x, tile, tensor_->shape.transposed, norms_[e], work.scratch}, edits_[e]);
+    std::visit(Editor<T>{x, tile, cut_, tensor_->shape.transposed, norms_[e], work.scratch}, edits_[e]);
     if (!std::holds_alternative<QuantizeDequantize>(edits_[e])) continue;
     const MatrixView<float> y = values(tile, x, work);
     if (!y.data) break;  // x is found out where it is rounded

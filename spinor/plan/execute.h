@@ -78,7 +78,7 @@ class TensorProgram {
   DType output_;
   Cut cut_;
   std::optional<WeightReader> reader_;  // none: the bytes are only copied
-  std::vector<std::vector<T>> norms_;   // per edit: offset + g for FoldNorm, else see norm_bias_vector
+  std::vector<std::vector<T>> norms_;   // per edit: of FoldNorm and Scale the factors, else norm_bias_vector()
   std::unique_ptr<WeightEncoder> encoder_;
   size_t quantizing_ = 0;  // the edit that does, or their number
   mutable std::once_flag keeping_;

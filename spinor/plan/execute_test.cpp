@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "spinor/linalg/convert.h"
 #include "spinor/linalg/random.h"
 #include "spinor/plan/testing.h"
@@ -55,7 +57,11 @@ class Execute : public ::testing::Test {
 
   template <typename T>
   Matrix<double> run(const std::string& name) const {
-    const TensorProgram<T> program(plan_, planned(name), DType::F64);
+    return run<T>(planned(name));
+  }
+  template <typename T>
+  Matrix<double> run(const TensorPlan& tensor) const {
+    const TensorProgram<T> program(plan_, tensor, DType::F64);
     typename TensorProgram<T>::Workspace work;
     const Cut& cut = program.cut();
     Matrix<double> result(cut.rows, cut.cols);
@@ -110,6 +116,79 @@ TEST_F(Execute, ANormScalesRowsOrSomeColumnsAndIsUndone) {
   plan_.edit_weight(output, FoldNorm{.norm = norm, .offset = 2, .rows = true, .inverse = true});
   plan_.edit_weight(output, FoldNorm{.norm = norm, .offset = 2, .columns = Slice{8, 4, 16}});
   expect_near(run<double>(name + ".weight"), w, 1e-15);
+}
+
+double factor(int64_t i) {
+  return 1 + 0.25 * static_cast<double>(i);
+}
+
+std::shared_ptr<const std::vector<double>> factors(int64_t n) {
+  std::vector<double> by;
+  for (int64_t i = 0; i < n; ++i) by.push_back(factor(i));
+  return std::make_shared<const std::vector<double>>(std::move(by));
+}
+
+// However a weight lies: rows and columns of W, those of each matrix of a stack, and those of a part.
+TEST_F(Execute, AScaleMultipliesRowsAndDividesColumns) {
+  struct Case {
+    const char* name;
+    WeightShape shape;
+    Scale edit;
+    std::function<double(int64_t, int64_t)> expected;  // of the stored element
+  };
+  const std::vector<Case> cases = {
+      {"rows", {48, 32}, {factors(48), "m"}, [](int64_t i, int64_t) { return factor(i); }},
+      {"columns", {48, 32}, {factors(32), "m", true, true}, [](int64_t, int64_t j) { return 1 / factor(j); }},
+      {"transposed rows", {32, 48, 1, true}, {factors(32), "m"}, [](int64_t, int64_t j) { return factor(j); }},
+      {"transposed columns", {32, 48, 1, true}, {factors(48), "m", true}, [](int64_t i, int64_t) { return factor(i); }},
+      {"rows of a stack", {16, 32, 3}, {factors(48), "m"}, [](int64_t i, int64_t) { return factor(i); }},
+      {"columns of a stack",
+       {16, 32, 3},
+       {factors(96), "m", true},
+       [](int64_t i, int64_t j) { return factor(i / 16 * 32 + j); }},
+      {"transposed rows of a stack",
+       {32, 16, 3, true},
+       {factors(96), "m"},
+       [](int64_t i, int64_t j) { return factor(i / 16 * 32 + j); }},
+      {"a stack's bias",
+       {1, 32, 48},
+       {factors(48 * 32), "m", true},
+       [](int64_t i, int64_t j) { return factor(i * 32 + j); }},
+      {"a part",
+       {48, 32},
+       {factors(12), "m", false, false, Slice{1, 2, 8}},
+       [](int64_t i, int64_t) { return i % 8 == 1 || i % 8 == 2 ? factor(i / 8 * 2 + i % 8 - 1) : 1; }},
+      {"every second row of a transposed stack",
+       {32, 16, 3, true},
+       {factors(48), "m", false, false, Slice{1, 1, 2}},
+       [](int64_t i, int64_t j) { return j % 2 == 1 ? factor(i / 16 * 16 + j / 2) : 1; }}};
+  const TensorPlan& stored = planned("model.layers.0.mlp.up_proj.weight");  // 48 rows of 32
+  const Matrix<double> w = tensor_values(checkpoint_, *stored.source);
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    TensorPlan tensor = stored;
+    tensor.shape = one.shape;
+    tensor.edits = {one.edit};
+    Matrix<double> expected = w;
+    for (int64_t i = 0; i < w.rows; ++i)
+      for (int64_t j = 0; j < w.cols; ++j) expected(i, j) *= one.expected(i, j);
+    expect_near(run<double>(tensor), expected, 1e-13);  // one rounding of values below 1000
+    expect_near(run<float>(tensor), expected, 1e-4);
+  }
+}
+
+TEST_F(Execute, AScaleThatDoesNotFitNamesTheTensor) {
+  const std::string name = "model.layers.0.mlp.up_proj";
+  const auto refusal = [&](const Scale& scale) {
+    TensorPlan tensor = planned(name + ".weight");
+    tensor.edits = {scale};
+    return testing::message_of([&] { run<double>(tensor); });
+  };
+  EXPECT_EQ(refusal({factors(47), "m"}), name + ".weight: scale m has 47 factors, which do not fit its 48 rows");
+  EXPECT_EQ(refusal({factors(48), "m", true}),
+            name + ".weight: scale m has 48 factors, which do not fit its 32 columns");
+  EXPECT_EQ(refusal({std::make_shared<const std::vector<double>>(48, -1.0), "m"}),
+            name + ".weight: scale m has a factor that is not positive and finite");
 }
 
 TEST_F(Execute, ColumnsAreMixedInPanelsAsInWhole) {

@@ -26,9 +26,11 @@ void check_untied(const Model& model, const Module& module) {
 template <typename Multiply>
 Edit part_of(Edit edit, const Module& module) {
   auto* multiply = std::get_if<Multiply>(&edit);
-  if (!multiply)
+  auto* scale = std::get_if<Scale>(&edit);
+  if (scale && scale->columns != std::is_same_v<Multiply, MultiplyRight>) scale = nullptr;
+  if (!multiply && !scale)
     throw Error(module.name, "is a part of a tensor, and only its outputs can be edited", "name the whole linear");
-  multiply->part = module.part;
+  (multiply ? multiply->part : scale->part) = module.part;
   return edit;
 }
 
@@ -119,7 +121,8 @@ RewritePlan::RewritePlan(const Model& model, WithoutOnline) : model_(model) {
       else
         add_whole(*module.weight);
     }
-    if (module.bias) add_whole(*module.bias);
+    if (const CheckpointTensor* bias = module.bias)  // of a stack one row each
+      add(bias->info.name, *bias, {.out = 1, .in = bias->info.cols(), .count = bias->info.rows()});
   }
   for (const CheckpointTensor& tensor : tensors)
     if (!model.owner(tensor.info.name)) add_whole(tensor);

@@ -219,6 +219,10 @@ TEST(Edit, IsDescribedInOnePhrase) {
   EXPECT_EQ(describe(FoldNorm{"norm", 1}, 8, 8), "fold 1 + norm");
   EXPECT_EQ(describe(FoldNorm{"mtp.norm", 1, {}, true, true}, 8, 8), "fold 1 / (1 + norm) into rows");
   EXPECT_EQ(describe(FoldNorm{"hnorm", 0, Slice{8, 8, 16}}, 8, 16), "fold hnorm into columns 8 to 15");
+  EXPECT_EQ(describe(Scale{{}, "m"}, 8, 16), "rows times scale m");
+  EXPECT_EQ(describe(Scale{{}, "m", true, true}, 8, 16), "columns over scale m");
+  EXPECT_EQ(describe(Scale{{}, "k", true}, 1, 8), "entries times scale k");
+  EXPECT_EQ(describe(Scale{{}, "k", false, true, Slice{0, 2, 4}}, 8, 16), "rows over scale k (2 from 0 of 4)");
   EXPECT_EQ(describe(FoldNormBias{"h.0.ln_1.bias", "h.0.attn.c_attn.weight", true}, 1, 8), "fold bias of ln_1");
   EXPECT_EQ(describe(FoldNormWithBias{"h.0.ln_1.weight", "h.0.ln_1.bias"}, 8, 8), "fold ln_1 with its bias");
   EXPECT_EQ(describe(FoldNormWithBias{"ln_1.weight", "ln_1.bias", 1}, 8, 8), "fold 1 + ln_1 with its bias");

@@ -2,24 +2,20 @@
 
 #include <ATen/ATen.h>
 
+#include "spinor/model/forward_modules.h"
 #include "spinor/model/module_name.h"
 
 namespace spinor::runtime {
 namespace {
 
-// In each run of a fused projection's rows queries come first, then keys and values in either order, as many of each.
-FusedProjection fused(Linear all, const Slice& value) {
-  const int64_t query = value.period - 2 * value.size;
-  const bool last = value.begin + value.size == value.period;
-  const int64_t key = last ? value.begin - value.size : value.begin + value.size;
-  return {std::move(all), {0, query, value.period}, {key, value.size, value.period}, value};
-}
-
 std::variant<SeparateProjections, FusedProjection> projections(const ModuleFactory& factory,
                                                                const std::string& prefix) {
   const AttentionRow& row = factory.model().architecture()->attention;
   const Module& value = factory.module(prefix + row.value);
-  if (value.kind == ModuleKind::part) return fused(factory.linear(prefix + row.query), *value.part);
+  if (value.kind == ModuleKind::part) {
+    const ProjectionRows rows = projection_rows(*value.part);
+    return FusedProjection{factory.linear(prefix + row.query), rows.query, rows.key, rows.value};
+  }
   return SeparateProjections{factory.linear(prefix + row.query), factory.linear(prefix + row.key),
                              factory.linear(prefix + row.value)};
 }

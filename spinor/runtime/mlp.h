@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "spinor/model/forward_config.h"
+#include "spinor/model/forward_modules.h"
 #include "spinor/runtime/linear.h"
 
 namespace spinor::runtime {
@@ -23,12 +24,6 @@ struct Activation {
 // Error for a name that spinor does not know.
 Activation find_activation(const ForwardConfig& forward);
 
-enum class Gate {
-  none,
-  own,          // a linear of its own
-  first_half,   // the first half of the rows
-  alternating,  // every second row, from the first on
-};
 struct Mlp {
   Gate gate = Gate::none;
   std::optional<Linear> gate_in;

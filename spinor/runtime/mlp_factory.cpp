@@ -3,42 +3,16 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "spinor/base/error.h"
+#include "spinor/model/forward_modules.h"
 #include "spinor/model/module_name.h"
 
 namespace spinor::runtime {
 namespace {
 
-// Names of linears of one MLP below the layer: gate and up, or one linear; and its output.
-struct MlpNames {
-  std::vector<std::string> in;
-  std::string out;
-};
-
-// The row has all in two lists; what belongs together has the same parent.
-std::vector<MlpNames> mlps_of(const Architecture& row) {
-  std::vector<MlpNames> mlps;
-  for (const std::string& out : row.mlp_out) {
-    MlpNames& names = mlps.emplace_back(MlpNames{{}, out});
-    for (const std::string& in : row.mlp_in)
-      if (parent_of(in) == parent_of(out)) names.in.push_back(in);
-    if (names.in.empty() || names.in.size() > 2)
-      throw Error(out,
-                  fmt::format("is the output of an MLP with {} inputs, and spinor runs one, or a gate and one",
-                              names.in.size()),
-                  "of an MLP, the names in mlp_in and mlp_out have the same parent");
-  }
-  return mlps;
-}
-
 Gate gate_of(const ModuleFactory& factory, const std::string& prefix, const MlpNames& names) {
-  if (names.in.size() == 2) return Gate::own;
-  const Model& model = factory.model();
-  const WeightShape &in = factory.module(prefix + names.in[0]).shape, &out = factory.module(prefix + names.out).shape;
-  if (in.out != 2 * out.in) return Gate::none;
-  return model.architecture()->forward->alternating ? Gate::alternating : Gate::first_half;
+  return spinor::gate_of(*factory.model().architecture(), names.in.size(),
+                         factory.module(prefix + names.in.back()).shape, factory.module(prefix + names.out).shape);
 }
 
 Mlp mlp(const ModuleFactory& factory, const std::string& prefix, const MlpNames& names) {

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "spinor/base/error.h"
+#include "spinor/transform/cancel_scales.h"
 #include "spinor/transform/fold_check.h"
 #include "spinor/transform/mtp.h"
 #include "spinor/transform/net_product.h"
@@ -37,7 +38,8 @@ const char* const kDrop = "--mtp drop (mtp: drop in a recipe) leaves them out; R
 
 class CancelCheck {
  public:
-  CancelCheck(const RewritePlan& plan, Places places) : plan_(plan), net_(plan), places_(std::move(places)) {
+  CancelCheck(const RewritePlan& plan, Places places)
+      : plan_(plan), net_(plan), scales_(plan, net_), places_(std::move(places)) {
     for (const Stream& stream : places_.streams) {
       for (const Module* reader : stream.readers()) read_by_.emplace(reader, &stream);
       for (const Module* writer : stream.writers) written_by_.emplace(writer, &stream);
@@ -67,6 +69,7 @@ class CancelCheck {
  private:
   const RewritePlan& plan_;
   NetProducts net_;
+  ScaleCheck scales_;
   Places places_;
   std::map<const Module*, const Stream*> read_by_, written_by_;
   std::set<const Module*> unscaled_;  // readers before which no norm scales
@@ -174,7 +177,8 @@ class CancelCheck {
     const Stream *reads = read_by(linear), *writes = written_by(linear);
     if (reads) check_reader(linear, *reads);
     if (writes) check_writer(linear, *writes);
-    if (!reads && !value_of_.contains(&linear) && !is_identity(net_.incoming(linear), cols(linear)))
+    if (!reads && !value_of_.contains(&linear) && !scales_.covers_inputs(linear) &&
+        !is_identity(net_.incoming(linear), cols(linear)))
       throw Error(weight_name(linear), "its input side is transformed, and nothing undoes it",
                   "pair weight_input with the opposite of it, online at input, in one group");
     if (!writes)
@@ -184,7 +188,8 @@ class CancelCheck {
   }
 
   void check_outputs(const Module& linear) const {
-    if (!values_.contains(&linear) && !is_identity(net_.outgoing(linear), rows(linear)))
+    if (!values_.contains(&linear) && !scales_.covers_outputs(linear) &&
+        !is_identity(net_.outgoing(linear), rows(linear)))
       throw Error(weight_name(linear), "its output side is transformed, and nothing undoes it",
                   "pair weight_output with the opposite of it, online at output, in one group");
     check_bias(linear);

@@ -20,6 +20,7 @@ struct CancelOptions {
 //   - the stream's transform keeps lengths, because an RMS norm divides by them;
 //   - attn_o undoes, head by head, what attn_v does to its values, and no head leaks into another;
 //   - queries and keys keep their product (q_attn, k_cache);
+//   - exact scales are where the model has them, and their readers undo them (scales.h);
 //   - all else, on any linear, cancels on that linear itself (R4, QuIP);
 //   - a bias moves with the rows of its weight.
 // Error naming the first tensor for which this does not hold. A vector and a few fast products for each edit: under a

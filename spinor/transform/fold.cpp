@@ -28,7 +28,8 @@ bool is_rotated(const RewritePlan& plan, const Module& module) {
   const TensorPlan* tensor = plan.find(weight_name(module));
   const auto restoring = tensor ? static_cast<std::ptrdiff_t>(tensor->restoring) : 0;
   return std::ranges::any_of(edits_of(plan, module) | std::views::drop(restoring), [](const Edit& edit) {
-    return std::holds_alternative<MultiplyRight>(edit) || std::holds_alternative<MultiplyLeft>(edit);
+    return std::holds_alternative<MultiplyRight>(edit) || std::holds_alternative<MultiplyLeft>(edit) ||
+           std::holds_alternative<Scale>(edit);
   });
 }
 
@@ -48,7 +49,8 @@ void check_reader(const RewritePlan& plan, const Module& norm, const Module& lin
   if (linear.shape.in != size && !side_by_side)
     throw Error(weight_name(linear), fmt::format("has {} columns, but {} has {} elements: it does not read through it",
                                                  linear.shape.in, norm.name, size));
-  if (is_rotated(plan, linear)) throw Error(weight_name(linear), "is rotated already", "fold norms before rotating");
+  if (is_rotated(plan, linear))
+    throw Error(weight_name(linear), "is rotated already", "fold norms before rotating or scaling");
 }
 
 // What a mapping means in this model.

@@ -29,7 +29,9 @@ struct StoredType {
 };
 constexpr StoredType kTypes[] = {{DType::F64, 0x1p-43}, {DType::F32, 0x1p-14}, {DType::BF16, 0x1p-8}};
 
-constexpr const char* kKnownNames = "names are R1, R2, R2.<layer> and model.layers.<layer>.self_attn.R2";
+constexpr const char* kKnownNames =
+    "names are R1, R2, R2.<layer>, model.layers.<layer>.self_attn.R2, and of scales scale.<module>";
+constexpr std::string_view kScalePrefix = "scale.";
 
 struct Target {
   std::string group;
@@ -79,14 +81,34 @@ void check_shape(const TensorInfo& info, const Target& target, const Model& mode
       "a rotation has that size, or one that divides it");
 }
 
-Matrix<double> read_matrix(const File& file, const TensorInfo& info, const std::string& subject) {
+std::vector<double> read_numbers(const File& file, const TensorInfo& info) {
   std::vector<std::byte> bytes(static_cast<size_t>(info.bytes()));
   file.read(info.begin, bytes);
+  std::vector<double> numbers(static_cast<size_t>(info.elements()));
+  load(info.dtype, bytes.data(), numbers.data(), std::ssize(numbers));
+  return numbers;
+}
+
+Matrix<double> read_matrix(const File& file, const TensorInfo& info, const std::string& subject) {
   Matrix<double> m(info.shape[0], info.shape[1]);
-  load(info.dtype, bytes.data(), m.data.data(), std::ssize(m.data));
+  m.data = read_numbers(file, info);
   if (!std::ranges::all_of(m.data, [](double x) { return std::isfinite(x); }))
     throw Error(subject, "has an entry that is not finite");
   return m;
+}
+
+// A factor is taken as it is, so that bfloat16 would be a mistake of whoever wrote it.
+void read_scale(const File& file, const TensorInfo& info, const std::vector<ScaleLegality>& legality,
+                const Model& model, const std::string& subject, GivenScales& scales) {
+  const std::string name = info.name.substr(kScalePrefix.size());
+  const LegalScale& scale = find_scale(legality, model, name, subject);
+  if (info.dtype != DType::F64 && info.dtype != DType::F32)
+    throw Error(subject, fmt::format("is stored as {}", spinor::info(info.dtype).name), "use float64 or float32");
+  if (info.shape.size() != 1)
+    throw Error(subject, fmt::format("has {} dimensions", info.shape.size()), "a scale is a vector");
+  std::vector<double> factors = read_numbers(file, info);
+  check_factors(scale, factors, subject);
+  scales.emplace(name, std::make_shared<const std::vector<double>>(std::move(factors)));
 }
 
 // Rounding the n entries of a unit row by u each moves their sum by at most u sqrt(n).
@@ -133,8 +155,14 @@ GivenRotations read_rotations(const std::filesystem::path& path, const Model& mo
   const SafetensorsHeader header = read_safetensors_header(file);
   GivenRotations given;
   check_digest(file, digest, given);
+  std::vector<ScaleLegality> scales;
   for (const TensorInfo& info : header.tensors) {
     const std::string subject = path.string() + ": " + info.name;
+    if (info.name.starts_with(kScalePrefix)) {
+      if (scales.empty()) scales = scale_legality(model);
+      read_scale(file, info, scales, model, subject, given.scales);
+      continue;
+    }
     const std::optional<Target> target = target_of(info.name);
     if (!target) throw Error(subject, "is not the name of a rotation", kKnownNames);
     if (target->layer != kEveryLayer && target->layer >= model.num_layers())
@@ -150,7 +178,7 @@ GivenRotations read_rotations(const std::filesystem::path& path, const Model& mo
     if (!alone || !matrices.emplace(target->layer, std::move(r)).second)
       throw Error(subject, "is a second matrix for the same layer", kKnownNames);
   }
-  if (given.empty()) throw Error(path.string(), "has no rotation in it", kKnownNames);
+  if (given.empty()) throw Error(path.string(), "has no rotation and no scale in it", kKnownNames);
   return given;
 }
 

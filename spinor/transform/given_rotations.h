@@ -7,6 +7,7 @@
 
 #include "spinor/linalg/rotation.h"
 #include "spinor/transform/config.h"
+#include "spinor/transform/given_scales.h"
 
 namespace spinor {
 
@@ -17,12 +18,14 @@ inline constexpr const char* kGivenType = "given";
 
 struct GivenRotations {
   std::map<std::string, GivenMatrices> groups = {};  // by the name of the group: "R1", "R2"
-  std::string digest = {};                           // of the file they came from
+  GivenScales scales = {};
+  std::string digest = {};  // of the file they came from
 
-  bool empty() const { return groups.empty(); }
+  bool empty() const { return groups.empty() && scales.empty(); }
 };
 
-// A safetensors file of square matrices for this model; rows x of activations become x R, as everywhere. Its tensors:
+// A safetensors file of square matrices for this model, and of exact scales; rows x of activations become x R, as
+// everywhere. Its tensors:
 //
 // R1 (n, n), n = hidden_size or a divisor of it, for the residual stream;
 //
@@ -30,10 +33,14 @@ struct GivenRotations {
 //
 // R2.<layer> or model.layers.<layer>.self_attn.R2 for those of one layer; then every layer needs one.
 //
+// scale.<name>, a vector of the factors of the LegalScale of this name (scales.h), float64 or float32, taken as it is:
+// scale.model.layers.0.mlp.up_proj.
+//
 // A matrix must be orthogonal up to the rounding of its dtype (float64, float32 or bfloat16), and is replaced by the
 // orthogonal matrix nearest to it, so that rotating stays exact. Where LayerNorms read the residual stream, R1 must fix
 // the vector of ones, so far. Errors name file and tensor: another name, shape, dtype or layer, an entry that is not
-// finite, two matrices for one place, a file whose digest is not `digest` (empty: any will do).
+// finite, two matrices for one place, a scale that the model does not have, factors that are not positive, or differ
+// where they must not, a file whose digest is not `digest` (empty: any will do).
 GivenRotations read_rotations(const std::filesystem::path& file, const Model& model, const std::string& digest = {});
 
 // Puts the matrices into the groups of their names, whose type becomes kGivenType. Error for one whose group the config

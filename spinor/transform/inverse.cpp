@@ -27,11 +27,13 @@ TransformConfig inverse_of(const TransformConfig& config) {
 
 // Norms are folded once more, which changes nothing where they are neutral already, so that the check sees readers that
 // may take a rotation.
-void undo(const TransformConfig& config, const Model& model, RewritePlan& plan) {
-  const TransformConfig inverse = inverse_of(config);
+void undo(const std::vector<AppliedTransforms>& steps, const Model& model, RewritePlan& plan) {
   plan.untie();
   fold_norms(model, plan);
-  apply(inverse, model, plan);
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    apply(inverse_of(step->config), model, plan);
+    apply_scales(step->scales, model, plan, true);
+  }
   check_cancels(plan);
 }
 

@@ -1,8 +1,11 @@
 // The way back: what undoes rotations that were fused into weights.
 #pragma once
 
+#include <vector>
+
 #include "spinor/plan/plan.h"
 #include "spinor/transform/config.h"
+#include "spinor/transform/given_scales.h"
 
 namespace spinor {
 
@@ -11,8 +14,16 @@ namespace spinor {
 // cancel.
 TransformConfig inverse_of(const TransformConfig& config);
 
-// Appends the inverse of `config`, which made the model, to the plan. The function stays what it is; so does that norms
-// are folded, and that the head is not tied. Error as apply() and check_cancels() say.
-void undo(const TransformConfig& config, const Model& model, RewritePlan& plan);
+// What one step of a recipe did: scales, then rotations.
+struct AppliedTransforms {
+  TransformConfig config = {};
+  GivenScales scales = {};
+
+  bool empty() const { return config.empty() && scales.empty(); }
+};
+
+// Appends the inverse of the steps that made the model, in their order, to the plan. The function stays what it is; so
+// does that norms are folded, and that the head is not tied. Error as apply(), apply_scales() and check_cancels() say.
+void undo(const std::vector<AppliedTransforms>& steps, const Model& model, RewritePlan& plan);
 
 }  // namespace spinor

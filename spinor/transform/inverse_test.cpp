@@ -34,7 +34,7 @@ TEST(Inverse, ARotatedModelBecomesTheOneWithFoldedNorms) {
 
     const Model model = Model::describe(Checkpoint::open(directory / "rotated"));
     RewritePlan back(model);
-    undo(config, model, back);
+    undo({{.config = config}}, model, back);
     save(back, directory / "back", {.force = true});
     const Checkpoint expected = Checkpoint::open(directory / "folded"), found = Checkpoint::open(directory / "back");
     for (const CheckpointTensor& tensor : expected.tensors()) {

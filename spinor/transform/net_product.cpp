@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "spinor/linalg/random.h"
 
@@ -10,11 +11,23 @@ namespace {
 
 constexpr double kTolerance = 1e-6;
 
+Row diagonal(const Scale& scale) {
+  Row by = *scale.by;
+  if (scale.inverse)
+    for (double& factor : by) factor = 1 / factor;
+  return by;
+}
+
 }  // namespace
 
 Row operator*(Row x, const Product& product) {
   std::vector<double> scratch;
-  for (const Rotation& r : product) r.multiply_right(MatrixView<double>(x.data(), 1, std::ssize(x)), scratch);
+  for (const auto& factor : product) {
+    if (const auto* r = std::get_if<Rotation>(&factor))
+      r->multiply_right(MatrixView<double>(x.data(), 1, std::ssize(x)), scratch);
+    else
+      std::ranges::transform(x, std::get<Row>(factor), x.begin(), std::multiplies());
+  }
   return x;
 }
 
@@ -24,8 +37,9 @@ Product then(Product first, const Product& second) {
 }
 
 Product transposed(const Product& product) {
-  Product result;
-  for (auto r = product.rbegin(); r != product.rend(); ++r) result.push_back(r->transposed());
+  Product result(product.rbegin(), product.rend());
+  for (auto& factor : result)
+    if (auto* r = std::get_if<Rotation>(&factor)) *r = r->transposed();
   return result;
 }
 
@@ -53,7 +67,7 @@ NetProducts::NetProducts(const RewritePlan& plan) : plan_(plan) {
 Product NetProducts::incoming(const Module& module) const {
   Product inputs = online(module, TransformLocation::input);
   std::ranges::reverse(inputs);
-  return then(std::move(inputs), transposed(factors<MultiplyRight>(weight_name(module), {})));
+  return then(std::move(inputs), transposed(factors(weight_name(module), true, {})));
 }
 
 Product NetProducts::outgoing(const Module& module) const {
@@ -61,17 +75,18 @@ Product NetProducts::outgoing(const Module& module) const {
 }
 
 Product NetProducts::rows_of_weight(const Module& linear) const {
-  Product left = factors<MultiplyLeft>(weight_name(linear), linear.part);
-  for (Rotation& r : left) r = r.transposed();
+  Product left = factors(weight_name(linear), false, linear.part);
+  for (auto& factor : left)
+    if (auto* r = std::get_if<Rotation>(&factor)) *r = r->transposed();
   return left;
 }
 
 Product NetProducts::bias(const Module& linear) const {
-  return factors<MultiplyRight>(linear.bias->info.name, linear.part);
+  return factors(linear.bias->info.name, true, linear.part);
 }
 
 Product NetProducts::columns_of_weight(const Module& embedding) const {
-  return factors<MultiplyRight>(weight_name(embedding), {});
+  return factors(weight_name(embedding), true, {});
 }
 
 Product NetProducts::online(const Module& module, TransformLocation location) const {
@@ -94,12 +109,16 @@ std::span<const Edit> NetProducts::edits(const std::string& tensor) const {
   return std::span(found->edits).subspan(found->restoring);
 }
 
-template <typename Multiply>
-Product NetProducts::factors(const std::string& tensor, const std::optional<Slice>& part) const {
+Product NetProducts::factors(const std::string& tensor, bool columns, const std::optional<Slice>& part) const {
   Product product;
-  for (const Edit& edit : edits(tensor))
-    if (const auto* multiply = std::get_if<Multiply>(&edit); multiply && multiply->part == part)
-      product.push_back(multiply->r);
+  for (const Edit& edit : edits(tensor)) {
+    const auto* right = std::get_if<MultiplyRight>(&edit);
+    const auto* left = std::get_if<MultiplyLeft>(&edit);
+    const auto* scale = std::get_if<Scale>(&edit);
+    if (columns && right && right->part == part) product.emplace_back(right->r);
+    if (!columns && left && left->part == part) product.emplace_back(left->r);
+    if (scale && scale->columns == columns && scale->part == part) product.emplace_back(diagonal(*scale));
+  }
   return product;
 }
 

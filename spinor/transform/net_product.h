@@ -4,15 +4,16 @@
 #include <map>
 #include <span>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "spinor/plan/plan.h"
 
 namespace spinor {
 
-// x -> x r[0] r[1] ..., x a row, each factor block-diagonal.
-using Product = std::vector<Rotation>;
 using Row = std::vector<double>;
+// x -> x r[0] r[1] ..., x a row, each factor block-diagonal, or diagonal: then it is its diagonal, as long as x.
+using Product = std::vector<std::variant<Rotation, Row>>;
 
 Row operator*(Row x, const Product& product);
 Product then(Product first, const Product& second);
@@ -30,7 +31,8 @@ class NetProducts {
  public:
   explicit NetProducts(const RewritePlan& plan);
 
-  // Of a part only what is done to its rows; of a linear only what is done to all of it.
+  // Of a part only what is done to its rows; of a linear only what is done to all of it. Of a stack's linear x is as
+  // long as the sides of all of them.
   // An input x meets the weights of the checkpoint as x * incoming: online at input, then W P, which means x P^T. The
   // hook of a later group runs first on an input, as in compressed-tensors.
   Product incoming(const Module& module) const;
@@ -49,8 +51,8 @@ class NetProducts {
   std::map<std::string_view, std::vector<const OnlineTransform*>> online_;  // by module
 
   std::span<const Edit> edits(const std::string& tensor) const;  // that change the function
-  template <typename Multiply>
-  Product factors(const std::string& tensor, const std::optional<Slice>& part) const;
+  // Of the edits that act on the columns of a tensor, or on its rows.
+  Product factors(const std::string& tensor, bool columns, const std::optional<Slice>& part) const;
 };
 
 }  // namespace spinor

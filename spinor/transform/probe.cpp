@@ -5,6 +5,7 @@
 #include "spinor/base/error.h"
 #include "spinor/transform/probe_config.h"
 #include "spinor/transform/probe_readers.h"
+#include "spinor/transform/probe_scales.h"
 #include "spinor/transform/probe_unchanged.h"
 #include "spinor/transform/probe_values.h"
 #include "spinor/transform/probe_writers.h"
@@ -47,6 +48,7 @@ ProbeReport probe(const Model& source, const Model& output, const ProbeOptions& 
   for (const ValueOutput& pair : source.value_outputs())
     if (!mtp.left_out(*pair.value)) probe_value_output(probe, pair);
   probe_unchanged(probe);
+  probe_scales(probe);
   return std::move(probe.report);
 }
 

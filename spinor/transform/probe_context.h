@@ -1,5 +1,5 @@
-// What the steps of a probe share. Only probe() makes one; its steps are probe_writers.h, probe_readers.h,
-// probe_values.h and probe_unchanged.h, in this order for every stream.
+// What the steps of a probe share. Only probe() makes one; its steps are probe_writers.h and probe_readers.h for every
+// stream, then probe_values.h, probe_unchanged.h and probe_scales.h, in this order.
 #pragma once
 
 #include <cstdint>

@@ -129,6 +129,12 @@ void draw_stream(ProbeContext& probe, const Stream& stream) {
   probe.x_output = std::move(x_output);
 }
 
+double error_of_others(const ProbeContext& probe, const Module& linear, const NormReads& reads, const Slice& rows) {
+  const Module* norm = reads.norm ? &probe.twin(*reads.norm) : nullptr;
+  return reader_error(outputs(probe.source, linear, reads.norm, probe.mtp.seen(reads.norm, probe.x), reads.columns),
+                      outputs(probe.output, probe.twin(linear), norm, probe.x_output, reads.columns), rows, probe.u());
+}
+
 void probe_readers(ProbeContext& probe, const Stream& stream) {
   for (const NormReads& reads : stream.norm_reads) probe_norm_reads(probe, reads);
   for (const Module* linear : stream.raw_readers) probe_norm_reads(probe, {nullptr, {linear}, {}});

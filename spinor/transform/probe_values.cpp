@@ -6,17 +6,23 @@
 namespace spinor {
 namespace {
 
-// Null: it reads something else than the residual stream, which no rotation of that changes.
-const NormReads* reads_before(const Model& model, const Module& value) {
+// It reads what a linear of the attention made, not the stream.
+bool is_latent(const Model& model, const Module& value, const NormReads* reads) {
+  const auto is_it = [&](const Module* raw) { return raw->weight == value.weight; };
+  return !reads && std::ranges::none_of(model.stream().raw_readers, is_it);
+}
+
+}  // namespace
+
+const NormReads* reads_before(const Model& model, const Module& linear) {
   for (const NormReads& reads : model.stream().norm_reads)
-    for (const Module* linear : reads.linears)
-      if (linear->weight == value.weight) return &reads;
+    for (const Module* reader : reads.linears)
+      if (reader->weight == linear.weight) return &reads;
   return nullptr;
 }
 
-// The values that a module adds whatever it reads: its bias, and what a bias of the norm makes of its weight.
 RowProducts constant_values(const ProbeSide& side, const Module& value, const Module* norm) {
-  const int64_t size = value.shape.out;
+  const int64_t size = value.shape.out * value.shape.count;
   RowProducts b{{1, size}, {1, size}};
   if (norm && norm->bias) {
     const Matrix<double> zero(1, value.shape.in);
@@ -39,14 +45,6 @@ RowProducts weight_values(const ProbeSide& side, const Module& value, const Modu
   scale.bias = nullptr;
   return side.products(value, normed(x, side.model(), norm ? &scale : nullptr, value.shape.in));
 }
-
-// It reads what a linear of the attention made, not the stream.
-bool is_latent(const Model& model, const Module& value, const NormReads* reads) {
-  const auto is_it = [&](const Module* raw) { return raw->weight == value.weight; };
-  return !reads && std::ranges::none_of(model.stream().raw_readers, is_it);
-}
-
-}  // namespace
 
 void probe_value_output(ProbeContext& probe, const ValueOutput& pair) {
   const Module &value = *pair.value, &output = *pair.output;
@@ -73,17 +71,21 @@ void probe_value_output(ProbeContext& probe, const ValueOutput& pair) {
                       "the bias of the values was not rotated with their weight");
 }
 
+double stream_error(const ProbeContext& probe, const Module& output, Matrix<double> a, const Matrix<double>& b) {
+  probe.mtp.stretch(output, a);
+  double worst = 0;
+  for (int64_t p = 0; p < a.rows; ++p) {
+    const StreamVector y{row(a, p), row(b, p)};
+    worst = std::max(worst, gram_error(y, y, probe.u()));
+    for (const StreamVector& other : probe.frame) worst = std::max(worst, gram_error(y, other, probe.u()));
+  }
+  return worst;
+}
+
 // Four bounds: two weights were rounded on the way, and arithmetic in float32 rounds about twice as often as it stores.
 void compare_in_stream(ProbeContext& probe, const ValueOutput& pair, std::vector<std::string> tensors, Through a,
                        const Through& b, std::string hint) {
-  const double u = probe.u();
-  probe.mtp.stretch(*pair.output, a.y);
-  double worst = 0;
-  for (int64_t p = 0; p < a.y.rows; ++p) {
-    const StreamVector y{row(a.y, p), row(b.y, p)};
-    worst = std::max(worst, gram_error(y, y, u));
-    for (const StreamVector& other : probe.frame) worst = std::max(worst, gram_error(y, other, u));
-  }
+  const double u = probe.u(), worst = stream_error(probe, *pair.output, std::move(a.y), b.y);
   probe.add(pair.value == pair.output ? "reader-writer" : "value-output", std::move(tensors), pair.value->role,
             worst * u, 4 * kBoundFactor * u * std::max(a.cancellation, b.cancellation), std::move(hint));
 }

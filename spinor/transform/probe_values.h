@@ -16,5 +16,14 @@ void probe_value_output(ProbeContext& probe, const ValueOutput& pair);
 // source, b of the output. Adds a check that names the tensors.
 void compare_in_stream(ProbeContext& probe, const ValueOutput& pair, std::vector<std::string> tensors, Through a,
                        const Through& b, std::string hint);
+// The largest error of those products, in roundoffs, a and b being rows of what `output` writes.
+double stream_error(const ProbeContext& probe, const Module& output, Matrix<double> a, const Matrix<double>& b);
+
+// The norm through which a linear reads the residual stream of the language model; null: it reads something else.
+const NormReads* reads_before(const Model& model, const Module& linear);
+// What a linear makes of x behind the scale of a norm alone, and what it adds whatever it reads: its bias, and what a
+// bias of the norm makes of its weight.
+RowProducts weight_values(const ProbeSide& side, const Module& linear, const Module* norm, const Matrix<double>& x);
+RowProducts constant_values(const ProbeSide& side, const Module& linear, const Module* norm);
 
 }  // namespace spinor

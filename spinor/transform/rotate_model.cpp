@@ -7,6 +7,7 @@
 #include "spinor/model/match.h"
 #include "spinor/transform/apply.h"
 #include "spinor/transform/cancel.h"
+#include "spinor/transform/given_scales.h"
 #include "spinor/transform/legality.h"
 #include "spinor/transform/mtp.h"
 #include "spinor/transform/paired.h"
@@ -51,6 +52,7 @@ void rotate_by_spinquant(const Model& model, RewritePlan& plan, const RotateOpti
   if (folds) fold_norms(model, plan, options.norm_mappings.value_or(std::vector<NormMapping>()));
   fold_tower_norms(model, plan, config);
   if (options.mtp == Mtp::drop) plan.drop_mtp();
+  apply_scales(options.spin.given.scales, model, plan);
   apply(config, model, plan);
 }
 
@@ -60,7 +62,8 @@ void refuse_unfollowed(const Model& model, const RotateOptions& options) {
                                                {"norm_mappings", options.norm_mappings.has_value()},
                                                {"center_embeddings", options.center_embeddings},
                                                {"mtp", options.mtp.has_value()},
-                                               {"vision", options.spin.vision}};
+                                               {"vision", options.spin.vision},
+                                               {"scales", !options.spin.given.scales.empty()}};
   for (const auto& [name, is_given] : rows)
     if (is_given)
       throw Error(name,

@@ -1,0 +1,61 @@
+// Exact scales: vectors of positive factors that go into the rows of one linear, and out of those that read what it
+// makes, so that the model stays the same function. Which a model has, and why it has no others.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "spinor/model/model.h"
+
+namespace spinor {
+
+enum class ScaleKind {
+  m,  // what an MLP multiplies by its activation, or activates by a function that commutes with positive factors
+  k,  // keys, against queries; one factor for both channels that RoPE turns into each other
+  v   // values, against what reads them
+};
+std::span<const EnumName<ScaleKind>> enum_names(ScaleKind);
+
+// A linear, and which of its rows; of one that reads they are columns (m, v: all) or rows (k: those of the queries).
+struct ScaledLinear {
+  const Module* linear = nullptr;
+  std::optional<Slice> part = {};  // of rows; null: all
+  int64_t size = 0;                // how many, of a stack those of all its matrices
+};
+
+// The rows as a module of their own.
+Module as_module(const ScaledLinear& rows);
+
+// One vector. Its factors are those of `writer`, in the order of its rows: experts of a stack one after the other,
+// key-value heads one after the other.
+struct LegalScale {
+  ScaleKind kind = ScaleKind::m;
+  std::string name;                        // "model.layers.0.mlp.up_proj"; of a part "...qkv_proj.k_proj"
+  ScaledLinear writer = {};                // its rows, and its bias, take the factors
+  std::vector<ScaledLinear> readers = {};  // divide by them, each head of the writer as many times as it is read
+  int64_t stack = 1;                       // matrices in the linears of an MLP
+  int64_t head_dim = 0;                    // of k and v: entries of a key-value head
+  int64_t turning = 0;                     // of k: so many of them turn, the first of each head
+  bool interleaved = false;                // in neighbours; else half of `turning` apart
+
+  // The other entry with the same factor; the entry itself if there is none.
+  int64_t partner(int64_t entry) const;
+  // Which entry divides the columns (m, v) or rows (k) of a reader.
+  int64_t entry_read(const ScaledLinear& reader, int64_t index) const;
+};
+
+struct ScaleLegality {
+  ScaleKind kind = ScaleKind::m;
+  std::vector<LegalScale> scales;  // layer by layer; none of multi-token prediction, none of vision towers
+  std::string reason;              // why there are none; empty: there are some
+};
+
+// m, k and v in this order. The modules are the model's.
+std::vector<ScaleLegality> scale_legality(const Model& model);
+// All of them.
+std::vector<LegalScale> legal_scales(const Model& model);
+
+}  // namespace spinor

@@ -1,0 +1,165 @@
+"""Exact scales in a file of rotations: the logits stay, for every family and every scale that it has, alone and with
+rotations; verify sees the same function, and finds what is off; what a family does not have is refused."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import logits
+import tiny_models
+import tiny_scales
+import tiny_vision
+from command import refused, run, spinor
+from rotated_families_test import LEGAL
+from rotated_families_test import cases as more_cases
+
+# As in rotated_families_test; factors of 1/4 to 4 make the rounding of two layers up to 4 times as large.
+BOUND = {torch.float64: 1e-9, torch.float32: 1e-4}
+ALONE = "default_stage: {default_modifiers: {SpinQuantModifier: {rotations: [], rotation_file: FILE}}}"
+
+
+def cases():
+    for family in tiny_models.FAMILIES:
+        for shape in ("power_of_two", "wide_heads"):
+            yield family, shape, "R1,R2"
+    yield from more_cases()
+
+
+def write(path, tensors):
+    save_file(tensors, path, metadata={"format": "pt"})
+    return path
+
+
+def rotate(source, out, file, rotations, *options):
+    """With random Hadamard matrices; `rotations` empty: scales alone."""
+    if rotations:
+        kind = ["--rotations", rotations, "--transform-type", "random-hadamard"]
+        return spinor("rotate", source, out, "--rotation", file, *kind, "--quiet", *options)
+    recipe = file.parent / "recipe.yaml"
+    recipe.write_text(ALONE.replace("FILE", str(file)))
+    return spinor("rotate", source, out, "--recipe", recipe, "--quiet", *options)
+
+
+def difference(source, out, dtype):
+    models = [logits.load(path, dtype) for path in (source, out)]
+    inputs = tiny_vision.prompt(models[0]) if hasattr(models[0].config, "vision_config") else {}
+    return logits.difference(*(logits.logits(model, **inputs) for model in models))[0]
+
+
+@pytest.mark.parametrize("dtype", BOUND, ids=["float64", "float32"])
+@pytest.mark.parametrize("family, case, rotations", list(cases()))
+def test_scales_keep_the_logits(tmp_path, family, case, rotations, dtype):
+    source = tmp_path / "source"
+    tiny_models.save(source, family, case, dtype, max_shard_size="60KB")
+    scales, absent = tiny_scales.draw(source, family)
+    for name, factors, reason in absent.values():
+        message = refused("rotate", source, tmp_path / "out", "--rotation", write(tmp_path / "bad", {name: factors}))
+        assert f"{name}: would change the model: " in message and reason in message
+    if not scales:
+        return
+    file = write(tmp_path / "scales", scales)
+    for out, asked in ((tmp_path / "alone", ""), (tmp_path / "rotated", rotations)):
+        rotate(source, out, file, asked)
+        assert difference(source, out, dtype) <= BOUND[dtype]
+        assert "is the same function as" in spinor("verify", source, out)
+
+
+RUNTIME = [("llama", "power_of_two"), ("mixtral", "plain"), ("granitemoe", "plain"), ("phi3", None), ("gpt_neox", None)]
+
+
+# What runs online is no transformers model: verify takes it as part of its linears, eval as part of the model.
+@pytest.mark.parametrize("family, case", RUNTIME)
+def test_scales_stand_beside_what_runs_online(tmp_path, family, case):
+    source, out, back = (tmp_path / name for name in ("source", "out", "back"))
+    case = case or next(iter(tiny_models.MORE_FAMILIES[family][1]))
+    tiny_models.save(source, family, case, torch.float64)
+    file = write(tmp_path / "scales", tiny_scales.draw(source, family)[0])
+    rotate(source, out, file, "R1,R2,R3,R4")
+    assert "is the same function as" in spinor("verify", source, out)
+    spinor("rotate", out, back, "--inverse", "--quiet")
+    assert difference(source, back, torch.float64) <= BOUND[torch.float64]
+
+
+def weights(directory):
+    return load_file(directory / "model.safetensors")
+
+
+# The inverse of a factor and the factor are one rounding each away from what was there.
+@pytest.mark.parametrize("rotations", ["", "R2"])
+def test_the_inverse_gives_the_weights_back(tmp_path, rotations):
+    source, out, back = (tmp_path / name for name in ("source", "out", "back"))
+    tiny_models.save(source, "llama", "three_heads", torch.float64)
+    rotate(source, out, write(tmp_path / "scales", tiny_scales.draw(source, "llama")[0]), rotations)
+    spinor("rotate", out, back, "--inverse", "--quiet")
+    before, after = weights(source), weights(back)
+    for name in before:
+        if "q_proj" in name or "v_proj" in name or "o_proj" in name:  # the others have taken their norms in
+            expected = before[name]
+            if name.endswith(("q_proj.weight", "v_proj.weight")):
+                expected = expected * before[name.split("self_attn")[0] + "input_layernorm.weight"]
+            torch.testing.assert_close(after[name], expected, rtol=1e-13, atol=1e-14)
+
+
+FOUND = {
+    "phi3": ["qkv_proj.weight", "gate_up_proj.weight", "down_proj.weight", "o_proj.weight"],
+    "granitemoe": ["q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "input_linear.weight",
+                   "output_linear.weight", "q_proj.bias"],
+    "llama": ["q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "up_proj.weight", "down_proj.weight",
+              "q_proj.bias", "k_proj.bias", "v_proj.bias", "up_proj.bias"],
+    "opt": ["fc1.weight", "fc2.weight", "fc1.bias", "q_proj.weight", "k_proj.weight", "k_proj.bias"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rotations", ["", "R1,R2"], ids=["alone", "rotated"])
+@pytest.mark.parametrize("family", FOUND)
+def test_verify_finds_what_was_not_scaled_or_is_off(tmp_path, family, rotations):
+    source, out = tmp_path / "source", tmp_path / "out"
+    case = "three_heads" if family == "llama" else list(tiny_models.MORE_FAMILIES[family][1])[-1]
+    tiny_models.save(source, family, case, torch.float32)
+    file = write(tmp_path / "scales", tiny_scales.draw(source, family)[0])
+    rotate(source, out, file, rotations)
+    assert "is the same function as" in spinor("verify", source, out)
+    after = weights(out)
+    for end in FOUND[family]:
+        for name in (n for n in after if n.endswith(end)):
+            one = after[name].clone()
+            one.view(-1)[7] += 0.5
+            row = after[name].clone()
+            row[2] *= 1.5
+            for changed in (one, row, after[name] * 1.25):
+                save_file(after | {name: changed}, out / "model.safetensors", metadata={"format": "pt"})
+                assert run("verify", source, out).returncode == 1, f"a change of {name} was not found"
+
+
+@pytest.mark.parametrize("problem, tensors", [
+    ("scale.model.layers.0.mlp.up_proj: has 5 factors for 80 rows", {"up_proj": torch.ones(5)}),
+    ("scale.model.layers.0.mlp.up_proj: has 2 dimensions; a scale is a vector", {"up_proj": torch.ones(80, 1)}),
+    ("up_proj: factor 3 is 0; factors are positive", {"up_proj": (torch.arange(80) != 3).float()}),
+    ("up_proj: factor 0 is nan; factors are positive", {"up_proj": torch.full([80], float("nan"))}),
+    ("up_proj: is stored as BF16; use float64 or float32", {"up_proj": torch.ones(80).bfloat16()}),
+    ("gate_proj has no rows that can be scaled; this model has scale.model.layers.0.mlp.up_proj, "
+     "scale.model.layers.0.self_attn.k_proj", {"gate_proj": torch.ones(80)}),
+])  # fmt: skip
+def test_a_scale_that_is_none_is_refused(tmp_path, problem, tensors):
+    source = tmp_path / "source"
+    tiny_models.save(source, "llama", "three_heads")
+    file = write(tmp_path / "scales", {f"scale.model.layers.0.mlp.{name}": t for name, t in tensors.items()})
+    message = refused("rotate", source, tmp_path / "out", "--rotation", file)
+    assert message.startswith(f"{file}: ") and problem in message
+
+
+def test_a_recipe_is_recorded_with_its_scales_and_plans_say_them(tmp_path):
+    source, out, again = (tmp_path / name for name in ("source", "out", "again"))
+    tiny_models.save(source, "llama", "three_heads")
+    file = write(tmp_path / "scales", tiny_scales.draw(source, "llama")[0])
+    rotate(source, out, file, "R1,R2")
+    recipe = json.loads((out / "spinor.json").read_text())["recipe"]
+    modifier = recipe["default_stage"]["default_modifiers"]["SpinQuantModifier"]
+    assert modifier["rotation_file"] == str(file) and len(modifier["rotation_digest"]) == 32
+    spinor("rotate", source, again, "--recipe", out / "recipe.yaml", "--quiet")
+    assert (again / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
+    plan = spinor("plan", source, "--rotation", file)
+    for phrase in ("rows times scale m", "columns over scale m", "rows over scale k", "entries times scale v"):
+        assert phrase in plan
