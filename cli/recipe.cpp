@@ -78,8 +78,8 @@ void RecipeOptions::add_rotation_to(CLI::App& app) {
                         "random-orthogonal; "
                         "auto-random: without the first; or one of these, or random-matrix"));
   option(app.add_option("--rotation", rotation,
-                        "A safetensors file of matrices of your own, R1 and R2 or R2.<layer>, orthogonal; what it does "
-                        "not have is drawn"));
+                        "A safetensors file of matrices of your own, R1 and R2 or R2.<layer>, orthogonal, and of exact "
+                        "scales; rotations that it does not have are drawn"));
   option(app.add_option("--seed", seed, "Seed of the random types; default as compressed-tensors: 67280421310721"));
   option(app.add_option("--block-size", block_size, "R1 and R4 as block-diagonal matrices with blocks of this size"));
   option(app.add_flag("--randomize", randomize, "Permute each matrix at random"));

@@ -48,5 +48,6 @@
 #include "spinor/transform/norm_linear_iterator.h"
 #include "spinor/transform/probe.h"
 #include "spinor/transform/rotate_model.h"
+#include "spinor/transform/scale_formulas.h"
 #include "spinor/transform/spinquant.h"
 #include "spinor/transform/stored_online.h"

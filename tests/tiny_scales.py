@@ -14,7 +14,8 @@ MISSING = {
     **dict.fromkeys(["qwen3", "gemma3", "olmo2", "olmo3", "exaone4", "qwen3_moe", "qwen3_vl", "gemma3_vl", "olmoe"],
                     {"k": NORMED}),
     **dict.fromkeys(["deepseek_v2", "deepseek_v3", "minicpm3"], {"k": "keys are made of latent vectors"}),
-    **dict.fromkeys(["qwen3_next", "qwen3_5", "qwen3_5_vl"], {"k": NORMED, "v": "an output gate multiplies the values"}),
+    **dict.fromkeys(["qwen3_next", "qwen3_5", "qwen3_5_vl"],
+                    {"k": NORMED, "v": "an output gate multiplies the values"}),
     "gpt_oss": {"m": "its MLP clamps what the gate multiplies"},
     "gemma4": dict.fromkeys("mk", "are not written yet") | {"v": "a norm of the values stands behind them"},
 }  # fmt: skip
@@ -52,7 +53,6 @@ def sizes(config):
 
 def names(directory, config):
     """(kind, name, rows) of all that could be scaled, as the tensors in the files suggest."""
-    size, groups = sizes(config)
     for file in sorted(directory.glob("*.safetensors")):
         with safe_open(file, "pt") as tensors:
             for tensor in tensors.keys():
@@ -62,15 +62,19 @@ def names(directory, config):
                 shape = tensors.get_slice(tensor).get_shape()
                 if last in ("up_proj", "w3", "fc1", "fc_in", "c_fc", "dense_h_to_4h"):
                     yield "m", name, shape[1] if last == "c_fc" and config.model_type == "gpt2" else shape[0]
-                elif last in ("gate_up_proj", "input_linear"):
-                    transposed = config.model_type == "gpt_oss"
-                    rows = shape[2] if transposed else shape[-2]
-                    yield "m", name + ".up_proj", (shape[0] if len(shape) == 3 else 1) * rows // 2
+                elif last in ("gate_up_proj", "input_linear") and len(shape) == 3:
+                    rows = shape[2] if config.model_type == "gpt_oss" else shape[1]
+                    block = name.removesuffix("." + last).removesuffix(".experts")
+                    for expert in range(shape[0]):
+                        yield "m", f"{block}.experts.{expert}.up_proj", rows // 2
+                elif last == "gate_up_proj":
+                    yield "m", name + ".up_proj", shape[0] // 2
                 elif last == "k_proj":
                     yield "k", name, shape[0]
                 elif last == "v_proj":
                     yield "v", name, shape[0]
                 elif last in ("qkv_proj", "c_attn", "query_key_value"):
+                    size, groups = sizes(config)
                     yield "k", name + ".k_proj", groups * size
                     yield "v", name + ".v_proj", groups * size
                 elif last == "kv_a_proj_with_mqa":
@@ -93,7 +97,7 @@ def paired(factors, config):
 
 
 def draw(directory, family, seed=0):
-    """(tensors of a file of scales, one of each kind that the model does not have with the reason)."""
+    """(tensors of a file of scales; of each kind that the model does not have a name, factors and the reason)."""
     config = transformers.AutoConfig.from_pretrained(directory).get_text_config()
     generator, absent = torch.Generator().manual_seed(seed), missing(family, config)
     scales, refused = {}, {}

@@ -9,9 +9,9 @@
 
 namespace spinor {
 
-// Step by step, those that did anything: from recipe.yaml beside spinor.json, with its seeds, and with the matrices and
-// scales of its rotation_file; else from config.json's transform_config, whose seeds are the peer's. Error for a rotation_file that
-// is gone or another one by now; `rotation_file`, if not empty, is where it is instead.
+// Step by step, those that did anything: from recipe.yaml beside spinor.json, with its seeds, matrices and scales; else
+// from config.json's transform_config, whose seeds are the peer's. Error for a rotation_file of the recipe that is gone
+// or another one by now; `rotation_file`, if not empty, is where it is instead.
 std::vector<AppliedTransforms> applied_transforms(const Model& model, const std::string& rotation_file = {});
 
 }  // namespace spinor

@@ -60,8 +60,8 @@ struct MultiplyLeft {
   std::optional<Slice> part = {};
   bool undone_online = false;
 };
-// W <- diag(d) W, or with `columns` W <- W diag(d), d being `by` or with `inverse` 1 / by; with `part` only those rows or
-// columns, which `by` is for. Of a stack (WeightShape::count) it has the factors of one matrix after the other.
+// W <- diag(d) W, or with `columns` W <- W diag(d), d being `by` or with `inverse` 1 / by; with `part` only those rows
+// or columns, which `by` is for. Of a stack (WeightShape::count) it has the factors of one matrix after the other.
 struct Scale {
   std::shared_ptr<const std::vector<double>> by;
   std::string label;

@@ -105,8 +105,9 @@ TEST(EarlyVocabulary, TheExampleOfItsAuthorsGivesEveryLinearOneUAndOneV) {
     // U W V^T, each over the whole side.
     const Product left = net.rows_of_weight(module);
     ASSERT_EQ(left.size(), 1u) << module.name;
-    EXPECT_EQ(left[0].size(), module.weight->info.rows());
-    EXPECT_EQ(net.online(module, TransformLocation::input).at(0).size(), module.weight->info.cols());
+    EXPECT_EQ(std::get<Rotation>(left[0]).size(), module.weight->info.rows());
+    const Product right = net.online(module, TransformLocation::input);
+    EXPECT_EQ(std::get<Rotation>(right.at(0)).size(), module.weight->info.cols());
   }
   EXPECT_EQ(linears, 7);
   EXPECT_EQ(online.size(), 7u) << "nothing but the linears of the layer";

@@ -33,7 +33,7 @@ struct GivenRotations {
 //
 // R2.<layer> or model.layers.<layer>.self_attn.R2 for those of one layer; then every layer needs one.
 //
-// scale.<name>, a vector of the factors of the LegalScale of this name (scales.h), float64 or float32, taken as it is:
+// scale.<name>, the factors of the LegalScale of this name (scales.h), float64 or float32, taken as it is:
 // scale.model.layers.0.mlp.up_proj.
 //
 // A matrix must be orthogonal up to the rounding of its dtype (float64, float32 or bfloat16), and is replaced by the

@@ -28,7 +28,7 @@ std::optional<ScaleKind> kind_meant(const Model& model, std::string_view name) {
 std::string first_names(const std::vector<ScaleLegality>& legality) {
   std::vector<std::string> names;
   for (const ScaleLegality& one : legality)
-    if (!one.scales.empty()) names.push_back("scale." + one.scales.front().name);
+    if (!one.scales.empty()) names.push_back("scale." + one.scales.front().names().front());
   if (names.empty()) return "this model has none: " + legality.front().reason;
   return fmt::format("this model has {}, and so on in each layer", fmt::join(names, ", "));
 }
@@ -59,13 +59,36 @@ void apply_scale(const LegalScale& scale, const std::shared_ptr<const std::vecto
   }
 }
 
+// Of all its names, 1 where one is not given; null: none is.
+std::shared_ptr<const std::vector<double>> factors_of(const LegalScale& scale, const GivenScales& scales) {
+  const std::vector<std::string> names = scale.names();
+  if (std::ranges::none_of(names, [&](const std::string& name) { return scales.contains(name); })) return nullptr;
+  const auto rows = static_cast<size_t>(scale.writer.size) / names.size();
+  auto all = std::make_shared<std::vector<double>>();
+  for (const std::string& name : names)
+    if (const auto found = scales.find(name); found != scales.end())
+      append(*all, *found->second);
+    else
+      all->resize(all->size() + rows, 1.0);
+  return all;
+}
+
 }  // namespace
+
+void give(const LegalScale& scale, std::span<const double> factors, GivenScales& scales) {
+  const std::vector<std::string> names = scale.names();
+  const size_t rows = factors.size() / names.size();
+  for (size_t i = 0; i < names.size(); ++i) {
+    const std::span<const double> some = factors.subspan(i * rows, rows);
+    scales[names[i]] = std::make_shared<const std::vector<double>>(some.begin(), some.end());
+  }
+}
 
 const LegalScale& find_scale(const std::vector<ScaleLegality>& legality, const Model& model, const std::string& name,
                              const std::string& subject) {
   for (const ScaleLegality& one : legality)
-    if (const auto found = std::ranges::find(one.scales, name, &LegalScale::name); found != one.scales.end())
-      return *found;
+    for (const LegalScale& scale : one.scales)
+      if (contains(scale.names(), name)) return scale;
   const std::optional<ScaleKind> kind = kind_meant(model, name);
   for (const ScaleLegality& one : legality)
     if (one.kind == kind && !one.reason.empty())
@@ -74,8 +97,9 @@ const LegalScale& find_scale(const std::vector<ScaleLegality>& legality, const M
 }
 
 void check_factors(const LegalScale& scale, std::span<const double> factors, const std::string& subject) {
-  if (std::ssize(factors) != scale.writer.size)
-    throw Error(subject, fmt::format("has {} factors for {} rows", factors.size(), scale.writer.size));
+  const int64_t rows = scale.writer.size / std::ssize(scale.names());
+  if (std::ssize(factors) != rows)
+    throw Error(subject, fmt::format("has {} factors for {} rows", factors.size(), rows));
   for (int64_t i = 0; i < std::ssize(factors); ++i) {
     const double factor = factors[static_cast<size_t>(i)];
     if (!(factor > 0) || !std::isfinite(factor) || !std::isfinite(1 / factor))
@@ -94,8 +118,7 @@ void apply_scales(const GivenScales& scales, const Model& model, RewritePlan& pl
   for (const auto& [name, factors] : scales) check_factors(find_scale(legality, model, name, name), *factors, name);
   for (const ScaleLegality& one : legality)
     for (const LegalScale& scale : one.scales)
-      if (const auto found = scales.find(scale.name); found != scales.end())
-        apply_scale(scale, found->second, plan, inverse);
+      if (const auto factors = factors_of(scale, scales)) apply_scale(scale, factors, plan, inverse);
 }
 
 }  // namespace spinor

@@ -10,8 +10,8 @@ namespace spinor {
 
 // One thing measured. error and bound are in the same unit (relative to the size of what was compared).
 struct ProbeCheck {
-  std::string
-      what;  // "reader", "writer", "value-output", "bias", "norm", "unchanged", "scale m", "scale k"; "config", "online"
+  // "reader", "writer", "value-output", "bias", "norm", "unchanged", "scale m", "scale k"; "config", "online"
+  std::string what;
   std::vector<std::string> tensors;  // of OUT; the one at fault, or the pair that disagrees. "config": keys of
                                      // config.json, "online": modules
   std::string role;                  // "attn_q", ...

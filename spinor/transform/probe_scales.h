@@ -5,8 +5,8 @@
 
 namespace spinor {
 
-// Where linears failed that an exact scale (scales.h) may have changed, measures what such a scale leaves alone; if that
-// holds, takes their failures back and adds one check instead. For a model without scales nothing is measured.
+// Where linears failed that an exact scale (scales.h) may have changed, measures what such a scale leaves alone; if
+// that holds, takes their failures back and adds one check instead. If all passed nothing is measured.
 void probe_scales(ProbeContext& probe);
 
 }  // namespace spinor

@@ -30,6 +30,10 @@ ScaledLinear columns_in(const Module& linear) {
   return {&linear, {}, linear.shape.in * linear.shape.count};
 }
 
+bool is_stack(const Module& linear) {
+  return linear.classes.front() == "Experts";
+}
+
 // The rows that the activation, or its product with the gate, reads linearly.
 std::optional<Slice> up_rows(Gate gate, int64_t width) {
   if (gate == Gate::first_half) return Slice{width, width, 2 * width};
@@ -37,10 +41,11 @@ std::optional<Slice> up_rows(Gate gate, int64_t width) {
   return {};
 }
 
-// A norm between an MLP's inputs and its output.
+// A norm among an MLP's linears; of one without a block of its own that is none of the MLP's.
 const Module* inner_norm(const Model& model, const std::string& block) {
   const auto is_inside = [&](const Module& module) {
-    return module.kind == ModuleKind::norm && module.role == Role::inner_norm && parent_of(module.name) == block;
+    return !block.empty() && module.kind == ModuleKind::norm && module.role == Role::inner_norm &&
+           parent_of(module.name) == block;
   };
   const auto found = std::ranges::find_if(model.modules(), is_inside);
   return found == model.modules().end() ? nullptr : &*found;
@@ -56,9 +61,9 @@ std::string why_no_m(const Model& model, const ForwardConfig& forward, Gate gate
 
 // Of one MLP; an Error says why it has none.
 LegalScale mlp_scale_of(const Model& model, const ForwardConfig& forward, const std::vector<const Module*>& in,
-                        const Module& out) {
+                        const Module& out, const std::string& block) {
   const Gate gate = gate_of(*model.architecture(), in.size(), in.back()->shape, out.shape);
-  const std::string reason = why_no_m(model, forward, gate, std::string(parent_of(out.name)));
+  const std::string reason = why_no_m(model, forward, gate, block);
   if (!reason.empty()) throw Error(out.name, reason);
   const Module& up = *in.back();
   const std::optional<Slice> part = up_rows(gate, out.shape.in);
@@ -66,6 +71,9 @@ LegalScale mlp_scale_of(const Model& model, const ForwardConfig& forward, const 
   scale.writer = rows_in(up, part);
   scale.readers = {columns_in(out)};
   scale.stack = out.shape.count;
+  if (const std::string& expert = model.architecture()->forward->linear_experts; !expert.empty() && is_stack(out))
+    for (int64_t e = 0; e < scale.stack; ++e)
+      scale.experts.push_back(model.layer_prefix(out.layer) + numbered(expert, e) + "up_proj");
   if (scale.writer.size != scale.readers[0].size)
     throw Error(up.name, fmt::format("has {} rows for the {} columns of {}", scale.writer.size, scale.readers[0].size,
                                      out.name));
@@ -84,7 +92,8 @@ std::vector<LegalScale> mlp_scales(const Model& model) {
         if (!out) break;
         std::vector<const Module*> in;
         for (const std::string& name : names.in) in.push_back(model.find(prefix + numbered(name, i)));
-        if (!contains(in, nullptr)) scales.push_back(mlp_scale_of(model, forward, in, *out));
+        const std::string block(parent_of(names.out).empty() ? "" : parent_of(out->name));
+        if (!contains(in, nullptr)) scales.push_back(mlp_scale_of(model, forward, in, *out, block));
       }
     }
   if (scales.empty()) throw Error("MLP", "there is no MLP");
@@ -133,8 +142,9 @@ std::vector<LegalScale> key_scales(const Model& model) {
     const std::string prefix = model.layer_prefix(layer);
     const Module *query = model.find(prefix + row.query), *key = model.find(prefix + row.key),
                  *value = model.find(prefix + row.value);
-    if (!key || !query || !value) continue;
+    if (!key || !value) continue;
     require_plain_keys(model, forward, prefix);
+    if (!query) continue;
     scales.push_back(key_scale_of(model, *query, *key, *value, forward.rope_of(layer)));
   }
   if (scales.empty()) throw Error(row.key, "no linear makes keys");
@@ -184,6 +194,10 @@ Module as_module(const ScaledLinear& rows) {
   module.part = rows.part;
   module.shape.out = rows.size / module.shape.count;
   return module;
+}
+
+std::vector<std::string> LegalScale::names() const {
+  return experts.empty() ? std::vector{name} : experts;
 }
 
 int64_t LegalScale::partner(int64_t entry) const {

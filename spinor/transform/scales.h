@@ -29,18 +29,22 @@ struct ScaledLinear {
 // The rows as a module of their own.
 Module as_module(const ScaledLinear& rows);
 
-// One vector. Its factors are those of `writer`, in the order of its rows: experts of a stack one after the other,
-// key-value heads one after the other.
+// One vector of factors, those of `writer` in the order of its rows: key-value heads one after the other. Of a stack
+// there is one for each expert, one after the other.
 struct LegalScale {
   ScaleKind kind = ScaleKind::m;
   std::string name;                        // "model.layers.0.mlp.up_proj"; of a part "...qkv_proj.k_proj"
   ScaledLinear writer = {};                // its rows, and its bias, take the factors
   std::vector<ScaledLinear> readers = {};  // divide by them, each head of the writer as many times as it is read
-  int64_t stack = 1;                       // matrices in the linears of an MLP
-  int64_t head_dim = 0;                    // of k and v: entries of a key-value head
-  int64_t turning = 0;                     // of k: so many of them turn, the first of each head
-  bool interleaved = false;                // in neighbours; else half of `turning` apart
+  // Of a stack, the names of its experts' vectors, which they have as single linears, too: "...experts.3.up_proj".
+  // None where spinor has no such names: then `name` is that of all.
+  std::vector<std::string> experts = {};
+  int64_t stack = 1;         // matrices in the linears of an MLP
+  int64_t head_dim = 0;      // of k and v: entries of a key-value head
+  int64_t turning = 0;       // of k: so many of them turn, the first of each head
+  bool interleaved = false;  // in neighbours; else half of `turning` apart
 
+  std::vector<std::string> names() const;  // of its vectors, which are equally long
   // The other entry with the same factor; the entry itself if there is none.
   int64_t partner(int64_t entry) const;
   // Which entry divides the columns (m, v) or rows (k) of a reader.

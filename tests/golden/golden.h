@@ -109,6 +109,7 @@ struct Evaluate {
   }
   void operator()(const MultiplyRight& edit) { edit.r.multiply_right(w.view(), scratch); }
   void operator()(const MultiplyLeft& edit) { edit.r.multiply_left(w.view(), scratch); }
+  void operator()(const Scale&) { throw Error("Scale", "no peer has exact scales"); }
   void operator()(const Fill& edit) { w.data.assign(w.data.size(), edit.value); }
   void operator()(const Quantize&) { throw Error("Quantize", "makes codes, no matrix"); }
   void operator()(const QuantizeDequantize&) { throw Error("QuantizeDequantize", "is not evaluated in double"); }
