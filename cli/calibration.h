@@ -31,9 +31,9 @@ std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags& flags, const
 
 // What was learned before a job begins, for what it writes.
 struct Learning {
-  Json record;                       // of spinor.json; null: there was nothing to learn
+  Json record;  // of spinor.json; null: there was nothing to learn
   std::vector<std::string> warnings;
-  std::filesystem::path file;        // holds what was learned until the job is done; empty: it holds nothing
+  std::filesystem::path file;  // holds what was learned until the job is done; empty: it holds nothing
 };
 
 // Rotations of the recipe that are learnable are learned from the text; `file` keeps them, and is what a later run takes

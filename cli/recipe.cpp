@@ -121,8 +121,7 @@ void RecipeOptions::add_quantization_to(CLI::App& app) {
 
 bool RecipeOptions::given() const {
   return !recipe.empty() || !rotations.empty() || !rotation.empty() || center_embeddings || vision || learn ||
-         best_of || !mtp.empty() ||
-         !compat.empty() || quantizes() || !transform_arguments(*this).empty();
+         best_of || !mtp.empty() || !compat.empty() || quantizes() || !transform_arguments(*this).empty();
 }
 
 bool RecipeOptions::quantizes() const {

@@ -119,13 +119,13 @@ struct WriteCommand {
   void print(const Job& job, const SaveReport& report, double seconds) const {
     if (common.json) {
       Json json = {{"out", out},
-                         {"tensors", report.tensors},
-                         {"bytes_written", report.bytes_written},
-                         {"bytes_resumed", report.bytes_resumed},
-                         {"seconds", seconds},
-                         {"untied", job.plan().untied()},
-                         {"rotations", job.plan().rotation_types()},
-                         {"warnings", job.warnings()}};
+                   {"tensors", report.tensors},
+                   {"bytes_written", report.bytes_written},
+                   {"bytes_resumed", report.bytes_resumed},
+                   {"seconds", seconds},
+                   {"untied", job.plan().untied()},
+                   {"rotations", job.plan().rotation_types()},
+                   {"warnings", job.warnings()}};
       if (!learned.record.is_null()) json["learning"] = learned.record;
       print_json(json);
     } else if (!common.quiet) {

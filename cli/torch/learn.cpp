@@ -1,6 +1,4 @@
 // Rotations learned from a text: as a command, and before a recipe runs.
-#include "spinor/learning/learn_recipe.h"
-
 #include <fmt/format.h>
 
 #include <memory>
@@ -12,6 +10,7 @@
 #include "cli/text.h"
 #include "spinor/base/error.h"
 #include "spinor/io/shard_layout.h"
+#include "spinor/learning/learn_recipe.h"
 #include "spinor/tokenizer/tokenizer.h"
 
 namespace spinor::cli {

@@ -44,8 +44,7 @@ at::Tensor SamplePass::load(int64_t sample) const {
 void SamplePass::embed() {
   for (int64_t i = 0; i < samples_.count; ++i) {
     const auto first = samples_.tokens.begin() + i * samples_.context;
-    const at::Tensor tokens =
-        at::tensor(std::vector<int64_t>(first, first + samples_.context), at::kLong).unsqueeze(0);
+    const at::Tensor tokens = at::tensor(std::vector<int64_t>(first, first + samples_.context), at::kLong).unsqueeze(0);
     runtime::check_tokens(factory_.model(), tokens);
     stream_.store(i, ends_.embed(tokens, 0));
   }

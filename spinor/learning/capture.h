@@ -8,11 +8,13 @@
 #include <functional>
 #include <map>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "spinor/calibration/samples.h"
 #include "spinor/plan/plan.h"
 #include "spinor/runtime/options.h"
+#include "spinor/transform/scales.h"
 
 namespace spinor::learning {
 
@@ -24,7 +26,7 @@ struct RowSet {
 
 // Of one part of the samples: to learn on, or to judge on.
 struct CapturedRows {
-  RowSet stream;                // what linears read of the residual stream, through every norm of every layer
+  RowSet stream;                 // what linears read of the residual stream, through every norm of every layer
   std::map<int, RowSet> values;  // by layer: heads of what the output projection of its attention reads
 };
 
@@ -33,9 +35,10 @@ struct CaptureOptions {
   int64_t learn = 0;
   // At most so many rows of the stream in each part: of every sample and norm the first token and others drawn from its
   // context, which then weigh more.
-  int64_t rows = 131072;
+  int64_t rows = 65536, judge_rows = 16384;
   double first_token = 1;  // weight of a window's first token; others weigh 1
   bool stream = true, values = false;
+  std::vector<LegalScale> scales = {};  // to be found
   uint64_t seed = 0;
   runtime::RuntimeOptions runtime = {};
   std::filesystem::path scratch = ".";  // see SamplePass
@@ -45,6 +48,7 @@ struct CaptureOptions {
 
 struct Capture {
   CapturedRows learn, judge;
+  std::map<std::string, std::vector<double>> scales;  // by LegalScale::name, from the samples to learn on
 };
 
 // Runs the samples through the plan's model layer by layer, in float32. Norms must have been folded: a row is what a

@@ -16,6 +16,8 @@
 namespace spinor::learning {
 namespace {
 
+constexpr int64_t kMemory = 512'000'000;  // for what runs models, unless more is given: what is learned takes its own
+
 // The first group's activations, and the cache.
 void take_bits(const Recipe& recipe, LearningArguments& learning) {
   for (const RecipeStep& step : recipe.steps()) {
@@ -68,6 +70,7 @@ Json job_of(const Model& model, const Modifier& modifier, const Learnable::Reque
 
 JudgeOptions judge_options(JudgeOptions judge, const LearningArguments& learning) {
   judge.context = learning.context;
+  if (judge.runtime.memory <= 0) judge.runtime.memory = kMemory;
   judge.activations.bits = static_cast<int>(learning.activation_bits.value_or(4));
   judge.kv.bits = static_cast<int>(learning.kv_bits.value_or(4));
   return judge;

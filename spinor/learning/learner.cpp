@@ -21,7 +21,8 @@ namespace {
 // R of the group in the plan: x <- x R where this module writes x.
 std::optional<Rotation> rotation_in(const RewritePlan& plan, const Module& writer, const std::string& group) {
   for (const Edit& edit : plan.find(weight_name(writer))->edits) {
-    if (const auto* right = std::get_if<MultiplyRight>(&edit); right && right->label.starts_with(group)) return right->r;
+    if (const auto* right = std::get_if<MultiplyRight>(&edit); right && right->label.starts_with(group))
+      return right->r;
     if (const auto* left = std::get_if<MultiplyLeft>(&edit); left && left->label.starts_with(group))
       return left->r.transposed();
   }
@@ -59,6 +60,13 @@ class Learner {
     if (options_.progress) options_.progress(what, done, all);
   }
 
+  std::vector<LegalScale> scales_to_find() const {
+    std::vector<LegalScale> scales;
+    for (const ScaleLegality& one : scale_legality(model_))
+      if (contains(learning_.scales, std::string(name_in_table(one.kind)))) append(scales, one.scales);
+    return scales;
+  }
+
   // Folded, and not rotated.
   void capture() {
     RewritePlan plan = start_plan(model_);
@@ -73,6 +81,7 @@ class Learner {
                        .first_token = learning_.first_token.value_or(objective.first_weight),
                        .stream = rotates(Spin::R1) && (learns("R1") || request_.seeds > 1),
                        .values = rotates(Spin::R2) && learns("R2"),
+                       .scales = request_.learnable ? scales_to_find() : std::vector<LegalScale>(),
                        .seed = learning_.seed,
                        .runtime = options_.judge.runtime,
                        .scratch = options_.scratch,
@@ -92,8 +101,11 @@ class Learner {
   }
 
   LearnOptions how_to_learn(const std::string& subject) const {
-    LearnOptions how{.subject = subject, .objective = learning_.objective, .batch = learning_.batch,
-                     .seed = learning_.seed, .stop = options_.stop};
+    LearnOptions how{.subject = subject,
+                     .objective = learning_.objective,
+                     .batch = learning_.batch,
+                     .seed = learning_.seed,
+                     .stop = options_.stop};
     how.optimizer.learning_rate = learning_.learning_rate;
     how.optimizer.steps = learning_.steps;
     how.optimizer.fixes_ones = subject == "R1" && model_.stream().centred;
@@ -129,22 +141,27 @@ class Learner {
       if (!rotates(spin_from(name)))
         throw Error("learning.rotations", fmt::format("has {}, which is not among the rotations", name),
                     fmt::format("add {} to rotations, or take it out of learning.rotations", name));
+    Matrices r1, r2;
+    if (learns("R1")) r1 = learn_r1();
+    if (learns("R2")) r2 = learn_r2();
+    rows_.learn = rows_.judge = {};  // takes memory that running models wants
     judge_ = std::make_unique<Judge>(model_, judged_tokens(), options_.judge);
     RotateOptions best = request_.start;
     tell("judge", 0, 1);
     least_ = judge_->divergence(best);
     learned_.record["start"]["kl_divergence"] = least_;
-    if (learns("R1")) keep_if_better("R1", best, learn_r1());
-    if (learns("R2")) keep_if_better("R2", best, learn_r2());
+    keep_if_better("R1", best, std::move(r1));
+    keep_if_better("R2", best, std::move(r2));
+    keep_scales_if_better(best);
     learned_.record["learned"]["kl_divergence"] = least_;
   }
+
+  using Matrices = std::map<std::string, Matrix<double>>;
 
   std::vector<int32_t> judged_tokens() const {
     const int64_t first = std::min(learning_.samples, samples_.count - 1) * samples_.context;
     return {samples_.tokens.begin() + first, samples_.tokens.end()};
   }
-
-  using Matrices = std::map<std::string, Matrix<double>>;
 
   // Nothing where the objective of the other samples' rows did not fall.
   std::optional<Matrix<double>> learn_one(const std::string& subject, const RowSet& rows, const RowSet& judged,
@@ -180,8 +197,8 @@ class Learner {
       if (rows == rows_.learn.values.end()) continue;
       const std::string name = fmt::format("R2.{}", pair.value->layer);
       const Matrix<double> start = start_of(plan, *pair.value, "R2").value();
-      std::optional<Matrix<double>> r2 = learn_one(name, rows->second, rows_.judge.values.at(pair.value->layer), start,
-                                                   learned_.record["held_out"]);
+      std::optional<Matrix<double>> r2 =
+          learn_one(name, rows->second, rows_.judge.values.at(pair.value->layer), start, learned_.record["held_out"]);
       matrices.emplace(name, r2 ? std::move(*r2) : start);
     }
     return matrices;
@@ -205,6 +222,17 @@ class Learner {
       candidate.spin.given.groups[name.substr(0, dot)].insert_or_assign(layer, Rotation::dense(matrix, true));
     }
     judge_candidate(part, best, std::move(candidate), [&] { learned_.rotations.merge(matrices); });
+  }
+
+  void keep_scales_if_better(const RotateOptions& best) {
+    if (rows_.scales.empty()) return;
+    RotateOptions candidate = best;
+    for (const auto& [name, factors] : rows_.scales)
+      candidate.spin.given.scales[name] = std::make_shared<const std::vector<double>>(factors);
+    RotateOptions kept = best;
+    judge_candidate("scales", kept, std::move(candidate), [&] {
+      for (const auto& [name, factors] : rows_.scales) learned_.scales["scale." + name] = factors;
+    });
   }
 
   void judge_candidate(const std::string& part, RotateOptions& best, RotateOptions candidate,
@@ -242,9 +270,10 @@ class Learner {
 LearnedRotations learn_rotations(const Model& model, const Learnable::Request& request,
                                  const calibration::Samples& samples, const LearnerOptions& options) {
   if (samples.count < 2)
-    throw Error("calibration text",
-                fmt::format("has {} windows of {} tokens: one must be left to judge on", samples.count, samples.context),
-                "use a longer text, or a smaller learning.context");
+    throw Error(
+        "calibration text",
+        fmt::format("has {} windows of {} tokens: one must be left to judge on", samples.count, samples.context),
+        "use a longer text, or a smaller learning.context");
   return runtime::with_torch_errors([&] {
     const int threads = options.judge.runtime.threads;
     at::set_num_threads(threads > 0 ? threads : default_threads());

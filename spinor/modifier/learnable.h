@@ -18,9 +18,9 @@ class Learnable {
   virtual ~Learnable() = default;
 
   struct Request {
-    RotateOptions start;          // how the modifier would rotate
-    int64_t seeds = 1;            // of its random types, tried one after the other; the best goes on
-    bool learnable = false;       // what `learning` names is learned from there
+    RotateOptions start;     // how the modifier would rotate
+    int64_t seeds = 1;       // of its random types, tried one after the other; the best goes on
+    bool learnable = false;  // what `learning` names is learned from there
     LearningArguments learning = {};
   };
   // Nothing: the modifier has what it needs. Errors as of its rewrite.

@@ -28,14 +28,16 @@ void check_learning(const LearningArguments& arguments, const Place& place) {
   constexpr std::string_view kRotations[] = {"R1", "R2"}, kScales[] = {"m", "k", "v"};
   check_names(arguments.rotations, kRotations, place.key("rotations"));
   check_names(arguments.scales, kScales, place.key("scales"));
-  const std::pair<const char*, int64_t> counts[] = {
-      {"steps", arguments.steps},     {"batch", arguments.batch}, {"samples", arguments.samples},
-      {"holdout", arguments.holdout}, {"context", arguments.context - 1}};
+  const std::pair<const char*, int64_t> counts[] = {{"steps", arguments.steps},
+                                                    {"batch", arguments.batch},
+                                                    {"samples", arguments.samples},
+                                                    {"holdout", arguments.holdout},
+                                                    {"context", arguments.context - 1}};
   for (const auto& [key, value] : counts) check_positive(value, place.key(key));
   if (!std::isfinite(arguments.learning_rate) || arguments.learning_rate <= 0)
-    place.key("learning_rate").fail("must be a positive number");
-  if (arguments.first_token && !(std::isfinite(*arguments.first_token) && *arguments.first_token >= 0))
-    place.key("first_token").fail("is the weight of a row, and must not be negative");
+    place.key("learning_rate").fail("learning_rate must be a positive number");
+  if (arguments.first_token && !(std::isfinite(*arguments.first_token) && *arguments.first_token > 0))
+    place.key("first_token").fail("first_token must be a positive number: it weighs a row");
 }
 
 }  // namespace spinor

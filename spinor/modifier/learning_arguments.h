@@ -11,16 +11,16 @@
 namespace spinor {
 
 struct LearningArguments {
-  std::string objective = "psot";                 // a name of learning::objectives()
-  std::vector<std::string> rotations = {"R1"};    // of those of the modifier: R1, R2 (one a layer)
+  std::string objective = "psot";                     // a name of learning::objectives()
+  std::vector<std::string> rotations = {"R1"};        // of those of the modifier: R1, R2 (one a layer)
   std::vector<std::string> scales = {"m", "k", "v"};  // found from the same data where they are exact; none: []
-  int64_t steps = 100;                            // of Cayley with Adam
-  int64_t batch = 2048;                           // rows a step
-  double learning_rate = 0.004;                   // at first; it falls to 0 as a cosine does
-  int64_t samples = 8, holdout = 8;               // windows of the calibration text to learn on, and to judge on
-  int64_t context = 512;                          // tokens of each
-  std::optional<double> first_token = {};         // the weight of a window's first token; null: the objective's
-  uint64_t seed = 0;                              // which windows, which rows in which step
+  int64_t steps = 100;                                // of Cayley with Adam
+  int64_t batch = 2048;                               // rows a step
+  double learning_rate = 0.004;                       // at first; it falls to 0 as a cosine does
+  int64_t samples = 8, holdout = 8;                   // windows of the calibration text to learn on, and to judge on
+  int64_t context = 512;                              // tokens of each
+  std::optional<double> first_token = {};             // the weight of a window's first token; null: the objective's
+  uint64_t seed = 0;                                  // which windows, which rows in which step
   // Activations and KV cache of the models that are judged have so many bits; null: as the recipe says, 4 where it says
   // nothing.
   std::optional<int64_t> activation_bits = {}, kv_bits = {};

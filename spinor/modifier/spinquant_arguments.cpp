@@ -34,9 +34,10 @@ void check_arguments(const SpinQuantArguments& arguments, const Place& place) {
   check_learning(arguments.learning, place.key("learning"));
   if (arguments.rotation_digest && !arguments.rotation_file)
     place.key("rotation_digest").fail("is the digest of no file", "give rotation_file, too");
-  if (arguments.seeds < 1) place.key("seeds").fail("must be at least 1");
+  if (arguments.seeds < 1) place.key("seeds").fail("seeds must be at least 1");
   if (arguments.seeds > 1 && arguments.transform_type == "hadamard" && !arguments.randomize)
-    place.key("seeds").fail("is for types that are drawn, and hadamard is not", "use transform_type: random-hadamard");
+    place.key("seeds").fail("seeds are of types that are drawn, and hadamard is not",
+                            "use transform_type: random-hadamard");
   if (arguments.transform_config) check_learnable_groups(*arguments.transform_config, place.key("transform_config"));
 }
 

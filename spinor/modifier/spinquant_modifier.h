@@ -40,7 +40,7 @@ class SpinQuantModifier : public OnceModifier, public Learnable {
 
   SpinQuantArguments arguments_;
   std::string recorded_as_;  // what arguments() calls the rotation_file; empty: by its name
-  RotateOptions options_;  // what they come to for the model
+  RotateOptions options_;    // what they come to for the model
 };
 
 }  // namespace spinor

@@ -267,7 +267,12 @@ TEST(SpinQuantModifier, RefusesArgumentsByLineAndName) {
       {"rotations: [R5]",
        "recipe.yaml:4: SpinQuantModifier.rotations[0] must be one of R1, R2, R3, R4, not 'R5'; did you mean 'R1'?"},
       {"transform_type: Hadamard", "recipe.yaml:4: no transform type is called 'Hadamard'; did you mean 'hadamard'?"},
-      {"learnable: true", "recipe.yaml:4: learnable is not supported right now"},
+      {"learnable: 1", "recipe.yaml:4: SpinQuantModifier.learnable must be true or false, not 1"},
+      {"seeds: 0", "recipe.yaml:4: seeds must be at least 1"},
+      {"seeds: 2",
+       "recipe.yaml:4: seeds are of types that are drawn, and hadamard is not; use transform_type: random-hadamard"},
+      {"learning: {steps: 0}", "recipe.yaml:4: SpinQuantModifier.learning.steps must be at least 1, not 0"},
+      {"learning: {scales: [q]}", "recipe.yaml:4: 'q' is nothing that can be learned; known: m, k, v"},
       {"randomize: 1", "recipe.yaml:4: SpinQuantModifier.randomize must be true or false, not 1"},
       {"precision: bfloat16",
        "recipe.yaml:4: SpinQuantModifier.precision: weights cannot be transformed in torch.bfloat16; use float64 or "
@@ -285,7 +290,7 @@ TEST(SpinQuantModifier, RefusesArgumentsByLineAndName) {
       {"norm_mappings: [{norm: a, linear: b}]",
        "recipe.yaml:4: unknown key 'linear' in SpinQuantModifier.norm_mappings[0]; did you mean 'linears'?"},
       {config + "requires_grad: true}}}",
-       "recipe.yaml:4: learnable is not supported right now; set requires_grad: false"},
+       "recipe.yaml:4: only groups called R1 and R2 are learnable; set requires_grad: false"},
       {config + "apply: [{targets: Linear, location: inputs}]}}}",
        "recipe.yaml:4: SpinQuantModifier.transform_config.config_groups.g.apply[0].location must be one of input, "
        "weight_input, output, weight_output, k_cache, q_attn, not 'inputs'; did you mean 'input'?"},
@@ -296,8 +301,13 @@ TEST(SpinQuantModifier, RefusesArgumentsByLineAndName) {
 }
 
 TEST(SpinQuantModifier, RefusesArgumentsOfAProgram) {
-  EXPECT_EQ(message_of([] { SpinQuantModifier({.learnable = true}); }),
-            "SpinQuantModifier: learnable is not supported right now");
+  EXPECT_EQ(
+      message_of([] { run(recipe_of("learnable: true"), llama()); }),
+      "SpinQuantModifier: learnable: true takes a text to learn from; give --calibration FILE to rotate, quantize "
+      "or compare");
+  EXPECT_EQ(message_of([] { run(recipe_of("seeds: 2, transform_type: random-hadamard"), llama()); }),
+            "SpinQuantModifier: seeds takes a text to choose one by; give --calibration FILE to rotate, quantize or "
+            "compare");
   EXPECT_EQ(message_of([] { SpinQuantModifier({.transform_type = "walsh"}); }),
             "SpinQuantModifier: no transform type is called 'walsh'; known: hadamard, random-hadamard, random-matrix, "
             "random-orthogonal");

@@ -69,6 +69,10 @@ const Model& Decoder::model() const {
   return data_->factory.model();
 }
 
+int64_t Decoder::memory() const {
+  return data_->options.memory;
+}
+
 bool Decoder::resident() const {
   return data_->resident;
 }

@@ -31,6 +31,7 @@ class Decoder {
   Decoder(Decoder&&) noexcept;
 
   const Model& model() const;
+  int64_t memory() const;  // that was given; 0: none was
   // Whether every weight is held after its first use.
   bool resident() const;
 

@@ -19,7 +19,10 @@ namespace spinor::runtime {
 namespace {
 
 Head head_of(Decoder& decoder) {
-  return {decoder.model().vocabulary_size(), [&decoder](const at::Tensor& x) { return decoder.logits(x); }};
+  // Half of the memory that was given: 8 times so many floats.
+  const int64_t memory = decoder.memory();
+  return {decoder.model().vocabulary_size(), [&decoder](const at::Tensor& x) { return decoder.logits(x); },
+          memory > 0 ? std::min(kLogitsAtOnce, memory / 64) : kLogitsAtOnce};
 }
 
 // Windows of one length, as rows of tokens.

@@ -7,8 +7,6 @@
 namespace spinor::runtime {
 namespace {
 
-constexpr int64_t kLogits = 1 << 25;  // at once: 128 MB. With fewer rows the product packs the head's weight too often.
-
 // Narrow types are widened: a logarithm of a sum over a vocabulary needs more than eight bits.
 at::Tensor wide(const at::Tensor& logits) {
   return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
@@ -53,7 +51,7 @@ Scores score(const at::Tensor& hidden, const at::Tensor& targets, const Head& he
 Scores score(const at::Tensor& hidden, const at::Tensor& targets, const Head& head, const at::Tensor& reference_hidden,
              const Head& reference_head) {
   Scores scores{.tokens = targets.size(0)};
-  const int64_t step = std::max<int64_t>(1, kLogits / head.vocabulary);
+  const int64_t step = std::max<int64_t>(1, head.at_once / head.vocabulary);
   for (int64_t first = 0; first < targets.size(0); first += step) {
     const int64_t rows = std::min(step, targets.size(0) - first);
     const at::Tensor logits = wide(head.logits(hidden.narrow(0, first, rows)));

@@ -21,9 +21,13 @@ struct Scores {
   void add(const Scores& other);
 };
 
+// 128 MB. With fewer rows the product packs the head's weight too often.
+inline constexpr int64_t kLogitsAtOnce = 1 << 25;
+
 struct Head {
   int64_t vocabulary;
   std::function<at::Tensor(const at::Tensor& hidden)> logits;  // rows of hidden states to rows of logits
+  int64_t at_once = kLogitsAtOnce;                             // so many logits, some eight times over
 };
 
 // hidden (tokens, hidden size) and the tokens that follow each, (tokens). Logits are made for a few rows at a time.

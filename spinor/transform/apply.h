@@ -22,7 +22,7 @@ bool fixes_ones(const TransformScheme& scheme, const Model& model);
 // Where LayerNorms read the residual stream, the matrices of a group that rotates it keep the mean.
 // Weights are edited in plan.precision(), which becomes float64 when a scheme with weight locations asks for it; never
 // less. Errors: a target that is neither linear nor embedding at a weight location; a block size that does not divide
-// the side (tensor named); requires_grad ("learnable is not supported right now"); a target that matches nothing; an
+// the side (tensor named); requires_grad (nothing has learned it); a target that matches nothing; an
 // unknown type; a size the type cannot make (tensor, size and alternative named); a precision that weights cannot be
 // edited in. After an Error the plan may hold the edits made so far: throw it away.
 void apply(const TransformConfig& config, const Model& model, RewritePlan& plan);

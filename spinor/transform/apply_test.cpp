@@ -142,8 +142,10 @@ TEST(Apply, RefusesWhatItCannotDo) {
   EXPECT_EQ(refusal(one("hadamard", "re:.*mlp$", k_cache)),
             "model.layers.0.mlp: is not an attention: it has no k_cache");
   EXPECT_EQ(refusal(one("walsh", kQuery, input)).substr(0, 34), "walsh: is not a transform type; kn");
-  EXPECT_EQ(refusal(one_group({.type = "hadamard", .requires_grad = true})),
-            "R1: learnable is not supported right now; set requires_grad: false");
+  EXPECT_EQ(
+      refusal(one_group({.type = "hadamard", .requires_grad = true})),
+      "R1: is to be learned first (requires_grad); give --calibration FILE to a recipe whose SpinQuantModifier has "
+      "it, or set requires_grad: false");
   EXPECT_EQ(refusal(one_group({.type = "hadamard", .precision = "torch.bfloat16"})),
             "R1: weights cannot be transformed in precision torch.bfloat16; use float64 or float32");
 }

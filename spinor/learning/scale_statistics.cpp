@@ -1,0 +1,85 @@
+#include "spinor/learning/scale_statistics.h"
+
+#include <ATen/ATen.h>
+
+#include <span>
+#include <utility>
+
+#include "spinor/transform/scale_formulas.h"
+
+namespace spinor::learning {
+namespace {
+
+constexpr double kFirstToken = 64;  // of m; an attention sink is quantized as every token is, and is much larger
+
+std::vector<double> to_vector(const at::Tensor& values) {
+  const at::Tensor all = values.to(at::kCPU, at::kDouble).contiguous();
+  return {all.const_data_ptr<double>(), all.const_data_ptr<double>() + all.numel()};
+}
+
+std::span<const double> part_of(const std::vector<double>& rows, const ScaledLinear& linear) {
+  if (!linear.part) return rows;
+  return std::span(rows).subspan(static_cast<size_t>(linear.part->begin), static_cast<size_t>(linear.size));
+}
+
+}  // namespace
+
+void ScaleStatistics::Sum::add(const at::Tensor& rows, const at::Tensor& weights) {
+  const at::Tensor sum = rows.square().mul_(weights.unsqueeze(1)).sum(0, false, at::kDouble);
+  squares = squares.defined() ? squares.add_(sum) : sum;
+  weight += weights.sum().item<double>();
+}
+
+std::vector<double> ScaleStatistics::Sum::rms() const {
+  return to_vector((squares / weight).sqrt());
+}
+
+ScaleStatistics::ScaleStatistics(std::vector<LegalScale> scales) {
+  for (LegalScale& scale : scales) {
+    if (scale.stack > 1) continue;
+    if (scale.kind == ScaleKind::k) {
+      turned_.insert(scale.writer.linear->name);
+      turned_.insert(scale.readers.front().linear->name);
+    } else {
+      readers_[scale.readers.front().linear->name] = scale.kind;
+    }
+    scales_.push_back(std::move(scale));
+  }
+}
+
+void ScaleStatistics::add(const runtime::Linear& linear, const at::Tensor& x, const at::Tensor& y, int64_t context) {
+  if (const auto reader = readers_.find(linear.name); reader != readers_.end()) {
+    const at::Tensor rows = x.reshape({-1, x.size(-1)}).to(at::kFloat);
+    at::Tensor weights = at::ones({rows.size(0)}, rows.options());
+    if (reader->second == ScaleKind::m) {
+      weights = rows.square().mean(1).clamp_min_(1e-30).reciprocal_();
+      if (rows.size(0) == context) weights[0].mul_(kFirstToken);
+    }
+    inputs_[linear.name].add(rows, weights);
+    if (!columns_.contains(linear.name))
+      columns_[linear.name] = to_vector(linear.weight.to(at::kFloat).square().mean(0).sqrt_());
+  }
+  if (turned_.contains(linear.name)) {
+    const at::Tensor rows = y.reshape({-1, y.size(-1)}).to(at::kFloat);
+    outputs_[linear.name].add(rows, at::ones({rows.size(0)}, rows.options()));
+  }
+}
+
+std::map<std::string, std::vector<double>> ScaleStatistics::factors() const {
+  std::map<std::string, std::vector<double>> all;
+  for (const LegalScale& scale : scales_) {
+    const ScaledLinear& reader = scale.readers.front();
+    const std::string& name = reader.linear->name;
+    if (scale.kind == ScaleKind::k) {
+      const std::vector<double> queries = outputs_.at(name).rms(), keys = outputs_.at(scale.writer.linear->name).rms();
+      all[scale.name] = key_scale(scale, part_of(queries, reader), part_of(keys, scale.writer));
+    } else if (const auto inputs = inputs_.find(name); inputs != inputs_.end()) {
+      const std::vector<double> rms = inputs->second.rms();
+      all[scale.name] =
+          scale.kind == ScaleKind::m ? mlp_scale(columns_.at(name), rms) : value_scale(scale, columns_.at(name), rms);
+    }
+  }
+  return all;
+}
+
+}  // namespace spinor::learning
