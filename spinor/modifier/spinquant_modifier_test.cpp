@@ -4,10 +4,8 @@
 
 #include "spinor/base/error.h"
 #include "spinor/io/testing.h"
-#include "spinor/modifier/oneshot.h"
-#include "spinor/transform/auto_operation.h"
+#include "spinor/modifier/testing.h"
 #include "spinor/transform/factory.h"
-#include "spinor/transform/norm_linear_iterator.h"
 #include "tests/golden/golden.h"
 
 namespace spinor::spinquant_modifier_test {
