@@ -143,5 +143,17 @@ TEST_F(GivenScalesOfLlama, AllThatTheModelHasAreListed) {
   EXPECT_EQ(scales[5].readers[0].size, 32);
 }
 
+// A stack has a vector for each expert.
+TEST(GivenScales, AreGivenByTheNamesOfExperts) {
+  GivenScales scales;
+  const LegalScale stack{.name = "stack.up_proj", .experts = {"experts.0.up_proj", "experts.1.up_proj"}, .stack = 2};
+  give(stack, std::vector<double>{1, 2, 3, 4}, scales);
+  give({.name = "up_proj"}, std::vector<double>{5, 6}, scales);
+  ASSERT_EQ(scales.size(), 3u);
+  EXPECT_EQ(*scales.at("experts.0.up_proj"), (std::vector<double>{1, 2}));
+  EXPECT_EQ(*scales.at("experts.1.up_proj"), (std::vector<double>{3, 4}));
+  EXPECT_EQ(*scales.at("up_proj"), (std::vector<double>{5, 6}));
+}
+
 }  // namespace
 }  // namespace spinor::given_scales_test
