@@ -16,7 +16,7 @@
 namespace spinor::learning {
 namespace {
 
-constexpr int64_t kMemory = 512'000'000;  // for what runs models, unless more is given: what is learned takes its own
+constexpr int64_t kMemory = 128'000'000;  // for what runs models, unless more is given; at least
 
 // The first group's activations, and the cache.
 void take_bits(const Recipe& recipe, LearningArguments& learning) {
@@ -68,9 +68,11 @@ Json job_of(const Model& model, const Modifier& modifier, const Learnable::Reque
           {"threads", threads > 0 ? threads : default_threads()}};
 }
 
-JudgeOptions judge_options(JudgeOptions judge, const LearningArguments& learning) {
+JudgeOptions judge_options(JudgeOptions judge, const LearningArguments& learning, const Model& model) {
   judge.context = learning.context;
-  if (judge.runtime.memory <= 0) judge.runtime.memory = kMemory;
+  // So much that all windows go through a layer at once, and is four times the residual stream.
+  const int64_t windows = learning.holdout * learning.context * model.hidden_size() * 16;
+  if (judge.runtime.memory <= 0) judge.runtime.memory = std::max(kMemory, windows);
   judge.activations.bits = static_cast<int>(learning.activation_bits.value_or(4));
   judge.kv.bits = static_cast<int>(learning.kv_bits.value_or(4));
   return judge;
@@ -79,7 +81,7 @@ JudgeOptions judge_options(JudgeOptions judge, const LearningArguments& learning
 LearnedFile learned_file(const Model& model, const LearningTask& task, const calibration::Samples& samples,
                          const RecipeLearning& options) {
   LearnerOptions learner = options.learner;
-  learner.judge = judge_options(learner.judge, task.request.learning);
+  learner.judge = judge_options(learner.judge, task.request.learning, model);
   const Json job = job_of(model, *task.modifier, task.request, samples, learner);
   if (auto earlier = find_learned(options.file, job)) return *earlier;
   const LearnedRotations learned = learn_rotations(model, task.request, samples, learner);
