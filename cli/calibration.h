@@ -36,8 +36,8 @@ struct Learning {
   std::filesystem::path file;  // holds what was learned until the job is done; empty: it holds nothing
 };
 
-// Rotations of the recipe that are learnable are learned from the text; `file` keeps them, and is what a later run takes
-// them from. `recorded_as`: how recipe.yaml names them. In the program without libtorch: becomes the other one.
+// Rotations of the recipe that are learnable are learned from the text; `file` keeps them for a later run
+// of the same job. `recorded_as`: how recipe.yaml names them. In the program without libtorch: becomes the other one.
 Learning learn(Recipe& recipe, const Model& model, const CalibrationFlags& flags, const CommonOptions& common,
                const std::filesystem::path& file, const std::string& recorded_as = {});
 

@@ -62,15 +62,16 @@ bool SpinQuantModifier::is_learnable() const {
   if (arguments_.rotation_file) return false;
   const std::optional<TransformConfig>& config = arguments_.transform_config;
   return arguments_.learnable || (config && std::ranges::any_of(config->config_groups, [](const auto& group) {
-           return group.second.requires_grad;
-         }));
+                                    return group.second.requires_grad;
+                                  }));
 }
 
 std::optional<Learnable::Request> SpinQuantModifier::to_learn(const Model& model) const {
   if (!is_learnable() && arguments_.seeds == 1) return {};
   Request request{options_of(arguments_), arguments_.seeds, is_learnable(), arguments_.learning};
   if (arguments_.rotation_file)
-    request.start.spin.given = read_rotations(*arguments_.rotation_file, model, arguments_.rotation_digest.value_or(""));
+    request.start.spin.given =
+        read_rotations(*arguments_.rotation_file, model, arguments_.rotation_digest.value_or(""));
   transforms_of(model, request.start);  // an error now, not after the learning
   return request;
 }
@@ -92,7 +93,8 @@ void SpinQuantModifier::take_learned(const Found& found) {
 
 void SpinQuantModifier::require_learned() const {
   if (is_learnable())
-    throw Error("SpinQuantModifier", "learnable: true takes a text to learn from", "give --calibration FILE to rotate, quantize or compare");
+    throw Error("SpinQuantModifier", "learnable: true takes a text to learn from",
+                "give --calibration FILE to rotate, quantize or compare");
   if (arguments_.seeds > 1)
     throw Error("SpinQuantModifier", "seeds takes a text to choose one by",
                 "give --calibration FILE to rotate, quantize or compare");
