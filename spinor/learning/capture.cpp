@@ -11,6 +11,7 @@
 #include "spinor/base/error.h"
 #include "spinor/calibration/sample_pass.h"
 #include "spinor/learning/scale_statistics.h"
+#include "spinor/learning/weight_rows.h"
 #include "spinor/linalg/random.h"
 #include "spinor/runtime/layer_factory.h"
 
@@ -59,7 +60,7 @@ class RowCollector : public runtime::Observer {
  public:
   RowCollector(const Model& model, int64_t samples, int64_t context, const CaptureOptions& options)
       : options_(options), context_(context), random_(options.seed), scales_(options.scales) {
-    if (options.stream) find_norms(model);
+    if (options.stream && !options.of_weights) find_norms(model);
     if (options.values)
       for (const ValueOutput& pair : model.value_outputs())
         if (pair.output->layer < model.num_layers()) outputs_[pair.output->name] = pair.output->layer;
@@ -149,6 +150,8 @@ Capture capture_rows(const RewritePlan& plan, const calibration::Samples& sample
     if (options.progress) options.progress(i + 1, pass.layers());
   }
   Capture capture{collector.take(0, model), collector.take(1, model), collector.factors()};
+  if (options.stream && options.of_weights)
+    capture.learn.stream = capture.judge.stream = weight_rows(pass.factory(), options.rows, options.seed);
   if (options.stream && !capture.learn.stream.rows.defined())
     throw Error(std::string(model.architecture_name()), "no norm of its layers reads the residual stream",
                 "R1 cannot be learned here; leave it to be drawn");

@@ -37,7 +37,9 @@ struct CaptureOptions {
   // context, which then weigh more.
   int64_t rows = 65536, judge_rows = 16384;
   double first_token = 1;  // weight of a window's first token; others weigh 1
-  bool stream = true, values = false;
+  bool stream = true;
+  bool of_weights = false;  // rows of the stream are those of the weights that read it, see weight_rows()
+  bool values = false;
   std::vector<LegalScale> scales = {};  // to be found
   uint64_t seed = 0;
   runtime::RuntimeOptions runtime = {};

@@ -18,15 +18,17 @@ namespace {
 
 constexpr int64_t kMemory = 128'000'000;  // for what runs models, unless more is given; at least
 
-// The first group's activations, and the cache.
-void take_bits(const Recipe& recipe, LearningArguments& learning) {
+// What the recipe says of activations, its first group that does, and of the cache.
+void take_activations(const Recipe& recipe, LearningArguments& learning, LearnerOptions& learner) {
   for (const RecipeStep& step : recipe.steps()) {
     const auto* quantizes = dynamic_cast<const QuantizationModifier*>(step.modifier.get());
     if (!quantizes) continue;
     const QuantizationConfig& config = quantizes->config();
     for (const auto& [name, scheme] : config.config_groups)
-      if (scheme.input_activations && !learning.activation_bits)
+      if (scheme.input_activations && !learning.activation_bits) {
         learning.activation_bits = scheme.input_activations->num_bits;
+        learner.activations = *scheme.input_activations;
+      }
     if (config.kv_cache_scheme && !learning.kv_bits) learning.kv_bits = config.kv_cache_scheme->num_bits;
   }
 }
@@ -79,8 +81,7 @@ JudgeOptions judge_options(JudgeOptions judge, const LearningArguments& learning
 }
 
 LearnedFile learned_file(const Model& model, const LearningTask& task, const calibration::Samples& samples,
-                         const RecipeLearning& options) {
-  LearnerOptions learner = options.learner;
+                         const RecipeLearning& options, LearnerOptions learner) {
   learner.judge = judge_options(learner.judge, task.request.learning, model);
   const Json job = job_of(model, *task.modifier, task.request, samples, learner);
   if (auto earlier = find_learned(options.file, job)) return *earlier;
@@ -97,9 +98,10 @@ LearningReport learn_recipe(Recipe& recipe, const Model& source, const LearningT
   std::optional<LearningTask> task = find_to_learn(recipe, model);
   if (!task) return {};
   LearningReport report;
-  take_bits(recipe, task->request.learning);
+  LearnerOptions learner = options.learner;
+  take_activations(recipe, task->request.learning, learner);
   const calibration::Samples samples = draw(text, task->request.learning, report.warnings);
-  const LearnedFile learned = learned_file(model, *task, samples, options);
+  const LearnedFile learned = learned_file(model, *task, samples, options, learner);
   const std::string file = std::filesystem::absolute(options.file).lexically_normal().string();
   report.kept = !learned.empty;
   report.record = learned.record;

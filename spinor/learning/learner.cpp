@@ -80,6 +80,7 @@ class Learner {
     CaptureOptions how{.learn = std::min(learning_.samples, samples_.count - 1),
                        .first_token = learning_.first_token.value_or(objective.first_weight),
                        .stream = rotates(Spin::R1) && (learns("R1") || request_.seeds > 1),
+                       .of_weights = objective.name == "weights",
                        .values = rotates(Spin::R2) && learns("R2"),
                        .scales = request_.learnable ? scales_to_find() : std::vector<LegalScale>(),
                        .seed = learning_.seed,
@@ -106,6 +107,7 @@ class Learner {
                      .batch = learning_.batch,
                      .seed = learning_.seed,
                      .stop = options_.stop};
+    if (find_objective(learning_.objective).needs_quantizer) how.quantizer = RowQuantizer{options_.activations};
     how.optimizer.learning_rate = learning_.learning_rate;
     how.optimizer.steps = learning_.steps;
     how.optimizer.fixes_ones = subject == "R1" && model_.stream().centred;

@@ -14,12 +14,15 @@
 #include "spinor/calibration/samples.h"
 #include "spinor/learning/judge.h"
 #include "spinor/modifier/learnable.h"
+#include "spinor/quant/activation.h"
 
 namespace spinor::learning {
 
 struct LearnerOptions {
   JudgeOptions judge = {};              // its runtime is that of all work
   std::filesystem::path scratch = ".";  // see SamplePass
+  // That of the objective `quantization`.
+  QuantizationArgs activations = ActivationQuantizer::token_args(4, false);
   bool complete = false;                // a rotation that is not kept is there all the same, as its start
   // "capture", "learn R1", "judge"; and how far that is.
   std::function<void(const std::string& what, int64_t done, int64_t all)> progress = {};
