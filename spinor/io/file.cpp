@@ -162,10 +162,15 @@ std::string read_text(const std::filesystem::path& path, int64_t max_bytes) {
 void write_text(const std::filesystem::path& path, std::string_view text) {
   std::filesystem::path temporary = path;
   temporary += ".tmp";
-  File file = File::create(temporary, std::ssize(text));
-  file.write(0, std::as_bytes(std::span(text)));
-  file.sync();
-  if (::rename(temporary.c_str(), path.c_str()) != 0) throw system_error(path, "cannot rename into place", errno);
+  try {
+    File file = File::create(temporary, std::ssize(text));
+    file.write(0, std::as_bytes(std::span(text)));
+    file.sync();
+    if (::rename(temporary.c_str(), path.c_str()) != 0) throw system_error(path, "cannot rename into place", errno);
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
 }
 
 void sync_directory(const std::filesystem::path& path) {

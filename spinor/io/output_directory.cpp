@@ -65,6 +65,17 @@ bool is_mount_point(const fs::path& path) {
          status.st_dev != parent.st_dev;
 }
 
+void check_replaceable(const fs::path& out, bool replace) {
+  if (!present(out)) return;
+  if (!replace) throw Error(out.string(), "exists", "choose another output directory, or pass --force to replace it");
+  const std::string hint = "choose another output directory, or delete it yourself";
+  if (fs::is_symlink(out)) throw Error(out.string(), "is a symbolic link, which --force does not replace", hint);
+  if (is_mount_point(out))
+    throw Error(out.string(), "is a mount point, which --force does not replace", "choose a directory inside it");
+  if (!fs::is_directory(out) || (!fs::is_empty(out) && !fs::exists(out / "config.json")))
+    throw Error(out.string(), "is not a checkpoint (no config.json), which --force does not replace", hint);
+}
+
 void rename_to_nothing(const fs::path& files, const fs::path& out) {
   if (::renameat2(AT_FDCWD, files.c_str(), AT_FDCWD, out.c_str(), RENAME_NOREPLACE) == 0) return;
   const bool unsupported = errno == EINVAL || errno == ENOSYS;
@@ -83,15 +94,23 @@ Error locked(const fs::path& partial, const fs::path& journal) {
 
 }  // namespace
 
+void check_output(const fs::path& out, const fs::path& source, bool replace) {
+  with_system_errors([&] {
+    const fs::path resolved = resolve(out);
+    check_apart(resolved, source);
+    check_replaceable(resolved, replace);
+  });
+}
+
 OutputDirectory::OutputDirectory(const fs::path& out, const fs::path& source, bool replace)
     : out_(resolve(out)), partial_(out_.string() + ".partial"), replace_(replace) {
   check_apart(out_, source);
   check_apart(partial_, source);
-  check_replaceable();
+  check_replaceable(out_, replace_);
   lock();
   try {
     recover();
-    check_replaceable();  // again: a run that had the lock before us may have published
+    check_replaceable(out_, replace_);  // again: a run that had the lock before us may have published
   } catch (...) {
     if (created_) fs::remove(partial_);
     ::close(lock_);
@@ -101,17 +120,6 @@ OutputDirectory::OutputDirectory(const fs::path& out, const fs::path& source, bo
 
 OutputDirectory::~OutputDirectory() {
   ::close(lock_);
-}
-
-void OutputDirectory::check_replaceable() const {
-  if (!present(out_)) return;
-  if (!replace_) throw Error(out_.string(), "exists", "choose another output directory, or pass --force to replace it");
-  const std::string hint = "choose another output directory, or delete it yourself";
-  if (fs::is_symlink(out_)) throw Error(out_.string(), "is a symbolic link, which --force does not replace", hint);
-  if (is_mount_point(out_))
-    throw Error(out_.string(), "is a mount point, which --force does not replace", "choose a directory inside it");
-  if (!fs::is_directory(out_) || (!fs::is_empty(out_) && !fs::exists(out_ / "config.json")))
-    throw Error(out_.string(), "is not a checkpoint (no config.json), which --force does not replace", hint);
 }
 
 void OutputDirectory::lock() {
@@ -159,7 +167,7 @@ void OutputDirectory::remove() {
 
 void OutputDirectory::publish() {
   sync_directory(partial_);
-  check_replaceable();
+  check_replaceable(out_, replace_);
   if (!present(out_)) {
     rename_to_nothing(files(), out_);
   } else if (exchange(files(), out_)) {

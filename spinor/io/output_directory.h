@@ -5,6 +5,9 @@
 
 namespace spinor {
 
+// What OutputDirectory would refuse by now, OUT.partial aside; for those who have long work to do before they write.
+void check_output(const std::filesystem::path& out, const std::filesystem::path& source, bool replace);
+
 // OUT.partial, locked. It holds the journal and, in files/, what will be OUT: OUT never has a file that is not its own,
 // and until it is there OUT.partial has all that a resume needs.
 class OutputDirectory {
@@ -33,7 +36,6 @@ class OutputDirectory {
  private:
   void lock();
   void recover();
-  void check_replaceable() const;
 
   std::filesystem::path out_, partial_;
   bool replace_;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <span>
 
 #include "spinor/base/error.h"
 #include "spinor/base/parallel.h"
@@ -66,6 +67,8 @@ Json job(const RewritePlan& plan, const SaveOptions& options) {
     files[shard.path().filename().string()] = {
         {"bytes", shard.bytes()},
         {"modified", std::filesystem::last_write_time(shard.path()).time_since_epoch().count()}};
+  Json texts = Json::object();  // digests: they may be long, and no UTF-8
+  for (const auto& [name, text] : options.texts) texts[name] = digest(std::as_bytes(std::span(text)));
   return {{"spinor_version", kVersion},
           {"cpu", cpu_level()},
           {"source", files},
@@ -74,7 +77,7 @@ Json job(const RewritePlan& plan, const SaveOptions& options) {
           {"dtype", options.dtype ? Json(info(*options.dtype).name) : Json()},
           {"max_shard_bytes", options.max_shard_bytes},
           {"record", options.record},
-          {"texts", options.texts}};
+          {"texts", texts}};
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ struct SaveOptions {
   int threads = 0;                              // 0: all
   bool force = false, discard_partial = false;  // see CheckpointWriter
   Json record = Json::object();                 // how the plan came to be (recipe, options, seed): goes to spinor.json
-  std::map<std::string, std::string> texts = {};           // further small files, e.g. recipe.yaml
+  std::map<std::string, std::string> texts = {};           // further files of any bytes, e.g. recipe.yaml
   std::function<void(const SaveProgress&)> progress = {};  // called from one thread at a time
   // A request to stop ends the work between two blocks with Stopped. OUT.partial stays, and a later run goes on from
   // it.
