@@ -2,6 +2,8 @@
 // a recipe learns its name).
 #pragma once
 
+#include <filesystem>
+
 #include "spinor/base/fields.h"
 #include "spinor/modifier/event.h"
 #include "spinor/modifier/state.h"
@@ -39,6 +41,8 @@ class Modifier {
   // Its arguments in a recipe, without the fields every modifier has; what a maker reads back. Null values are left
   // out.
   virtual Json arguments() const { return Json::object(); }
+  // Told where the file is that it was read from: relative paths among its arguments begin there.
+  virtual void read_in(const std::filesystem::path&) {}
   // The model as it needs it, where that is not as the files have it: experts one by one. Asked before initialize.
   virtual std::optional<Model> form_of(const Model&) const { return {}; }
 

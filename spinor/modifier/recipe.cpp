@@ -94,7 +94,9 @@ Json arguments_of(const RecipeStep& step) {
 
 Recipe Recipe::load(const std::filesystem::path& file) {
   const std::string text = read_text(file, kMaxBytes), subject = file.string();
-  return parse(file.extension() == ".md" ? front_matter(text, subject) : text, subject);
+  Recipe recipe = parse(file.extension() == ".md" ? front_matter(text, subject) : text, subject);
+  for (const RecipeStep& step : recipe.steps_) step.modifier->read_in(std::filesystem::absolute(file).parent_path());
+  return recipe;
 }
 
 Recipe Recipe::parse(std::string_view text, std::string_view subject) {

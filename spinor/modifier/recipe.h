@@ -28,7 +28,8 @@ struct RecipeStep {
 
 class Recipe {
  public:
-  // .yaml, .yml, .json, or .md with the recipe between its first two lines of --- or +++. Errors name file and line.
+  // .yaml, .yml, .json, or .md with the recipe between its first two lines of --- or +++. Files that it names by
+  // relative paths are beside it. Errors name file and line.
   static Recipe load(const std::filesystem::path& file);
   // YAML or JSON. `subject` is what messages call the text.
   static Recipe parse(std::string_view text, std::string_view subject);

@@ -27,6 +27,10 @@ RotateOptions options_of(const SpinQuantArguments& arguments) {
           .mtp = arguments.mtp};
 }
 
+void clear_requires_grad(TransformConfig& config) {
+  for (auto& [group, scheme] : config.config_groups) scheme.requires_grad = false;
+}
+
 }  // namespace
 
 SpinQuantModifier::SpinQuantModifier(SpinQuantArguments arguments, const Place& place)
@@ -46,6 +50,10 @@ Json SpinQuantModifier::arguments() const {
   if (arguments_.seeds == 1) json.erase("seeds");
   if (!recorded_as_.empty()) json["rotation_file"] = recorded_as_;
   return json;
+}
+
+void SpinQuantModifier::read_in(const std::filesystem::path& directory) {
+  if (arguments_.rotation_file) arguments_.rotation_file = (directory / *arguments_.rotation_file).lexically_normal();
 }
 
 // What is recorded works from every directory.
@@ -72,6 +80,7 @@ std::optional<Learnable::Request> SpinQuantModifier::to_learn(const Model& model
   if (arguments_.rotation_file)
     request.start.spin.given =
         read_rotations(*arguments_.rotation_file, model, arguments_.rotation_digest.value_or(""));
+  if (request.start.transform_config) clear_requires_grad(*request.start.transform_config);
   transforms_of(model, request.start);  // an error now, not after the learning
   return request;
 }
@@ -80,8 +89,7 @@ std::optional<Learnable::Request> SpinQuantModifier::to_learn(const Model& model
 void SpinQuantModifier::take_learned(const Found& found) {
   arguments_.seeds = 1;
   if (found.seed) arguments_.seed = found.seed;
-  if (arguments_.transform_config)
-    for (auto& [group, scheme] : arguments_.transform_config->config_groups) scheme.requires_grad = false;
+  if (arguments_.transform_config) clear_requires_grad(*arguments_.transform_config);
   if (found.file.empty()) {
     arguments_.learnable = false;
     return;

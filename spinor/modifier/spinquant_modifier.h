@@ -25,6 +25,7 @@ class SpinQuantModifier : public OnceModifier, public Learnable {
   std::string name() const override { return "SpinQuantModifier"; }
   // After initialize with the transform_config that it made: a recipe with them gives the same result again.
   Json arguments() const override;
+  void read_in(const std::filesystem::path& directory) override;
 
   std::optional<Request> to_learn(const Model& model) const override;
   void take_learned(const Found& found) override;
