@@ -35,7 +35,13 @@ void take_activations(const Recipe& recipe, LearningArguments& learning, Learner
 
 // As many as there are, the same share of them to learn on and to judge on as was asked for.
 calibration::Samples draw(const LearningText& text, LearningArguments& learning, std::vector<std::string>& warnings) {
-  const int64_t asked = learning.samples + learning.holdout;
+  const int64_t asked = learning.samples + learning.holdout, fresh = learning.context - (text.bos ? 1 : 0);
+  if (std::ssize(text.tokens) < 2 * fresh)
+    throw Error("calibration text",
+                fmt::format("has {} tokens, and learning takes two windows of {} at least: one to learn on, one to "
+                            "judge by",
+                            text.tokens.size(), fresh),
+                "use a longer text, or a smaller learning.context (by command --calibration-context)");
   calibration::Samples samples = calibration::draw_samples(
       text.tokens, {.samples = asked, .context = learning.context, .seed = learning.seed, .bos = text.bos});
   if (samples.count == asked) return samples;
@@ -66,6 +72,7 @@ Json job_of(const Model& model, const Modifier& modifier, const Learnable::Reque
           {"tokens", tokens.hex()},
           {"modifier", modifier.arguments()},
           {"learning", write_fields(request.learning)},
+          {"activations", write_fields(options.activations)},
           {"device", options.judge.runtime.device},
           {"threads", threads > 0 ? threads : default_threads()}};
 }
@@ -85,7 +92,8 @@ LearnedFile learned_file(const Model& model, const LearningTask& task, const cal
   learner.judge = judge_options(learner.judge, task.request.learning, model);
   const Json job = job_of(model, *task.modifier, task.request, samples, learner);
   if (auto earlier = find_learned(options.file, job)) return *earlier;
-  const LearnedRotations learned = learn_rotations(model, task.request, samples, learner);
+  LearnedRotations learned = learn_rotations(model, task.request, samples, learner);
+  learned.record["tokens"] = job["tokens"];
   write_learned(options.file, learned, job);
   return find_learned(options.file, job).value();
 }

@@ -26,7 +26,9 @@ struct RecipeLearning {
 };
 
 struct LearningReport {
-  Json record;        // null: nothing in the recipe was to be learned, nor a seed to be chosen
+  // That of LearnedRotations, and a digest of the samples; null: nothing in the recipe was to be learned, nor a seed to
+  // be chosen.
+  Json record;
   bool kept = false;  // the file has something in it
   std::vector<std::string> warnings;
 };

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "spinor/base/parallel.h"
 #include "spinor/learning/capture.h"
 #include "spinor/learning/learn.h"
+#include "spinor/learning/quantization.h"
 #include "spinor/runtime/torch_errors.h"
 #include "spinor/transform/stored_online.h"
 
@@ -36,6 +38,7 @@ class Learner {
       : model_(model), request_(request), learning_(request.learning), samples_(samples), options_(options) {}
 
   LearnedRotations run() {
+    check();
     learned_.record = write_fields(learning_);
     capture();
     choose_seed();
@@ -46,6 +49,32 @@ class Learner {
   }
 
  private:
+  // What can be known before any work.
+  void check() const {
+    if (request_.seeds > 1) check_seeds();
+    for (const std::string& name : learning_.rotations)
+      if (request_.learnable && !rotates(spin_from(name)))
+        throw Error("learning.rotations", fmt::format("has {}, which is not among the rotations", name),
+                    fmt::format("add {} to rotations, or take it out of learning.rotations", name));
+    if (!find_objective(learning_.objective).needs_quantizer) return;
+    if (learns("R1")) check_row_quantizer(options_.activations, model_.hidden_size());
+    if (learns("R2")) check_row_quantizer(options_.activations, model_.value_block());
+  }
+
+  void check_seeds() const {
+    if (!rotates(Spin::R1))
+      throw Error("seeds", "are compared by R1, which is not among the rotations", "leave seeds out");
+    if (r1_of(first_seed()).data == r1_of(first_seed() + 1).data)
+      throw Error("seeds", "all give the same R1",
+                  "take a type that is drawn, such as random-hadamard, or leave them out");
+  }
+  uint64_t first_seed() const { return request_.start.spin.seed.value_or(kPeerSeed); }
+  Matrix<double> r1_of(uint64_t seed) const {
+    RotateOptions options = request_.start;
+    options.spin.seed = seed;
+    return r1_in(rotated(options));
+  }
+
   bool learns(std::string_view name) const {
     return request_.learnable && contains(learning_.rotations, std::string(name));
   }
@@ -101,6 +130,14 @@ class Learner {
     return r ? std::optional(r->matrix()) : std::nullopt;
   }
 
+  // Of the first that writes to the residual stream: an embedding, unless it is projected into the stream.
+  Matrix<double> r1_in(const RewritePlan& plan) const {
+    for (const Module* writer : model_.stream().writers)
+      if (std::optional<Matrix<double>> r1 = start_of(plan, *writer, "R1")) return std::move(*r1);
+    throw Error("R1", "rotates nothing that writes to the residual stream: nothing to learn from",
+                "set learnable: false, and leave seeds out");
+  }
+
   LearnOptions how_to_learn(const std::string& subject) const {
     LearnOptions how{.subject = subject,
                      .objective = learning_.objective,
@@ -116,20 +153,17 @@ class Learner {
 
   // The random start whose rows are easiest to quantize before anything is learned.
   void choose_seed() {
-    const uint64_t first = request_.start.spin.seed.value_or(kPeerSeed);
-    if (request_.seeds > 1 && !rotates(Spin::R1))
-      throw Error("seeds", "are compared by R1, which is not among the rotations", "leave seeds out");
+    const uint64_t first = first_seed();
     double least = 0;
     Json losses = Json::array();
     for (int64_t i = 0; request_.seeds > 1 && i < request_.seeds; ++i) {
-      RotateOptions options = request_.start;
-      options.spin.seed = first + static_cast<uint64_t>(i);
-      const Matrix<double> r1 = start_of(rotated(options), *model_.embedding(), "R1").value();
-      const double loss = mean_loss(rows_.learn.stream.rows, rows_.learn.stream.weights, r1, how_to_learn("R1"));
+      const uint64_t seed = first + static_cast<uint64_t>(i);
+      const double loss =
+          mean_loss(rows_.learn.stream.rows, rows_.learn.stream.weights, r1_of(seed), how_to_learn("R1"));
       losses.push_back(loss);
       if (i == 0 || loss < least) {
         least = loss;
-        learned_.seed = options.spin.seed;
+        learned_.seed = seed;
       }
       tell("seeds", i + 1, request_.seeds);
     }
@@ -139,10 +173,6 @@ class Learner {
   }
 
   void learn() {
-    for (const std::string& name : learning_.rotations)
-      if (!rotates(spin_from(name)))
-        throw Error("learning.rotations", fmt::format("has {}, which is not among the rotations", name),
-                    fmt::format("add {} to rotations, or take it out of learning.rotations", name));
     Matrices r1, r2;
     if (learns("R1")) r1 = learn_r1();
     if (learns("R2")) r2 = learn_r2();
@@ -151,6 +181,9 @@ class Learner {
     RotateOptions best = request_.start;
     tell("judge", 0, 1);
     least_ = judge_->divergence(best);
+    if (!std::isfinite(least_))
+      throw Error(std::string(model_.architecture_name()), "its logits on the calibration text are not finite",
+                  "look for the layer that makes them so: spinor eval, spinor inspect");
     learned_.record["start"]["kl_divergence"] = least_;
     keep_if_better("R1", best, std::move(r1));
     keep_if_better("R2", best, std::move(r2));
@@ -182,10 +215,9 @@ class Learner {
   }
 
   Matrices learn_r1() {
-    const std::optional<Matrix<double>> start = start_of(rotated(request_.start), *model_.embedding(), "R1");
-    if (!start) throw Error("R1", "does not rotate the embedding: nothing to learn from", "set learnable: false");
+    const Matrix<double> start = r1_in(rotated(request_.start));
     Matrices matrices;
-    if (auto r1 = learn_one("R1", rows_.learn.stream, rows_.judge.stream, *start, learned_.record["held_out"]))
+    if (auto r1 = learn_one("R1", rows_.learn.stream, rows_.judge.stream, start, learned_.record["held_out"]))
       matrices.emplace("R1", std::move(*r1));
     return matrices;
   }
@@ -208,11 +240,13 @@ class Learner {
 
   void add_starts() {
     const RewritePlan plan = rotated(request_.start);
-    if (rotates(Spin::R1)) learned_.rotations.try_emplace("R1", start_of(plan, *model_.embedding(), "R1").value());
-    if (!learns("R2")) return;
-    for (const ValueOutput& pair : model_.value_outputs())
-      learned_.rotations.try_emplace(fmt::format("R2.{}", pair.value->layer),
-                                     start_of(plan, *pair.value, "R2").value());
+    if (rotates(Spin::R1)) learned_.rotations.try_emplace("R1", r1_in(plan));
+    if (!rotates(Spin::R2)) return;
+    for (const ValueOutput& pair : model_.value_outputs()) {
+      if (pair.value->layer >= model_.num_layers()) continue;  // of multi-token prediction: no file has one
+      if (std::optional<Matrix<double>> r2 = start_of(plan, *pair.value, "R2"))
+        learned_.rotations.try_emplace(fmt::format("R2.{}", pair.value->layer), std::move(*r2));
+    }
   }
 
   void keep_if_better(const std::string& part, RotateOptions& best, Matrices matrices) {
@@ -272,10 +306,9 @@ class Learner {
 LearnedRotations learn_rotations(const Model& model, const Learnable::Request& request,
                                  const calibration::Samples& samples, const LearnerOptions& options) {
   if (samples.count < 2)
-    throw Error(
-        "calibration text",
-        fmt::format("has {} windows of {} tokens: one must be left to judge on", samples.count, samples.context),
-        "use a longer text, or a smaller learning.context");
+    throw Error("calibration text",
+                fmt::format("fills one window of {} tokens, and one must be left to judge by", samples.context),
+                "use a longer text, or a smaller learning.context");
   return runtime::with_torch_errors([&] {
     const int threads = options.judge.runtime.threads;
     at::set_num_threads(threads > 0 ? threads : default_threads());

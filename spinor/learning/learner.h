@@ -23,7 +23,7 @@ struct LearnerOptions {
   std::filesystem::path scratch = ".";  // see SamplePass
   // That of the objective `quantization`.
   QuantizationArgs activations = ActivationQuantizer::token_args(4, false);
-  bool complete = false;  // a rotation that is not kept is there all the same, as its start
+  bool complete = false;  // R1 and R2 that are not learned or not kept are there all the same, as drawn
   // "capture", "learn R1", "judge"; and how far that is.
   std::function<void(const std::string& what, int64_t done, int64_t all)> progress = {};
   std::stop_token stop = {};
