@@ -9,7 +9,7 @@ void CalibrationFlags::add_to(CLI::App& app) {
                                             "rows, a directory of them, or .json tokens"));
   const auto detail = [&](CLI::Option* o) { return option(o)->needs(file)->capture_default_str(); };
   detail(app.add_option("--calibration-samples", samples, "How many pieces of it"));
-  detail(app.add_option("--calibration-context", context, "Tokens in each"));
+  context_ = detail(app.add_option("--calibration-context", context, "Tokens in each"));
   detail(app.add_option("--calibration-seed", seed, "Which pieces, where there are more"));
   detail(app.add_flag("--calibration-bos", bos, "Begin each with the tokenizer's bos token"));
   detail(app.add_flag("--calibration-all-experts", all_experts,
@@ -18,6 +18,10 @@ void CalibrationFlags::add_to(CLI::App& app) {
                         "For weights and activations, e.g. 8GB; what is more goes to a file; default: half of what is "
                         "free"));
   detail(app.add_option("--calibration-device", device, "Where the model runs: cpu, cuda, cuda:1"));
+}
+
+std::optional<int64_t> CalibrationFlags::asked_context() const {
+  return context_ && context_->count() > 0 ? std::optional(context) : std::nullopt;
 }
 
 }  // namespace spinor::cli

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,10 @@ struct CalibrationFlags {
 
   void add_to(CLI::App& app);
   bool given() const { return !text.empty(); }
+  std::optional<int64_t> asked_context() const;  // nothing: the default
+
+ private:
+  CLI::Option* context_ = nullptr;
 };
 
 // Reads the text in the tokens of the model. `warn` is told where it is shorter than was asked for. In the program

@@ -43,6 +43,8 @@ Json spinquant_arguments(const RecipeOptions& options) {
   if (options.vision) arguments["vision"] = true;
   if (!options.mtp.empty()) arguments["mtp"] = options.mtp;
   if (options.learn) arguments["learnable"] = true;
+  if (options.learning_context && (options.learn || options.best_of))
+    arguments["learning"]["context"] = *options.learning_context;
   if (options.best_of) arguments["seeds"] = *options.best_of;
   if (options.best_of && options.transform_type.empty()) arguments["transform_type"] = kAutomaticRandom;
   return arguments;
@@ -95,8 +97,8 @@ void RecipeOptions::add_rotation_to(CLI::App& app) {
 void RecipeOptions::add_learning_to(CLI::App& app) {
   const auto option = [&](CLI::Option* o) { return o->group("Rotation")->excludes(file_); };
   option(app.add_flag("--learn", learn,
-                      "Learn R1, and scales beside it, from the text of --calibration; kept only where held-out text "
-                      "says that they help"));
+                      "Learn R1, and scales beside it, from the text of --calibration, in windows of "
+                      "--calibration-context tokens (512); kept only where held-out text says that they help"));
   option(app.add_option("--best-of", best_of, "Try so many seeds, from --seed on, on that text, and take the best"))
       ->check(CLI::PositiveNumber);
 }
@@ -134,6 +136,8 @@ Recipe RecipeOptions::make() const {
   if (scheme.empty() && (!targets.empty() || !ignore.empty() || !observer.empty() || !format.empty() || group_size))
     throw Error("command line", "says how to quantize, or what, but not to which scheme",
                 "give --scheme W4A16, or another preset");
+  if (learn && !rotation.empty())
+    throw Error("--rotation", "gives what is to be learned", "leave it out to learn, or --learn to use the file");
   Json modifiers = Json::object();
   if (!rotations.empty() || !rotation.empty() || center_embeddings || vision || learn || best_of || !mtp.empty() ||
       !quantizes())

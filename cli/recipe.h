@@ -19,6 +19,7 @@ struct RecipeOptions {
   std::string transform_type, precision, compat, mtp, rotation;
   std::optional<uint64_t> seed;
   std::optional<int64_t> block_size, best_of;
+  std::optional<int64_t> learning_context;  // not an option of its own: that of calibration
   bool randomize = false, center_embeddings = false, vision = false, learn = false;
   // Of a QuIPModifier (which has the type, seed, block size and precision above) and a QuantizationModifier.
   std::vector<std::string> quip, targets, ignore;

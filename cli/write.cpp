@@ -11,6 +11,7 @@
 #include "cli/recipe.h"
 #include "spinor/base/error.h"
 #include "spinor/io/file.h"
+#include "spinor/io/output_directory.h"
 #include "spinor/job/job.h"
 #include "spinor/modifier/learnable.h"
 #include "spinor/modifier/model_for.h"
@@ -62,9 +63,12 @@ struct WriteCommand {
     const Model source = Model::open(model);
     if (name == "dequantize") return Job::dequantize(source);
     if (inverse) return Job::undo(source, recipe.rotation);
+    recipe.learning_context = calibration.asked_context();
     Recipe steps = recipe.make();
-    if (calibration.given() && find_to_learn(steps, model_for(steps, source)))
+    if (calibration.given() && find_to_learn(steps, model_for(steps, source))) {
+      check_output(out, source.checkpoint().directory(), force);  // before the work, not after
       learned = learn(steps, source, calibration, common, learned_file(), kLearnedFile);
+    }
     Job job(source, std::move(steps));
     for (const std::string& warning : learned.warnings) job.warn(warning);
     return job;

@@ -1,5 +1,6 @@
 // Rotations learned from a text: as a command, and before a recipe runs.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <memory>
 
@@ -8,6 +9,7 @@
 #include "cli/progress.h"
 #include "cli/recipe.h"
 #include "cli/text.h"
+#include "cli/torch/learning.h"
 #include "spinor/base/error.h"
 #include "spinor/io/shard_layout.h"
 #include "spinor/learning/learn_recipe.h"
@@ -15,14 +17,6 @@
 
 namespace spinor::cli {
 namespace {
-
-learning::LearningText read_text_of(const CalibrationFlags& flags, const Model& model) {
-  learning::LearningText text{read_tokens(flags.text, model)};
-  if (!flags.bos) return text;
-  text.bos = tokenizer::Tokenizer::load(model.checkpoint().directory()).bos();
-  if (!text.bos) throw Error("--calibration-bos", "the model's tokenizer has no bos token");
-  return text;
-}
 
 // A bar for each thing that takes long.
 class Bars {
@@ -51,7 +45,10 @@ struct LearnCommand {
     if (!calibration.given()) throw Error("learn", "needs a text to learn from", "give --calibration FILE");
     if (std::filesystem::exists(out) && !force)
       throw Error(out, "exists", "give --force to replace it, or another name");
+    if (const auto parent = std::filesystem::absolute(out).parent_path(); !std::filesystem::is_directory(parent))
+      throw Error(parent.string(), "no such directory", "create it first");
     recipe.learn = recipe.recipe.empty();
+    recipe.learning_context = calibration.asked_context();
     const Model source = Model::open(model);
     Recipe steps = recipe.make();
     const Learning learned = learn(steps, source, calibration, common, out);
@@ -69,24 +66,39 @@ struct LearnCommand {
       const Json& record = learned.record;
       fmt::print("{}: divergence of held-out text {:.4f} nats a token, {:.4f} with the start\n", out,
                  record["learned"]["kl_divergence"].get<double>(), record["start"]["kl_divergence"].get<double>());
-      fmt::print("spinor rotate {} OUT --rotation {}\n", model, out);
+      const std::string rotations =
+          recipe.rotations.empty() ? "" : fmt::format(" --rotations {}", fmt::join(recipe.rotations, ","));
+      fmt::print("spinor rotate {} OUT{} --rotation {}\n", model, rotations, out);
     }
   }
 };
 
 }  // namespace
 
+learning::LearningText read_learning_text(const CalibrationFlags& flags, const Model& model) {
+  learning::LearningText text{read_tokens(flags.text, model)};
+  if (!flags.bos) return text;
+  text.bos = tokenizer::Tokenizer::load(model.checkpoint().directory()).bos();
+  if (!text.bos) throw Error("--calibration-bos", "the model's tokenizer has no bos token");
+  return text;
+}
+
+learning::LearnerOptions learner_options(const CalibrationFlags& flags, const CommonOptions& common) {
+  learning::LearnerOptions options;
+  options.judge.runtime.device = flags.device;
+  options.judge.runtime.threads = common.threads;
+  if (!flags.memory.empty()) options.judge.runtime.memory = parse_size(flags.memory);
+  return options;
+}
+
 Learning learn(Recipe& recipe, const Model& model, const CalibrationFlags& flags, const CommonOptions& common,
                const std::filesystem::path& file, const std::string& recorded_as) {
   const auto bars = std::make_shared<Bars>(!common.quiet && !common.json);
-  learning::RecipeLearning how{.file = file, .recorded_as = recorded_as};
-  how.learner.judge.runtime.device = flags.device;
-  how.learner.judge.runtime.threads = common.threads;
-  if (!flags.memory.empty()) how.learner.judge.runtime.memory = parse_size(flags.memory);
+  learning::RecipeLearning how{.learner = learner_options(flags, common), .file = file, .recorded_as = recorded_as};
   how.learner.scratch = std::filesystem::absolute(file).lexically_normal().parent_path();
   how.learner.complete = recorded_as.empty();
   how.learner.progress = [bars](const std::string& what, int64_t done, int64_t all) { bars->show(what, done, all); };
-  const learning::LearningReport report = learning::learn_recipe(recipe, model, read_text_of(flags, model), how);
+  const learning::LearningReport report = learning::learn_recipe(recipe, model, read_learning_text(flags, model), how);
   return {report.record, report.warnings, report.kept ? file : ""};
 }
 

@@ -1,0 +1,471 @@
+"""Learned rotations, end to end: what `learn`, `--learn` and recipes write is the source's function, says how it came
+to be, can be undone, verified and made again, and is the start where learning does not help."""
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import logits
+import tiny_models
+from command import BINARY, refused, run, spinor, spinor_json
+
+CONTEXT, WINDOWS = 32, 8
+LEARNING = {"context": CONTEXT, "samples": 4, "holdout": 4, "steps": 5, "batch": 64}
+# Enough for tiny models: more than the few steps that the other tests take.
+HARD = LEARNING | {"steps": 40, "learning_rate": 0.02}
+BOUND = {torch.float64: 1e-9, torch.float32: 1e-4}  # of logits, as in scales_test
+LEARNED = "learned/rotations.safetensors"
+LOW_BITS = {"symmetric": False, "strategy": "token", "dynamic": True}
+GROUP = {
+    "targets": ["Linear"],
+    "weights": {"num_bits": 4, "strategy": "channel"},
+    "input_activations": {"num_bits": 4, **LOW_BITS},
+}
+
+
+def spin(**arguments):
+    learning = {"transform_type": "auto-random", "learnable": True, "learning": LEARNING}
+    return "SpinQuantModifier", {**learning, **arguments}
+
+
+def gptq(**more):
+    return "GPTQModifier", {"ignore": ["lm_head"], "config_groups": {"group_0": GROUP}, **more}
+
+
+def recipe(path, *modifiers):
+    """Modifiers, each in a group of its own."""
+    groups = {f"step{i}_modifiers": {name: arguments} for i, (name, arguments) in enumerate(modifiers)}
+    path.write_text(json.dumps({"quant_stage": groups}))
+    return path
+
+
+def text(directory, tokens=None):
+    if tokens is None:
+        tokens = torch.randint(3, 72, (WINDOWS * CONTEXT,), generator=torch.Generator().manual_seed(5)).tolist()
+    path = directory / "tokens.json"
+    path.write_text(json.dumps(tokens))
+    return path
+
+
+def case_of(family):
+    return "power_of_two" if family in tiny_models.FAMILIES else next(iter(tiny_models.MORE_FAMILIES[family][1]))
+
+
+def outliers(model):
+    """A few channels of the residual stream are large, as trained models have them: there is something to learn."""
+    with torch.no_grad():
+        model.get_input_embeddings().weight[:, [3, 20, 33]] *= 12
+    return model
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    made = {}
+
+    def get(family="llama", dtype=torch.float32, shape=None):
+        key = family, dtype, shape
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp(family) / "model"
+            outliers(tiny_models.make(family, shape or case_of(family), dtype)).save_pretrained(made[key])
+        return made[key]
+
+    return get
+
+
+def weights(directory):
+    return load_file(directory / "model.safetensors")
+
+
+def same_bytes(one, other, *files):
+    return all((one / file).read_bytes() == (other / file).read_bytes() for file in files or ["model.safetensors"])
+
+
+def difference(source, out, dtype):
+    return logits.difference(*(logits.logits(logits.load(path, dtype)) for path in (source, out)))[0]
+
+
+def rotations(path):
+    """The matrices and scales of a file, each as it has to be."""
+    tensors = load_file(path)
+    for name, tensor in tensors.items():
+        assert tensor.dtype == torch.float64, name
+        if name.startswith("scale."):
+            assert (tensor > 0).all() and tensor.isfinite().all(), name
+        else:
+            assert (tensor @ tensor.T - torch.eye(len(tensor), dtype=torch.float64)).abs().max() <= 1e-12, name
+    return tensors
+
+
+def record(out):
+    return json.loads((out / "spinor.json").read_text())["learning"]
+
+
+def rotate(model, out, steps, *more, command="rotate"):
+    return run(command, model, out, "--recipe", steps, "--threads", 1, *more)
+
+
+# With the bits at which the tiny model of the family has most to gain; "opt" gains nothing by R1 at any.
+FAMILIES = {"llama": 2, "qwen2": 4, "qwen3": 3, "smollm3": 3, "phi3": 2, "opt": 2, "gpt2": 3, "cohere": 2, "mixtral": 3,
+            "qwen3_moe": 2, "gpt_oss": 2, "deepseek_v3": 3, "gemma": 2, "qwen3_next": 3}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", BOUND, ids=["float64", "float32"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_kind_of_family_stays_the_same_function(source, tmp_path, family, dtype):
+    """LayerNorms keep the ones, routers are readers, latent attention, fused projections, tied heads, gates."""
+    model, out, bits = source(family, dtype), tmp_path / "out", FAMILIES[family]
+    legal = ["R1"] if family == "qwen3_next" else ["R1", "R2"]
+    learning = HARD | {"rotations": legal, "activation_bits": bits, "kv_bits": bits}
+    steps = recipe(tmp_path / "recipe.json", spin(rotations=legal, learning=learning))
+    done = rotate(model, out, steps, "--calibration", text(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert difference(model, out, dtype) <= BOUND[dtype]
+    spinor("verify", model, out)
+    found = record(out)
+    assert found["held_out"]["R1"]["loss"] < found["held_out"]["R1"]["loss_at_start"]
+    assert ("R1" in found["kept"]) == (family != "opt"), found
+    if "R1" in found["kept"]:
+        matrix = rotations(out / LEARNED)["R1"]
+        if family in ("gpt2", "cohere"):
+            ones = torch.ones(len(matrix), dtype=torch.float64)
+            assert (ones @ matrix - ones).abs().max() <= 1e-12
+
+
+LEFT_ALONE = ["model.safetensors", "config.json"]
+
+
+def test_the_command_writes_a_file_that_rotate_takes(source, tmp_path):
+    model, file = source(), tmp_path / "found.safetensors"
+    steps = recipe(tmp_path / "recipe.json", spin(learning=HARD))
+    common = ["--recipe", steps, "--calibration", text(tmp_path), "--threads", 1]
+    printed = spinor("learn", model, file, *common)
+    assert f"spinor rotate {model} OUT --rotation {file}" in printed
+    found = rotations(file)
+    assert {"R1", "R2.0", "R2.1"} <= set(found)  # what is not kept is there as it is drawn, so that the file is all
+    spinor("rotate", model, tmp_path / "by-file", "--rotation", file, "--quiet")
+    assert difference(model, tmp_path / "by-file", torch.float32) <= BOUND[torch.float32]
+    spinor("rotate", model, tmp_path / "by-recipe", *common, "--quiet")
+    assert same_bytes(tmp_path / "by-file", tmp_path / "by-recipe")
+
+    assert f"{file}: exists" in refused("learn", model, file, *common)
+    again = spinor_json("learn", model, file, *common, "--force")
+    assert again["out"] == str(file) and again["learning"]["kept"]
+    assert sorted(path.name for path in tmp_path.glob("found*")) == ["found.safetensors"]
+
+
+@pytest.mark.parametrize("objective", ["psot", "range", "quantization"])
+def test_one_run_learns_and_then_quantizes_by_gptq(source, tmp_path, objective):
+    model, out = source(), tmp_path / "out"
+    steps = recipe(tmp_path / "recipe.json", spin(learning=HARD | {"objective": objective}),
+                   gptq(kv_cache_scheme={"num_bits": 6, **LOW_BITS}))
+    options = ["--calibration", text(tmp_path), "--calibration-samples", 4, "--calibration-context", CONTEXT]
+    done = rotate(model, out, steps, *options, command="quantize")
+    assert done.returncode == 0, done.stderr
+    found = record(out)
+    assert found["objective"] == objective
+    assert (found["activation_bits"], found["kv_bits"]) == (4, 6)  # judged as the recipe has them
+    made = json.loads((out / "spinor.json").read_text())
+    assert made["recipe"]["quant_stage"]["step0_modifiers"]["SpinQuantModifier"]["rotation_file"] == LEARNED
+    assert made["calibration"]["samples"] == 4
+    rotations(out / LEARNED)
+    modules = json.loads((out / "calibration.json").read_text())["modules"]
+    assert len(modules) == 14 and all(module["rotated"] for module in modules)
+    assert spinor_json("eval", out, "--token-ids", text(tmp_path), "--context", CONTEXT, "--reference", model)[
+        "kl_divergence"
+    ] < 1
+
+
+def test_the_record_says_how_it_came_to_be(source, tmp_path):
+    steps = recipe(tmp_path / "recipe.json", spin(seeds=3, seed=11, learning=HARD))
+    printed = spinor_json("rotate", source(), tmp_path / "out", "--recipe", steps, "--calibration", text(tmp_path))
+    found = record(tmp_path / "out")
+    assert found == printed["learning"]
+    assert {key: found[key] for key in HARD} == HARD and found["objective"] == "psot"
+    losses = found["seeds"]["losses"]
+    assert found["seeds"]["first"] == 11 and len(losses) == 3
+    assert found["seeds"]["chosen"] == 11 + losses.index(min(losses))
+    held_out = found["held_out"]
+    assert held_out["R1"]["loss"] < held_out["R1"]["loss_at_start"]
+    assert found["learned"]["kl_divergence"] <= found["start"]["kl_divergence"]
+    assert found["learned"]["kl_divergence"] in (found["start"]["kl_divergence"], *held_out.values())
+    # The digest is of the samples: another text, another digest.
+    assert len(found["tokens"]) == 32
+    other = text(tmp_path, [3 + i * i % 67 for i in range(WINDOWS * CONTEXT)])
+    again = spinor_json("rotate", source(), tmp_path / "other", "--recipe", steps, "--calibration", other)
+    assert again["learning"]["tokens"] != found["tokens"]
+    with safe_open(tmp_path / "out" / LEARNED, "pt") as file:
+        assert json.loads(file.metadata()["learning"]) == found
+
+
+@pytest.fixture(scope="module")
+def learned(source, tmp_path_factory):
+    """Rotated with learned matrices, online ones among them: the source, OUT."""
+    directory = tmp_path_factory.mktemp("learned")
+    model, out = source("llama", torch.float64), directory / "out"
+    arguments = spin(rotations=["R1", "R2", "R4"], learning=HARD | {"rotations": ["R1", "R2"]})
+    done = rotate(model, out, recipe(directory / "recipe.json", arguments), "--calibration", text(directory))
+    assert done.returncode == 0, done.stderr
+    assert record(out)["kept"] and (out / LEARNED).exists()
+    return model, out
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_inverse_works_from_everywhere(learned, tmp_path, moved):
+    model, out = learned
+    if moved:
+        out = shutil.copytree(out, tmp_path / "elsewhere")
+    spinor("rotate", out, tmp_path / "back", "--inverse", "--quiet", cwd=tmp_path)
+    before, after = weights(model), weights(tmp_path / "back")
+    name = "model.embed_tokens.weight"
+    torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-10)
+    assert difference(model, tmp_path / "back", torch.float64) <= BOUND[torch.float64]
+    assert not (tmp_path / "back" / "learned").exists()
+
+
+def test_verify_sees_the_same_function(learned):
+    spinor("verify", *learned)
+
+
+def test_its_recipe_makes_it_again_and_finds_the_file_beside_itself(learned, tmp_path):
+    model, out = learned
+    spinor("rotate", model, tmp_path / "again", "--recipe", out / "recipe.yaml", "--quiet", cwd=tmp_path)
+    assert same_bytes(out, tmp_path / "again", *LEFT_ALONE)
+    arguments = yaml.safe_load((tmp_path / "again" / "recipe.yaml").read_text())
+    (group,) = arguments["quant_stage"].values()
+    assert group["SpinQuantModifier"]["rotation_file"] == str(out / LEARNED)
+    alone = shutil.copy(out / "recipe.yaml", tmp_path / "recipe.yaml")
+    message = refused("rotate", model, tmp_path / "x", "--recipe", alone)
+    assert str(tmp_path / LEARNED) in message
+
+
+def test_a_rotated_model_can_be_rotated_again(learned, tmp_path):
+    """What was learned for one model is not copied into another."""
+    model, out = learned
+    spinor("rotate", out, tmp_path / "again", "--rotations", "R1", "--quiet")
+    assert not (tmp_path / "again" / "learned").exists()
+    assert difference(model, tmp_path / "again", torch.float64) <= BOUND[torch.float64]
+
+
+def test_requires_grad_of_a_transform_config_is_learnable(source, tmp_path):
+    spinor("rotate", source(), tmp_path / "drawn", "--transform-type", "random-hadamard", "--quiet")
+    (group,) = yaml.safe_load((tmp_path / "drawn" / "recipe.yaml").read_text())["default_stage"].values()
+    config = group["SpinQuantModifier"]["transform_config"]
+    config["config_groups"]["R1"]["requires_grad"] = True
+    steps = recipe(tmp_path / "recipe.json", ("SpinQuantModifier", {"transform_config": config, "learning": HARD}))
+    done = rotate(source(), tmp_path / "out", steps, "--calibration", text(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "R1" in record(tmp_path / "out")["held_out"]
+    assert difference(source(), tmp_path / "out", torch.float32) <= BOUND[torch.float32]
+    config["config_groups"]["R1"]["requires_grad"] = False
+    config["config_groups"]["R9"] = config["config_groups"]["R1"] | {"requires_grad": True}
+    steps = recipe(tmp_path / "recipe.json", ("SpinQuantModifier", {"transform_config": config}))
+    assert "only groups called R1 and R2 are learnable" in refused("plan", source(), "--recipe", steps)
+
+
+def test_the_best_of_seeds_without_learning(source, tmp_path):
+    common = ["--calibration", text(tmp_path), "--calibration-context", CONTEXT, "--seed", 7, "--threads", 1, "--quiet"]
+    spinor("rotate", source(), tmp_path / "out", "--best-of", 4, *common)
+    found = record(tmp_path / "out")
+    assert found["kept"] == [] and len(set(found["seeds"]["losses"])) == 4
+    chosen = ["--transform-type", "auto-random", "--seed", found["seeds"]["chosen"]]
+    spinor("rotate", source(), tmp_path / "alone", *chosen, "--quiet")
+    assert same_bytes(tmp_path / "out", tmp_path / "alone")
+    assert not (tmp_path / "out" / "learned").exists()
+    for options in (["--transform-type", "auto"], ["--rotations", "R2"]):
+        assert refused("rotate", source(), tmp_path / "x", "--best-of", 4, *options, *common).startswith("seeds: ")
+
+
+def test_the_start_is_kept_where_learning_does_not_help(source, tmp_path):
+    """Random weights: there is nothing to gain, and what was learned is worse."""
+    model = source("qwen2")
+    steps = recipe(tmp_path / "recipe.json", spin(rotations=["R1"], learning=HARD | {"scales": []}))
+    done = rotate(model, tmp_path / "out", steps, "--calibration", text(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "R1: with what was learned held-out text diverges by" in done.stderr and "it is left out" in done.stderr
+    found = record(tmp_path / "out")
+    assert found["kept"] == [] and found["start"] == found["learned"]
+    start = ["--rotations", "R1", "--transform-type", "auto-random"]
+    spinor("rotate", model, tmp_path / "start", *start, "--quiet")
+    assert same_bytes(tmp_path / "out", tmp_path / "start", *LEFT_ALONE)
+    assert not (tmp_path / "out" / "learned").exists()
+
+
+def test_scales_alone_can_be_learned(source, tmp_path):
+    """With no rotation to learn, the rest is: R2 is drawn, and scales are found."""
+    steps = recipe(tmp_path / "recipe.json", spin(rotations=["R2"], learning=HARD | {"rotations": []}))
+    done = rotate(source(), tmp_path / "out", steps, "--calibration", text(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert set(record(tmp_path / "out")["held_out"]) == {"kl_divergence_with_scales"}
+
+
+BAD = {
+    "no text": (spin(), None, "SpinQuantModifier: learnable: true takes a text to learn from; give --calibration FILE"),
+    "no text for seeds": (spin(learnable=False, seeds=2), None, "seeds takes a text to choose one by"),
+    "one window": (spin(), CONTEXT + 5, f"has {CONTEXT + 5} tokens, and learning takes two windows of 32 at least"),
+    "less than a window": (spin(), 7, "has 7 tokens, and learning takes two windows of 32 at least"),
+    "nothing": (spin(), 0, "has 0 tokens"),
+    "R1 not there": (spin(rotations=["R2"]), 256, "learning.rotations: has R1, which is not among the rotations"),
+    "objective": (spin(learning=LEARNING | {"objective": "pso"}), 256, "objective: 'pso' is unknown; did you mean"),
+    "no quantizer": (spin(learning=LEARNING | {"objective": "quantization"}), 256, "quantize activations in the"),
+    "rotation": (spin(learning=LEARNING | {"rotations": ["R3"]}), 256, "'R3' is nothing that can be learned"),
+    "steps": (spin(learning=LEARNING | {"steps": 0}), 256, "steps must be at least 1"),
+    "token": (spin(), [3, 72000] * 200, "vocabulary's size 72"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_learned_is_refused(source, tmp_path, name):
+    step, tokens, problem = BAD[name]
+    options = ["--recipe", recipe(tmp_path / "recipe.json", step)]
+    if tokens is not None:
+        tokens = [3 + i % 60 for i in range(tokens)] if isinstance(tokens, int) else tokens
+        options += ["--calibration", text(tmp_path, tokens)]
+    assert problem in refused("rotate", source(), tmp_path / "out", *options)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_window_less_is_a_warning(source, tmp_path):
+    steps = recipe(tmp_path / "recipe.json", spin())
+    ids = text(tmp_path, [3 + i * i % 67 for i in range(3 * CONTEXT)])
+    done = rotate(source(), tmp_path / "out", steps, "--calibration", ids)
+    assert done.returncode == 0, done.stderr
+    assert "the text gives 3 windows of 32 tokens to learn on and judge by, not 8" in done.stderr
+
+
+def test_the_command_line_refuses_before_it_works(source, tmp_path):
+    model, data = source(), ["--calibration", text(tmp_path)]
+    more = [*data, "--calibration-context", CONTEXT]
+    assert "needs a text to learn from" in refused("learn", model, tmp_path / "file")
+    assert "no such directory" in refused("learn", model, tmp_path / "no" / "file", *more)
+    assert "no such directory" in refused("rotate", model, tmp_path / "no" / "out", "--learn", *more)
+    assert "give --calibration FILE" in refused("rotate", model, tmp_path / "out", "--learn")
+    file = tmp_path / "own.safetensors"
+    save_file({"R1": torch.eye(64)}, file)
+    for command in (["learn", model, tmp_path / "file"], ["rotate", model, tmp_path / "out", "--learn"]):
+        assert "--rotation: gives what is to be learned" in refused(*command, "--rotation", file, *more)
+    too_short = refused("rotate", model, tmp_path / "out", "--learn", *data)
+    assert "has 256 tokens, and learning takes two windows of 512" in too_short
+    (tmp_path / "there").mkdir()
+    assert "exists" in refused("rotate", model, tmp_path / "there", "--learn", *more)
+    steps = recipe(tmp_path / "recipe.json", ("SpinQuantModifier", {}))
+    assert "has nothing that is learnable" in refused("learn", model, tmp_path / "file", "--recipe", steps, *more)
+    assert not list(tmp_path.glob("*.learned.*")) and not (tmp_path / "file").exists()
+
+
+def test_only_the_first_modifier_learns(source, tmp_path):
+    first = ("QuantizationModifier", {"targets": "Linear", "ignore": ["lm_head"], "scheme": "W8A8"})
+    steps = recipe(tmp_path / "recipe.json", first, spin())
+    message = refused("quantize", source(), tmp_path / "out", "--recipe", steps, "--calibration", text(tmp_path))
+    assert message == "SpinQuantModifier: is to learn, and is not the first modifier of the recipe; put it first"
+
+
+def test_an_illegal_rotation_is_refused_before_any_work(source, tmp_path):
+    model = source("gemma3")
+    common = ["--calibration", text(tmp_path), "--calibration-context", CONTEXT]
+    assert "R1 would change the model" in refused("rotate", model, tmp_path / "out", "--learn", *common)
+    steps = recipe(tmp_path / "r.json", spin(rotations=["R2"], learning=HARD | {"rotations": ["R2"]}))
+    done = rotate(model, tmp_path / "out", steps, *common)
+    assert done.returncode == 0, done.stderr  # the legal rest can be learned
+    assert difference(model, tmp_path / "out", torch.float32) <= BOUND[torch.float32]
+
+
+def changed(model, directory, *changes):
+    """A copy in which weights are multiplied by a factor."""
+    shutil.copytree(model, directory)
+    tensors = load_file(directory / "model.safetensors")
+    for name, factor in changes:
+        tensors[name].view(-1)[5:] *= factor
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    return directory
+
+
+def enlarged(layer):
+    return [(f"model.layers.{layer}.mlp.{name}.weight", 1e25) for name in ("up_proj", "down_proj")]
+
+
+NOT_FINITE = {
+    "a weight": ([("model.layers.1.mlp.down_proj.weight", torch.nan)], "down_proj.weight: is not finite: nan at row 0"),
+    "a norm": ([("model.norm.weight", torch.nan)], "model.norm.weight: is not finite: nan at row 0"),
+    "activations": (enlarged(0), "model.layers.1.self_attn.q_proj: reads values that are not finite"),
+    "logits": (enlarged(1), "its logits on the calibration text are not finite; look for the layer"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_FINITE)
+def test_what_is_not_finite_is_named(source, tmp_path, name):
+    changes, problem = NOT_FINITE[name]
+    model = changed(source(), tmp_path / "model", *changes)
+    steps = recipe(tmp_path / "recipe.json", spin())
+    message = refused("rotate", model, tmp_path / "out", "--recipe", steps, "--calibration", text(tmp_path))
+    assert problem in message and not list(tmp_path.glob("out*"))
+
+
+def test_a_disk_that_is_full_when_the_file_is_written(source, tmp_path):
+    steps = recipe(tmp_path / "recipe.json", spin(learning=HARD))
+    common = ["--calibration", text(tmp_path), "--threads", 1]
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    for command, out in (("learn", "file.safetensors"), ("rotate", "out")):
+        message = refused(command, source(), tmp_path / out, "--recipe", steps, *common, preexec_fn=limit)
+        assert "safetensors" in message and "size" in message.lower(), message
+    assert {path.name for path in tmp_path.iterdir()} == {"recipe.json", "tokens.json"}
+
+
+def test_killed_in_every_phase_it_ends_with_the_same_bytes(source, tmp_path):
+    """While the model runs, while it learns, while it judges; and while it saves, when nothing is learned again."""
+    model = source()
+    steps = recipe(tmp_path / "recipe.json", spin(learning=HARD), gptq())
+    common = ["--recipe", steps, "--calibration", text(tmp_path), "--calibration-samples", 4,
+              "--calibration-context", CONTEXT, "--threads", 1, "--quiet"]
+    start = time.monotonic()
+    spinor("quantize", model, tmp_path / "whole", *common)
+    seconds = time.monotonic() - start
+
+    out, kept = tmp_path / "out", tmp_path / "out.learned.safetensors"
+    command = [str(BINARY), *map(str, ["quantize", model, out, *common])]
+
+    def killed(when):
+        process = subprocess.Popen(command)
+        while process.poll() is None and not when():
+            time.sleep(0.0005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    for share in (0.2, 0.35, 0.5, 0.65, 0.8):
+        end = time.monotonic() + share * seconds
+        killed(lambda end=end: time.monotonic() > end)
+        if out.exists():  # it was faster this time
+            shutil.rmtree(out)
+        if kept.exists():
+            break
+    killed(kept.exists)
+    assert kept.exists() and not out.exists()
+    learned = kept.stat().st_mtime_ns
+    journal = tmp_path / "out.partial" / "journal.jsonl"
+    killed(lambda: journal.exists() and len(journal.read_bytes().splitlines()) > 6)
+    assert kept.stat().st_mtime_ns == learned and not out.exists()
+    spinor("quantize", model, out, *common)
+    for name in ("model.safetensors", "recipe.yaml", LEARNED, "calibration.json"):
+        assert same_bytes(out, tmp_path / "whole", name), name
+    assert not list(tmp_path.glob("out.*"))
+
+
+def test_another_job_learns_anew(source, tmp_path):
+    """What an earlier job left beside OUT is of its recipe, its text and its model alone."""
+    out = tmp_path / "out"
+    steps = recipe(tmp_path / "recipe.json", spin(learning=HARD))
+    common = ["--recipe", steps, "--calibration", text(tmp_path), "--threads", 1, "--quiet"]
+    spinor("rotate", source(), out, *common)
+    shutil.copy(out / LEARNED, tmp_path / "out.learned.safetensors")
+    shutil.rmtree(out)
+    recipe(steps, spin(learning=HARD | {"seed": 4}))
+    spinor("rotate", source(), out, *common)
+    assert record(out)["seed"] == 4
