@@ -54,7 +54,7 @@ def compared(model, text, *options):
 def test_the_runs_are_those_of_eval(plain, text):
     common = ["--scheme", "W4A16", "--activations", 6]
     result = compared(plain, text, *common, "--seeds", 2, "--first-seed", 5)
-    assert set(result) == {"original_perplexity", "tokens", "variants", "left_out", "rotate", "advice"}
+    assert set(result) == {"original_perplexity", "tokens", "variants", "left_out", "rotate", "advice", "command"}
     assert result["tokens"] == 3 * 39
     assert [variant["name"] for variant in result["variants"]] == ["unrotated", "R1+R2", "R1-R4"]
     for variant in result["variants"]:
@@ -88,7 +88,7 @@ def wins(result):
 def test_a_gain_within_the_spread_is_none(plain, text):
     result = compared(plain, text, "--scheme", "W8A8", "--seeds", 3)
     assert not wins(result)
-    assert result["rotate"] is False
+    assert result["rotate"] is False and result["command"] is None
     assert result["advice"] == (
         "Do not rotate: no rotation beats the unrotated model by more than its seeds are apart."
     )
@@ -120,7 +120,8 @@ def test_a_gain_beyond_the_spread_is_advised(outliers, own_text):
         "--quiet",
     )  # fmt: skip
     assert f"the original model's perplexity is {result['original_perplexity']:.4f}" in printed
-    assert printed.rstrip().endswith(result["advice"])
+    command = f"spinor rotate {outliers} OUT --rotations R1,R2 --transform-type auto-random --seed {seed}"
+    assert result["command"] == command and printed.endswith(f"{result['advice']}\n{command}\n")
 
 
 def test_a_recipe_gives_its_matrices(plain, text, tmp_path):
@@ -166,3 +167,98 @@ def test_a_recipe_with_gptq_is_calibrated_for_every_variant(plain, text, tmp_pat
     alone = spinor_json("eval", tmp_path / "out", *common)
     assert result["variants"][0]["perplexity"] == pytest.approx(alone["perplexity"], rel=1e-9)
     assert [len(variant["runs"]) for variant in result["variants"]] == [1, 1, 1]
+
+
+LEARNING = {"context": 40, "samples": 4, "holdout": 4, "steps": 30, "batch": 64, "learning_rate": 0.02}
+
+
+@pytest.fixture(scope="module")
+def spikes(tmp_path_factory):
+    """Large channels of the residual stream, which the seeds' matrices spread and learned ones spread better."""
+    directory = tmp_path_factory.mktemp("spikes")
+    model = tiny_models.make("llama", "power_of_two", torch.float32, tie_word_embeddings=False)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[:, [3, 20, 33]] *= 30
+    model.save_pretrained(directory)
+    return directory
+
+
+def calibration(tmp_path):
+    path = tmp_path / "calibration.json"
+    tokens = torch.randint(3, 72, (8 * 40,), generator=torch.Generator().manual_seed(9)).tolist()
+    path.write_text(json.dumps(tokens))
+    return ["--calibration", path, "--calibration-context", 40]
+
+
+def test_rows_for_the_best_of_several_seeds_and_for_what_is_learned(spikes, text, tmp_path):
+    data = calibration(tmp_path)
+    low_bits = ["--activations", 4, "--kv", 4]
+    result = compared(spikes, text, *low_bits, *data, "--learn", "--best-of", 3, "--seeds", 2, "--first-seed", 5)
+    names = ["unrotated", "R1+R2", "R1-R4", "R1-R4 best of 3", "R1-R4 learned"]
+    assert [variant["name"] for variant in result["variants"]] == names
+    *_, best, learned = result["variants"]
+    assert best["learning"]["seeds"]["first"] == 5 and best["learning"]["kept"] == []
+    assert [run["seed"] for run in best["runs"]] == [best["learning"]["seeds"]["chosen"]]
+    assert [run["seed"] for run in learned["runs"]] == [5] and "R1" in learned["learning"]["held_out"]
+    assert learned["learning"]["context"] == best["learning"]["context"] == 40
+    # What is measured is what rotate writes.
+    rotated = ["--rotations", "R1,R2,R3,R4", "--transform-type", "auto-random"]
+    common = ["--token-ids", text, "--context", 40, "--threads", 1, "--reference", spikes, *low_bits]
+    for row, options in ((best, ["--seed", best["runs"][0]["seed"]]), (learned, ["--seed", 5, "--learn", *data])):
+        out = tmp_path / row["name"].replace(" ", "-")
+        spinor("rotate", spikes, out, *rotated, *options, "--threads", 1, "--dtype", "float32", "--quiet")
+        alone = spinor_json("eval", out, *common)
+        assert row["perplexity"] == pytest.approx(alone["perplexity"], rel=1e-3)  # float32 weights, rounded once more
+    printed = spinor("compare", spikes, "--token-ids", text, "--context", 40, *low_bits, *data, "--learn", "--seeds", 1)
+    assert "\nR1-R4 learned " in printed
+
+
+def test_the_advice_to_learn_can_be_typed(spikes, tmp_path):
+    """A text that the model itself wrote, so that what is nearer to it predicts it better."""
+    model = load(spikes, torch.float32)
+    torch.manual_seed(3)
+    start = torch.arange(10, 70)[:, None]
+    tokens = model.generate(start, do_sample=True, top_k=0, max_new_tokens=39, eos_token_id=None, pad_token_id=0)
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps(tokens.flatten().tolist()))
+    data = calibration(tmp_path)
+    result = compared(spikes, own, "--activations", 3, "--kv", 3, *data, "--learn", "--seeds", 2)
+    learned = result["variants"][-1]
+    assert min(result["variants"], key=lambda row: row["perplexity"]) is learned
+    assert result["advice"] == "Rotate with R1-R4 learned: it beats the unrotated model by more than seeds are apart."
+    command = (
+        f"spinor rotate {spikes} OUT --rotations R1,R2,R3,R4 --transform-type auto-random --seed 1 --learn "
+        f"--calibration {data[1]} --calibration-context 40"
+    )
+    assert result["command"] == command
+    spinor(*command.replace("OUT", str(tmp_path / "out")).split()[1:], "--quiet")
+    assert (tmp_path / "out" / "learned" / "rotations.safetensors").exists()
+
+
+def test_a_recipe_that_learns_has_its_row(spikes, text, tmp_path):
+    arguments = {"learnable": True, "seeds": 2, "learning": LEARNING | {"steps": 3}}
+    weights = {"targets": ["Linear"], "weights": {"num_bits": 4, "strategy": "channel"}}
+    modifiers = {
+        "SpinQuantModifier": {"transform_type": "auto-random", **arguments},
+        "GPTQModifier": {"ignore": ["lm_head"], "config_groups": {"group_0": weights}},
+    }
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"quant_stage": {"quant_modifiers": modifiers}}))
+    data = [*calibration(tmp_path), "--calibration-samples", 4]
+    result = compared(spikes, text, "--recipe", recipe, *data, "--seeds", 1)
+    names = ["unrotated", "R1+R2", "R1-R4", "R1-R4 best of 2", "R1-R4 learned"]
+    assert [variant["name"] for variant in result["variants"]] == names
+    assert result["variants"][-1]["learning"]["steps"] == 3
+    del modifiers["GPTQModifier"]
+    recipe.write_text(json.dumps({"quant_stage": {"quant_modifiers": modifiers}}))
+    result = compared(spikes, text, "--recipe", recipe, "--activations", 4, "--seeds", 1)
+    assert len(result["variants"]) == 3
+    assert "learned: the recipe's rotations are learnable, and there is no calibration text" in result["left_out"]
+
+
+def test_learning_takes_a_text_of_its_own(plain, text):
+    common = ["compare", plain, "--token-ids", text, "--activations", 4]
+    assert refused(*common, "--learn") == (
+        "--learn: takes a text to learn from; give --calibration FILE, another text than --text"
+    )
+    assert "takes a text to choose by" in refused(*common, "--best-of", 3)

@@ -3,16 +3,20 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/calibration.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/torch/advised_command.h"
 #include "cli/torch/evaluation_flags.h"
+#include "cli/torch/learning.h"
 #include "spinor/base/error.h"
 
 namespace spinor::cli {
 namespace {
 
-void print_comparison_json(const measure::Comparison& comparison) {
+void print_comparison_json(const measure::Comparison& comparison, const std::string& command) {
   Json rows = Json::array();
   for (const measure::Variant& variant : comparison.variants) {
     Json runs = Json::array();
@@ -20,11 +24,13 @@ void print_comparison_json(const measure::Comparison& comparison) {
       runs.push_back({{"seed", variant.seeds[i]},
                       {"perplexity", variant.runs[i].perplexity},
                       {"kl_divergence", *variant.runs[i].divergence}});
-    rows.push_back({{"name", variant.name},
-                    {"rotations", variant.rotations},
-                    {"perplexity", variant.perplexity()},
-                    {"kl_divergence", variant.kl_divergence()},
-                    {"runs", runs}});
+    Json row = {{"name", variant.name},
+                {"rotations", variant.rotations},
+                {"perplexity", variant.perplexity()},
+                {"kl_divergence", variant.kl_divergence()},
+                {"runs", runs}};
+    if (!variant.learning.is_null()) row["learning"] = variant.learning;
+    rows.push_back(std::move(row));
   }
   const measure::Variant* best = comparison.verdict();
   print_json(Json{{"original_perplexity", comparison.original_perplexity()},
@@ -32,24 +38,32 @@ void print_comparison_json(const measure::Comparison& comparison) {
                   {"variants", rows},
                   {"left_out", comparison.left_out},
                   {"rotate", best ? Json(best->rotations) : Json(false)},
-                  {"advice", comparison.advice()}});
+                  {"advice", comparison.advice()},
+                  {"command", command.empty() ? Json() : Json(command)}});
 }
 
-void print_comparison(const measure::Comparison& comparison) {
+void print_comparison(const measure::Comparison& comparison, const std::string& command) {
   for (const std::string& reason : comparison.left_out) fmt::print("left out {}\n", reason);
   fmt::print("{} tokens; the original model's perplexity is {:.4f}\n\n", comparison.tokens(),
              comparison.original_perplexity());
-  fmt::print("{:<10} {:>5}  {:>12} {:>25}  {:>12}\n", "", "seeds", "perplexity", "least to most", "KL nats/token");
+  size_t width = 10;
+  for (const measure::Variant& variant : comparison.variants) width = std::max(width, variant.name.size());
+  fmt::print("{:<{}} {:>5}  {:>12} {:>25}  {:>12}\n", "", width, "seeds", "perplexity", "least to most",
+             "KL nats/token");
   for (const measure::Variant& variant : comparison.variants)
-    fmt::print("{:<10} {:>5}  {:>12.4f} {:>25}  {:>12.4f}\n", variant.name, variant.runs.size(), variant.perplexity(),
+    fmt::print("{:<{}} {:>5}  {:>12.4f} {:>25}  {:>12.4f}\n", variant.name, width, variant.runs.size(),
+               variant.perplexity(),
                variant.runs.size() > 1 ? fmt::format("{:.4f} to {:.4f}", variant.least(), variant.most()) : "",
                variant.kl_divergence());
   fmt::print("\n{}\n", comparison.advice());
+  if (!command.empty()) fmt::print("{}\n", command);
 }
 
 struct CompareCommand : EvaluationFlags {
   CalibrationFlags calibration;
   measure::CompareOptions compare;
+  bool learn = false;
+  int64_t best_of = 1;
 
   int run() {
     if (!recipe.rotations.empty() || !recipe.quip.empty() || recipe.seed)
@@ -59,7 +73,13 @@ struct CompareCommand : EvaluationFlags {
     compare.windows = options;
     compare.windows.bos = text.bos_token(described);
     compare.runtime = runtime.options(common);
+    if (learn && !calibration.given())
+      throw Error("--learn", "takes a text to learn from", "give --calibration FILE, another text than --text");
+    if (best_of > 1 && !calibration.given())
+      throw Error("--best-of", "takes a text to choose by", "give --calibration FILE, another text than --text");
     if (calibration.given()) {
+      compare.learning = {read_learning_text(calibration, described), learn, best_of, calibration.asked_context(),
+                          learner_options(calibration, common)};
       CommonOptions silent = common;
       silent.quiet = true;
       compare.calibrator = make_calibrator(calibration, silent, described, {});
@@ -68,7 +88,9 @@ struct CompareCommand : EvaluationFlags {
     compare.progress = [&](int64_t done, int64_t all) { progress.show(done, all); };
     const measure::Comparison comparison =
         measure::compare(described, recipe.given() ? recipe.make() : Recipe(), tokens, compare);
-    common.json ? print_comparison_json(comparison) : print_comparison(comparison);
+    const measure::Variant* best = comparison.verdict();
+    const std::string command = best ? advised_command(*best, model, recipe, calibration) : "";
+    common.json ? print_comparison_json(comparison, command) : print_comparison(comparison, command);
     return 0;
   }
 };
@@ -81,6 +103,9 @@ Runner compare_command(CLI::App& app) {
   command->calibration.add_to(app);
   const auto option = [](CLI::Option* o) { return o->capture_default_str(); };
   option(app.add_option("--seeds", command->compare.seeds, "Random matrices of each kind to try"))
+      ->check(CLI::Range(1, 1000));
+  app.add_flag("--learn", command->learn, "A row with rotations learned from --calibration");
+  option(app.add_option("--best-of", command->best_of, "A row with the best of so many seeds, chosen on --calibration"))
       ->check(CLI::Range(1, 1000));
   option(app.add_option("--first-seed", command->compare.first_seed, "The seeds count up from here"));
   return [command] { return command->run(); };

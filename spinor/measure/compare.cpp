@@ -6,8 +6,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <map>
+#include <string_view>
 
 #include "spinor/base/error.h"
+#include "spinor/base/list.h"
 #include "spinor/base/yaml.h"
 #include "spinor/job/job.h"
 #include "spinor/transform/automatic_type.h"
@@ -44,12 +47,19 @@ Recipe with_rotations(const Json& recipe, const Json& spinquant) {
   return result.empty() ? Recipe() : Recipe::parse(result.dump(), "recipe");
 }
 
-// What the recipe's own SpinQuantModifier says of the matrices. Seeds are compared, so that the type is a random one.
-Json spinquant_arguments(const Json& recipe) {
+Json own_arguments(const Json& recipe) {
   Json arguments = Json::object();
   for (const auto& stage : recipe)
     for (const auto& group : stage)
-      if (group.contains("SpinQuantModifier")) arguments = group["SpinQuantModifier"];
+      if (group.contains("SpinQuantModifier") && !group["SpinQuantModifier"].is_null())
+        arguments = group["SpinQuantModifier"];
+  return arguments;
+}
+
+// What the recipe's own SpinQuantModifier says of the matrices. Seeds are compared, so that the type is a random one.
+Json spinquant_arguments(const Json& recipe) {
+  Json arguments = own_arguments(recipe);
+  for (const char* key : {"learnable", "seeds"}) arguments.erase(key);  // rows of their own
   const std::string type = arguments.value("transform_type", "hadamard");
   if (type == "hadamard" || type == kAutomatic) arguments["transform_type"] = kAutomaticRandom;
   return arguments;
@@ -61,8 +71,41 @@ std::string name_of_rotations(const std::vector<std::string>& rotations) {
   return run ? rotations.front() + "-" + rotations.back() : fmt::format("{}", fmt::join(rotations, "+"));
 }
 
+// What learn_recipe() is to learn: as the recipe says, as far as it is legal.
+void make_learnable(Json& spinquant, const std::vector<std::string>& legal) {
+  spinquant["learnable"] = true;
+  const Json asked = spinquant.value("learning", Json::object()).value("rotations", Json{"R1"});
+  Json rotations = Json::array();
+  for (const Json& name : asked)
+    if (!name.is_string() || contains(legal, name.get<std::string>())) rotations.push_back(name);
+  spinquant["learning"]["rotations"] = rotations;
+}
+
+// The rows that take a text: all that is legal, the best of several seeds, and learned.
+void plan_learning(const std::vector<std::string>& legal, const Json& recipe, const CompareOptions& options,
+                   Comparison& comparison) {
+  const Json own = own_arguments(recipe);
+  const bool learnable = own.value("learnable", false);
+  if (learnable && !options.learning)
+    comparison.left_out.push_back("learned: the recipe's rotations are learnable, and there is no calibration text");
+  if (!options.learning) return;
+  const Variant all{name_of_rotations(legal), legal, {options.first_seed}};
+  const int64_t best_of = std::max(options.learning->best_of, own.value("seeds", int64_t{1}));
+  if (best_of > 1 && contains(legal, std::string("R1"))) {
+    comparison.variants.push_back(all);
+    comparison.variants.back().name += fmt::format(" best of {}", best_of);
+    comparison.variants.back().best_of = best_of;
+  } else if (best_of > 1) {
+    comparison.left_out.push_back("best of several seeds: they are compared by R1");
+  }
+  if (!learnable && !options.learning->learned) return;
+  comparison.variants.push_back(all);
+  comparison.variants.back().name += " learned";
+  comparison.variants.back().learned = true;
+}
+
 // Unrotated; what is free, R1 and R2; and with what runs online, R3 and R4: as far as they are legal.
-Comparison planned_comparison(const Model& model, const CompareOptions& options) {
+Comparison planned_comparison(const Model& model, const Json& recipe, const CompareOptions& options) {
   Comparison comparison{{{"unrotated", {}, {0}}}, {}};
   std::vector<std::string> legal, offline;
   for (const Legality& one : legality(model)) {
@@ -80,13 +123,15 @@ Comparison planned_comparison(const Model& model, const CompareOptions& options)
   for (const auto& rotations : {offline, legal})
     if (!rotations.empty() && rotations != comparison.variants.back().rotations)
       comparison.variants.push_back({name_of_rotations(rotations), rotations, seeds});
+  plan_learning(legal, recipe, options, comparison);
   return comparison;
 }
 
 // A directory for what is deleted again.
 class ScratchDirectory {
  public:
-  ScratchDirectory() : path_(std::filesystem::temp_directory_path() / fmt::format("spinor-compare-{}", getpid())) {
+  explicit ScratchDirectory(std::string_view name)
+      : path_(std::filesystem::temp_directory_path() / fmt::format("spinor-compare-{}-{}", getpid(), name)) {
     std::filesystem::create_directories(path_);
   }
   ~ScratchDirectory() {
@@ -112,21 +157,41 @@ class Measurement {
         options_(options),
         original_(as_stored(model), options.runtime, runtime::Reference::Keep::states) {}
 
-  runtime::Evaluation run(const Variant& variant, uint64_t seed) {
+  // Of what is chosen or learned: its seed and its record go into the variant.
+  runtime::Evaluation run(Variant& variant, uint64_t& seed) {
     Json spinquant = spinquant_arguments(recipe_);
     spinquant["rotations"] = variant.rotations;
     spinquant["seed"] = seed;
-    Job job(model_, with_rotations(recipe_, variant.rotations.empty() ? Json() : spinquant));
+    const bool learns = variant.best_of > 1 || variant.learned;
+    if (learns) prepare_learning(spinquant);
+    if (variant.best_of > 1) spinquant["seeds"] = variant.best_of;
+    if (variant.learned) make_learnable(spinquant, variant.rotations);
+    Recipe steps = with_rotations(recipe_, variant.rotations.empty() ? Json() : spinquant);
+    const ScratchDirectory scratch("learned");
+    if (learns) variant.learning = learn(steps, scratch.path());
+    if (variant.best_of > 1) seed = variant.learning["seeds"]["chosen"].get<uint64_t>();
+    Job job(model_, std::move(steps));
     if (job.plan().needs_data().empty()) return evaluate(job.finished_plan());
     return written(job);
   }
 
  private:
+  void prepare_learning(Json& spinquant) const {
+    for (const char* key : {"rotation_file", "rotation_digest"}) spinquant.erase(key);
+    if (options_.learning->context) spinquant["learning"].emplace("context", *options_.learning->context);
+  }
+
+  Json learn(Recipe& steps, const std::filesystem::path& scratch) const {
+    learning::RecipeLearning how{.learner = options_.learning->learner, .file = scratch / "learned.safetensors"};
+    how.learner.scratch = scratch;
+    return learning::learn_recipe(steps, model_, options_.learning->text, how).record;
+  }
+
   // What is measured is what would be written: it is written, and read back.
   runtime::Evaluation written(Job& job) {
     if (!options_.calibrator)
       throw Error("compare", "the recipe needs calibration data", "give --calibration FILE, another text than --text");
-    const ScratchDirectory scratch;
+    const ScratchDirectory scratch("model");
     const std::filesystem::path out = scratch.path() / "model";
     job.save(out, {.files = {.threads = options_.runtime.threads}, .calibrator = options_.calibrator});
     return evaluate(as_stored(Model::describe(Checkpoint::open(out))));
@@ -170,11 +235,15 @@ int64_t Comparison::tokens() const {
 
 const Variant* Comparison::verdict() const {
   const Variant* best = nullptr;
+  std::map<std::vector<std::string>, double> apart;
+  for (const Variant& variant : variants) {
+    double& most = apart[variant.rotations];
+    most = std::max(most, variant.most() - variant.least());
+  }
   for (const Variant& variant : variants) {
     if (variant.rotations.empty()) continue;
     const double gain = variants.front().perplexity() - variant.perplexity();
-    if (gain > variant.most() - variant.least() && (!best || variant.perplexity() < best->perplexity()))
-      best = &variant;
+    if (gain > apart[variant.rotations] && (!best || variant.perplexity() < best->perplexity())) best = &variant;
   }
   return best;
 }
@@ -182,6 +251,8 @@ const Variant* Comparison::verdict() const {
 std::string Comparison::advice() const {
   const Variant* best = verdict();
   if (!best) return "Do not rotate: no rotation beats the unrotated model by more than its seeds are apart.";
+  if (best->best_of > 1 || best->learned)
+    return fmt::format("Rotate with {}: it beats the unrotated model by more than seeds are apart.", best->name);
   return fmt::format(
       "Rotate with {}: the median over {} seeds beats the unrotated model by more than they are apart. "
       "Best seed here: {}.",
@@ -194,12 +265,12 @@ Comparison compare(const Model& model, const Recipe& recipe, std::span<const int
   if (with_rotations(json, nullptr).steps().empty() && !options.runtime.activations && !options.runtime.kv)
     throw Error("compare", "nothing is quantized, and a rotation alone changes nothing",
                 "give --recipe or --scheme, or --activations and --kv");
-  Comparison comparison = planned_comparison(model, options);
+  Comparison comparison = planned_comparison(model, json, options);
   Measurement measurement(model, json, text, options);
   int64_t done = 0, all = 0;
   for (const Variant& variant : comparison.variants) all += std::ssize(variant.seeds);
   for (Variant& variant : comparison.variants)
-    for (const uint64_t seed : variant.seeds) {
+    for (uint64_t& seed : variant.seeds) {
       variant.runs.push_back(measurement.run(variant, seed));
       if (options.progress) options.progress(++done, all);
     }
