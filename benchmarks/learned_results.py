@@ -54,7 +54,7 @@ def write_windows(given):
     parts = {"1-20": wiki[: 20 * CONTEXT], "21-30": wiki[20 * CONTEXT : 30 * CONTEXT], "other": other[: 10 * CONTEXT]}
     for name, ids in parts.items():
         (given.directory / f"{name}.json").write_text(json.dumps(ids))
-    return {name: given.directory / f"{name}.json" for name in parts}
+    return {name: given.directory / f"{name}.json" for name in parts if name in given.windows}
 
 
 def spinquant(given, how, seed):
@@ -81,10 +81,10 @@ def make(given, how, seed, bits):
 
 
 def measure(given, windows, found, how, seed):
-    for bits in given.bits:
+    for bits in sorted({RUN[scheme][0] for scheme in given.schemes}, reverse=True):
         model = make(given, how, seed, bits)
         for scheme, (weights, activations, cache) in RUN.items():
-            if weights != bits:
+            if weights != bits or scheme not in given.schemes:
                 continue
             low = ["--activations", activations, "--kv", cache] if activations < 16 else []
             for name, ids in windows.items():
@@ -113,7 +113,8 @@ def main():
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--other", type=Path, nargs="+", default=sorted(Path("/usr/share/common-licenses").glob("*-*")))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--bits", type=int, nargs="+", default=[16, 4])
+    parser.add_argument("--schemes", nargs="+", default=list(RUN))
+    parser.add_argument("--windows", nargs="+", default=["1-20", "21-30", "other"])
     parser.add_argument("--how", nargs="+", default=list(LEARNING))
     parser.add_argument("--learning", type=json.loads, default={}, help="of the field `learning`, as JSON")
     parser.add_argument("--directory", type=Path, default=Path(".cache/learned-results"), help="deleted afterwards")
