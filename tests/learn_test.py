@@ -162,7 +162,7 @@ def test_the_command_writes_a_file_that_rotate_takes(source, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("found*")) == ["found.safetensors"]
 
 
-@pytest.mark.parametrize("objective", ["psot", "range", "quantization"])
+@pytest.mark.parametrize("objective", ["psot", "range", "quantization", "weights"])
 def test_one_run_learns_and_then_quantizes_by_gptq(source, tmp_path, objective):
     model, out = source(), tmp_path / "out"
     steps = recipe(tmp_path / "recipe.json", spin(learning=HARD | {"objective": objective}),
@@ -315,7 +315,6 @@ BAD = {
     "nothing": (spin(), 0, "has 0 tokens"),
     "R1 not there": (spin(rotations=["R2"]), 256, "learning.rotations: has R1, which is not among the rotations"),
     "objective": (spin(learning=LEARNING | {"objective": "pso"}), 256, "objective: 'pso' is unknown; did you mean"),
-    "no quantizer": (spin(learning=LEARNING | {"objective": "quantization"}), 256, "quantize activations in the"),
     "rotation": (spin(learning=LEARNING | {"rotations": ["R3"]}), 256, "'R3' is nothing that can be learned"),
     "steps": (spin(learning=LEARNING | {"steps": 0}), 256, "steps must be at least 1"),
     "token": (spin(), [3, 72000] * 200, "vocabulary's size 72"),

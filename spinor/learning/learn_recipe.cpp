@@ -20,14 +20,15 @@ constexpr int64_t kMemory = 128'000'000;  // for what runs models, unless more i
 
 // What the recipe says of activations, its first group that does, and of the cache.
 void take_activations(const Recipe& recipe, LearningArguments& learning, LearnerOptions& learner) {
+  bool found = false;
   for (const RecipeStep& step : recipe.steps()) {
     const auto* quantizes = dynamic_cast<const QuantizationModifier*>(step.modifier.get());
     if (!quantizes) continue;
     const QuantizationConfig& config = quantizes->config();
     for (const auto& [name, scheme] : config.config_groups)
-      if (scheme.input_activations && !learning.activation_bits) {
-        learning.activation_bits = scheme.input_activations->num_bits;
+      if (scheme.input_activations && !std::exchange(found, true)) {
         learner.activations = *scheme.input_activations;
+        if (!learning.activation_bits) learning.activation_bits = learner.activations.num_bits;
       }
     if (config.kv_cache_scheme && !learning.kv_bits) learning.kv_bits = config.kv_cache_scheme->num_bits;
   }
