@@ -93,6 +93,23 @@ TEST(File, WriteTextReplacesAndLeavesNothingElse) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory.path()), {}), 1);
 }
 
+TEST(File, WriteTextThatFailsLeavesTheOldFileAndNothingElse) {
+  const TemporaryDirectory directory;
+  write_text(directory / "f", "old");
+  EXPECT_EQ(in_child([&]() -> std::string {
+              std::signal(SIGXFSZ, SIG_IGN);
+              const rlimit limit{4096, 4096};
+              if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return "setrlimit failed";
+              return message_of([&] { write_text(directory / "f", std::string(5000, 'x')); }, directory.path());
+            }).substr(0, 29),
+            "f.tmp: cannot reserve 5.00 KB");
+  std::filesystem::create_directory(directory / "d");
+  EXPECT_EQ(message_of([&] { write_text(directory / "d", "x"); }, directory.path()),
+            "d: cannot rename into place: Is a directory");
+  EXPECT_EQ(read_text(directory / "f"), "old");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory.path()), {}), 2);
+}
+
 TEST(File, TheFileSizeLimitIsAnError) {
   const TemporaryDirectory directory;
   EXPECT_EQ(in_child([&]() -> std::string {

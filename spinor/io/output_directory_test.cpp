@@ -46,5 +46,17 @@ TEST_F(ReplaceTest, AFailedSecondRenameTakesTheFirstBack) {
   EXPECT_FALSE(fs::exists(directory_ / "aside"));
 }
 
+TEST_F(ReplaceTest, WhatIsRefusedIsKnownBeforeAnythingIsWritten) {
+  const auto refusal = [&](const char* out, bool replace) {
+    return message_of([&] { check_output(directory_ / out, directory_ / "new", replace); }, directory_.path());
+  };
+  EXPECT_EQ(refusal("out", false), "out: exists; choose another output directory, or pass --force to replace it");
+  EXPECT_EQ(refusal("out", true).substr(0, 53), "out: is not a checkpoint (no config.json), which --fo");
+  EXPECT_EQ(refusal("none/out", false), "none: no such directory; create it first");
+  EXPECT_EQ(refusal("new/out", false), "new/out: lies inside the model new; choose another output directory");
+  EXPECT_EQ(refusal("free", false), "");
+  EXPECT_FALSE(fs::exists(directory_ / "free.partial"));
+}
+
 }  // namespace
 }  // namespace spinor::output_directory_test

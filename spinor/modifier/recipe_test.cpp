@@ -106,6 +106,18 @@ TEST_F(RecipeTest, ReadsYamlJsonAndModelCards) {
   EXPECT_EQ(message_of([&] { Recipe::load(directory / "h.md"); }, directory.path()).substr(0, 7), "h.md:6:");
 }
 
+TEST_F(RecipeTest, FilesThatItNamesAreBesideIt) {
+  const testing::TemporaryDirectory directory;
+  const auto named = [&](const char* file) {
+    write_text(directory / "a.yaml",
+               std::string("x_stage: {y_modifiers: {SpinQuantModifier: {rotation_file: ") + file + "}}}");
+    return Recipe::load(directory / "a.yaml").steps().front().modifier->arguments()["rotation_file"];
+  };
+  EXPECT_EQ(named("own.safetensors"), (directory / "own.safetensors").string());
+  EXPECT_EQ(named("../own.safetensors"), (directory.path().parent_path() / "own.safetensors").string());
+  EXPECT_EQ(named("/data/own.safetensors"), "/data/own.safetensors");
+}
+
 TEST_F(RecipeTest, ReadsStagesThatLlmCompressorRenamed) {
   const Recipe recipe = Recipe::parse(
       "default_stage_0: {default_modifiers: {NoteModifier: }}\ndefault_stage_1: {default_modifiers: {NoteModifier: }}",
