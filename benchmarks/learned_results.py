@@ -120,7 +120,7 @@ def main():
     parser.add_argument("--directory", type=Path, default=Path(".cache/learned-results"), help="deleted afterwards")
     given = parser.parse_args()
     given.spinor, given.model = given.spinor.resolve(), smollm2.checkpoint("bfloat16")
-    given.directory.mkdir(parents=True, exist_ok=True)
+    given.directory.mkdir(parents=True)  # an error if it is there: it is deleted afterwards
     found, windows = {}, write_windows(given)
     try:
         for seed in range(1, given.seeds + 1):

@@ -4,9 +4,10 @@ namespace spinor::cli {
 
 void CalibrationFlags::add_to(CLI::App& app) {
   const auto option = [](CLI::Option* o) { return o->group("Calibration"); };
-  CLI::Option* file = option(app.add_option("--calibration", text,
-                                            "Text for what needs data (GPTQ, imatrix, static scales): a file, .jsonl "
-                                            "rows, a directory of them, or .json tokens"));
+  CLI::Option* file =
+      option(app.add_option("--calibration", text,
+                            "Text for what needs data (GPTQ, imatrix, static scales, learning): a file, .jsonl "
+                            "rows, a directory of them, or .json tokens"));
   const auto detail = [&](CLI::Option* o) { return option(o)->needs(file)->capture_default_str(); };
   detail(app.add_option("--calibration-samples", samples, "How many pieces of it"));
   context_ = detail(app.add_option("--calibration-context", context, "Tokens in each"));

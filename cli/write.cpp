@@ -63,10 +63,12 @@ struct WriteCommand {
     const Model source = Model::open(model);
     if (name == "dequantize") return Job::dequantize(source);
     if (inverse) return Job::undo(source, recipe.rotation);
+    for (const std::string& client : clients) client_from(client);  // errors before the work, not after
+    (void)output.save_options();
     recipe.learning_context = calibration.asked_context();
     Recipe steps = recipe.make();
     if (calibration.given() && find_to_learn(steps, model_for(steps, source))) {
-      check_output(out, source.checkpoint().directory(), force);  // before the work, not after
+      check_output(out, source.checkpoint().directory(), force);
       learned = learn(steps, source, calibration, common, learned_file(), kLearnedFile);
     }
     Job job(source, std::move(steps));
@@ -76,7 +78,9 @@ struct WriteCommand {
 
   // Beside OUT, as OUT.partial is: a run that was killed finds there what it had learned.
   std::filesystem::path learned_file() const {
-    return std::filesystem::path(out).lexically_normal().string() + ".learned.safetensors";
+    std::filesystem::path path = std::filesystem::absolute(out).lexically_normal();
+    if (!path.has_filename()) path = path.parent_path();  // "out/"
+    return path.string() + ".partial.learned.safetensors";
   }
 
   // What was learned belongs to the output.
@@ -115,7 +119,8 @@ struct WriteCommand {
       report = job.save(out, options);
       seconds = progress.seconds();
     }
-    std::filesystem::remove(learned_file());
+    std::error_code ignored;  // what was asked for is there
+    if (!learned.record.is_null()) std::filesystem::remove(learned_file(), ignored);
     print(job, report, seconds);
     return 0;
   }

@@ -64,6 +64,11 @@ struct LearnCommand {
     } else if (!common.quiet) {
       for (const std::string& warning : learned.warnings) print_warning(warning);
       const Json& record = learned.record;
+      if (!record.contains("learned")) {
+        fmt::print("{}: R1 of seed {}, the best of {}\n", out, record["seeds"]["chosen"].get<uint64_t>(),
+                   record["seeds"]["losses"].size());
+        return;
+      }
       fmt::print("{}: divergence of held-out text {:.4f} nats a token, {:.4f} with the start\n", out,
                  record["learned"]["kl_divergence"].get<double>(), record["start"]["kl_divergence"].get<double>());
       const std::string rotations =

@@ -33,8 +33,8 @@ struct CapturedRows {
 struct CaptureOptions {
   // The first so many samples are to learn on, the others to judge on.
   int64_t learn = 0;
-  // At most so many rows of the stream in each part: of every sample and norm the first token and others drawn from its
-  // context, which then weigh more.
+  // About so many rows of the stream in each part: of every sample and norm the first token and others, one at least,
+  // drawn from its context, which then weigh more.
   int64_t rows = 65536, judge_rows = 16384;
   double first_token = 1;  // weight of a window's first token; others weigh 1
   bool stream = true;

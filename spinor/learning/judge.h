@@ -12,8 +12,8 @@ namespace spinor::learning {
 
 struct JudgeOptions {
   int64_t context = 512;  // tokens of a window
-  // Activations and KV cache of the rotated model, asymmetric, per token and head; weights keep their bits.
-  runtime::LowBits activations = {.bits = 4}, kv = {.bits = 4};
+  // Of the rotated model; nothing: not quantized. Weights keep their bits.
+  std::optional<runtime::LowBits> activations = runtime::LowBits{.bits = 4}, kv = runtime::LowBits{.bits = 4};
   runtime::RuntimeOptions runtime = {};
 };
 

@@ -18,20 +18,41 @@ namespace {
 
 constexpr int64_t kMemory = 128'000'000;  // for what runs models, unless more is given; at least
 
+bool is_computed_per_row(const QuantizationArgs& args) {
+  const bool rows = args.strategy == QuantizationStrategy::token || args.strategy == QuantizationStrategy::group;
+  return rows && args.dynamic == QuantizationDynamic::yes;
+}
+
+// So many bits, or the recipe's own scheme; nothing for 16 bits.
+std::optional<runtime::LowBits> low_bits(int64_t bits, const std::optional<QuantizationArgs>& scheme) {
+  if (bits >= 16) return {};
+  runtime::LowBits low{.bits = static_cast<int>(bits)};
+  if (scheme && scheme->num_bits == bits && is_computed_per_row(*scheme)) low.scheme = scheme;
+  return low;
+}
+
 // What the recipe says of activations, its first group that does, and of the cache.
-void take_activations(const Recipe& recipe, LearningArguments& learning, LearnerOptions& learner) {
-  bool found = false;
+void take_activations(const Recipe& recipe, LearningArguments& learning, LearnerOptions& learner,
+                      std::vector<std::string>& warnings) {
+  std::optional<QuantizationArgs> found;
   for (const RecipeStep& step : recipe.steps()) {
     const auto* quantizes = dynamic_cast<const QuantizationModifier*>(step.modifier.get());
     if (!quantizes) continue;
     const QuantizationConfig& config = quantizes->config();
     for (const auto& [name, scheme] : config.config_groups)
-      if (scheme.input_activations && !std::exchange(found, true)) {
-        learner.activations = *scheme.input_activations;
-        if (!learning.activation_bits) learning.activation_bits = learner.activations.num_bits;
-      }
+      if (scheme.input_activations && !found) found = scheme.input_activations;
     if (config.kv_cache_scheme && !learning.kv_bits) learning.kv_bits = config.kv_cache_scheme->num_bits;
   }
+  if (found && !learning.activation_bits) learning.activation_bits = found->num_bits;
+  const int64_t bits = learning.activation_bits.value_or(4), kv = learning.kv_bits.value_or(4);
+  learner.judge.activations = low_bits(bits, found);
+  learner.judge.kv = low_bits(kv, {});
+  if (bits < 16) learner.activations = found.value_or(ActivationQuantizer::token_args(static_cast<int>(bits), false));
+  if (found && bits < 16 && !learner.judge.activations->scheme)
+    warnings.push_back(
+        fmt::format("held-out text is judged with integers of {} bits per token, as the scales of the "
+                    "recipe's activations take all of the model's data",
+                    bits));
 }
 
 // As many as there are, the same share of them to learn on and to judge on as was asked for.
@@ -74,6 +95,7 @@ Json job_of(const Model& model, const Modifier& modifier, const Learnable::Reque
           {"modifier", modifier.arguments()},
           {"learning", write_fields(request.learning)},
           {"activations", write_fields(options.activations)},
+          {"complete", options.complete},
           {"device", options.judge.runtime.device},
           {"threads", threads > 0 ? threads : default_threads()}};
 }
@@ -83,8 +105,6 @@ JudgeOptions judge_options(JudgeOptions judge, const LearningArguments& learning
   // So much that all windows go through a layer at once, and is four times the residual stream.
   const int64_t windows = learning.holdout * learning.context * model.hidden_size() * 16;
   if (judge.runtime.memory <= 0) judge.runtime.memory = std::max(kMemory, windows);
-  judge.activations.bits = static_cast<int>(learning.activation_bits.value_or(4));
-  judge.kv.bits = static_cast<int>(learning.kv_bits.value_or(4));
   return judge;
 }
 
@@ -108,7 +128,7 @@ LearningReport learn_recipe(Recipe& recipe, const Model& source, const LearningT
   if (!task) return {};
   LearningReport report;
   LearnerOptions learner = options.learner;
-  take_activations(recipe, task->request.learning, learner);
+  take_activations(recipe, task->request.learning, learner, report.warnings);
   const calibration::Samples samples = draw(text, task->request.learning, report.warnings);
   const LearnedFile learned = learned_file(model, *task, samples, options, learner);
   const std::string file = std::filesystem::absolute(options.file).lexically_normal().string();

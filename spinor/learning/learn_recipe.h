@@ -20,7 +20,8 @@ struct LearningText {
 
 struct RecipeLearning {
   LearnerOptions learner = {};
-  // Where what was learned is written. A file that an earlier run of the same job left there is taken as it is.
+  // Where what was learned is written. A file that an earlier run of the same job left there is taken as it is; any
+  // other is replaced.
   std::filesystem::path file;
   std::string recorded_as = {};  // how the recipe names it afterwards; empty: by its absolute path
 };

@@ -3,6 +3,7 @@
 #include <span>
 #include <utility>
 
+#include "spinor/base/error.h"
 #include "spinor/base/json.h"
 #include "spinor/io/digest.h"
 #include "spinor/io/file.h"
@@ -16,6 +17,11 @@ struct Stored {
   TensorInfo info;
   std::span<const double> values;
 };
+
+// Names of files need not be text.
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 std::vector<Stored> stored(const LearnedRotations& learned) {
   std::vector<Stored> all;
@@ -32,10 +38,8 @@ void write_learned(const std::filesystem::path& file, const LearnedRotations& le
   const std::vector<Stored> all = stored(learned);
   std::vector<TensorInfo> infos;
   for (const Stored& one : all) infos.push_back(one.info);
-  std::map<std::string, std::string> metadata = {{"format", "pt"},
-                                                 {"job", job.dump()},
-                                                 {"learning", learned.record.dump()},
-                                                 {"warnings", Json(learned.warnings).dump()}};
+  std::map<std::string, std::string> metadata = {
+      {"format", "pt"}, {"job", dump(job)}, {"learning", dump(learned.record)}, {"warnings", dump(learned.warnings)}};
   if (learned.seed) metadata["seed"] = std::to_string(*learned.seed);
   std::string text = make_safetensors_header(infos, metadata);
   for (const TensorInfo& info : infos)
@@ -49,9 +53,15 @@ void write_learned(const std::filesystem::path& file, const LearnedRotations& le
 
 std::optional<LearnedFile> find_learned(const std::filesystem::path& file, const Json& job) {
   if (!std::filesystem::exists(file)) return {};
-  const SafetensorsHeader header = read_safetensors_header(File::open(file));
+  SafetensorsHeader header;
+  try {
+    header = read_safetensors_header(File::open(file));
+  } catch (const Error&) {
+    return {};  // something else
+  }
   const auto& metadata = header.metadata;
-  if (const auto found = metadata.find("job"); found == metadata.end() || found->second != job.dump()) return {};
+  if (!metadata.contains("job") || !metadata.contains("learning") || !metadata.contains("warnings")) return {};
+  if (metadata.at("job") != dump(job)) return {};
   const std::string text = read_text(file, int64_t{1} << 40);
   LearnedFile learned{.seed = {},
                       .record = parse_json(metadata.at("learning"), file.string()),

@@ -1,5 +1,6 @@
 #include "spinor/learning/learner.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
@@ -222,20 +223,26 @@ class Learner {
     return matrices;
   }
 
-  // One a layer, or none: a file has one for every layer that has values.
+  // One a layer, or none: a file has one for every layer that has values. Objectives want rows about sqrt(n) long, as a
+  // norm leaves them; values are as long as they are.
   Matrices learn_r2() {
     const RewritePlan plan = rotated(request_.start);
     Matrices matrices;
+    bool any = false;
     for (const ValueOutput& pair : model_.value_outputs()) {
       const auto rows = rows_.learn.values.find(pair.value->layer);
       if (rows == rows_.learn.values.end()) continue;
       const std::string name = fmt::format("R2.{}", pair.value->layer);
       const Matrix<double> start = start_of(plan, *pair.value, "R2").value();
-      std::optional<Matrix<double>> r2 =
-          learn_one(name, rows->second, rows_.judge.values.at(pair.value->layer), start, learned_.record["held_out"]);
+      RowSet learn = rows->second, judge = rows_.judge.values.at(pair.value->layer);
+      const double rms = learn.rows.to(at::kFloat).square().mean().sqrt().item<double>();
+      for (RowSet* set : {&learn, &judge})
+        if (rms > 0) set->rows = set->rows / rms;
+      std::optional<Matrix<double>> r2 = learn_one(name, learn, judge, start, learned_.record["held_out"]);
+      any |= r2.has_value();
       matrices.emplace(name, r2 ? std::move(*r2) : start);
     }
-    return matrices;
+    return any ? matrices : Matrices();
   }
 
   void add_starts() {

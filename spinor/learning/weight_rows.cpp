@@ -31,7 +31,8 @@ RowSet weight_rows(const runtime::ModuleFactory& factory, int64_t rows, uint64_t
     std::vector<int64_t> chosen = random.permutation(weight.size(0));
     chosen.resize(static_cast<size_t>(std::min(each, weight.size(0))));
     std::ranges::sort(chosen);
-    parts.push_back(weight.index_select(0, at::tensor(chosen, at::kLong).to(weight.device())).to(at::kCPU, at::kFloat));
+    parts.push_back(
+        weight.index_select(0, at::tensor(chosen, at::kLong).to(weight.device())).to(at::kCPU, at::kBFloat16));
   }
   if (parts.empty()) return {};
   const at::Tensor all = at::cat(parts);

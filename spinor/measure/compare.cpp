@@ -59,7 +59,8 @@ Json own_arguments(const Json& recipe) {
 // What the recipe's own SpinQuantModifier says of the matrices. Seeds are compared, so that the type is a random one.
 Json spinquant_arguments(const Json& recipe) {
   Json arguments = own_arguments(recipe);
-  for (const char* key : {"learnable", "seeds"}) arguments.erase(key);  // rows of their own
+  // What rows have of their own.
+  for (const char* key : {"learnable", "seeds", "transform_config"}) arguments.erase(key);
   const std::string type = arguments.value("transform_type", "hadamard");
   if (type == "hadamard" || type == kAutomatic) arguments["transform_type"] = kAutomaticRandom;
   return arguments;
@@ -81,11 +82,19 @@ void make_learnable(Json& spinquant, const std::vector<std::string>& legal) {
   spinquant["learning"]["rotations"] = rotations;
 }
 
+bool asks_for_gradients(const Json& spinquant) {
+  const Json config = spinquant.value("transform_config", Json::object());
+  if (!config.is_object() || !config.contains("config_groups") || !config["config_groups"].is_object()) return false;
+  return std::ranges::any_of(config["config_groups"], [](const Json& group) {
+    return group.is_object() && group.value("requires_grad", false);
+  });
+}
+
 // The rows that take a text: all that is legal, the best of several seeds, and learned.
 void plan_learning(const std::vector<std::string>& legal, const Json& recipe, const CompareOptions& options,
                    Comparison& comparison) {
   const Json own = own_arguments(recipe);
-  const bool learnable = own.value("learnable", false);
+  const bool learnable = own.value("learnable", false) || asks_for_gradients(own);
   if (learnable && !options.learning)
     comparison.left_out.push_back("learned: the recipe's rotations are learnable, and there is no calibration text");
   if (!options.learning) return;
@@ -117,6 +126,8 @@ Comparison planned_comparison(const Model& model, const Json& recipe, const Comp
     legal.push_back(name);
     if (one.rotation == Spin::R1 || one.rotation == Spin::R2) offline.push_back(name);
   }
+  if (own_arguments(recipe).contains("transform_config"))
+    comparison.left_out.push_back("transform_config: rows rotate by R1 to R4 instead");
   if (legal.empty()) throw Error("compare", "no rotation leaves this model's function alone", "see spinor inspect");
   std::vector<uint64_t> seeds;
   for (int64_t i = 0; i < options.seeds; ++i) seeds.push_back(options.first_seed + static_cast<uint64_t>(i));

@@ -34,6 +34,11 @@ void check_learning(const LearningArguments& arguments, const Place& place) {
                                                     {"holdout", arguments.holdout},
                                                     {"context", arguments.context - 1}};
   for (const auto& [key, value] : counts) check_positive(value, place.key(key));
+  const std::pair<const char*, std::optional<int64_t>> bits[] = {{"activation_bits", arguments.activation_bits},
+                                                                 {"kv_bits", arguments.kv_bits}};
+  for (const auto& [key, value] : bits)
+    if (value && *value != 16 && (*value < 2 || *value > 8))
+      place.key(key).fail(fmt::format("{} must be 2 to 8, or 16 for not quantized, not {}", key, *value));
   if (!std::isfinite(arguments.learning_rate) || arguments.learning_rate <= 0)
     place.key("learning_rate").fail("learning_rate must be a positive number");
   if (arguments.first_token && !(std::isfinite(*arguments.first_token) && *arguments.first_token > 0))

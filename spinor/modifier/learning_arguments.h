@@ -21,8 +21,8 @@ struct LearningArguments {
   int64_t context = 512;                              // tokens of each
   std::optional<double> first_token = {};             // the weight of a window's first token; null: the objective's
   uint64_t seed = 0;                                  // which windows, which rows in which step
-  // Activations and KV cache of the models that are judged have so many bits; null: as the recipe says, 4 where it says
-  // nothing.
+  // Activations and KV cache of the models that are judged have so many bits, 16: they are not quantized; null: as the
+  // recipe says, 4 where it says nothing.
   std::optional<int64_t> activation_bits = {}, kv_bits = {};
 
   template <class Visitor>

@@ -27,6 +27,13 @@ RotateOptions options_of(const SpinQuantArguments& arguments) {
           .mtp = arguments.mtp};
 }
 
+std::vector<std::string> with_requires_grad(const TransformConfig& config) {
+  std::vector<std::string> names;
+  for (const auto& [name, scheme] : config.config_groups)
+    if (scheme.requires_grad) names.push_back(name);
+  return names;
+}
+
 void clear_requires_grad(TransformConfig& config) {
   for (auto& [group, scheme] : config.config_groups) scheme.requires_grad = false;
 }
@@ -46,7 +53,7 @@ Json SpinQuantModifier::arguments() const {
   if (!arguments_.rotation_file) json.erase("rotation_file");
   if (!arguments_.rotation_digest) json.erase("rotation_digest");
   if (!arguments_.mtp) json.erase("mtp");
-  if (!arguments_.learnable) json.erase("learning");
+  if (json["learning"] == write_fields(LearningArguments())) json.erase("learning");
   if (arguments_.seeds == 1) json.erase("seeds");
   if (!recorded_as_.empty()) json["rotation_file"] = recorded_as_;
   return json;
@@ -80,7 +87,11 @@ std::optional<Learnable::Request> SpinQuantModifier::to_learn(const Model& model
   if (arguments_.rotation_file)
     request.start.spin.given =
         read_rotations(*arguments_.rotation_file, model, arguments_.rotation_digest.value_or(""));
-  if (request.start.transform_config) clear_requires_grad(*request.start.transform_config);
+  if (request.start.transform_config) {
+    if (!arguments_.learnable && request.learnable)
+      request.learning.rotations = with_requires_grad(*request.start.transform_config);
+    clear_requires_grad(*request.start.transform_config);
+  }
   transforms_of(model, request.start);  // an error now, not after the learning
   return request;
 }

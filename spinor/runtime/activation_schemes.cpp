@@ -20,7 +20,8 @@ std::optional<QuantizationConfig> declared(const RewritePlan& plan) {
 }
 
 ActivationQuantizer low_bits(const LowBits& asked) {
-  return ActivationQuantizer(ActivationQuantizer::token_args(asked.bits, asked.symmetric), asked.clip);
+  const QuantizationArgs per_token = ActivationQuantizer::token_args(asked.bits, asked.symmetric);
+  return ActivationQuantizer(asked.scheme.value_or(per_token), asked.clip);
 }
 
 // As many as there are: one, or one for each head.

@@ -16,6 +16,7 @@ struct LowBits {
   int bits = 16;
   bool symmetric = false;
   float clip = 1;  // what the range of values is multiplied by before the scale is computed
+  std::optional<QuantizationArgs> scheme = {};  // in the place of bits per token: one whose scales are dynamic
 };
 
 struct RuntimeOptions {
