@@ -359,8 +359,11 @@ RECIPES = sorted((ROOT / "examples" / "recipes").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_example_recipe_writes_what_spinor_and_transformers_load(source, tmp_path, path):
-    out, ids = tmp_path / "out", tokens_file(tmp_path)
-    spinor("quantize", source("llama", torch.bfloat16), out, "--recipe", path, *calibration(tmp_path), "--quiet")
+    """Tokens enough for those that learn."""
+    out, long = tmp_path / "out", torch.randint(3, 72, (2 * 512,), generator=torch.Generator().manual_seed(5)).tolist()
+    spinor("quantize", source("llama", torch.bfloat16), out, "--recipe", path, *calibration(tmp_path, long), "--quiet")
+    assert ("learning" in json.loads((out / "spinor.json").read_text())) == ("learned" in path.stem)
+    ids = tokens_file(tmp_path)
     assert math.isfinite(spinor_json("eval", out, "--token-ids", ids, "--context", CONTEXT)["perplexity"])
     theirs, report = AutoModelForCausalLM.from_pretrained(
         out, quantization_config=CompressedTensorsConfig(dequantize=True), output_loading_info=True

@@ -213,6 +213,14 @@ def test_rows_for_the_best_of_several_seeds_and_for_what_is_learned(spikes, text
     assert "\nR1-R4 learned " in printed
 
 
+def test_a_text_to_learn_from_alone_may_be_short(spikes, text, tmp_path):
+    """Shorter than a sample of GPTQ, which nobody asks for."""
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps([3 + i * i % 67 for i in range(1030)]))
+    result = compared(spikes, text, "--activations", 4, "--seeds", 1, "--best-of", 2, "--calibration", path)
+    assert result["variants"][-1]["learning"]["context"] == 512
+
+
 def test_the_advice_to_learn_can_be_typed(spikes, tmp_path):
     """A text that the model itself wrote, so that what is nearer to it predicts it better."""
     model = load(spikes, torch.float32)

@@ -2,8 +2,8 @@
 
 A block is run line by line, all of a page in one scratch directory. `spinor` is the binary under test, on a tiny model
 wherever the page names one that is not there, Abc-1B being one of an architecture that spinor does not know; `make` and
-examples are checked to be there; a yaml block becomes recipe.yaml, or the file that its first line names; text.txt,
-tokens.json and own.safetensors, with rotations for that model, are there.
+examples are checked to be there; a yaml block becomes recipe.yaml, or the file that its first line names; text.txt, a
+longer train.txt, tokens.json and own.safetensors, with rotations for that model, are there.
 """
 
 import json
@@ -83,6 +83,7 @@ def test_commands_work(page, tmp_path):
     (tmp_path / "bin" / "spinor").symlink_to(BINARY)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "train.txt").write_text(TEXT * 4)
     (tmp_path / "tokens.json").write_text(json.dumps([3 + i * i % 67 for i in range(200)]))
     save_rotations(tmp_path / "own.safetensors")
     for language, text in steps(page.read_text()):

@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <memory>
+#include <utility>
 
 #include "cli/calibration.h"
 #include "cli/output.h"
@@ -59,6 +62,27 @@ void print_comparison(const measure::Comparison& comparison, const std::string& 
   if (!command.empty()) fmt::print("{}\n", command);
 }
 
+// Reads its samples when a recipe needs them: the text may be there to learn from alone.
+class CalibratorOnDemand : public Calibrator {
+ public:
+  explicit CalibratorOnDemand(std::function<std::shared_ptr<Calibrator>()> make) : make_(std::move(make)) {}
+
+  Json record() const override { return get().record(); }
+  std::vector<std::string> calibrate(const RewritePlan& plan, PreparedTensors& output, RecipeRun& run,
+                                     const std::filesystem::path& out) override {
+    return get().calibrate(plan, output, run, out);
+  }
+
+ private:
+  Calibrator& get() const {
+    if (!made_) made_ = make_();
+    return *made_;
+  }
+
+  std::function<std::shared_ptr<Calibrator>()> make_;
+  mutable std::shared_ptr<Calibrator> made_;
+};
+
 struct CompareCommand : EvaluationFlags {
   CalibrationFlags calibration;
   measure::CompareOptions compare;
@@ -82,7 +106,8 @@ struct CompareCommand : EvaluationFlags {
                           learner_options(calibration, common)};
       CommonOptions silent = common;
       silent.quiet = true;
-      compare.calibrator = make_calibrator(calibration, silent, described, {});
+      compare.calibrator = std::make_shared<CalibratorOnDemand>(
+          [this, silent, described] { return make_calibrator(calibration, silent, described, {}); });
     }
     Progress progress("compare", !common.quiet && !common.json);
     compare.progress = [&](int64_t done, int64_t all) { progress.show(done, all); };
