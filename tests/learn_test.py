@@ -2,6 +2,7 @@
 to be, can be undone, verified and made again, and is the start where learning does not help."""
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -204,6 +205,7 @@ def test_the_record_says_how_it_came_to_be(source, tmp_path):
     assert again["learning"]["tokens"] != found["tokens"]
     with safe_open(tmp_path / "out" / LEARNED, "pt") as file:
         assert json.loads(file.metadata()["learning"]) == found
+        assert str(tmp_path) not in str(file.metadata())  # it is published with the model
 
 
 @pytest.fixture(scope="module")
@@ -468,3 +470,13 @@ def test_another_job_learns_anew(source, tmp_path):
     recipe(steps, spin(learning=HARD | {"seed": 4}))
     spinor("rotate", source(), out, *common)
     assert record(out)["seed"] == 4
+
+
+def test_a_model_in_a_directory_whose_name_is_not_utf_8(source, tmp_path):
+    model = os.fsencode(tmp_path) + b"/m\xff"
+    shutil.copytree(source(), os.fsdecode(model))
+    steps = recipe(tmp_path / "recipe.json", spin(learning=HARD))
+    options = ["--recipe", steps, "--calibration", text(tmp_path), "--quiet"]
+    done = subprocess.run([BINARY, "rotate", model, *options, tmp_path / "out"], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert record(tmp_path / "out")["held_out"]

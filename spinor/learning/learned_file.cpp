@@ -32,14 +32,22 @@ std::vector<Stored> stored(const LearnedRotations& learned) {
   return all;
 }
 
+// A job has paths of this machine in it, and the file goes where the model goes.
+std::string digest_of(const Json& job) {
+  const std::string text = job.dump(-1, ' ', false, Json::error_handler_t::replace);  // a path may be no UTF-8
+  return digest(std::as_bytes(std::span(text)));
+}
+
 }  // namespace
 
 void write_learned(const std::filesystem::path& file, const LearnedRotations& learned, const Json& job) {
   const std::vector<Stored> all = stored(learned);
   std::vector<TensorInfo> infos;
   for (const Stored& one : all) infos.push_back(one.info);
-  std::map<std::string, std::string> metadata = {
-      {"format", "pt"}, {"job", dump(job)}, {"learning", dump(learned.record)}, {"warnings", dump(learned.warnings)}};
+  std::map<std::string, std::string> metadata = {{"format", "pt"},
+                                                 {"job", digest_of(job)},
+                                                 {"learning", dump(learned.record)},
+                                                 {"warnings", dump(learned.warnings)}};
   if (learned.seed) metadata["seed"] = std::to_string(*learned.seed);
   std::string text = make_safetensors_header(infos, metadata);
   for (const TensorInfo& info : infos)
@@ -61,7 +69,7 @@ std::optional<LearnedFile> find_learned(const std::filesystem::path& file, const
   }
   const auto& metadata = header.metadata;
   if (!metadata.contains("job") || !metadata.contains("learning") || !metadata.contains("warnings")) return {};
-  if (metadata.at("job") != dump(job)) return {};
+  if (metadata.at("job") != digest_of(job)) return {};
   const std::string text = read_text(file, int64_t{1} << 40);
   LearnedFile learned{.seed = {},
                       .record = parse_json(metadata.at("learning"), file.string()),

@@ -9,7 +9,8 @@
 
 namespace spinor::learning {
 
-// Rotations and scales in float64; `job` is all that they depend on. The file is there as a whole, or not at all.
+// Rotations and scales in float64; `job` is all that they depend on, of which the file has a digest.
+// It is there as a whole, or not at all.
 // Nothing that is kept gives a file without tensors.
 void write_learned(const std::filesystem::path& file, const LearnedRotations& learned, const Json& job);
 
