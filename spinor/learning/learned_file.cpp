@@ -34,7 +34,7 @@ std::vector<Stored> stored(const LearnedRotations& learned) {
 
 // A job has paths of this machine in it, and the file goes where the model goes.
 std::string digest_of(const Json& job) {
-  const std::string text = job.dump(-1, ' ', false, Json::error_handler_t::replace);  // a path may be no UTF-8
+  const std::string text = dump(job);
   return digest(std::as_bytes(std::span(text)));
 }
 
