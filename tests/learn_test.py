@@ -430,7 +430,7 @@ def test_killed_in_every_phase_it_ends_with_the_same_bytes(source, tmp_path):
     spinor("quantize", model, tmp_path / "whole", *common)
     seconds = time.monotonic() - start
 
-    out, kept = tmp_path / "out", tmp_path / "out.learned.safetensors"
+    out, kept = tmp_path / "out", tmp_path / "out.partial.learned.safetensors"
     command = [str(BINARY), *map(str, ["quantize", model, out, *common])]
 
     def killed(when):
@@ -469,7 +469,7 @@ def test_another_job_learns_anew(source, tmp_path):
     steps = recipe(tmp_path / "recipe.json", spin(learning=HARD))
     common = ["--recipe", steps, "--calibration", text(tmp_path), "--threads", 1, "--quiet"]
     spinor("rotate", source(), out, *common)
-    shutil.copy(out / LEARNED, tmp_path / "out.learned.safetensors")
+    shutil.copy(out / LEARNED, tmp_path / "out.partial.learned.safetensors")
     shutil.rmtree(out)
     recipe(steps, spin(learning=HARD | {"seed": 4}))
     spinor("rotate", source(), out, *common)
