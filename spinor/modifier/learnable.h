@@ -1,4 +1,4 @@
-// What a modifier says whose rotations are to be learned from data before it acts. learning::learn_recipe() carries it out.
+// What a modifier says whose rotations are to be learned from data before it acts: learning::learn_recipe() does it.
 #pragma once
 
 #include <cstdint>

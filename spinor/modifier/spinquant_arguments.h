@@ -26,7 +26,7 @@ struct SpinQuantArguments {
   // A name of transform_types(), exactly, or an automatic one, in whose place the modifier puts what was chosen.
   std::string transform_type = "hadamard";
   bool randomize = false;
-  // R1 and what else `learning` names is learned from calibration data (learning::learn_recipe) before the modifier acts,
+  // R1 and what else `learning` names is learned from data (learning::learn_recipe) before the modifier acts,
   // unless rotation_file has it already. In a transform_config: requires_grad of R1, R2.
   bool learnable = false;
   LearningArguments learning = {};
