@@ -1,6 +1,6 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
-.PHONY: help build test lint parsers demo bench bench-peer bench-builds results check-vllm fuzz asan tsan lto tidy \
-  neon format
+.PHONY: help build test lint parsers demo bench bench-peer bench-builds results learned-results check-vllm fuzz asan \
+  tsan lto tidy neon format
 .DEFAULT_GOAL := help
 
 JOBS ?= $(shell nproc)
@@ -18,6 +18,7 @@ help:
 	@echo 'make bench-peer  whole checkpoints and GPTQ against llm-compressor (installs it into .venv-peer)'
 	@echo 'make bench-builds OLD=spinor  the same jobs by an earlier program and by this one, in turn'
 	@echo 'make results     docs/results.md: perplexity with fewer bits; CALIBRATION=file TEXT=file, an hour'
+	@echo 'make learned-results  what learned rotations give, there too; CALIBRATION=file TEXT=file, an hour'
 	@echo 'make check-vllm  quantized checkpoints in vLLM on the CPU (installs it into .venv-vllm)'
 	@echo 'make fuzz        every libFuzzer target for FUZZ_SECONDS=$(FUZZ_SECONDS) (clang-19)'
 	@echo 'make parsers     what reads files of others (base, io, tokenizer): unit tests under ASan and UBSan'
@@ -66,6 +67,11 @@ results: build
 	@test -n "$(CALIBRATION)" -a -n "$(TEXT)" || \
 	  { echo 'say which texts: make results CALIBRATION=file TEXT=file'; exit 1; }
 	@$(PYTHON) benchmarks/results.py build/spinor --calibration "$(CALIBRATION)" --text "$(TEXT)"
+
+learned-results: build
+	@test -n "$(CALIBRATION)" -a -n "$(TEXT)" || \
+	  { echo 'say which texts: make learned-results CALIBRATION=file TEXT=file'; exit 1; }
+	@$(PYTHON) benchmarks/learned_results.py build/spinor --calibration "$(CALIBRATION)" --text "$(TEXT)"
 
 check-vllm: build
 	@tools/venv.sh .venv-vllm requirements-vllm.txt
