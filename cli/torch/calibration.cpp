@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cli/text.h"
+#include "cli/torch/learning.h"
 #include "spinor/calibration/text_calibrator.h"
 #include "spinor/io/shard_layout.h"
 #include "spinor/tokenizer/tokenizer.h"
@@ -47,10 +48,7 @@ class LayerLog {
 calibration::Samples read_samples(const CalibrationFlags& flags, const Model& model,
                                   const std::function<void(std::string)>& warn) {
   calibration::SampleOptions options{.samples = flags.samples, .context = flags.context, .seed = flags.seed};
-  if (flags.bos) {
-    options.bos = tokenizer::Tokenizer::load(model.checkpoint().directory()).bos();
-    if (!options.bos) throw Error("--calibration-bos", "the model's tokenizer has no bos token");
-  }
+  options.bos = bos_token(flags, model);
   calibration::Samples samples = calibration::draw_samples(read_tokens(flags.text, model), options);
   if (samples.count < flags.samples && warn)
     warn(fmt::format("{} gives {} samples of {} tokens, not {}", flags.text, samples.count, samples.context,
@@ -59,6 +57,13 @@ calibration::Samples read_samples(const CalibrationFlags& flags, const Model& mo
 }
 
 }  // namespace
+
+std::optional<int32_t> bos_token(const CalibrationFlags& flags, const Model& model) {
+  if (!flags.bos) return {};
+  const std::optional<int32_t> bos = tokenizer::Tokenizer::load(model.checkpoint().directory()).bos();
+  if (!bos) throw Error("--calibration-bos", "the model's tokenizer has no bos token");
+  return bos;
+}
 
 std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags& flags, const CommonOptions& common,
                                             const Model& model, const std::function<void(std::string)>& warn) {

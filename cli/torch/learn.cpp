@@ -13,7 +13,6 @@
 #include "spinor/base/error.h"
 #include "spinor/io/shard_layout.h"
 #include "spinor/learning/learn_recipe.h"
-#include "spinor/tokenizer/tokenizer.h"
 
 namespace spinor::cli {
 namespace {
@@ -81,11 +80,7 @@ struct LearnCommand {
 }  // namespace
 
 learning::LearningText read_learning_text(const CalibrationFlags& flags, const Model& model) {
-  learning::LearningText text{read_tokens(flags.text, model)};
-  if (!flags.bos) return text;
-  text.bos = tokenizer::Tokenizer::load(model.checkpoint().directory()).bos();
-  if (!text.bos) throw Error("--calibration-bos", "the model's tokenizer has no bos token");
-  return text;
+  return {read_tokens(flags.text, model), bos_token(flags, model)};
 }
 
 learning::LearnerOptions learner_options(const CalibrationFlags& flags, const CommonOptions& common) {

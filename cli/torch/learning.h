@@ -6,6 +6,8 @@
 
 namespace spinor::cli {
 
+// What --calibration-bos puts before each window; nothing without it. Error if the tokenizer has none.
+std::optional<int32_t> bos_token(const CalibrationFlags& flags, const Model& model);
 // The text of --calibration in the model's tokens.
 learning::LearningText read_learning_text(const CalibrationFlags& flags, const Model& model);
 // Device, threads and memory.
