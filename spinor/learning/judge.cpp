@@ -6,6 +6,12 @@
 
 namespace spinor::learning {
 
+RewritePlan rotated_plan(const Model& model, const RotateOptions& options) {
+  RewritePlan plan = start_plan(model);
+  rotate_model(model, plan, options);
+  return plan;
+}
+
 Judge::Judge(const Model& model, std::vector<int32_t> tokens, const JudgeOptions& options)
     : model_(model),
       tokens_(std::move(tokens)),
@@ -16,9 +22,9 @@ Judge::Judge(const Model& model, std::vector<int32_t> tokens, const JudgeOptions
 }
 
 double Judge::divergence(const RotateOptions& rotation) {
-  RewritePlan plan = start_plan(model_);
-  rotate_model(model_, plan, rotation);
-  return *runtime::evaluate(plan, original_, tokens_, {.context = options_.context}, options_.runtime).divergence;
+  return *runtime::evaluate(rotated_plan(model_, rotation), original_, tokens_, {.context = options_.context},
+                            options_.runtime)
+              .divergence;
 }
 
 }  // namespace spinor::learning

@@ -10,6 +10,9 @@
 
 namespace spinor::learning {
 
+// A model that rotate_model() has rotated, what its source runs online moved into the weights.
+RewritePlan rotated_plan(const Model& model, const RotateOptions& options);
+
 struct JudgeOptions {
   int64_t context = 512;  // tokens of a window
   // Of the rotated model; nothing: not quantized. Weights keep their bits.

@@ -16,7 +16,6 @@
 #include "spinor/learning/learn.h"
 #include "spinor/learning/quantization.h"
 #include "spinor/runtime/torch_errors.h"
-#include "spinor/transform/stored_online.h"
 
 namespace spinor::learning {
 namespace {
@@ -99,13 +98,11 @@ class Learner {
 
   // Folded, and not rotated.
   void capture() {
-    RewritePlan plan = start_plan(model_);
     RotateOptions fold = request_.start;
     fold.spin.rotations.clear();
     fold.spin.given = {};
     fold.spin.vision = false;
     fold.transform_config.reset();
-    rotate_model(model_, plan, fold);
     const Objective& objective = find_objective(learning_.objective);
     CaptureOptions how{.learn = std::min(learning_.samples, samples_.count - 1),
                        .first_token = learning_.first_token.value_or(objective.first_weight),
@@ -118,14 +115,10 @@ class Learner {
                        .scratch = options_.scratch,
                        .stop = options_.stop};
     how.progress = [&](int64_t layer, int64_t layers) { tell("capture", layer, layers); };
-    rows_ = capture_rows(plan, samples_, how);
+    rows_ = capture_rows(rotated_plan(model_, fold), samples_, how);
   }
 
-  RewritePlan rotated(const RotateOptions& options) const {
-    RewritePlan plan = start_plan(model_);
-    rotate_model(model_, plan, options);
-    return plan;
-  }
+  RewritePlan rotated(const RotateOptions& options) const { return rotated_plan(model_, options); }
   std::optional<Matrix<double>> start_of(const RewritePlan& plan, const Module& writer, const char* group) const {
     const std::optional<Rotation> r = rotation_in(plan, writer, group);
     return r ? std::optional(r->matrix()) : std::nullopt;
