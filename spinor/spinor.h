@@ -24,6 +24,7 @@
 #include "spinor/family/forward_row.h"
 #include "spinor/io/checkpoint.h"
 #include "spinor/job/job.h"
+#include "spinor/lifecycle/once_modifier.h"
 #include "spinor/linalg/hadamard.h"
 #include "spinor/linalg/orthogonal.h"
 #include "spinor/linalg/rotation.h"

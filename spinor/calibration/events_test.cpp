@@ -36,12 +36,12 @@ TEST(Events, OfCalibrationReachEveryModifierInTheirOrder) {
   EXPECT_EQ(report.modules.size(), 14u);
   const std::vector<std::string> warnings = run.finish();
   saving.finish();
-  std::vector<std::string> expected = {"note initialize", "note calibration_epoch_start"};
+  std::vector<std::string> expected = {"note prepare", "note rewrite"};
   for (int layer = 0; layer < 2; ++layer) {
     for (int sample = 0; sample < 2; ++sample) expected.insert(expected.end(), {"note batch_start", "note batch_end"});
-    expected.emplace_back("note sequential_epoch_end");
+    expected.emplace_back("note layer_end");
   }
-  expected.insert(expected.end(), {"note calibration_epoch_end", "note finalize"});
+  expected.insert(expected.end(), {"note end", "note finish"});
   EXPECT_EQ(NoteModifier::log(), expected);
   EXPECT_EQ(warnings, std::vector<std::string>{"note note"});
 }

@@ -1,20 +1,36 @@
-// A step of a recipe and its lifecycle: initialize, events, finalize. Programs derive their own (docs of recipe.h: how
-// a recipe learns its name).
+// A step of a recipe: what it makes of a model, and of a plan. One of a program's own is a name, its arguments and a
+// rewrite():
+//
+//   class CenterModifier : public spinor::Modifier {
+//    public:
+//     std::string name() const override { return "CenterModifier"; }
+//     void rewrite(const Model& model, RewritePlan& plan, Warnings&) override {
+//       center_embeddings(model, plan, model.embedding()->name);
+//     }
+//   };
+//
+// How a recipe learns its name: modifier_types.h. One that has to see State and Event of llm-compressor's lifecycle:
+// lifecycle/modifier.h.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "spinor/base/fields.h"
-#include "spinor/modifier/event.h"
-#include "spinor/modifier/state.h"
+#include "spinor/plan/plan.h"
 
 namespace spinor {
 
-// The fields every modifier has. Indices are steps, or epochs when the events are epoch based.
+using Warnings = std::vector<std::string>;  // what the user should read
+
+// The fields every modifier has in a recipe. Indices are steps, or epochs when the events are epoch based.
 struct ModifierFields {
   std::optional<int64_t> index;      // position among the modifiers of the model
   std::optional<std::string> group;  // the group of the recipe it came from
-  std::optional<double> start;       // first index at which it is active; unset: only its own hooks start it
+  std::optional<double> start;       // first index at which it is active; unset: from the start of calibration on
   std::optional<double> end;         // first index at which it is not any more
   std::optional<double> update;      // interval; for the hooks' own use
   bool requires_calibration_data = false;
@@ -30,6 +46,18 @@ struct ModifierFields {
   }
 };
 
+// Where calibration is.
+struct CalibrationEvent {
+  enum class Kind {
+    batch_start,  // a sample goes into a layer
+    batch_end,
+    layer_end,
+    end  // of all of it, also where there was no data
+  };
+  Kind kind;
+  int64_t sample = 0, samples = 0;  // of a batch: which, of how many
+};
+
 class Modifier {
  public:
   virtual ~Modifier() = default;
@@ -43,47 +71,25 @@ class Modifier {
   virtual Json arguments() const { return Json::object(); }
   // Told where the file is that it was read from: relative paths among its arguments begin there.
   virtual void read_in(const std::filesystem::path&) {}
-  // The model as it needs it, where that is not as the files have it: experts one by one. Asked before initialize.
+  // The model as it needs it, where that is not as the files have it: experts one by one. Asked before all else.
   virtual std::optional<Model> form_of(const Model&) const { return {}; }
 
-  // Calls on_initialize; then, when the modifier is active at step 0, on_start with a batch_start event. When
-  // on_initialize returns false the modifier stays uninitialized and initialize may be called again. Error if
-  // initialized before.
-  void initialize(State& state, const ExtraArguments& extra = {});
-  // on_event first. Then, at a batch_start that should_start: on_start and on_update; at a batch_end that should_end
-  // (even if it never started): on_end and on_update; at any other event while started and not ended: on_update. Error
-  // before initialize and after finalize.
-  void update_event(State& state, const Event& event, const ExtraArguments& extra = {});
-  // Calls on_finalize; when it returns false, finalize may be called again. Error before initialize, and twice.
-  void finalize(State& state, const ExtraArguments& extra = {});
-
-  bool should_start(const Event& event) const;  // start <= index < end; false when start is unset
-  bool should_end(const Event& event) const;    // end <= index; false when end is unset
-
-  bool initialized() const { return initialized_; }
-  bool finalized() const { return finalized_; }
-  bool started() const { return started_; }
-  bool ended() const { return ended_; }
+  // A run of a recipe (oneshot.h) calls these, each for all of its modifiers before the next:
+  // what the arguments come to for this model;
+  virtual void prepare(const Model&, RewritePlan&, Warnings&) {}
+  // the work, on a copy of the plan that takes its place when nothing is thrown;
+  virtual void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) = 0;
+  // what happens while the plan, which nobody changes any more, is calibrated;
+  virtual void on_calibration(const CalibrationEvent&, Warnings&) {}
+  // that there is nothing more to come.
+  virtual void finish(Warnings&) {}
+  // Whether rewrite() follows prepare() at once, before other modifiers are prepared: where start is 0 or less.
+  virtual bool acts_at_once() const { return fields.start && *fields.start <= 0 && (!fields.end || *fields.end > 0); }
 
   ModifierFields fields;
 
  protected:
   Modifier() = default;
-
-  virtual bool on_initialize(State& state, const ExtraArguments& extra) = 0;
-  virtual bool on_finalize(State&, const ExtraArguments&) { return true; }
-  // The event is null when none caused the call. started() / ended() becomes true after the hook returns when the
-  // lifecycle calls it; a hook that is called from on_event says so itself with set_started() / set_ended().
-  virtual void on_start(State&, const Event*, const ExtraArguments&) {}
-  virtual void on_end(State&, const Event*, const ExtraArguments&) {}
-  virtual void on_update(State&, const Event&, const ExtraArguments&) {}
-  virtual void on_event(State&, const Event&, const ExtraArguments&) {}
-
-  void set_started() { started_ = true; }
-  void set_ended() { ended_ = true; }
-
- private:
-  bool initialized_ = false, finalized_ = false, started_ = false, ended_ = false;
 };
 
 }  // namespace spinor

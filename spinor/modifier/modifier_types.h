@@ -1,6 +1,6 @@
 // The names of modifiers a recipe may use: a table name -> maker. A program can add its own:
 //
-//   class ScaleModifier : public OnceModifier {
+//   class ScaleModifier : public Modifier {
 //    public:
 //     struct Arguments {
 //       std::string target;

@@ -1,4 +1,4 @@
-// For tests: a modifier as a program would write its own, which notes what a recipe and its lifecycle did with it.
+// For tests: a modifier as a program would write its own, which notes what a recipe did with it.
 #pragma once
 
 #include <string>
@@ -40,19 +40,17 @@ class NoteModifier : public Modifier {
     return lines;
   }
 
- protected:
-  bool on_initialize(State&, const ExtraArguments&) override { return note("initialize"); }
-  bool on_finalize(State&, const ExtraArguments&) override { return note("finalize"); }
-  void on_event(State& state, const Event& event, const ExtraArguments&) override {
-    note(std::string(name_of(*event.type)));
-    if (event.type == EventType::calibration_epoch_end) state.warn("note " + arguments_.text);
+  void prepare(const Model&, RewritePlan&, Warnings&) override { note("prepare"); }
+  void rewrite(const Model&, RewritePlan&, Warnings&) override { note("rewrite"); }
+  void on_calibration(const CalibrationEvent& event, Warnings& warnings) override {
+    constexpr const char* kNames[] = {"batch_start", "batch_end", "layer_end", "end"};
+    note(kNames[static_cast<int>(event.kind)]);
+    if (event.kind == CalibrationEvent::Kind::end) warnings.push_back("note " + arguments_.text);
   }
+  void finish(Warnings&) override { note("finish"); }
 
  private:
-  bool note(const std::string& what) {
-    log().push_back(arguments_.text + " " + what);
-    return true;
-  }
+  void note(const std::string& what) { log().push_back(arguments_.text + " " + what); }
 
   Arguments arguments_;
 };

@@ -6,18 +6,28 @@
 
 namespace spinor {
 
-RecipeRun::RecipeRun(Recipe& recipe, const Model& model, RewritePlan& plan) : recipe_(recipe) {
-  state_.update({.model = &model, .plan = &plan});
-  for (const RecipeStep& step : recipe_.steps()) step.modifier->initialize(state_);
+RecipeRun::RecipeRun(Recipe& recipe, const Model& model, RewritePlan& plan)
+    : recipe_(recipe), model_(model), plan_(plan) {
+  recipe_.begin();
+  for (const RecipeStep& step : recipe_.steps()) {
+    step.modifier->prepare(model_, plan_, warnings_);
+    if (step.modifier->acts_at_once()) rewrite(*step.modifier);
+  }
   for (const RecipeStep& step : recipe_.steps())
-    step.modifier->update_event(state_, {.type = EventType::calibration_epoch_start});
+    if (!step.modifier->acts_at_once()) rewrite(*step.modifier);
 }
 
-void RecipeRun::send(const Event& event) {
+void RecipeRun::rewrite(Modifier& modifier) {
+  RewritePlan changed = plan_;
+  modifier.rewrite(model_, changed, warnings_);
+  plan_ = std::move(changed);
+}
+
+void RecipeRun::send(const CalibrationEvent& event) {
   for (const RecipeStep& step : recipe_.steps()) {
-    const int64_t before = state_.plan->revision();
-    step.modifier->update_event(state_, event);
-    if (state_.plan->revision() != before)
+    const int64_t before = plan_.revision();
+    step.modifier->on_calibration(event, warnings_);
+    if (plan_.revision() != before)
       throw Error(step.modifier->name(), "changes the plan while the model is calibrated with it",
                   "leave start out of the recipe, or set start: 0");
   }
@@ -25,9 +35,9 @@ void RecipeRun::send(const Event& event) {
 
 std::vector<std::string> RecipeRun::finish() {
   for (const RecipeStep& step : recipe_.steps())
-    step.modifier->update_event(state_, {.type = EventType::calibration_epoch_end});
-  for (const RecipeStep& step : recipe_.steps()) step.modifier->finalize(state_);
-  return std::move(state_.warnings);
+    step.modifier->on_calibration({.kind = CalibrationEvent::Kind::end}, warnings_);
+  for (const RecipeStep& step : recipe_.steps()) step.modifier->finish(warnings_);
+  return std::move(warnings_);
 }
 
 std::vector<std::string> RecipeRun::finish_without_data() {

@@ -5,14 +5,13 @@
 #include "spinor/base/error.h"
 #include "spinor/io/testing.h"
 #include "spinor/modifier/note_modifier.h"
-#include "spinor/modifier/once_modifier.h"
 #include "spinor/transform/fold.h"
 #include "tests/golden/golden.h"
 
 namespace spinor::oneshot_test {
 namespace {
 
-TEST(RunRecipe, SendsEveryModifierThroughItsLifecycleInOrder) {
+TEST(RunRecipe, TakesEveryModifierThroughEachPhaseInOrder) {
   NoteModifier::add();
   NoteModifier::log().clear();
   const Model model = golden::model("transforms/llama");
@@ -23,13 +22,32 @@ TEST(RunRecipe, SendsEveryModifierThroughItsLifecycleInOrder) {
       "recipe.yaml");
   const std::vector<std::string> warnings = run_recipe(recipe, model, plan);
   EXPECT_EQ(warnings, (std::vector<std::string>{"note one", "note two"}));
-  EXPECT_EQ(NoteModifier::log(),
-            (std::vector<std::string>{"one initialize", "two initialize", "one calibration_epoch_start",
-                                      "two calibration_epoch_start", "one calibration_epoch_end",
-                                      "two calibration_epoch_end", "one finalize", "two finalize"}));
+  EXPECT_EQ(NoteModifier::log(), (std::vector<std::string>{"one prepare", "two prepare", "one rewrite", "two rewrite",
+                                                           "one end", "two end", "one finish", "two finish"}));
   EXPECT_FALSE(golden::tensor(plan, "model.embed_tokens.weight").edits.empty());
   EXPECT_EQ(testing::message_of([&] { run_recipe(recipe, model, plan); }),
-            "NoteModifier: Cannot initialize a modifier that has already been initialized");
+            "recipe: has run already; read it again, or make another one");
+}
+
+TEST(RunRecipe, LetsAModifierActAtOnceThatStartsAtZero) {
+  NoteModifier::add();
+  const Model model = golden::model("transforms/llama");
+  const std::pair<const char*, std::vector<std::string>> rows[] = {
+      {"start: 0", {"one prepare", "two prepare", "two rewrite", "one rewrite"}},
+      {"start: -1, end: 1", {"one prepare", "two prepare", "two rewrite", "one rewrite"}},
+      {"start: 0, end: 0", {"one prepare", "two prepare", "one rewrite", "two rewrite"}},
+      {"start: 1", {"one prepare", "two prepare", "one rewrite", "two rewrite"}},
+  };
+  for (const auto& [arguments, expected] : rows) {
+    NoteModifier::log().clear();
+    RewritePlan plan(model);
+    Recipe recipe =
+        Recipe::parse("a_stage: {x_modifiers: {NoteModifier: {text: one}}, y_modifiers: {NoteModifier: {text: two, " +
+                          std::string(arguments) + "}}}",
+                      "recipe.yaml");
+    const RecipeRun run(recipe, model, plan);
+    EXPECT_EQ(NoteModifier::log(), expected) << arguments;
+  }
 }
 
 TEST(RunRecipe, RefusesModifiersThatNeedData) {
@@ -44,7 +62,7 @@ TEST(RunRecipe, RefusesModifiersThatNeedData) {
 }
 
 // All that a modifier of a program's own needs: a name, its arguments, and what it does to the plan.
-class CenterModifier : public OnceModifier {
+class CenterModifier : public Modifier {
  public:
   struct Arguments {
     std::string target;
@@ -57,8 +75,7 @@ class CenterModifier : public OnceModifier {
   std::string name() const override { return "CenterModifier"; }
   Json arguments() const override { return write_fields(arguments_); }
 
- protected:
-  void prepare(const Model& model, Warnings& warnings) override {
+  void prepare(const Model& model, RewritePlan&, Warnings& warnings) override {
     warnings.push_back("of " + std::string(model.architecture_name()));
   }
   void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override {

@@ -82,7 +82,7 @@ bool QuantizationModifier::is_dense() const {
                              [](const auto& group) { return group.second.weights && group.second.format == "dense"; });
 }
 
-void QuantizationModifier::prepare(const Model& model, Warnings& warnings) {
+void QuantizationModifier::prepare(const Model& model, RewritePlan&, Warnings& warnings) {
   const std::vector<std::string> unused = check_targets(config_, model, {name(), subject_});
   for (const std::string& target : unused) warnings.push_back("ignore: no module matches '" + target + "'");
   const bool all_dense = std::ranges::all_of(

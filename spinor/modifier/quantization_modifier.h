@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "spinor/model/quantization_targets.h"
-#include "spinor/modifier/once_modifier.h"
+#include "spinor/modifier/modifier.h"
 #include "spinor/modifier/quantization_arguments.h"
 
 namespace spinor {
@@ -15,7 +15,7 @@ namespace spinor {
 // back where a transform would have to run online, and the output is a model like any other. Static scales of
 // activations and of the KV cache are for calibration to find. Refused with the reason: a target that matches nothing,
 // groups that do not divide. Ignore entries that match nothing are warnings.
-class QuantizationModifier : public OnceModifier {
+class QuantizationModifier : public Modifier {
  public:
   using Arguments = QuantizationArguments;
 
@@ -26,13 +26,13 @@ class QuantizationModifier : public OnceModifier {
   Json arguments() const override { return write_fields(arguments_); }
   std::optional<Model> form_of(const Model& model) const override { return with_quantized_experts(config_, model); }
   const QuantizationConfig& config() const { return config_; }  // what the arguments resolve to
+  void prepare(const Model& model, RewritePlan&, Warnings& warnings) override;
+  void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
 
  protected:
   // With a config that is not quite what the arguments resolve to.
   QuantizationModifier(QuantizationArguments arguments, QuantizationConfig config, const Place& place);
 
-  void prepare(const Model& model, Warnings& warnings) override;
-  void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
   // How codes of linears are found with data; nothing: without.
   virtual std::optional<GptqOptions> gptq() const { return {}; }
 

@@ -27,7 +27,7 @@ QuIPModifier::QuIPModifier(QuipArguments arguments, const Place& place) : argume
   if (arguments_.transform_config) check_not_learnable(*arguments_.transform_config, place.key("transform_config"));
 }
 
-void QuIPModifier::prepare(const Model& model, Warnings&) {
+void QuIPModifier::prepare(const Model& model, RewritePlan&, Warnings&) {
   if (arguments_.transform_config) return;
   TransformConfig& config = arguments_.transform_config.emplace(quip(arguments_.options));
   choose_types(config, model);

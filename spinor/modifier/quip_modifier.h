@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "spinor/modifier/argument_fields.h"
-#include "spinor/modifier/once_modifier.h"
+#include "spinor/modifier/modifier.h"
 #include "spinor/transform/quip.h"
 
 namespace spinor {
@@ -42,7 +42,7 @@ struct QuipArguments {
 
 // Any architecture will do: what is done to a linear is undone on that linear. The head is untied when it, or the
 // embedding, is a target. A transform that nothing undoes is an Error and leaves the plan as it was.
-class QuIPModifier : public OnceModifier {
+class QuIPModifier : public Modifier {
  public:
   using Arguments = QuipArguments;
 
@@ -52,8 +52,7 @@ class QuIPModifier : public OnceModifier {
   // After initialize with the transform_config that it made.
   Json arguments() const override { return write_fields(arguments_); }
 
- protected:
-  void prepare(const Model& model, Warnings& warnings) override;
+  void prepare(const Model& model, RewritePlan&, Warnings& warnings) override;
   void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
 
  private:

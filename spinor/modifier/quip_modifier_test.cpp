@@ -186,25 +186,5 @@ TEST(QuIPModifier, NamesTheTensorThatABlockDoesNotFit) {
             "re:.*fc1$: v: no module of the model matches this target");
 }
 
-TEST(QuIPModifier, ActsOnceAtTheStartOfCalibration) {
-  const Model model = llama();
-  RewritePlan plan(model);
-  State state;
-  state.update({.model = &model, .plan = &plan});
-  QuIPModifier modifier({});
-  modifier.initialize(state);
-  EXPECT_EQ(modifier.arguments()["transform_config"]["config_groups"].size(), 1U) << "v is made at initialize";
-  EXPECT_TRUE(plan.online().empty());
-  for (int i = 0; i < 2; ++i) modifier.update_event(state, {.type = EventType::calibration_epoch_start});
-  EXPECT_EQ(plan.online().size(), 14U);
-  modifier.update_event(state, {.type = EventType::calibration_epoch_end});
-  EXPECT_TRUE(modifier.ended());
-  modifier.finalize(state);
-
-  QuIPModifier idle({});
-  idle.initialize(state);
-  EXPECT_THROW(idle.finalize(state), Error);
-}
-
 }  // namespace
 }  // namespace spinor::quip_modifier_test

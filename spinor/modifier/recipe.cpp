@@ -4,6 +4,7 @@
 #include <cctype>
 #include <iterator>
 #include <optional>
+#include <utility>
 
 #include "spinor/base/error.h"
 #include "spinor/base/yaml.h"
@@ -158,6 +159,10 @@ void Recipe::add(std::unique_ptr<Modifier> modifier) {
     step.stage = "default_" + std::to_string(count);
   }
   steps_.push_back(std::move(step));
+}
+
+void Recipe::begin() {
+  if (std::exchange(begun_, true)) throw Error("recipe", "has run already", "read it again, or make another one");
 }
 
 std::string Recipe::yaml() const {

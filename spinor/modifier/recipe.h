@@ -44,6 +44,9 @@ class Recipe {
 
   const std::vector<RecipeStep>& steps() const { return steps_; }
 
+  // Says that it runs, which a recipe does once: its modifiers keep what they did. Error the second time.
+  void begin();
+
   // What parse() reads as this recipe: each modifier with all its arguments as they are now, nulls left out.
   std::string yaml() const;
 
@@ -53,6 +56,7 @@ class Recipe {
   bool has_stage(std::string_view name) const;
 
   std::vector<RecipeStep> steps_;
+  bool begun_ = false;
 };
 
 }  // namespace spinor

@@ -119,7 +119,7 @@ void SpinQuantModifier::require_learned() const {
                 "give --calibration FILE to rotate, quantize or compare");
 }
 
-void SpinQuantModifier::prepare(const Model& model, Warnings&) {
+void SpinQuantModifier::prepare(const Model& model, RewritePlan&, Warnings&) {
   require_learned();
   options_ = options_of(arguments_);
   // The strict reading says why this architecture is not known and what to do about it.

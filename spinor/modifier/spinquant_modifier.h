@@ -5,7 +5,7 @@
 #include <string>
 
 #include "spinor/modifier/learnable.h"
-#include "spinor/modifier/once_modifier.h"
+#include "spinor/modifier/modifier.h"
 #include "spinor/modifier/spinquant_arguments.h"
 
 namespace spinor {
@@ -14,7 +14,7 @@ namespace spinor {
 // given, and whenever embeddings are centred. A plan whose products do not cancel is an Error and leaves the plan as it
 // was. A model of unknown architecture is accepted with mappings and norm_mappings; each linear they leave out is a
 // warning. Of a class that only a program's operations rotate nothing but the arguments is recorded.
-class SpinQuantModifier : public OnceModifier, public Learnable {
+class SpinQuantModifier : public Modifier, public Learnable {
  public:
   using Arguments = SpinQuantArguments;
 
@@ -30,8 +30,7 @@ class SpinQuantModifier : public OnceModifier, public Learnable {
   std::optional<Request> to_learn(const Model& model) const override;
   void take_learned(const Found& found) override;
 
- protected:
-  void prepare(const Model& model, Warnings& warnings) override;
+  void prepare(const Model& model, RewritePlan&, Warnings& warnings) override;
   void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
 
  private:

@@ -9,10 +9,10 @@
 #include <variant>
 #include <vector>
 
-#include "spinor/modifier/logger.h"
+#include "spinor/lifecycle/logger.h"
 #include "spinor/plan/plan.h"
 
-namespace spinor {
+namespace spinor::lifecycle {
 
 // Arguments by name that spinor does not know: a program hands them to the hooks of its own modifiers.
 using ExtraArguments = std::map<std::string, std::any>;
@@ -64,4 +64,4 @@ struct State {
   void warn(std::string text);
 };
 
-}  // namespace spinor
+}  // namespace spinor::lifecycle

@@ -1,4 +1,4 @@
-#include "spinor/modifier/event.h"
+#include "spinor/lifecycle/event.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -8,7 +8,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::lifecycle {
 namespace {
 
 constexpr std::array kTypes = {EventType::initialize,
@@ -194,4 +194,4 @@ Event Event::new_instance(std::span<const EventChange> changes) const {
   return copy;
 }
 
-}  // namespace spinor
+}  // namespace spinor::lifecycle

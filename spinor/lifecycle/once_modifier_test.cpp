@@ -1,19 +1,25 @@
-// When a SpinQuantModifier acts.
+#include "spinor/lifecycle/once_modifier.h"
+
 #include <gtest/gtest.h>
 
 #include "spinor/base/error.h"
 #include "spinor/io/testing.h"
+#include "spinor/modifier/quip_modifier.h"
 #include "spinor/modifier/spinquant_modifier.h"
 #include "tests/golden/golden.h"
 
-namespace spinor::spinquant_lifecycle_test {
+namespace spinor::lifecycle::once_modifier_test {
 namespace {
 
-using testing::message_of;
+using spinor::testing::message_of;
 
-class SpinQuantLifecycle : public ::testing::Test {
+OnceModifier spinquant(SpinQuantArguments arguments = {}) {
+  return OnceModifier(std::make_unique<SpinQuantModifier>(std::move(arguments)));
+}
+
+class OnceModifierTest : public ::testing::Test {
  protected:
-  SpinQuantLifecycle() { state.update({.model = &model, .plan = &plan}); }
+  OnceModifierTest() { state.update({.model = &model, .plan = &plan}); }
   void send(Modifier& modifier, EventType type) { modifier.update_event(state, {.type = type}); }
   bool untouched() const { return plan.describe(true) == RewritePlan(model).describe(true); }
 
@@ -22,8 +28,8 @@ class SpinQuantLifecycle : public ::testing::Test {
   State state;
 };
 
-TEST_F(SpinQuantLifecycle, ActsOnceAtTheStartOfCalibration) {
-  SpinQuantModifier modifier({});
+TEST_F(OnceModifierTest, ActsOnceAtTheStartOfCalibration) {
+  OnceModifier modifier = spinquant();
   modifier.initialize(state);
   EXPECT_FALSE(modifier.started());
   EXPECT_EQ(modifier.arguments()["transform_config"]["config_groups"].size(), 2U) << "R1 and R2 are made at initialize";
@@ -46,8 +52,8 @@ TEST_F(SpinQuantLifecycle, ActsOnceAtTheStartOfCalibration) {
   EXPECT_EQ(plan.describe(true), once);
 }
 
-TEST_F(SpinQuantLifecycle, ActsAtInitializeWhenItStartsAtZero) {
-  SpinQuantModifier modifier({});
+TEST_F(OnceModifierTest, ActsAtInitializeWhenItStartsAtZero) {
+  OnceModifier modifier = spinquant();
   modifier.fields.start = 0;
   modifier.initialize(state);
   EXPECT_TRUE(modifier.started());
@@ -59,8 +65,8 @@ TEST_F(SpinQuantLifecycle, ActsAtInitializeWhenItStartsAtZero) {
   EXPECT_TRUE(modifier.ended()) << "finalize ends what no event ended";
 }
 
-TEST_F(SpinQuantLifecycle, FinalizeWithoutAStartIsAnError) {
-  SpinQuantModifier modifier({});
+TEST_F(OnceModifierTest, FinalizeWithoutAStartIsAnError) {
+  OnceModifier modifier = spinquant();
   modifier.initialize(state);
   EXPECT_EQ(
       message_of([&] { modifier.finalize(state); }),
@@ -69,8 +75,8 @@ TEST_F(SpinQuantLifecycle, FinalizeWithoutAStartIsAnError) {
   EXPECT_FALSE(modifier.finalized());
 }
 
-TEST_F(SpinQuantLifecycle, AFailedStartCountsAsStartedAndCannotBeFinalized) {
-  SpinQuantModifier modifier({.rotations = {Spin::R1}, .transform_block_size = 3});
+TEST_F(OnceModifierTest, AFailedStartCountsAsStartedAndCannotBeFinalized) {
+  OnceModifier modifier = spinquant({.rotations = {Spin::R1}, .transform_block_size = 3});
   modifier.initialize(state);
   EXPECT_THROW(send(modifier, EventType::calibration_epoch_start), Error);
   EXPECT_TRUE(modifier.started());
@@ -78,13 +84,29 @@ TEST_F(SpinQuantLifecycle, AFailedStartCountsAsStartedAndCannotBeFinalized) {
   EXPECT_THROW(modifier.finalize(state), Error);
 }
 
-TEST_F(SpinQuantLifecycle, NeedsAModelAndAPlan) {
+TEST_F(OnceModifierTest, NeedsAModelAndAPlan) {
   State empty;
-  SpinQuantModifier modifier({});
+  OnceModifier modifier = spinquant();
   EXPECT_EQ(message_of([&] { modifier.initialize(empty); }),
             "SpinQuantModifier: needs a model and a plan; call state.update({.model = &model, .plan = &plan}) first");
   EXPECT_FALSE(modifier.initialized());
 }
 
+TEST_F(OnceModifierTest, IsThereForEveryModifier) {
+  OnceModifier modifier(std::make_unique<QuIPModifier>(QuipArguments{}));
+  modifier.initialize(state);
+  EXPECT_EQ(modifier.arguments()["transform_config"]["config_groups"].size(), 1U) << "v is made at initialize";
+  EXPECT_TRUE(plan.online().empty());
+  for (int i = 0; i < 2; ++i) modifier.update_event(state, {.type = EventType::calibration_epoch_start});
+  EXPECT_EQ(plan.online().size(), 14U);
+  modifier.update_event(state, {.type = EventType::calibration_epoch_end});
+  EXPECT_TRUE(modifier.ended());
+  modifier.finalize(state);
+
+  OnceModifier idle(std::make_unique<QuIPModifier>(QuipArguments{}));
+  idle.initialize(state);
+  EXPECT_THROW(idle.finalize(state), Error);
+}
+
 }  // namespace
-}  // namespace spinor::spinquant_lifecycle_test
+}  // namespace spinor::lifecycle::once_modifier_test

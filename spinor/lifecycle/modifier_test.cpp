@@ -1,5 +1,5 @@
 // The values were obtained by running llm-compressor's Modifier.
-#include "spinor/modifier/modifier.h"
+#include "spinor/lifecycle/modifier.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor::modifier_test {
+namespace spinor::lifecycle::modifier_test {
 namespace {
 
 using Lines = std::vector<std::string>;
@@ -243,4 +243,4 @@ TEST(Modifier, HasNotStartedWhenOnStartFails) {
 }
 
 }  // namespace
-}  // namespace spinor::modifier_test
+}  // namespace spinor::lifecycle::modifier_test

@@ -1,9 +1,9 @@
 // The rules are those observed by running llm-compressor's State.
-#include "spinor/modifier/state.h"
+#include "spinor/lifecycle/state.h"
 
 #include <gtest/gtest.h>
 
-namespace spinor::state_test {
+namespace spinor::lifecycle::state_test {
 namespace {
 
 SharedData data(int value) {
@@ -132,4 +132,4 @@ TEST(State, WarningsReachTheUserAndTheLoggers) {
 }
 
 }  // namespace
-}  // namespace spinor::state_test
+}  // namespace spinor::lifecycle::state_test

@@ -1,8 +1,28 @@
-#include "spinor/modifier/modifier.h"
+#include "spinor/lifecycle/modifier.h"
+
+#include <iterator>
+#include <utility>
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::lifecycle {
+namespace {
+
+Event event_of(const CalibrationEvent& event) {
+  switch (event.kind) {
+    case CalibrationEvent::Kind::batch_start:
+      return {.type = EventType::batch_start, .steps_per_epoch = event.samples, .global_step = event.sample};
+    case CalibrationEvent::Kind::batch_end:
+      return {.type = EventType::batch_end, .steps_per_epoch = event.samples, .global_step = event.sample};
+    case CalibrationEvent::Kind::layer_end:
+      return {.type = EventType::sequential_epoch_end};
+    case CalibrationEvent::Kind::end:
+      break;
+  }
+  return {.type = EventType::calibration_epoch_end};
+}
+
+}  // namespace
 
 void Modifier::initialize(State& state, const ExtraArguments& extra) {
   if (initialized_) throw Error(name(), "Cannot initialize a modifier that has already been initialized");
@@ -47,4 +67,31 @@ bool Modifier::should_end(const Event& event) const {
   return fields.end && index >= *fields.end;
 }
 
-}  // namespace spinor
+void Modifier::prepare(const Model& model, RewritePlan& plan, Warnings& warnings) {
+  state_.update({.model = &model, .plan = &plan});
+  initialize(state_);
+  hand_over(warnings);
+}
+
+void Modifier::rewrite(const Model&, RewritePlan& plan, Warnings& warnings) {
+  RewritePlan* const kept = std::exchange(state_.plan, &plan);
+  update_event(state_, {.type = EventType::calibration_epoch_start});
+  state_.plan = kept;
+  hand_over(warnings);
+}
+
+void Modifier::on_calibration(const CalibrationEvent& event, Warnings& warnings) {
+  update_event(state_, event_of(event));
+  hand_over(warnings);
+}
+
+void Modifier::finish(Warnings& warnings) {
+  finalize(state_);
+  hand_over(warnings);
+}
+
+void Modifier::hand_over(Warnings& warnings) {
+  std::ranges::move(std::exchange(state_.warnings, {}), std::back_inserter(warnings));
+}
+
+}  // namespace spinor::lifecycle

@@ -9,7 +9,7 @@
 #include <utility>
 #include <variant>
 
-namespace spinor {
+namespace spinor::lifecycle {
 
 enum class EventType {
   initialize,
@@ -67,4 +67,4 @@ struct Event {
   }
 };
 
-}  // namespace spinor
+}  // namespace spinor::lifecycle

@@ -1,6 +1,6 @@
-#include "spinor/modifier/state.h"
+#include "spinor/lifecycle/state.h"
 
-namespace spinor {
+namespace spinor::lifecycle {
 namespace {
 
 void set_if_given(std::any& field, const std::any& value) {
@@ -47,4 +47,4 @@ void State::warn(std::string text) {
   warnings.push_back(std::move(text));
 }
 
-}  // namespace spinor
+}  // namespace spinor::lifecycle

@@ -1,5 +1,5 @@
 // The values of the tables were obtained by running llm-compressor's Event.
-#include "spinor/modifier/event.h"
+#include "spinor/lifecycle/event.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
@@ -11,7 +11,7 @@
 
 #include "spinor/base/error.h"
 
-namespace spinor::event_test {
+namespace spinor::lifecycle::event_test {
 namespace {
 
 using Int = std::optional<int64_t>;
@@ -236,4 +236,4 @@ TEST(Event, NewInstanceRefusesUnknownAndDerivedNamesAndWrongKinds) {
 }
 
 }  // namespace
-}  // namespace spinor::event_test
+}  // namespace spinor::lifecycle::event_test

@@ -1,10 +1,10 @@
-#include "spinor/modifier/once_modifier.h"
+#include "spinor/lifecycle/once_modifier.h"
 
 #include <utility>
 
 #include "spinor/base/error.h"
 
-namespace spinor {
+namespace spinor::lifecycle {
 namespace {
 
 void pass_on(const Warnings& warnings, State& state) {
@@ -13,11 +13,15 @@ void pass_on(const Warnings& warnings, State& state) {
 
 }  // namespace
 
+OnceModifier::OnceModifier(std::unique_ptr<spinor::Modifier> modifier) : modifier_(std::move(modifier)) {
+  fields = modifier_->fields;
+}
+
 bool OnceModifier::on_initialize(State& state, const ExtraArguments&) {
   if (state.model == nullptr || state.plan == nullptr)
     throw Error(name(), "needs a model and a plan", "call state.update({.model = &model, .plan = &plan}) first");
   Warnings warnings;
-  prepare(*state.model, warnings);
+  modifier_->prepare(*state.model, *state.plan, warnings);
   pass_on(warnings, state);
   return true;
 }
@@ -26,7 +30,7 @@ void OnceModifier::on_start(State& state, const Event*, const ExtraArguments&) {
   set_started();
   RewritePlan plan = *state.plan;
   Warnings warnings;
-  rewrite(*state.model, plan, warnings);
+  modifier_->rewrite(*state.model, plan, warnings);
   *state.plan = std::move(plan);
   pass_on(warnings, state);
   done_ = true;
@@ -49,4 +53,4 @@ bool OnceModifier::on_finalize(State& state, const ExtraArguments& extra) {
   return true;
 }
 
-}  // namespace spinor
+}  // namespace spinor::lifecycle

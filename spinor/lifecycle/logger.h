@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace spinor {
+namespace spinor::lifecycle {
 
 class BaseLogger {
  public:
@@ -35,4 +35,4 @@ class LoggerManager {
   std::vector<std::shared_ptr<BaseLogger>> loggers_;
 };
 
-}  // namespace spinor
+}  // namespace spinor::lifecycle
