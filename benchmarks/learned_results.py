@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What learned rotations give: random Hadamard, learned R1, learned R1 with exact scales; weights at 16 bits and GPTQ.
 
-    learned_results.py build/spinor --calibration TEXT --text TEXT [--other TEXT] [--seeds 3]
+    learned_results.py build/spinor --calibration TEXT --text TEXT [--other TEXT] [--seeds 1 2 3]
 
 Of SmolLM2-135M-Instruct in bfloat16. Learns and calibrates on one text, measures on the first 20 windows of 512 tokens
 of another, on the 40 after them, and on 10 of another domain (Debian's licences). A seed is that of the random Hadamard
@@ -73,7 +73,7 @@ def write_windows(given):
 
 def learned(given, how, seed):
     """What is learned for a seed, once for all schemes: the file, and the arguments that take it."""
-    file = given.directory / f"{how}-{seed}.safetensors"
+    file = (given.directory / f"{how}-{seed}.safetensors").resolve()
     if not file.exists():
         learning = {**given.learning, **LEARNING[how], "seed": seed}
         recipe = given.directory / "learn.json"
@@ -139,7 +139,7 @@ def main():
     parser.add_argument("--calibration", type=Path, required=True)
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--other", type=Path, nargs="+", default=sorted(Path("/usr/share/common-licenses").glob("*-*")))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--schemes", nargs="+", default=["W16A4KV4", "W4A8KV8", "W4A4KV4"], choices=list(RUN))
     parser.add_argument("--windows", nargs="+", default=["1-20", "21-60", "other"])
     parser.add_argument("--how", nargs="+", default=list(LEARNING)[1:], choices=list(LEARNING))
@@ -150,7 +150,7 @@ def main():
     given.directory.mkdir(parents=True)  # an error if it is there: it is deleted afterwards
     found, windows = {}, write_windows(given)
     try:
-        for seed in range(1, given.seeds + 1):
+        for seed in given.seeds:
             for how in given.how:
                 measure(given, windows, found, how, seed)
     finally:

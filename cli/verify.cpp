@@ -1,3 +1,5 @@
+#include "spinor/verify/verify.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,8 +24,7 @@
 #include "spinor/model/hub.h"
 #include "spinor/model/quantized_source.h"
 #include "spinor/plan/deviation.h"
-#include "spinor/transform/probe.h"
-#include "spinor/transform/probe_config.h"
+#include "spinor/verify/config.h"
 
 namespace spinor::cli {
 namespace {
@@ -39,7 +40,7 @@ constexpr double kForwardBound = 64;
 struct VerifyCommand {
   std::string source, out;
   CommonOptions common;
-  ProbeOptions options;
+  verify::Options options;
   TextOptions text;
   RuntimeFlags runtime{.dtype = "float64"};
   int64_t random = 0;
@@ -51,17 +52,17 @@ struct VerifyCommand {
     options.threads = common.threads;
     const Model before = Model::describe(Checkpoint::open(resolve_model(source)));
     const Model after = Model::describe(Checkpoint::open(resolve_model(out)));
-    ProbeReport report;
-    if (can_be_probed(before, after))
-      report = probe(before, after, options);
+    verify::Report report;
+    if (can_be_checked(before, after))
+      report = verify::verify_weights(before, after, options);
     else
-      probe_config(before, after, report);
+      verify::check_config(before, after, report);
     if (!report.passed()) blame(before, after, report);
     ForwardVerdict forward;
     if (runs_models()) forward = run_models(before, after);
     common.json ? print_json(report, forward) : print(report, forward);
     if (!report.passed()) {
-      const ProbeCheck& first = *report.failures().front();
+      const verify::Check& first = *report.failures().front();
       fmt::print(stderr, "error: {}: {} of {} checks failed, the first for {} ({}): {}\n", out,
                  report.failures().size(), report.checks.size(), joined(first.tensors, " with "), first.role,
                  first.hint);
@@ -71,8 +72,8 @@ struct VerifyCommand {
   }
 
   // Rounding to fewer bits is a change of function: of such an output only config.json can be compared, and it can be
-  // run. What runs online is probed unless it is run.
-  bool can_be_probed(const Model& before, const Model& after) const {
+  // run. What runs online is checked unless it is run.
+  bool can_be_checked(const Model& before, const Model& after) const {
     if (runs_models()) return !is_approximation(after) && !runs_online(before) && !runs_online(after);
     if (!is_approximation(after)) return true;
     throw Error(out, "is quantized: its weights are not the function of the source, only near to it",
@@ -101,12 +102,13 @@ struct VerifyCommand {
     const std::vector<int32_t> tokens = random > 0 ? random_ids(before.vocabulary_size()) : text.tokens(before);
     std::optional<double> bound;
     if (!is_approximation(after))
-      bound = kForwardBound * std::max(unit_roundoff(before.checkpoint()), unit_roundoff(after.checkpoint()));
+      bound = kForwardBound *
+              std::max(verify::unit_roundoff(before.checkpoint()), verify::unit_roundoff(after.checkpoint()));
     return verify_forward(before, after, tokens, bound, runtime.options(common));
   }
 
-  // A value and its output projection disagree: the probe cannot say which is wrong, but the recipe in OUT can.
-  static void blame(const Model& before, const Model& after, ProbeReport& report) {
+  // A value and its output projection disagree: the check cannot say which is wrong, but the recipe in OUT can.
+  static void blame(const Model& before, const Model& after, verify::Report& report) {
     const std::filesystem::path file = after.checkpoint().directory() / "recipe.yaml";
     if (!std::filesystem::exists(file)) return;
     Job job(before, Recipe::load(file));
@@ -115,7 +117,7 @@ struct VerifyCommand {
       const auto tensor = std::ranges::find(plan.tensors(), name, &TensorPlan::name);
       return tensor != plan.tensors().end() && deviation(plan, *tensor, after.checkpoint()) > 4 * report.unit_roundoff;
     };
-    for (ProbeCheck& check : report.checks) {
+    for (verify::Check& check : report.checks) {
       if (check.passed() || check.tensors.size() < 2) continue;
       std::vector<std::string> found;
       std::ranges::copy_if(check.tensors, std::back_inserter(found), wrong);
@@ -126,9 +128,9 @@ struct VerifyCommand {
     }
   }
 
-  void print_json(const ProbeReport& report, const ForwardVerdict& forward) const {
+  void print_json(const verify::Report& report, const ForwardVerdict& forward) const {
     Json checks = Json::array();
-    for (const ProbeCheck& check : report.checks)
+    for (const verify::Check& check : report.checks)
       checks.push_back({{"what", check.what},
                         {"tensors", check.tensors},
                         {"role", check.role},
@@ -143,14 +145,14 @@ struct VerifyCommand {
     cli::print_json(json);
   }
 
-  void print(const ProbeReport& report, const ForwardVerdict& forward) const {
+  void print(const verify::Report& report, const ForwardVerdict& forward) const {
     struct Row {
       int count = 0, failed = 0;
       double error = 0, bound = 0;
       std::string worst;
     };
     std::map<std::pair<std::string, std::string>, Row> rows;
-    for (const ProbeCheck& check : report.checks) {
+    for (const verify::Check& check : report.checks) {
       Row& row = rows[{check.what, check.role}];
       ++row.count;
       row.failed += !check.passed();
@@ -167,7 +169,7 @@ struct VerifyCommand {
       fmt::print("relative errors of random products, in double; bounds are multiples of the unit roundoff {:.2e}\n",
                  report.unit_roundoff);
     }
-    for (const ProbeCheck* check : report.failures())
+    for (const verify::Check* check : report.failures())
       fmt::print("failed: {} ({}): {} (error {:.2e}, bound {:.2e})\n", joined(check->tensors, " with "), check->role,
                  check->hint, check->error, check->bound);
     if (!common.quiet) fmt::print("{}", forward.text);

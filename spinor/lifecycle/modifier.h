@@ -1,5 +1,5 @@
 // llm-compressor's lifecycle of a modifier: initialize, events, finalize, with hooks for each. It is an adapter around
-// the modifiers of recipes (modifier/modifier.h), which know none: what derives from lifecycle::Modifier runs in recipes,
+// the modifiers of recipes (modifier/modifier.h), which know none: what derives from lifecycle::Modifier runs in them,
 // and a program that sends events of its own can send them to any modifier (once_modifier.h).
 #pragma once
 
@@ -30,7 +30,7 @@ class Modifier : public spinor::Modifier {
   bool started() const { return started_; }
   bool ended() const { return ended_; }
 
-  // In a recipe, with a state of its own: initialize(); the event calibration_epoch_start; what happens while the plan is
+  // In a recipe, with a state of its own: initialize(); the event calibration_epoch_start; what happens while the plan
   // calibrated, then calibration_epoch_end, as events; finalize().
   void prepare(const Model& model, RewritePlan& plan, Warnings& warnings) final;
   void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) final;

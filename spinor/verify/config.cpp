@@ -1,4 +1,4 @@
-#include "spinor/transform/probe_config.h"
+#include "spinor/verify/config.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 
 #include "spinor/model/config_difference.h"
 
-namespace spinor {
+namespace spinor::verify {
 namespace {
 
 std::string text_of_value(const Json& value) {
@@ -28,7 +28,7 @@ struct Inner {
 
 }  // namespace
 
-void probe_config(const Model& source, const Model& output, ProbeReport& report) {
+void check_config(const Model& source, const Model& output, Report& report) {
   const std::vector<ConfigDifference> differences = config_differences(source, output);
   for (const ConfigDifference& one : differences)
     report.add(
@@ -41,7 +41,7 @@ void probe_config(const Model& source, const Model& output, ProbeReport& report)
   if (differences.empty()) report.add({"config", {"config.json"}, "config.json", 0, 0, {}});
 }
 
-void probe_attention(const ProbeSide& side, ProbeReport& report) {
+void check_attention(const Side& side, Report& report) {
   std::map<std::string, Inner> attentions;
   for (const OnlineTransform& online : side.online()) {
     if (online.location == TransformLocation::q_attn) attentions[online.module].queries.push_back(&online.r);
@@ -56,4 +56,4 @@ void probe_attention(const ProbeSide& side, ProbeReport& report) {
                 "queries and keys are not transformed alike by an orthogonal matrix, so their products change"});
 }
 
-}  // namespace spinor
+}  // namespace spinor::verify

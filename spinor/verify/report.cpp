@@ -1,22 +1,22 @@
-#include "spinor/transform/probe_report.h"
+#include "spinor/verify/report.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace spinor {
+namespace spinor::verify {
 
-void ProbeReport::add(ProbeCheck check) {
+void Report::add(Check check) {
   if (check.passed()) check.hint.clear();
   checks.push_back(std::move(check));
 }
 
-bool ProbeReport::passed() const {
-  return std::all_of(checks.begin(), checks.end(), [](const ProbeCheck& check) { return check.passed(); });
+bool Report::passed() const {
+  return std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.passed(); });
 }
 
-std::vector<const ProbeCheck*> ProbeReport::failures() const {
-  std::vector<const ProbeCheck*> result;
-  for (const ProbeCheck& check : checks)
+std::vector<const Check*> Report::failures() const {
+  std::vector<const Check*> result;
+  for (const Check& check : checks)
     if (!check.passed()) result.push_back(&check);
   return result;
 }
@@ -31,4 +31,4 @@ double unit_roundoff(const Checkpoint& output) {
   return largest;
 }
 
-}  // namespace spinor
+}  // namespace spinor::verify

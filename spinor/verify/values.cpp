@@ -1,9 +1,9 @@
-#include "spinor/transform/probe_values.h"
+#include "spinor/verify/values.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace spinor {
+namespace spinor::verify {
 namespace {
 
 // It reads what a linear of the attention made, not the stream.
@@ -21,7 +21,7 @@ const NormReads* reads_before(const Model& model, const Module& linear) {
   return nullptr;
 }
 
-RowProducts constant_values(const ProbeSide& side, const Module& value, const Module* norm) {
+RowProducts constant_values(const Side& side, const Module& value, const Module* norm) {
   const int64_t size = value.shape.out * value.shape.count;
   RowProducts b{{1, size}, {1, size}};
   if (norm && norm->bias) {
@@ -40,54 +40,54 @@ RowProducts constant_values(const ProbeSide& side, const Module& value, const Mo
 }
 
 // The scale of a norm alone, so that what is constant can be blamed alone.
-RowProducts weight_values(const ProbeSide& side, const Module& value, const Module* norm, const Matrix<double>& x) {
+RowProducts weight_values(const Side& side, const Module& value, const Module* norm, const Matrix<double>& x) {
   Module scale = norm ? *norm : Module();
   scale.bias = nullptr;
   return side.products(value, normed(x, side.model(), norm ? &scale : nullptr, value.shape.in));
 }
 
-void probe_value_output(ProbeContext& probe, const ValueOutput& pair) {
+void check_value_output(Context& context, const ValueOutput& pair) {
   const Module &value = *pair.value, &output = *pair.output;
-  const Module &value_out = probe.twin(value), &output_out = probe.twin(output);
-  const NormReads* reads = reads_before(probe.source.model(), value);
-  const Module *norm = reads ? reads->norm : nullptr, *norm_out = norm ? &probe.twin(*norm) : nullptr;
+  const Module &value_out = context.twin(value), &output_out = context.twin(output);
+  const NormReads* reads = reads_before(context.source.model(), value);
+  const Module *norm = reads ? reads->norm : nullptr, *norm_out = norm ? &context.twin(*norm) : nullptr;
   Matrix<double> x, x_output;
-  if (is_latent(probe.source.model(), value, reads))
-    x = x_output = random_matrix(probe.random, kProbes, value.shape.in);
+  if (is_latent(context.source.model(), value, reads))
+    x = x_output = random_matrix(context.random, kProbes, value.shape.in);
   else
-    x = probe.mtp.seen(norm, probe.x), x_output = probe.x_output;
+    x = context.mtp.seen(norm, context.x), x_output = context.x_output;
   std::vector<double> heads(static_cast<size_t>(output.shape.in / pair.head_dim));
-  for (double& weight : heads) weight = 2 * probe.random.uniform_double() - 1;
+  for (double& weight : heads) weight = 2 * context.random.uniform_double() - 1;
   compare_in_stream(
-      probe, pair, {weight_name(value), weight_name(output)},
-      through(probe.source, output, weight_values(probe.source, value, norm, x), heads),
-      through(probe.output, output_out, weight_values(probe.output, value_out, norm_out, x_output), heads),
+      context, pair, {weight_name(value), weight_name(output)},
+      through(context.source, output, weight_values(context.source, value, norm, x), heads),
+      through(context.output, output_out, weight_values(context.output, value_out, norm_out, x_output), heads),
       "the values no longer fit the output projection: one of the two not rotated, rotated twice, or "
       "its heads out of order");
   if (value.bias || (norm && norm->bias))
-    compare_in_stream(probe, pair, {value.bias ? value.bias->info.name : norm->bias->info.name},
-                      through(probe.source, output, constant_values(probe.source, value, norm), heads),
-                      through(probe.output, output_out, constant_values(probe.output, value_out, norm_out), heads),
+    compare_in_stream(context, pair, {value.bias ? value.bias->info.name : norm->bias->info.name},
+                      through(context.source, output, constant_values(context.source, value, norm), heads),
+                      through(context.output, output_out, constant_values(context.output, value_out, norm_out), heads),
                       "the bias of the values was not rotated with their weight");
 }
 
-double stream_error(const ProbeContext& probe, const Module& output, Matrix<double> a, const Matrix<double>& b) {
-  probe.mtp.stretch(output, a);
+double stream_error(const Context& context, const Module& output, Matrix<double> a, const Matrix<double>& b) {
+  context.mtp.stretch(output, a);
   double worst = 0;
   for (int64_t p = 0; p < a.rows; ++p) {
     const StreamVector y{row(a, p), row(b, p)};
-    worst = std::max(worst, gram_error(y, y, probe.u()));
-    for (const StreamVector& other : probe.frame) worst = std::max(worst, gram_error(y, other, probe.u()));
+    worst = std::max(worst, gram_error(y, y, context.u()));
+    for (const StreamVector& other : context.frame) worst = std::max(worst, gram_error(y, other, context.u()));
   }
   return worst;
 }
 
 // Four bounds: two weights were rounded on the way, and arithmetic in float32 rounds about twice as often as it stores.
-void compare_in_stream(ProbeContext& probe, const ValueOutput& pair, std::vector<std::string> tensors, Through a,
+void compare_in_stream(Context& context, const ValueOutput& pair, std::vector<std::string> tensors, Through a,
                        const Through& b, std::string hint) {
-  const double u = probe.u(), worst = stream_error(probe, *pair.output, std::move(a.y), b.y);
-  probe.add(pair.value == pair.output ? "reader-writer" : "value-output", std::move(tensors), pair.value->role,
-            worst * u, 4 * kBoundFactor * u * std::max(a.cancellation, b.cancellation), std::move(hint));
+  const double u = context.u(), worst = stream_error(context, *pair.output, std::move(a.y), b.y);
+  context.add(pair.value == pair.output ? "reader-writer" : "value-output", std::move(tensors), pair.value->role,
+              worst * u, 4 * kBoundFactor * u * std::max(a.cancellation, b.cancellation), std::move(hint));
 }
 
-}  // namespace spinor
+}  // namespace spinor::verify

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-namespace spinor {
+namespace spinor::verify {
 
 // What a writer puts into the stream for one random input: in the source's frame and in the output's. Sizes:
 // hidden_size.
@@ -29,4 +29,4 @@ Agreement agreement(const std::vector<StreamVector>& vectors, double roundoff, d
 
 double dot(const std::vector<double>& a, const std::vector<double>& b);  // of one length
 
-}  // namespace spinor
+}  // namespace spinor::verify

@@ -1,4 +1,4 @@
-#include "spinor/transform/probe_side.h"
+#include "spinor/verify/side.h"
 
 #include <fmt/format.h>
 
@@ -9,11 +9,11 @@
 
 #include "spinor/base/error.h"
 #include "spinor/linalg/random.h"
-#include "spinor/transform/probe_arithmetic.h"
 #include "spinor/transform/stored_online.h"
-#include "spinor/transform/stream_frame.h"
+#include "spinor/verify/arithmetic.h"
+#include "spinor/verify/stream_frame.h"
 
-namespace spinor {
+namespace spinor::verify {
 namespace {
 
 void transform_rows(const Rotation& r, Matrix<double>& x) {
@@ -25,18 +25,19 @@ void transform_rows(const Rotation& r, Matrix<double>& x) {
 constexpr double kRounded = 1e-2;
 
 // A transform that is not orthogonal makes rounding errors larger by as much as it is badly conditioned.
-void check_probed(const OnlineTransform& online, const Module& module) {
+void check_visible(const OnlineTransform& online, const Module& module) {
   const char* const run = "run both models: --text FILE or --random-tokens 64";
   if (is_in_attention(online.location)) return;
   const bool seen = module.kind == ModuleKind::linear ||
                     (module.kind == ModuleKind::embedding && online.location == TransformLocation::output);
   if (!seen)
-    throw Error(online.module,
-                fmt::format("{} acts on its {}, which a probe does not see", online.group, name_of(online.location)),
-                run);
+    throw Error(
+        online.module,
+        fmt::format("{} acts on its {}, which is in no product of weights", online.group, name_of(online.location)),
+        run);
   if (!keeps_products(online.r))
     throw Error(online.module,
-                fmt::format("{} is not orthogonal, so that a probe cannot tell rounding from damage", online.group),
+                fmt::format("{} is not orthogonal, so that rounding and damage cannot be told apart", online.group),
                 run);
 }
 
@@ -71,13 +72,13 @@ bool keeps_products(const Rotation& r) {
   return true;
 }
 
-ProbeSide::ProbeSide(const Model& model, int threads)
+Side::Side(const Model& model, int threads)
     : model_(model), online_(as_stored(model).take_online()), threads_(threads) {
-  for (const OnlineTransform& online : online_) check_probed(online, *model_.find(online.module));
+  for (const OnlineTransform& online : online_) check_visible(online, *model_.find(online.module));
 }
 
 // In the order in which they act: the transform of a later group first on an input, last on an output.
-std::vector<const Rotation*> ProbeSide::at(const Module& module, TransformLocation location) const {
+std::vector<const Rotation*> Side::at(const Module& module, TransformLocation location) const {
   const Module* whole = module.part ? model_.owner(module.weight->info.name) : &module;
   std::vector<const Rotation*> found;
   for (const OnlineTransform& online : online_)
@@ -86,15 +87,15 @@ std::vector<const Rotation*> ProbeSide::at(const Module& module, TransformLocati
   return found;
 }
 
-void ProbeSide::transform_inputs(const Module& module, Matrix<double>& x) const {
+void Side::transform_inputs(const Module& module, Matrix<double>& x) const {
   for (const Rotation* r : at(module, TransformLocation::input)) transform_rows(*r, x);
 }
 
-void ProbeSide::transform_outputs(const Module& module, Matrix<double>& y) const {
+void Side::transform_outputs(const Module& module, Matrix<double>& y) const {
   for (const Rotation* r : at(module, TransformLocation::output)) transform_rows(*r, y);
 }
 
-RowProducts ProbeSide::products(const Module& module, const Matrix<double>& x) const {
+RowProducts Side::products(const Module& module, const Matrix<double>& x) const {
   Matrix<double> in = x;
   transform_inputs(module, in);
   const auto outputs = at(module, TransformLocation::output);
@@ -107,28 +108,28 @@ RowProducts ProbeSide::products(const Module& module, const Matrix<double>& x) c
   return module.part ? part_of(result, *module.part) : result;
 }
 
-Matrix<double> ProbeSide::written(const Module& module, Matrix<double> z) const {
+Matrix<double> Side::written(const Module& module, Matrix<double> z) const {
   if (module.kind == ModuleKind::linear) transform_inputs(module, z);
   Matrix<double> y = spinor::written(checkpoint(), module, z, threads_);
   transform_outputs(module, y);
   return y;
 }
 
-bool ProbeSide::mixes_outputs(const Module& module) const {
+bool Side::mixes_outputs(const Module& module) const {
   return !at(module, TransformLocation::output).empty();
 }
 
-std::vector<double> ProbeSide::bias(const Module& module) const {
+std::vector<double> Side::bias(const Module& module) const {
   Matrix<double> b(1, module.bias->info.elements());
   b.data = values(checkpoint(), *module.bias);
   transform_outputs(module, b);
   return b.data;
 }
 
-std::vector<double> ProbeSide::bias_sum(const Module& module, const Matrix<double>& z) const {
+std::vector<double> Side::bias_sum(const Module& module, const Matrix<double>& z) const {
   Matrix<double> sum = combine_rows(checkpoint(), *module.bias, z, threads_).y;
   transform_outputs(module, sum);
   return sum.data;
 }
 
-}  // namespace spinor
+}  // namespace spinor::verify

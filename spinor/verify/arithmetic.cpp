@@ -1,11 +1,11 @@
-#include "spinor/transform/probe_arithmetic.h"
+#include "spinor/verify/arithmetic.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "spinor/transform/products.h"
 
-namespace spinor {
+namespace spinor::verify {
 
 std::vector<double> row(const Matrix<double>& m, int64_t i) {
   return {m.data.begin() + i * m.cols, m.data.begin() + (i + 1) * m.cols};
@@ -52,7 +52,7 @@ std::vector<double> mix(const std::vector<double>& v, const std::vector<double>&
   return a;
 }
 
-Through through(const ProbeSide& side, const Module& output, const RowProducts& v, const std::vector<double>& heads) {
+Through through(const Side& side, const Module& output, const RowProducts& v, const std::vector<double>& heads) {
   const int64_t k = v.y.rows, cols = output.shape.in;
   const auto d = static_cast<size_t>(cols) / heads.size();
   Matrix<double> a(2 * k, cols);  // the mixed values; below them the size of the terms they are sums of
@@ -83,4 +83,4 @@ Through through(const ProbeSide& side, const Module& output, const RowProducts& 
   return result;
 }
 
-}  // namespace spinor
+}  // namespace spinor::verify

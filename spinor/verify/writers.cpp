@@ -1,12 +1,12 @@
-#include "spinor/transform/probe_writers.h"
+#include "spinor/verify/writers.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "spinor/transform/probe_arithmetic.h"
+#include "spinor/verify/arithmetic.h"
 
-namespace spinor {
+namespace spinor::verify {
 namespace {
 
 // Who wrote a vector of the stream.
@@ -23,16 +23,16 @@ struct Writings {
   std::vector<StreamVector> vectors = {};
 };
 
-bool reads_too(const ProbeContext& probe, const Module& writer) {
-  const std::vector<const Module*> readers = probe.source.model().stream().readers();
+bool reads_too(const Context& context, const Module& writer) {
+  const std::vector<const Module*> readers = context.source.model().stream().readers();
   return std::ranges::find(readers, &writer) != readers.end();
 }
 
-void add_weight(ProbeContext& probe, const Module& module, Writings& all) {
-  const Matrix<double> z = random_matrix(probe.random, kProbes, inputs(module));
-  Matrix<double> a = probe.source.written(module, z);
-  const Matrix<double> b = probe.output.written(probe.twin(module), z);
-  probe.mtp.stretch(module, a);
+void add_weight(Context& context, const Module& module, Writings& all) {
+  const Matrix<double> z = random_matrix(context.random, kProbes, inputs(module));
+  Matrix<double> a = context.source.written(module, z);
+  const Matrix<double> b = context.output.written(context.twin(module), z);
+  context.mtp.stretch(module, a);
   for (int64_t p = 0; p < kProbes; ++p) {
     all.by.push_back({&module, false});
     all.vectors.push_back({row(a, p), row(b, p)});
@@ -40,20 +40,20 @@ void add_weight(ProbeContext& probe, const Module& module, Writings& all) {
 }
 
 // Of a stack a random sum.
-void add_bias(ProbeContext& probe, const Module& module, Writings& all) {
-  const Matrix<double> z = random_matrix(probe.random, 1, module.shape.count);
-  const auto sum = [&](const ProbeSide& side, const Module& m) {
+void add_bias(Context& context, const Module& module, Writings& all) {
+  const Matrix<double> z = random_matrix(context.random, 1, module.shape.count);
+  const auto sum = [&](const Side& side, const Module& m) {
     return module.shape.count == 1 ? side.bias(m) : side.bias_sum(m, z);
   };
   Matrix<double> a(1, module.shape.out);
-  a.data = sum(probe.source, module);
-  probe.mtp.stretch(module, a);
+  a.data = sum(context.source, module);
+  context.mtp.stretch(module, a);
   all.by.push_back({&module, true});
-  all.vectors.push_back({a.data, sum(probe.output, probe.twin(module))});
+  all.vectors.push_back({a.data, sum(context.output, context.twin(module))});
 }
 
 // One check for all that one tensor has written.
-void report_writers(ProbeContext& probe, const Writings& all, const Agreement& agreed) {
+void report_writers(Context& context, const Writings& all, const Agreement& agreed) {
   for (size_t i = 0; i < all.vectors.size();) {
     const Written& first = all.by[i];
     double error = 0, change = 0;
@@ -61,9 +61,9 @@ void report_writers(ProbeContext& probe, const Writings& all, const Agreement& a
       error = std::max(error, agreed.error[i]);
       change = length(all.vectors[i].output) / length(all.vectors[i].source) - 1;
     }
-    probe.add(
+    context.add(
         "writer", {first.bias ? first.module->bias->info.name : weight_name(*first.module)}, first.module->role,
-        error * probe.u(), kBoundFactor * probe.u(),
+        error * context.u(), kBoundFactor * context.u(),
         fmt::format("its output does not fit the other writers' (length changed by {:.2g} %): not rotated, rotated "
                     "twice, centred, or by a matrix that is not orthogonal",
                     100 * change));
@@ -72,17 +72,17 @@ void report_writers(ProbeContext& probe, const Writings& all, const Agreement& a
 
 }  // namespace
 
-void probe_writers(ProbeContext& probe, const Stream& stream) {
+void check_writers(Context& context, const Stream& stream) {
   Writings all;
   for (const Module* module : stream.writers) {
-    if (!probe.values.contains(module) && !reads_too(probe, *module)) add_weight(probe, *module, all);
-    if (module->bias) add_bias(probe, *module, all);
+    if (!context.values.contains(module) && !reads_too(context, *module)) add_weight(context, *module, all);
+    if (module->bias) add_bias(context, *module, all);
   }
-  const Agreement agreed = agreement(all.vectors, probe.u(), kBoundFactor);
-  report_writers(probe, all, agreed);
-  probe.frame.clear();
+  const Agreement agreed = agreement(all.vectors, context.u(), kBoundFactor);
+  report_writers(context, all, agreed);
+  context.frame.clear();
   for (size_t i = 0; i < all.vectors.size(); ++i)
-    if (agreed.good[i]) probe.frame.push_back(all.vectors[i]);
+    if (agreed.good[i]) context.frame.push_back(all.vectors[i]);
 }
 
-}  // namespace spinor
+}  // namespace spinor::verify

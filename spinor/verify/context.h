@@ -1,5 +1,5 @@
-// What the steps of a probe share. Only probe() makes one; its steps are probe_writers.h and probe_readers.h for every
-// stream, then probe_values.h, probe_unchanged.h and probe_scales.h, in this order.
+// What the steps of verify_weights() share, which makes one; its steps are writers.h and readers.h for every
+// stream, then values.h, unchanged.h and scales.h, in this order.
 #pragma once
 
 #include <cstdint>
@@ -8,23 +8,23 @@
 #include <vector>
 
 #include "spinor/linalg/random.h"
-#include "spinor/transform/probe_mtp.h"
-#include "spinor/transform/probe_report.h"
-#include "spinor/transform/probe_side.h"
-#include "spinor/transform/stream_frame.h"
+#include "spinor/verify/mtp.h"
+#include "spinor/verify/report.h"
+#include "spinor/verify/side.h"
+#include "spinor/verify/stream_frame.h"
 
-namespace spinor {
+namespace spinor::verify {
 
 inline constexpr int64_t kProbes = 2;      // random vectors per product
 inline constexpr double kBoundFactor = 8;  // a bound is 8 roundoffs of random-sum size: rounding itself stays below 1
 
-struct ProbeContext {
-  const ProbeSide source, output;
-  const MtpProbe mtp;
+struct Context {
+  const Side source, output;
+  const MtpView mtp;
   Random random;
-  ProbeReport report = {};
-  std::set<const Module*> values = {};   // of the source, and their outputs: they are probed as pairs
-  std::vector<StreamVector> frame = {};  // what the writers that agree put into the stream that is probed
+  Report report = {};
+  std::set<const Module*> values = {};   // of the source, and their outputs: they are checked as pairs
+  std::vector<StreamVector> frame = {};  // what the writers that agree put into the stream that is checked
   Matrix<double> x = {}, x_output = {};  // random vectors of it, (kProbes, size), in either frame
 
   double u() const { return report.unit_roundoff; }
@@ -34,6 +34,6 @@ struct ProbeContext {
 };
 
 // Which rows of a linear are values, and so are checked with the output projection.
-std::optional<Slice> value_rows(const ProbeContext& probe, const Module& linear);
+std::optional<Slice> value_rows(const Context& context, const Module& linear);
 
-}  // namespace spinor
+}  // namespace spinor::verify

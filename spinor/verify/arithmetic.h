@@ -1,4 +1,4 @@
-// Vectors of the residual stream on their way through norms and attention, for probe().
+// Vectors of the residual stream on their way through norms and attention, for verify_weights().
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,10 @@
 #include "spinor/base/view.h"
 #include "spinor/linalg/random.h"
 #include "spinor/model/model.h"
-#include "spinor/transform/probe_side.h"
 #include "spinor/transform/products.h"
+#include "spinor/verify/side.h"
 
-namespace spinor {
+namespace spinor::verify {
 
 std::vector<double> row(const Matrix<double>& m, int64_t i);
 Matrix<double> random_matrix(Random& random, int64_t rows, int64_t cols);  // of [-1, 1)
@@ -32,6 +32,6 @@ struct Through {
   double cancellation;
 };
 // v: values (k, kv heads * d). They are mixed over the heads and sent through the output projection.
-Through through(const ProbeSide& side, const Module& output, const RowProducts& v, const std::vector<double>& heads);
+Through through(const Side& side, const Module& output, const RowProducts& v, const std::vector<double>& heads);
 
-}  // namespace spinor
+}  // namespace spinor::verify

@@ -1,4 +1,4 @@
-#include "spinor/transform/probe_readers.h"
+#include "spinor/verify/readers.h"
 
 #include <fmt/format.h>
 
@@ -6,14 +6,14 @@
 #include <cmath>
 #include <optional>
 
-#include "spinor/transform/probe_arithmetic.h"
-#include "spinor/transform/probe_values.h"
+#include "spinor/verify/arithmetic.h"
+#include "spinor/verify/values.h"
 
-namespace spinor {
+namespace spinor::verify {
 namespace {
 
 // What a linear makes of x. Its bias is added where that of the norm may have gone into it.
-RowProducts outputs(const ProbeSide& side, const Module& linear, const Module* norm, const Matrix<double>& x,
+RowProducts outputs(const Side& side, const Module& linear, const Module* norm, const Matrix<double>& x,
                     const std::optional<Slice>& columns) {
   Matrix<double> in = normed(x, side.model(), norm, linear.shape.in);
   if (columns) keep_columns(in, *columns);
@@ -49,17 +49,17 @@ double reader_error(const RowProducts& source, const RowProducts& output, const 
   return std::max(worst, 4 * rms);
 }
 
-bool writes_too(const ProbeContext& probe, const Module& linear) {
-  const std::vector<const Module*>& writers = probe.source.model().stream().writers;
+bool writes_too(const Context& context, const Module& linear) {
+  const std::vector<const Module*>& writers = context.source.model().stream().writers;
   return std::ranges::find(writers, &linear) != writers.end();
 }
 
-void probe_reader_writer(ProbeContext& probe, const Module& linear, const NormReads& reads) {
-  const Matrix<double> x = probe.mtp.seen(reads.norm, probe.x);
+void check_reader_writer(Context& context, const Module& linear, const NormReads& reads) {
+  const Matrix<double> x = context.mtp.seen(reads.norm, context.x);
   compare_in_stream(
-      probe, {&linear, &linear, 0}, {weight_name(linear)},
-      {outputs(probe.source, linear, reads.norm, x, reads.columns).y, 1},
-      {outputs(probe.output, probe.twin(linear), &probe.twin(*reads.norm), probe.x_output, reads.columns).y, 1},
+      context, {&linear, &linear, 0}, {weight_name(linear)},
+      {outputs(context.source, linear, reads.norm, x, reads.columns).y, 1},
+      {outputs(context.output, context.twin(linear), &context.twin(*reads.norm), context.x_output, reads.columns).y, 1},
       fmt::format("what it writes for what it reads changed: one side not rotated, rotated twice, or {} "
                   "not folded into it",
                   reads.norm->name));
@@ -70,52 +70,54 @@ struct ReaderErrors {
   double with_norm = 0, without = 0;
 };
 
-ReaderErrors errors_of(const ProbeContext& probe, const Module& linear, const NormReads& reads) {
-  const std::optional<Slice> skipped = value_rows(probe, linear);
-  const RowProducts a = outputs(probe.source, linear, reads.norm, probe.mtp.seen(reads.norm, probe.x), reads.columns);
+ReaderErrors errors_of(const Context& context, const Module& linear, const NormReads& reads) {
+  const std::optional<Slice> skipped = value_rows(context, linear);
+  const RowProducts a =
+      outputs(context.source, linear, reads.norm, context.mtp.seen(reads.norm, context.x), reads.columns);
   const auto error = [&](const Module* norm) {
-    return reader_error(a, outputs(probe.output, probe.twin(linear), norm, probe.x_output, reads.columns), skipped,
-                        probe.u());
+    return reader_error(a, outputs(context.output, context.twin(linear), norm, context.x_output, reads.columns),
+                        skipped, context.u());
   };
-  ReaderErrors errors{.with_norm = error(reads.norm ? &probe.twin(*reads.norm) : nullptr)};
+  ReaderErrors errors{.with_norm = error(reads.norm ? &context.twin(*reads.norm) : nullptr)};
   if (errors.with_norm > kBoundFactor) errors.without = error(nullptr);
   return errors;
 }
 
 // Where all fail with the norm and none without it, the norm is to blame.
-void probe_norm_reads(ProbeContext& probe, const NormReads& reads) {
+void check_norm_reads(Context& context, const NormReads& reads) {
   size_t failed = 0, failed_without_norm = 0;
-  const size_t first = probe.report.checks.size();
+  const size_t first = context.report.checks.size();
   for (const Module* linear : reads.linears) {
-    if (probe.values.contains(linear)) continue;
-    if (writes_too(probe, *linear)) {
-      probe_reader_writer(probe, *linear, reads);
+    if (context.values.contains(linear)) continue;
+    if (writes_too(context, *linear)) {
+      check_reader_writer(context, *linear, reads);
       continue;
     }
-    const ReaderErrors errors = errors_of(probe, *linear, reads);
+    const ReaderErrors errors = errors_of(context, *linear, reads);
     failed += errors.with_norm > kBoundFactor;
     failed_without_norm += errors.without > kBoundFactor;
-    probe.add("reader", {weight_name(*linear)}, linear->role, errors.with_norm * probe.u(), kBoundFactor * probe.u(),
-              fmt::format("its product with the stream changed: not rotated, rotated twice, or {} not folded into it",
-                          reads.norm ? reads.norm->name : "no norm"));
+    context.add("reader", {weight_name(*linear)}, linear->role, errors.with_norm * context.u(),
+                kBoundFactor * context.u(),
+                fmt::format("its product with the stream changed: not rotated, rotated twice, or {} not folded into it",
+                            reads.norm ? reads.norm->name : "no norm"));
   }
   const bool norm_to_blame = failed > 0 && failed_without_norm == 0;
-  if (norm_to_blame) probe.report.checks.resize(first);
+  if (norm_to_blame) context.report.checks.resize(first);
   if (reads.norm && reads.norm->weight)
-    probe.add("norm", {weight_name(*reads.norm)}, Role::stream_norm, norm_to_blame ? 1 : 0, 0.5,
-              "its readers have taken over the scale, but it still scales: it must be neutral");
+    context.add("norm", {weight_name(*reads.norm)}, Role::stream_norm, norm_to_blame ? 1 : 0, 0.5,
+                "its readers have taken over the scale, but it still scales: it must be neutral");
 }
 
 }  // namespace
 
-void draw_stream(ProbeContext& probe, const Stream& stream) {
+void draw_stream(Context& context, const Stream& stream) {
   const int64_t n = stream.size();
   Matrix<double> x(kProbes, n), x_output(kProbes, n);
   for (int64_t p = 0; p < kProbes; ++p) {
-    for (const StreamVector& vector : probe.frame) {
+    for (const StreamVector& vector : context.frame) {
       const double size = length(vector.source);
       if (size == 0) continue;
-      const double factor = (2 * probe.random.uniform_double() - 1) / size;
+      const double factor = (2 * context.random.uniform_double() - 1) / size;
       for (int64_t j = 0; j < n; ++j) {
         x(p, j) += factor * vector.source[static_cast<size_t>(j)];
         x_output(p, j) += factor * vector.output[static_cast<size_t>(j)];
@@ -125,19 +127,20 @@ void draw_stream(ProbeContext& probe, const Stream& stream) {
     const double rms = length(row(x, p)) / std::sqrt(static_cast<double>(n));
     for (int64_t j = 0; rms > 0 && j < n; ++j) x(p, j) /= rms, x_output(p, j) /= rms;
   }
-  probe.x = std::move(x);
-  probe.x_output = std::move(x_output);
+  context.x = std::move(x);
+  context.x_output = std::move(x_output);
 }
 
-double error_of_others(const ProbeContext& probe, const Module& linear, const NormReads& reads, const Slice& rows) {
-  const Module* norm = reads.norm ? &probe.twin(*reads.norm) : nullptr;
-  return reader_error(outputs(probe.source, linear, reads.norm, probe.mtp.seen(reads.norm, probe.x), reads.columns),
-                      outputs(probe.output, probe.twin(linear), norm, probe.x_output, reads.columns), rows, probe.u());
+double error_of_others(const Context& context, const Module& linear, const NormReads& reads, const Slice& rows) {
+  const Module* norm = reads.norm ? &context.twin(*reads.norm) : nullptr;
+  return reader_error(
+      outputs(context.source, linear, reads.norm, context.mtp.seen(reads.norm, context.x), reads.columns),
+      outputs(context.output, context.twin(linear), norm, context.x_output, reads.columns), rows, context.u());
 }
 
-void probe_readers(ProbeContext& probe, const Stream& stream) {
-  for (const NormReads& reads : stream.norm_reads) probe_norm_reads(probe, reads);
-  for (const Module* linear : stream.raw_readers) probe_norm_reads(probe, {nullptr, {linear}, {}});
+void check_readers(Context& context, const Stream& stream) {
+  for (const NormReads& reads : stream.norm_reads) check_norm_reads(context, reads);
+  for (const Module* linear : stream.raw_readers) check_norm_reads(context, {nullptr, {linear}, {}});
 }
 
-}  // namespace spinor
+}  // namespace spinor::verify

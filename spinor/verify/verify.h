@@ -6,11 +6,11 @@
 #include <cstdint>
 
 #include "spinor/model/model.h"
-#include "spinor/transform/probe_report.h"
+#include "spinor/verify/report.h"
 
-namespace spinor {
+namespace spinor::verify {
 
-struct ProbeOptions {
+struct Options {
   uint64_t seed = 1;
   int threads = 0;
 };
@@ -25,8 +25,8 @@ struct ProbeOptions {
 //
 // value-output: W_o mix(W_v x + b_v), heads mixed with random weights, compared in the stream as the writers are;
 //
-// exact scales (scales.h), where an MLP's inner linears or queries and keys changed: each row became a multiple of what
-// it was; W_o (h * (W_up x + b_up)), h random, compared in the stream; the product of a query's row with the key's two
+// exact scales (transform/scales.h), where an MLP's inner linears or queries and keys changed: each row became a
+// multiple of what it was; W_o (h * (W_up x + b_up)), h random, compared in the stream; the product of a query's row with the key's two
 // that it meets is the same;
 //
 // norms: neutral, or the readers behind them make up for it;
@@ -38,6 +38,6 @@ struct ProbeOptions {
 // A rounding error of relative size u in each stored weight moves these by about u times their random-sum size; a bound
 // is 8 times that. Cost: two passes over both checkpoints; memory: a few hundred vectors of hidden_size. Errors: models
 // of different shape or architecture; an architecture without a row; an online transform that cannot be read.
-ProbeReport probe(const Model& source, const Model& output, const ProbeOptions& options = {});
+Report verify_weights(const Model& source, const Model& output, const Options& options = {});
 
-}  // namespace spinor
+}  // namespace spinor::verify

@@ -1,4 +1,4 @@
-// What a probe has measured.
+// What verify_weights() has measured.
 #pragma once
 
 #include <string>
@@ -6,10 +6,10 @@
 
 #include "spinor/io/checkpoint.h"
 
-namespace spinor {
+namespace spinor::verify {
 
 // One thing measured. error and bound are in the same unit (relative to the size of what was compared).
-struct ProbeCheck {
+struct Check {
   // "reader", "writer", "value-output", "bias", "norm", "unchanged", "scale m", "scale k"; "config", "online"
   std::string what;
   std::vector<std::string> tensors;  // of OUT; the one at fault, or the pair that disagrees. "config": keys of
@@ -21,18 +21,18 @@ struct ProbeCheck {
   bool passed() const { return error <= bound; }
 };
 
-struct ProbeReport {
-  std::vector<ProbeCheck> checks;
+struct Report {
+  std::vector<Check> checks;
   double unit_roundoff = 0;  // of OUT's dtype: 2^-9 for bfloat16; every bound is a multiple of it
 
   // The hint is dropped if the check passed.
-  void add(ProbeCheck check);
+  void add(Check check);
   bool passed() const;
-  std::vector<const ProbeCheck*> failures() const;
+  std::vector<const Check*> failures() const;
 };
 
 // The unit roundoff of the narrowest editable type that is stored, but never below what the arithmetic of a rotation
 // itself loses.
 double unit_roundoff(const Checkpoint& output);
 
-}  // namespace spinor
+}  // namespace spinor::verify

@@ -1,4 +1,4 @@
-#include "spinor/transform/stream_frame.h"
+#include "spinor/verify/stream_frame.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +7,7 @@
 
 #include "spinor/base/view.h"
 
-namespace spinor {
+namespace spinor::verify {
 double dot(const std::vector<double>& a, const std::vector<double>& b) {
   return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
 }
@@ -67,4 +67,4 @@ Agreement agreement(const std::vector<StreamVector>& vectors, double roundoff, d
   return result;
 }
 
-}  // namespace spinor
+}  // namespace spinor::verify

@@ -1,4 +1,4 @@
-#include "spinor/transform/probe_scales.h"
+#include "spinor/verify/scales.h"
 
 #include <fmt/format.h>
 
@@ -9,12 +9,12 @@
 #include <utility>
 
 #include "spinor/base/list.h"
-#include "spinor/transform/probe_arithmetic.h"
-#include "spinor/transform/probe_readers.h"
-#include "spinor/transform/probe_values.h"
 #include "spinor/transform/scales.h"
+#include "spinor/verify/arithmetic.h"
+#include "spinor/verify/readers.h"
+#include "spinor/verify/values.h"
 
-namespace spinor {
+namespace spinor::verify {
 namespace {
 
 // A sum, and how large the terms are whose rounding moves it.
@@ -25,7 +25,7 @@ struct Term {
 // What some rows make of the stream: kProbes random vectors, then what they add whatever they read.
 class ScaledOutputs {
  public:
-  ScaledOutputs(const ProbeSide& side, const Module& rows, const Module* norm, const Matrix<double>& x) {
+  ScaledOutputs(const Side& side, const Module& rows, const Module* norm, const Matrix<double>& x) {
     for (RowProducts products : {weight_values(side, rows, norm, x), constant_values(side, rows, norm)})
       for (int64_t p = 0; p < products.y.rows; ++p) add(row(products.y, p), row(products.energy, p));
   }
@@ -58,13 +58,13 @@ struct BothOutputs {
   ScaledOutputs source, output;
 };
 
-BothOutputs outputs_of(const ProbeContext& probe, const ScaledLinear& rows) {
-  const NormReads* reads = reads_before(probe.source.model(), *rows.linear);
+BothOutputs outputs_of(const Context& context, const ScaledLinear& rows) {
+  const NormReads* reads = reads_before(context.source.model(), *rows.linear);
   const Module* norm = reads ? reads->norm : nullptr;
   ScaledLinear twin = rows;
-  twin.linear = &probe.twin(*rows.linear);
-  return {{probe.source, as_module(rows), norm, probe.mtp.seen(norm, probe.x)},
-          {probe.output, as_module(twin), norm ? &probe.twin(*norm) : nullptr, probe.x_output}};
+  twin.linear = &context.twin(*rows.linear);
+  return {{context.source, as_module(rows), norm, context.mtp.seen(norm, context.x)},
+          {context.output, as_module(twin), norm ? &context.twin(*norm) : nullptr, context.x_output}};
 }
 
 // |a b - c d| in roundoffs.
@@ -108,16 +108,16 @@ std::vector<bool> changed_rows(const BothOutputs& both, double u) {
 
 // In units of the bound, as those below. All rows are compared, and once more those alone that changed, so that the
 // others do not hide a few.
-double mlp_error(ProbeContext& probe, const LegalScale& scale) {
-  const double u = probe.u();
-  const BothOutputs both = outputs_of(probe, scale.writer);
+double mlp_error(Context& context, const LegalScale& scale) {
+  const double u = context.u();
+  const BothOutputs both = outputs_of(context, scale.writer);
   double worst = multiple_error(both, u) / kBoundFactor;
   const Module& out = *scale.readers.front().linear;
   std::vector<double> weights(static_cast<size_t>(scale.writer.size));
-  for (double& weight : weights) weight = 2 * probe.random.uniform_double() - 1;
+  for (double& weight : weights) weight = 2 * context.random.uniform_double() - 1;
   const auto compare = [&] {
-    const double error = stream_error(probe, out, probe.source.written(out, both.source.weighed(weights)),
-                                      probe.output.written(probe.twin(out), both.output.weighed(weights)));
+    const double error = stream_error(context, out, context.source.written(out, both.source.weighed(weights)),
+                                      context.output.written(context.twin(out), both.output.weighed(weights)));
     worst = std::max(worst, error / (4 * kBoundFactor));
   };
   compare();
@@ -127,17 +127,17 @@ double mlp_error(ProbeContext& probe, const LegalScale& scale) {
     if (!changed[i]) weights[i] = 0;
   compare();
   const Slice* rows = scale.writer.part ? &*scale.writer.part : nullptr;
-  const NormReads* reads = reads_before(probe.source.model(), *scale.writer.linear);
+  const NormReads* reads = reads_before(context.source.model(), *scale.writer.linear);
   const NormReads raw{nullptr, {scale.writer.linear}, {}};
   if (rows)
-    worst = std::max(worst, error_of_others(probe, *scale.writer.linear, reads ? *reads : raw, *rows) / kBoundFactor);
+    worst = std::max(worst, error_of_others(context, *scale.writer.linear, reads ? *reads : raw, *rows) / kBoundFactor);
   return worst;
 }
 
-double key_error(const ProbeContext& probe, const LegalScale& scale) {
+double key_error(const Context& context, const LegalScale& scale) {
   const ScaledLinear& reader = scale.readers.front();
-  const BothOutputs keys = outputs_of(probe, scale.writer), queries = outputs_of(probe, reader);
-  double worst = std::max(multiple_error(keys, probe.u()), multiple_error(queries, probe.u()));
+  const BothOutputs keys = outputs_of(context, scale.writer), queries = outputs_of(context, reader);
+  double worst = std::max(multiple_error(keys, context.u()), multiple_error(queries, context.u()));
   for (int64_t row = 0; row < reader.size; ++row) {
     const int64_t entry = scale.entry_read(reader, row);
     for (const int64_t met : {entry, scale.partner(entry)})
@@ -145,7 +145,7 @@ double key_error(const ProbeContext& probe, const LegalScale& scale) {
         for (size_t q = 0; q < kProbes; ++q) {
           const auto i = static_cast<size_t>(row), j = static_cast<size_t>(met);
           worst = std::max(worst, product_error(queries.source[p][i], keys.source[q][j], queries.output[p][i],
-                                                keys.output[q][j], probe.u()));
+                                                keys.output[q][j], context.u()));
         }
   }
   return worst / kBoundFactor;
@@ -163,29 +163,29 @@ std::vector<std::string> changed_tensors(const LegalScale& scale) {
   return tensors;
 }
 
-void probe_scale(ProbeContext& probe, const LegalScale& scale) {
+void check_scale(Context& context, const LegalScale& scale) {
   const std::vector<std::string> tensors = changed_tensors(scale);
-  const auto failed = [&](const ProbeCheck& check) {
+  const auto failed = [&](const Check& check) {
     const bool blames_one = check.what == "reader" || check.what == "writer" || check.what == "unchanged";
     return blames_one && !check.passed() && contains(tensors, check.tensors.front());
   };
-  std::vector<ProbeCheck>& checks = probe.report.checks;
+  std::vector<Check>& checks = context.report.checks;
   if (std::ranges::none_of(checks, failed)) return;
   const bool keys = scale.kind == ScaleKind::k;
-  const double error = keys ? key_error(probe, scale) : mlp_error(probe, scale);
+  const double error = keys ? key_error(context, scale) : mlp_error(context, scale);
   if (!(error <= 1)) return;  // what was found first says more
   std::erase_if(checks, failed);
-  const double bound = kBoundFactor * probe.u();
-  probe.add(fmt::format("scale {}", name_in_table(scale.kind)), tensors, scale.writer.linear->role, error * bound,
-            bound, "");
+  const double bound = kBoundFactor * context.u();
+  context.add(fmt::format("scale {}", name_in_table(scale.kind)), tensors, scale.writer.linear->role, error * bound,
+              bound, "");
 }
 
 }  // namespace
 
-void probe_scales(ProbeContext& probe) {
-  if (probe.report.passed()) return;
-  for (const LegalScale& scale : legal_scales(probe.source.model()))
-    if (scale.kind != ScaleKind::v) probe_scale(probe, scale);
+void check_scales(Context& context) {
+  if (context.report.passed()) return;
+  for (const LegalScale& scale : legal_scales(context.source.model()))
+    if (scale.kind != ScaleKind::v) check_scale(context, scale);
 }
 
-}  // namespace spinor
+}  // namespace spinor::verify

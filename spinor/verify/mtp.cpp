@@ -1,9 +1,9 @@
-#include "spinor/transform/probe_mtp.h"
+#include "spinor/verify/mtp.h"
 
 #include <algorithm>
 #include <cmath>
 
-namespace spinor {
+namespace spinor::verify {
 namespace {
 
 bool is_constant(const std::vector<double>& g) {
@@ -32,14 +32,14 @@ void scale_columns(Matrix<double>& x, const std::vector<double>& by, double fact
 
 }  // namespace
 
-MtpProbe::MtpProbe(const Model& source, const Model& output)
+MtpView::MtpView(const Model& source, const Model& output)
     : source_(source),
       output_(output),
       folding_(mtp_folding(source)),
       left_out_(output.mtp().empty()),
       stretched_(is_stretched(source, output, folding_)) {}
 
-std::vector<Stream> MtpProbe::streams() const {
+std::vector<Stream> MtpView::streams() const {
   std::vector<Stream> all;
   for (const Stream* stream : source_.streams()) {
     Stream& there = all.emplace_back(*stream);
@@ -50,12 +50,12 @@ std::vector<Stream> MtpProbe::streams() const {
   return all;
 }
 
-void MtpProbe::stretch(const Module& writer, Matrix<double>& written) const {
+void MtpView::stretch(const Module& writer, Matrix<double>& written) const {
   const auto found = folding_.rows.find(&writer);
   if (stretched_ && found != folding_.rows.end()) scale_columns(written, product_of(source_, found->second), 1);
 }
 
-Matrix<double> MtpProbe::seen(const Module* norm, Matrix<double> x) const {
+Matrix<double> MtpView::seen(const Module* norm, Matrix<double> x) const {
   const auto found =
       std::ranges::find_if(folding_.reads, [&](const MtpFolding::Read& read) { return read.reads->norm == norm; });
   if (stretched_ && norm && found != folding_.reads.end() && !found->more.empty())
@@ -63,7 +63,7 @@ Matrix<double> MtpProbe::seen(const Module* norm, Matrix<double> x) const {
   return x;
 }
 
-std::vector<double> MtpProbe::output_norm_errors() const {
+std::vector<double> MtpView::output_norm_errors() const {
   std::vector<double> errors;
   if (left_out_) return errors;
   const std::vector<double> g = scale_of(source_, final_norm(source_)), g_out = scale_of(output_, final_norm(output_));
@@ -82,4 +82,4 @@ std::vector<double> MtpProbe::output_norm_errors() const {
   return errors;
 }
 
-}  // namespace spinor
+}  // namespace spinor::verify

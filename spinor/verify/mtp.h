@@ -1,4 +1,5 @@
-// What a probe must know of multi-token prediction: an approximation stretches its stream, and it may be left out.
+// What verify_weights() must know of multi-token prediction: an approximation stretches its stream, and it may be left
+// out.
 #pragma once
 
 #include <vector>
@@ -6,12 +7,12 @@
 #include "spinor/base/view.h"
 #include "spinor/transform/mtp.h"
 
-namespace spinor {
+namespace spinor::verify {
 
-class MtpProbe {
+class MtpView {
  public:
   // Reads norms.
-  MtpProbe(const Model& source, const Model& output);
+  MtpView(const Model& source, const Model& output);
 
   // A module of heads that the output does not have.
   bool left_out(const Module& module) const { return left_out_ && module.role == Role::mtp; }
@@ -31,4 +32,4 @@ class MtpProbe {
   bool left_out_ = false, stretched_ = false;
 };
 
-}  // namespace spinor
+}  // namespace spinor::verify

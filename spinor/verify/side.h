@@ -1,4 +1,4 @@
-// One of the two models that a probe compares: its weights, and what acts on their inputs and outputs online.
+// One of the two models that verify_weights() compares: its weights, and what acts on their inputs and outputs online.
 #pragma once
 
 #include <vector>
@@ -8,16 +8,16 @@
 #include "spinor/plan/plan.h"
 #include "spinor/transform/products.h"
 
-namespace spinor {
+namespace spinor::verify {
 
 // Whether r is orthogonal, but for the rounding of its stored entries: measured with random vectors, in n^2.
 bool keeps_products(const Rotation& r);
 
-class ProbeSide {
+class Side {
  public:
   // Reads the matrices of online transforms. Errors as of as_stored(), and for a transform of what no product sees, or
   // that is not orthogonal.
-  ProbeSide(const Model& model, int threads);
+  Side(const Model& model, int threads);
 
   const Model& model() const { return model_; }
   const Checkpoint& checkpoint() const { return model_.checkpoint(); }
@@ -42,4 +42,4 @@ class ProbeSide {
   int threads_;
 };
 
-}  // namespace spinor
+}  // namespace spinor::verify

@@ -1,4 +1,4 @@
-#include "spinor/transform/probe.h"
+#include "spinor/verify/verify.h"
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@
 #include "spinor/transform/spinquant.h"
 #include "spinor/transform/stored_online.h"
 
-namespace spinor::probe_test {
+namespace spinor::verify::verify_test {
 namespace {
 
 class Probe : public ::testing::Test {
@@ -35,13 +35,13 @@ class Probe : public ::testing::Test {
     save(plan, out_, {.dtype = dtype, .force = true});
   }
 
-  ProbeReport report() const { return probe(open(source_), open(out_), {.threads = 2}); }
+  Report report() const { return verify_weights(open(source_), open(out_), {.threads = 2}); }
 
   // The tensors named by failed checks.
   std::vector<std::string> blamed() const {
     std::vector<std::string> names;
-    const ProbeReport result = report();
-    for (const ProbeCheck* check : result.failures())
+    const Report result = report();
+    for (const Check* check : result.failures())
       names.insert(names.end(), check->tensors.begin(), check->tensors.end());
     return names;
   }
@@ -58,7 +58,7 @@ class Probe : public ::testing::Test {
 TEST_F(Probe, ASoundRotationPassesInEveryDtype) {
   for (const DType dtype : {DType::F64, DType::F32, DType::F16, DType::BF16}) {
     rotate({.transform_type = "random-hadamard"}, dtype);
-    const ProbeReport result = report();
+    const Report result = report();
     EXPECT_TRUE(result.passed()) << info(dtype).name << ": " << result.failures().front()->tensors.front();
   }
 }
@@ -108,7 +108,7 @@ void change_config(const std::filesystem::path& directory, const std::string& ke
 TEST_F(Probe, AKeyOfTheConfigThatChangesTheFunctionIsNamed) {
   rotate({});
   change_config(out_, "rms_norm_eps", 0.1);
-  const ProbeReport result = report();
+  const Report result = report();
   ASSERT_EQ(result.failures().size(), 1u);
   EXPECT_EQ(result.failures().front()->what, "config");
   EXPECT_EQ(result.failures().front()->tensors, std::vector<std::string>{"rms_norm_eps"});
@@ -174,4 +174,4 @@ TEST_F(Probe, AnotherModelIsNotTheSameFunction) {
 }
 
 }  // namespace
-}  // namespace spinor::probe_test
+}  // namespace spinor::verify::verify_test
