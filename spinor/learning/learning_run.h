@@ -1,0 +1,34 @@
+// One run of learning, as its steps see it: starts, seeds, rotation_parts and selection, which learner.cpp calls in order.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "spinor/learning/learn.h"
+#include "spinor/learning/learner.h"
+
+namespace spinor::learning {
+
+struct LearningRun {
+  const Model& model;
+  const LearnerOptions& options;
+  Learnable::Request request;          // its start gets the seed that is chosen
+  LearnedRotations learned = {};       // so far
+  std::vector<std::string> kept = {};  // R1, R2, scales
+
+  const LearningArguments& arguments() const { return request.learning; }
+  bool rotates(Spin spin) const;             // the request does
+  bool learns(std::string_view name) const;  // "R1"
+  Json& held_out() { return learned.record["held_out"]; }
+  void warn(std::string text) { learned.warnings.push_back(std::move(text)); }
+  // Progress; and the place where a request to stop ends the work with Stopped.
+  void tell(const std::string& what, int64_t done, int64_t all) const;
+};
+
+// What learn_rotation() is told about R1, or R2 of a layer: "R2.3".
+LearnOptions how_to_learn(const LearningRun& run, const std::string& subject);
+
+}  // namespace spinor::learning

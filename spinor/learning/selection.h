@@ -1,0 +1,33 @@
+// What is kept of what was learned: one part after the other, each only if the model with it diverges less on text that
+// nothing was learned from.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "spinor/learning/learning_run.h"
+#include "spinor/learning/rotation_parts.h"
+
+namespace spinor::learning {
+
+class Selection {
+ public:
+  // Measures the start. tokens: whole windows, held out. Error for a model whose logits on them are not finite.
+  Selection(LearningRun& run, std::vector<int32_t> tokens);
+
+  // Beside what has been kept so far. What helps goes into the run's rotations or scales; else a warning says so.
+  void add_rotations(const std::string& name, RotationPart part);
+  void add_scales(const std::map<std::string, std::vector<double>>& scales);  // by LegalScale::name
+  // Completes the record.
+  void finish();
+
+ private:
+  bool helps(const std::string& name, RotateOptions candidate);
+
+  LearningRun& run_;
+  Judge judge_;
+  RotateOptions best_;
+  double least_ = 0;
+};
+
+}  // namespace spinor::learning
