@@ -18,9 +18,11 @@ namespace {
 
 constexpr int64_t kMemory = 128'000'000;  // for what runs models, unless more is given; at least
 
+// Of tensor_group the scale for all is that of the held-out text.
 bool is_computed_per_row(const QuantizationArgs& args) {
-  const bool rows = args.strategy == QuantizationStrategy::token || args.strategy == QuantizationStrategy::group;
-  return rows && args.dynamic == QuantizationDynamic::yes;
+  using enum QuantizationStrategy;
+  const bool rows = args.strategy == token || args.strategy == group;
+  return (rows && args.dynamic == QuantizationDynamic::yes) || args.strategy == tensor_group;
 }
 
 // So many bits, or the recipe's own scheme; nothing for 16 bits.

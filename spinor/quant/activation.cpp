@@ -48,6 +48,18 @@ ActivationQuantizer::ActivationQuantizer(const QuantizationArgs& args, float cli
                 "it runs token and group (dynamic), tensor and attn_head (static) and tensor_group");
 }
 
+ActivationQuantizer ActivationQuantizer::without_global(const QuantizationArgs& args) {
+  StaticActivation none;
+  none.global = 0.0F;
+  return ActivationQuantizer(args, 1, none);
+}
+
+ActivationQuantizer ActivationQuantizer::with_global_of(float magnitude) const {
+  ActivationQuantizer whole = *this;
+  whole.rule_.global = global_scale(DType::F32, magnitude);
+  return whole;
+}
+
 QuantizationArgs ActivationQuantizer::token_args(int bits, bool symmetric) {
   QuantizationArgs args{.num_bits = bits, .symmetric = symmetric};
   args.strategy = QuantizationStrategy::token;

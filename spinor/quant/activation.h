@@ -36,6 +36,12 @@ class ActivationQuantizer {
   // run, in words that follow the name of a module.
   explicit ActivationQuantizer(const QuantizationArgs& args, float clip = 1, const StaticActivation& fixed = {});
 
+  // tensor_group whose static scale nobody has found yet: apply() wants with_global_of() first.
+  static ActivationQuantizer without_global(const QuantizationArgs& args);
+  bool needs_global() const { return rule_.global == 0; }
+  // With the static scale that suits rows of which this is the largest magnitude.
+  ActivationQuantizer with_global_of(float magnitude) const;
+
   // Per token, or per group of so many elements; asymmetric unless asked otherwise. For research, e.g. 4 bits.
   static QuantizationArgs token_args(int bits, bool symmetric);
 

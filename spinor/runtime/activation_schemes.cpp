@@ -20,6 +20,8 @@ std::optional<QuantizationConfig> declared(const RewritePlan& plan) {
 }
 
 ActivationQuantizer low_bits(const LowBits& asked) {
+  if (asked.scheme && asked.scheme->strategy == QuantizationStrategy::tensor_group)
+    return ActivationQuantizer::without_global(*asked.scheme);
   const QuantizationArgs per_token = ActivationQuantizer::token_args(asked.bits, asked.symmetric);
   return ActivationQuantizer(asked.scheme.value_or(per_token), asked.clip);
 }

@@ -16,7 +16,9 @@ struct LowBits {
   int bits = 16;
   bool symmetric = false;
   float clip = 1;  // what the range of values is multiplied by before the scale is computed
-  std::optional<QuantizationArgs> scheme = {};  // in the place of bits per token: one whose scales are dynamic
+  // In the place of bits per token: one whose scales are dynamic, or tensor_group, whose scale for all is then that of
+  // the rows which a linear reads at once.
+  std::optional<QuantizationArgs> scheme = {};
 };
 
 struct RuntimeOptions {

@@ -73,6 +73,10 @@ bool Stage::same_as(const Stage& other) const {
 
 void apply(const Stage& stage, at::Tensor x) {
   if (stage.empty() || x.numel() == 0) return;
+  if (stage.quantizer && stage.quantizer->needs_global()) {
+    apply({stage.rotations, {}}, x);
+    return apply({{}, stage.quantizer->with_global_of(x.abs().max().item<float>())}, x);
+  }
   if (!x.is_cpu()) return apply_elsewhere(stage, x);
   switch (x.scalar_type()) {
     case at::kFloat:

@@ -12,8 +12,8 @@
 namespace spinor::runtime {
 
 struct Stage {
-  std::vector<Rotation> rotations;  // in the order in which they act: x <- x blockdiag(r)
-  std::optional<ActivationQuantizer> quantizer;
+  std::vector<Rotation> rotations;               // in the order in which they act: x <- x blockdiag(r)
+  std::optional<ActivationQuantizer> quantizer;  // one that needs a global scale takes that of all rows given at once
 
   bool empty() const { return rotations.empty() && !quantizer; }
   bool same_as(const Stage& other) const;

@@ -87,6 +87,22 @@ TEST(Stage, IsQuantizedAfterItIsRotated) {
   EXPECT_TRUE(x.equal(rotated));
 }
 
+// As nvfp4 has it while nothing has found its static scale: the largest magnitude of all rows, after they are rotated.
+TEST(Stage, TakesTheGlobalScaleOfAllRows) {
+  QuantizationArgs nvfp4{.num_bits = 4, .type = QuantizationType::floating};
+  nvfp4.strategy = QuantizationStrategy::tensor_group;
+  nvfp4.group_size = 16;
+  const Rotation r = dense(96, 5);
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+    const at::Tensor x = activations(dtype) * 1e4, expected = x.clone();
+    apply({{r}, {}}, expected);
+    const float largest = expected.abs().max().item<float>();
+    apply({{}, ActivationQuantizer(nvfp4, 1, {.affine = {}, .global = 448.0F * 6 / largest})}, expected);
+    apply({{r}, ActivationQuantizer::without_global(nvfp4)}, x);
+    EXPECT_TRUE(x.equal(expected)) << toString(dtype);
+  }
+}
+
 // float64 is rounded to float32 before codes are found; what comes out are numbers of float32.
 TEST(Stage, QuantizesEveryTypeAsFloat32) {
   const ActivationQuantizer quantizer(ActivationQuantizer::token_args(8, true));
