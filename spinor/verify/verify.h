@@ -26,8 +26,8 @@ struct Options {
 // value-output: W_o mix(W_v x + b_v), heads mixed with random weights, compared in the stream as the writers are;
 //
 // exact scales (transform/scales.h), where an MLP's inner linears or queries and keys changed: each row became a
-// multiple of what it was; W_o (h * (W_up x + b_up)), h random, compared in the stream; the product of a query's row with
-// the key's two that it meets is the same;
+// multiple of what it was; W_o (h * (W_up x + b_up)), h random, compared in the stream; the product of a query's row
+// with the key's two that it meets is the same;
 //
 // norms: neutral, or the readers behind them make up for it;
 //
