@@ -1,4 +1,4 @@
-// One run of learning, as its steps see it: starts, seeds, rotation_parts and selection, which learner.cpp calls in turn.
+// One run of learning, as its steps see it: starts, seeds, rotation_parts, selection, which learner.cpp calls in turn.
 #pragma once
 
 #include <cstdint>

@@ -5,9 +5,7 @@
 #include <vector>
 
 #include "spinor/plan/testing.h"
-#include "spinor/transform/apply.h"
-#include "spinor/transform/fold.h"
-#include "spinor/transform/spinquant.h"
+#include "spinor/transform/rotate_model.h"
 
 namespace spinor::testing {
 
@@ -18,11 +16,8 @@ inline Model make_model(const TemporaryDirectory& directory, const TinyModel& ti
 // With random Hadamard matrices, as a SpinQuantModifier plans it.
 inline RewritePlan rotated(const Model& model, std::vector<Spin> rotations, uint64_t seed = 1) {
   RewritePlan plan(model);
-  plan.untie();
-  fold_norms(model, plan);
-  TransformConfig config =
-      spinquant(model, {.rotations = std::move(rotations), .transform_type = "random-hadamard", .seed = seed});
-  apply(config, model, plan);
+  rotate_model(model, plan,
+               {.spin = {.rotations = std::move(rotations), .transform_type = "random-hadamard", .seed = seed}});
   return plan;
 }
 
