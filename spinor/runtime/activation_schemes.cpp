@@ -19,13 +19,6 @@ std::optional<QuantizationConfig> declared(const RewritePlan& plan) {
   return quantization_config_from_json(source->quantization, (source->stored.directory() / "config.json").string());
 }
 
-ActivationQuantizer low_bits(const LowBits& asked) {
-  if (asked.scheme && asked.scheme->strategy == QuantizationStrategy::tensor_group)
-    return ActivationQuantizer::without_global(*asked.scheme);
-  const QuantizationArgs per_token = ActivationQuantizer::token_args(asked.bits, asked.symmetric);
-  return ActivationQuantizer(asked.scheme.value_or(per_token), asked.clip);
-}
-
 // As many as there are: one, or one for each head.
 std::vector<float> read_numbers(const Checkpoint& checkpoint, const CheckpointTensor& tensor, int64_t count) {
   if (tensor.info.elements() != count)
@@ -45,11 +38,21 @@ std::vector<float> read_numbers(const Checkpoint& checkpoint, const CheckpointTe
 
 }  // namespace
 
+QuantizationArgs args_of(const LowBits& asked) {
+  return asked.scheme.value_or(ActivationQuantizer::token_args(asked.bits, asked.symmetric));
+}
+
+ActivationQuantizer quantizer_of(const LowBits& asked) {
+  const QuantizationArgs args = args_of(asked);
+  if (args.strategy == QuantizationStrategy::tensor_group) return ActivationQuantizer::without_global(args);
+  return ActivationQuantizer(args, asked.clip);
+}
+
 ActivationSchemes::ActivationSchemes(const RewritePlan& plan, const RuntimeOptions& options)
     : model_(plan.model()), config_(declared(plan)), activations_(options.activations), kv_(options.kv) {}
 
 std::optional<ActivationQuantizer> ActivationSchemes::input(const Module& linear) const {
-  if (activations_) return linear.layer < 0 ? std::nullopt : std::optional(low_bits(*activations_));
+  if (activations_) return linear.layer < 0 ? std::nullopt : std::optional(quantizer_of(*activations_));
   const auto* group = config_ ? find_group(*config_, linear) : nullptr;
   return group ? make(linear.name, group->second.input_activations, "input") : std::nullopt;
 }
@@ -68,7 +71,7 @@ std::optional<ActivationQuantizer> ActivationSchemes::values(const std::string& 
 }
 
 std::optional<ActivationQuantizer> ActivationSchemes::cache(const std::string& attention, const char* prefix) const {
-  if (kv_) return low_bits(*kv_);
+  if (kv_) return quantizer_of(*kv_);
   return config_ ? make(attention, config_->kv_cache_scheme, prefix) : std::nullopt;
 }
 

@@ -11,6 +11,10 @@
 
 namespace spinor::runtime {
 
+// The scheme that is asked for, and what quantizes by it.
+QuantizationArgs args_of(const LowBits& asked);
+ActivationQuantizer quantizer_of(const LowBits& asked);
+
 // What the plan's recipe declares, or its source if it is run as it is stored; the options of research take its place.
 class ActivationSchemes {
  public:

@@ -83,14 +83,14 @@ at::Tensor Attention::operator()(const at::Tensor& x, const RopeTable* rope, int
                                  KeyValueCache* cache) const {
   LinearInput input(x);
   Heads made = std::visit([&](const auto& kind) { return kind.make(input, rope); }, heads);
-  apply(queries, made.query);
-  apply(keys, made.key);
-  apply(values, made.value);
+  made.query = through(queries, made.query);
+  made.key = through(keys, made.key);
+  made.value = through(values, made.value);
   if (observer) observer->cache(name, made.key, made.value);
   if (cache) std::tie(made.key, made.value) = cache->append(layer, made.key, made.value);
   if (const auto* latent = std::get_if<LatentHeads>(&heads)) latent->expand(made);
   at::Tensor mixed = attend(made.query, made.key, made.value, scoring);
-  if (made.gate.defined()) mixed.mul_(made.gate.sigmoid());
+  if (made.gate.defined()) mixed = mixed * made.gate.sigmoid();  // attention may still need what it gave
   LinearInput read(mixed, true);
   return output(read);
 }

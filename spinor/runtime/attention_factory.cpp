@@ -99,10 +99,16 @@ Attention make_attention(const ModuleFactory& factory, int64_t index) {
     heads = latent_heads(factory, prefix);
   else
     heads = direct_heads(factory, prefix);
+  Stage keys{factory.rotations(name, TransformLocation::k_cache), factory.schemes().keys(name)};
+  Stage values{{}, factory.schemes().values(name)};
+  if (Surrogates* surrogates = factory.surrogates()) {
+    if (keys.quantizer) keys.surrogate = surrogates->keys(name);
+    if (values.quantizer) values.surrogate = surrogates->values(name);
+  }
   return {.heads = std::move(heads),
           .queries = {factory.rotations(name, TransformLocation::q_attn), {}},
-          .keys = {factory.rotations(name, TransformLocation::k_cache), factory.schemes().keys(name)},
-          .values = {{}, factory.schemes().values(name)},
+          .keys = std::move(keys),
+          .values = std::move(values),
           .scoring = scoring(factory, index),
           .output = factory.linear(prefix + row.output),
           .name = name,

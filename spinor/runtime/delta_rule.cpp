@@ -48,7 +48,7 @@ at::Tensor DeltaRule::scan(const at::Tensor& mixed, const at::Tensor& strengths,
     const auto each = [i](const at::Tensor& x) { return x.select(1, i).unsqueeze(-1).unsqueeze(-1); };
     state = state * each(decays);
     const at::Tensor error = (at(v) - at(k).matmul(state)) * each(strengths);
-    state.add_(at(k).transpose(-1, -2).matmul(error));
+    state = state + at(k).transpose(-1, -2).matmul(error);
     made.push_back(at(q).matmul(state));
   }
   return at::cat(made, 2).transpose(1, 2).to(mixed.scalar_type());

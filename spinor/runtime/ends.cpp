@@ -43,11 +43,13 @@ void Ends::add_positions(at::Tensor x, int64_t first) {
   x.add_(rows(module, indices, positions_));
 }
 
-void Ends::norm(at::Tensor stream) const {
+at::Tensor Ends::norm(at::Tensor stream) const {
   const std::vector<NormReads>& reads = factory_.model().stream().norm_reads;
-  if (reads.empty() || reads.back().norm->layer >= 0) return;
+  if (reads.empty() || reads.back().norm->layer >= 0) return stream;
   const Norm norm = factory_.norm(reads.back().norm->name);
+  if (stream.requires_grad()) return norm(stream);
   for (int64_t i = 0; i < stream.size(0); ++i) stream.select(0, i).copy_(norm(stream.select(0, i)));
+  return stream;
 }
 
 at::Tensor Ends::logits(const at::Tensor& hidden) {
@@ -64,7 +66,7 @@ at::Tensor Ends::logits(const at::Tensor& hidden) {
   at::Tensor logits = (*head_)(projected);
   const ForwardConfig& forward = factory_.forward();
   if (forward.logits_multiplier != 1) logits.mul_(forward.logits_multiplier);
-  if (forward.logits_cap) logits.div_(*forward.logits_cap).tanh_().mul_(*forward.logits_cap);
+  if (forward.logits_cap) logits = logits.div_(*forward.logits_cap).tanh_() * *forward.logits_cap;
   return logits;
 }
 

@@ -16,8 +16,8 @@ class Ends {
 
   // tokens (sequences, tokens), the first of them at this position. Error for a position that has not been learned.
   at::Tensor embed(const at::Tensor& tokens, int64_t first);
-  // In place: the final norm, if there is one.
-  void norm(at::Tensor stream) const;
+  // The final norm, if there is one: in place, but for a gradient.
+  at::Tensor norm(at::Tensor stream) const;
   at::Tensor logits(const at::Tensor& hidden);
 
  private:

@@ -31,8 +31,9 @@ struct Layer {
   double multiplier = 1;            // of what is added
   bool rope = true, local = false;  // which table
 
-  // x (sequences, tokens, hidden) is the stream, in place. The cache may be null.
-  void operator()(at::Tensor x, const RopeTables& tables, KeyValueCache* cache) const;
+  // x (sequences, tokens, hidden) is the stream: what is returned is x, changed in place, but for a gradient. The cache
+  // may be null.
+  at::Tensor operator()(at::Tensor x, const RopeTables& tables, KeyValueCache* cache) const;
 };
 
 }  // namespace spinor::runtime

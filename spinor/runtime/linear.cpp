@@ -7,9 +7,8 @@ namespace spinor::runtime {
 const at::Tensor& LinearInput::after(const Stage& stage) {
   if (stage.empty()) return x_;
   if (last_ && last_->same_as(stage)) return staged_;
-  staged_ = owned_ ? x_ : x_.clone(at::MemoryFormat::Contiguous);
+  staged_ = through(stage, owned_ || x_.requires_grad() ? x_ : x_.clone(at::MemoryFormat::Contiguous));
   last_ = &stage;
-  apply(stage, staged_);
   return staged_;
 }
 
@@ -22,7 +21,7 @@ at::Tensor Linear::operator()(LinearInput& x) const {
     return at::zeros(shape, read.options());
   }
   at::Tensor y = at::linear(read, weight, bias);
-  if (!output.empty()) apply(output, y = y.contiguous());
+  if (!output.empty()) y = through(output, y.contiguous());
   if (observer) observer->linear(*this, read, y);
   return y;
 }

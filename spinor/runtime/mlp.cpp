@@ -24,7 +24,7 @@ const ActivationRow kActivations[] = {
     {"gelu_pytorch_tanh", [](at::Tensor x) { return at::gelu(x, "tanh"); }},
     {"gelu_new", [](at::Tensor x) { return at::gelu(x, "tanh"); }},
     {"relu", [](at::Tensor x) { return at::relu_(x); }},
-    {"relu2", [](at::Tensor x) { return at::relu_(x).square_(); }},
+    {"relu2", [](at::Tensor x) { return at::relu_(x).square(); }},
 };
 
 // Gate, and what it multiplies.

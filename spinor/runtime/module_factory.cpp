@@ -63,12 +63,11 @@ Norm ModuleFactory::norm(const std::string& name, double epsilon) const {
 }
 
 Linear ModuleFactory::staged(const Module& module, at::Tensor weight, at::Tensor bias) const {
-  return {std::move(weight),
-          std::move(bias),
-          {rotations(module.name, TransformLocation::input), schemes_.input(module)},
-          {rotations(module.name, TransformLocation::output), schemes_.output(module)},
-          module.name,
-          observer_};
+  Stage input{rotations(module.name, TransformLocation::input), schemes_.input(module)};
+  if (surrogates_ && input.quantizer) input.surrogate = surrogates_->input(module);
+  return {std::move(weight), std::move(bias),
+          std::move(input),  {rotations(module.name, TransformLocation::output), schemes_.output(module)},
+          module.name,       observer_};
 }
 
 Linear ModuleFactory::linear(const std::string& name, at::Tensor weight) const {
@@ -91,6 +90,7 @@ std::vector<Linear> ModuleFactory::stacked(const std::string& name) const {
 Linear ModuleFactory::router(const std::string& name) const {
   Linear router = linear(name);
   router.input.quantizer.reset();
+  router.input.surrogate.reset();
   router.weight = widened(router.weight);
   if (router.bias.defined()) router.bias = widened(router.bias);
   return router;

@@ -28,6 +28,9 @@ class ModuleFactory {
   // Who sees what goes through the modules that are made from now on.
   void observe(Observer* observer) { observer_ = observer; }
   Observer* observer() const { return observer_; }
+  // What stands in for the quantizers of activations in what is made from now on.
+  void replace_quantizers(Surrogates* surrogates) { surrogates_ = surrogates; }
+  Surrogates* surrogates() const { return surrogates_; }
 
   bool has(const std::string& name) const { return model().find(name) != nullptr; }
   const Module& module(const std::string& name) const;  // Error if the model does not have it
@@ -47,6 +50,7 @@ class ModuleFactory {
   ForwardConfig forward_;
   ActivationSchemes schemes_;
   Observer* observer_ = nullptr;
+  Surrogates* surrogates_ = nullptr;
 };
 
 }  // namespace spinor::runtime

@@ -111,7 +111,7 @@ void rotate(at::Tensor x, const RopeTable& table, int64_t begin) {
   run(to, table.cos.data_ptr<T>(), table.sin.data_ptr<T>(), table.cos.size(-1));
 }
 
-// The same through torch, for any dtype and device.
+// The same through torch, for any dtype and device, and for gradients.
 void rotate_elsewhere(const at::Tensor& x, const RopeTable& table, int64_t begin) {
   const int64_t half = table.cos.size(-1), end = begin + 2 * half;
   const at::Tensor c = table.cos.unsqueeze(1), s = table.sin.unsqueeze(1);
@@ -133,6 +133,7 @@ RopeTable rope_table(const RopeConfig& rope, int64_t first, int64_t count, const
 }
 
 void apply_rope(at::Tensor x, const RopeTable& table, int64_t begin) {
+  if (x.requires_grad()) return rotate_elsewhere(x, table, begin);
   if (x.is_cpu() && x.scalar_type() == at::kFloat) return rotate<float>(x, table, begin);
   if (x.is_cpu() && x.scalar_type() == at::kDouble) return rotate<double>(x, table, begin);
   rotate_elsewhere(x, table, begin);

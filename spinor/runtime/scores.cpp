@@ -61,7 +61,7 @@ at::Tensor weights(const at::Tensor& query, const at::Tensor& key, const at::Ten
   at::Tensor scores = widened(query.matmul(key));
   if (bias.defined()) scores.add_(bias);
   scores.mul_(scoring.scale);
-  if (scoring.cap) scores.div_(*scoring.cap).tanh_().mul_(*scoring.cap);
+  if (scoring.cap) scores = scores.div_(*scoring.cap).tanh_() * *scoring.cap;  // the gradient is of the tanh
   scores.masked_fill_(at::logical_not(mask), -std::numeric_limits<double>::infinity());
   if (!scoring.sinks.defined()) return scores.softmax(-1);
   const at::Tensor sink =

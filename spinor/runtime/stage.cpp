@@ -5,6 +5,9 @@
 
 #include <algorithm>
 
+#include "spinor/base/error.h"
+#include "spinor/runtime/transform_gradient.h"
+
 namespace spinor::runtime {
 namespace {
 
@@ -66,7 +69,7 @@ void apply_elsewhere(const Stage& stage, at::Tensor x) {
 }  // namespace
 
 bool Stage::same_as(const Stage& other) const {
-  return quantizer == other.quantizer &&
+  return quantizer == other.quantizer && surrogate == other.surrogate &&
          std::ranges::equal(rotations, other.rotations,
                             [](const Rotation& a, const Rotation& b) { return a.same_as(b); });
 }
@@ -88,6 +91,19 @@ void apply(const Stage& stage, at::Tensor x) {
     default:
       return apply_typed<at::Half>(stage, x);
   }
+}
+
+at::Tensor through(const Stage& stage, at::Tensor x) {
+  if (!x.requires_grad() && !stage.surrogate) {
+    apply(stage, x);
+    return x;
+  }
+  if (!x.requires_grad()) apply({stage.rotations, {}}, x);
+  if (x.requires_grad())
+    for (const Rotation& r : stage.rotations) x = transformed(x.contiguous(), r);
+  if (stage.surrogate) return (*stage.surrogate)(x);
+  if (stage.quantizer) throw Error("a quantizer of activations", "has no gradient");
+  return x;
 }
 
 }  // namespace spinor::runtime
