@@ -11,6 +11,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/nearest.h"
+#include "spinor/learning/network_objectives.h"
 #include "spinor/learning/quantization.h"
 
 namespace spinor::learning {
@@ -52,6 +53,8 @@ RowLoss fourth_powers(const at::Tensor& y, const at::Tensor& shares, const RowQu
   return {weighted_sum(squares.square().sum(1, true), shares), {(squares * y).mul_(shares * 4), {}}};
 }
 
+constexpr LearningDefaults kEndToEnd = {.steps = 50, .batch = 512, .learning_rate = 0.002};
+
 constexpr Objective kObjectives[] = {
     {"psot", "InfoQuant, arXiv 2605.26175: the 2-norm of softmax(|x - mean| / T) |x - mean|, T = 2", 30, false, psot},
     {"range", "the square of the step of asymmetric quantization per token: (max - min)^2", 100, false, range},
@@ -59,6 +62,18 @@ constexpr Objective kObjectives[] = {
     {"weights", "OptRot, arXiv 2512.24124: the sum of fourth powers, of rows of weights", 1, false, fourth_powers},
     {"quantization", "the mean squared error of the recipe's quantizer, straight through its codes", 100, true,
      quantization_loss},
+    {.name = "kl",
+     .source =
+         "end to end, after SpinQuant, arXiv 2405.16406: KL divergence of the quantized network from its float one",
+     .of_logits = divergence_of_logits,
+     .needs_reference = true,
+     .start = "psot",
+     .defaults = kEndToEnd},
+    {.name = "cross_entropy",
+     .source = "SpinQuant, arXiv 2405.16406: the quantized network's loss on the next token",
+     .of_logits = cross_entropy_of_logits,
+     .start = "psot",
+     .defaults = kEndToEnd},
 };
 
 // A few rows at once, so that what is made on the way stays in the cache: a dozen passes over memory become one or two.
@@ -101,6 +116,9 @@ const Objective& find_objective(std::string_view name) {
 
 RowLoss evaluate(const Objective& objective, const at::Tensor& y, const at::Tensor& weights,
                  const RowQuantizer* quantizer) {
+  if (objective.of_network())
+    throw Error(fmt::format("objective {}", objective.name), "is of the whole network, not of rows",
+                "take an objective of rows");
   if (objective.needs_quantizer && !quantizer)
     throw Error(fmt::format("objective {}", objective.name), "there is no quantizer whose error it could be",
                 "quantize activations in the recipe, or take another objective");

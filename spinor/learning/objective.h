@@ -1,5 +1,6 @@
-// Layer-wise objectives: what is small where rows y = x R are easy to quantize. One row of a table each, with its
-// gradient. psot and whip have a scale of their own: rows are to be about sqrt(n) long, as a norm leaves them.
+// Objectives of learning, one row of a table each. Those of rows are layer-wise: what is small where rows y = x R are
+// easy to quantize, with its gradient. psot and whip have a scale of their own: rows are to be about sqrt(n) long, as a
+// norm leaves them. Those of the network are of the logits at its end (network.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -30,13 +31,26 @@ struct RowQuantizer {
   std::optional<float> global = {};  // of tensor_group; nothing: that of the rows which are evaluated
 };
 
+// How long to learn, unless told otherwise.
+struct LearningDefaults {
+  int64_t steps = 100, batch = 2048;  // tokens a step where the network is run
+  double learning_rate = 0.004;
+};
+
 struct Objective {
   std::string_view name, source;
   // What the first token of a window weighs where others weigh 1: attention sinks have the largest outliers.
-  double first_weight;
-  bool needs_quantizer;
-  // shares (rows, 1): weights that add up to 1.
-  RowLoss (*evaluate)(const at::Tensor& y, const at::Tensor& shares, const RowQuantizer* quantizer);
+  double first_weight = 1;
+  bool needs_quantizer = false;
+  // Of rows. shares (rows, 1): weights that add up to 1.
+  RowLoss (*evaluate)(const at::Tensor& y, const at::Tensor& shares, const RowQuantizer* quantizer) = nullptr;
+  // Of the network, as network_objectives.h has it; a sum over rows that gradients go through.
+  at::Tensor (*of_logits)(const at::Tensor& logits, const at::Tensor& reference, const at::Tensor& next) = nullptr;
+  bool needs_reference = false;  // the logits without quantization
+  std::string_view start = {};   // the objective by whose R1 learning starts; empty: it starts from what is drawn
+  LearningDefaults defaults = {};
+
+  bool of_network() const { return of_logits != nullptr; }
 };
 
 std::span<const Objective> objectives();
@@ -44,7 +58,7 @@ std::span<const Objective> objectives();
 const Objective& find_objective(std::string_view name);
 
 // The mean of the objective over rows y (rows, n), float32 or float64, with positive weights (rows), and its gradient.
-// Error: it needs a quantizer and has none, or one that is not for rows of this length.
+// Error: it is of the network; it needs a quantizer and has none, or one that is not for rows of this length.
 RowLoss evaluate(const Objective& objective, const at::Tensor& y, const at::Tensor& weights,
                  const RowQuantizer* quantizer = nullptr);
 

@@ -58,7 +58,8 @@ TEST(Objectives, HaveTheGradientOfTheirLoss) {
   const at::Tensor y = heavy_rows(kRows, kSize), w = weights_of(kRows);
   ASSERT_TRUE(smooth_within(y, kStep));
   for (const Objective& objective : objectives()) {
-    if (objective.needs_quantizer) continue;  // its loss is not continuous: quantization_test.cpp
+    if (objective.of_network() || objective.needs_quantizer)
+      continue;  // its loss is not continuous: quantization_test.cpp
     const auto loss = [&](const at::Tensor& x) { return evaluate(objective, x, w).loss; };
     const at::Tensor expected = finite_differences(loss, y, kStep);
     // The difference is off by step^2 / 6 third derivatives, and by rounding: 1e-16 of the loss / step.
@@ -69,7 +70,7 @@ TEST(Objectives, HaveTheGradientOfTheirLoss) {
 TEST(Objectives, AreMeansOverRowsByWeight) {
   const at::Tensor y = heavy_rows(3, kSize), w = at::tensor({1.0, 30.0, 2.0}, at::kDouble);
   for (const Objective& objective : objectives()) {
-    if (objective.needs_quantizer) continue;
+    if (objective.of_network() || objective.needs_quantizer) continue;
     double sum = 0;
     for (int64_t i = 0; i < 3; ++i)
       sum += w[i].item<double>() * evaluate(objective, y.narrow(0, i, 1), w.narrow(0, i, 1)).loss;
@@ -83,6 +84,7 @@ TEST(Objectives, OfManyRowsAreThoseOfTheirParts) {
   const at::Tensor y = heavy_rows(kMany, kSize).to(at::kFloat), w = at::arange(1, kMany + 1, at::kFloat);
   const RowQuantizer quantizer{*preset("NVFP4", {"Linear"}, Place()).input_activations, global_scale_of(y)};
   for (const Objective& objective : objectives()) {
+    if (objective.of_network()) continue;
     const RowQuantizer* with = objective.needs_quantizer ? &quantizer : nullptr;
     const RowLoss whole = evaluate(objective, y, w, with);
     double sum = 0;
@@ -110,7 +112,7 @@ TEST(Objectives, FallFromOneLargeElementToManyEqualOnes) {
   spike[0][3] = 4;
   flat.narrow(1, 0, 8).neg_();
   for (const Objective& objective : objectives()) {
-    if (objective.needs_quantizer) continue;
+    if (objective.of_network() || objective.needs_quantizer) continue;
     const at::Tensor one = at::ones({1}, at::kDouble);
     EXPECT_LT(evaluate(objective, flat, one).loss, evaluate(objective, spike, one).loss) << objective.name;
   }
@@ -119,7 +121,7 @@ TEST(Objectives, FallFromOneLargeElementToManyEqualOnes) {
 TEST(Objectives, TakeRowsOfOneValue) {
   const at::Tensor y = at::ones({2, 8}, at::kFloat);
   for (const Objective& objective : objectives()) {
-    if (objective.needs_quantizer) continue;
+    if (objective.of_network() || objective.needs_quantizer) continue;
     const RowLoss found = evaluate(objective, y, at::ones({2}));
     EXPECT_TRUE(at::isfinite(found.gradient.values).all().item<bool>()) << objective.name;
   }

@@ -14,10 +14,6 @@ bool in_groups(const QuantizationArgs& args) {
   return args.strategy == QuantizationStrategy::group || args.strategy == QuantizationStrategy::tensor_group;
 }
 
-int64_t group_size(const QuantizationArgs& args, int64_t n) {
-  return in_groups(args) ? args.group_size.value_or(n) : n;
-}
-
 // A new tensor of y's type and device. Codes are found in float32 on the CPU, whatever that is.
 at::Tensor quantized(const at::Tensor& y, const RowQuantizer& quantizer) {
   StaticActivation fixed;
@@ -47,6 +43,10 @@ void add_to_extremes(const at::Tensor& y, const at::Tensor& x, const at::Tensor&
 }
 
 }  // namespace
+
+int64_t group_size(const QuantizationArgs& args, int64_t n) {
+  return in_groups(args) ? args.group_size.value_or(n) : n;
+}
 
 bool has_global_scale(const QuantizationArgs& args) {
   return args.strategy == QuantizationStrategy::tensor_group;

@@ -8,6 +8,8 @@ namespace spinor::learning {
 // Error, about "activations", for a quantizer that is not computed from each row: a static scale is not known before
 // the rotation is. And for groups that do not divide n.
 void check_row_quantizer(const QuantizationArgs& args, int64_t n);
+// Elements of a row of n that share a scale.
+int64_t group_size(const QuantizationArgs& args, int64_t n);
 // Whether its scales depend on the largest magnitude of all rows.
 bool has_global_scale(const QuantizationArgs& args);
 float global_scale_of(const at::Tensor& y);

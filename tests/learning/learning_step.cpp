@@ -78,6 +78,7 @@ void run(char** arguments) {
   const Json quantizers = parse_json(read_text(arguments[2]), arguments[2]);
   Tensors results;
   for (const Objective& objective : objectives()) {
+    if (objective.of_network()) continue;  // network_step.cpp
     const std::string name(objective.name);
     if (!objective.needs_quantizer) {
       compute(name, objective, nullptr, given, results);
