@@ -45,6 +45,7 @@ Json spinquant_arguments(const RecipeOptions& options) {
   if (options.learn) arguments["learnable"] = true;
   if (options.learning_context && (options.learn || options.best_of))
     arguments["learning"]["context"] = *options.learning_context;
+  if (!options.objective.empty()) arguments["learning"]["objective"] = options.objective;
   if (options.best_of) arguments["seeds"] = *options.best_of;
   if (options.best_of && options.transform_type.empty()) arguments["transform_type"] = kAutomaticRandom;
   return arguments;
@@ -101,6 +102,16 @@ void RecipeOptions::add_learning_to(CLI::App& app) {
                       "--calibration-context tokens (512); kept only where held-out text says that they help"));
   option(app.add_option("--best-of", best_of, "Try so many seeds, from --seed on, on that text, and take the best"))
       ->check(CLI::PositiveNumber);
+  add_objective_to(app);
+}
+
+void RecipeOptions::add_objective_to(CLI::App& app) {
+  app.add_option(
+         "--objective", objective,
+         "What learning makes small (docs/learning.md): psot (default) and others of rows; kl and cross_entropy "
+         "of the whole quantized network, which takes longer")
+      ->group("Rotation")
+      ->excludes(file_);
 }
 
 void RecipeOptions::add_quantization_to(CLI::App& app) {
@@ -136,6 +147,8 @@ Recipe RecipeOptions::make() const {
   if (scheme.empty() && (!targets.empty() || !ignore.empty() || !observer.empty() || !format.empty() || group_size))
     throw Error("command line", "says how to quantize, or what, but not to which scheme",
                 "give --scheme W4A16, or another preset");
+  if (!objective.empty() && !learn)
+    throw Error("--objective", "is what rotations are learned by, and nothing is to be learned", "give --learn");
   if (learn && !rotation.empty())
     throw Error("--rotation", "gives what is to be learned", "leave it out to learn, or --learn to use the file");
   Json modifiers = Json::object();

@@ -16,7 +16,7 @@ struct RecipeOptions {
   std::string recipe;  // a file; or the options below
   // Of a SpinQuantModifier.
   std::vector<std::string> rotations;
-  std::string transform_type, precision, compat, mtp, rotation;
+  std::string transform_type, precision, compat, mtp, rotation, objective;
   std::optional<uint64_t> seed;
   std::optional<int64_t> block_size, best_of;
   std::optional<int64_t> learning_context;  // not an option of its own: that of calibration
@@ -27,7 +27,8 @@ struct RecipeOptions {
   std::string scheme, observer, format;
 
   void add_rotation_to(CLI::App& app);
-  void add_learning_to(CLI::App& app);  // for the commands that have a text to learn from
+  void add_learning_to(CLI::App& app);   // for the commands that have a text to learn from
+  void add_objective_to(CLI::App& app);  // a part of that
   void add_quantization_to(CLI::App& app);
   bool given() const;      // anything at all
   bool quantizes() const;  // by options

@@ -108,6 +108,7 @@ Runner learn_command(CLI::App& app) {
       ->required();
   app.add_option("ROTATIONS", command->out, "The safetensors file to write")->required();
   command->recipe.add_rotation_to(app);
+  command->recipe.add_objective_to(app);
   command->calibration.add_to(app);
   command->common.add_to(app);
   app.add_flag("--force", command->force, "Replace an existing file");

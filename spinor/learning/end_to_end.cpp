@@ -1,6 +1,7 @@
 #include "spinor/learning/end_to_end.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <numeric>
 #include <utility>

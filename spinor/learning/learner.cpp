@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "spinor/base/error.h"
@@ -11,6 +12,7 @@
 #include "spinor/base/parallel.h"
 #include "spinor/learning/capture.h"
 #include "spinor/learning/learning_run.h"
+#include "spinor/learning/network_parts.h"
 #include "spinor/learning/quantization.h"
 #include "spinor/learning/rotation_parts.h"
 #include "spinor/learning/seeds.h"
@@ -28,7 +30,8 @@ void check_request(const LearningRun& run) {
     if (run.request.learnable && !run.rotates(spin_from(name)))
       throw Error("learning.rotations", fmt::format("has {}, which is not among the rotations", name),
                   fmt::format("add {} to rotations, or take it out of learning.rotations", name));
-  if (!find_objective(run.arguments().objective).needs_quantizer) return;
+  if (find_objective(run.arguments().objective).of_network()) check_network(run);
+  if (!objective_of_rows(run.arguments()).needs_quantizer) return;
   if (run.learns("R1")) check_row_quantizer(run.options.activations, run.model.hidden_size());
   if (run.learns("R2")) check_row_quantizer(run.options.activations, run.model.value_block());
 }
@@ -61,12 +64,14 @@ RewritePlan folded_plan(const LearningRun& run) {
 }
 
 Capture capture(const LearningRun& run, const calibration::Samples& samples) {
-  const Objective& objective = find_objective(run.arguments().objective);
+  const Objective& objective = objective_of_rows(run.arguments());
+  const bool of_network = find_objective(run.arguments().objective).of_network();
+  const bool learns_r1 = run.learns("R1") && run.arguments().start != kDrawn;
   CaptureOptions how{.learn = samples_to_learn(run, samples),
                      .first_token = run.arguments().first_token.value_or(objective.first_weight),
-                     .stream = run.rotates(Spin::R1) && (run.learns("R1") || run.request.seeds > 1),
+                     .stream = run.rotates(Spin::R1) && (learns_r1 || run.request.seeds > 1),
                      .of_weights = objective.name == "weights",
-                     .values = run.rotates(Spin::R2) && run.learns("R2"),
+                     .values = run.rotates(Spin::R2) && run.learns("R2") && !of_network,
                      .scales = scales_to_find(run),
                      .seed = run.arguments().seed,
                      .runtime = run.options.judge.runtime,
@@ -78,8 +83,13 @@ Capture capture(const LearningRun& run, const calibration::Samples& samples) {
 
 void learn(LearningRun& run, Capture rows, const calibration::Samples& samples) {
   RotationPart r1, r2;
-  if (run.learns("R1")) r1 = learn_r1(run, rows);
-  if (run.learns("R2")) r2 = learn_r2(run, rows);
+  if (run.learns("R1") && run.arguments().start != kDrawn) r1 = learn_r1(run, rows);
+  if (find_objective(run.arguments().objective).of_network()) {
+    rows.learn = rows.judge = {};
+    std::tie(r1, r2) = learn_from_network(run, std::move(r1), samples);
+  } else if (run.learns("R2")) {
+    r2 = learn_r2(run, rows);
+  }
   rows.learn = rows.judge = {};  // takes memory that running models wants
   Selection selection(run, judged_tokens(run, samples));
   selection.add_rotations("R1", std::move(r1));
@@ -110,7 +120,9 @@ LearnedRotations learn_rotations(const Model& model, const Learnable::Request& r
   return runtime::with_torch_errors([&] {
     const int threads = options.judge.runtime.threads;
     at::set_num_threads(threads > 0 ? threads : default_threads());
-    return work({.model = model, .options = options, .request = request}, samples);
+    LearningRun run{.model = model, .options = options, .request = request};
+    run.request.learning = with_defaults(request.learning);
+    return work(std::move(run), samples);
   });
 }
 

@@ -9,6 +9,7 @@
 
 #include "spinor/learning/learn.h"
 #include "spinor/learning/learner.h"
+#include "spinor/learning/objective.h"
 
 namespace spinor::learning {
 
@@ -28,6 +29,12 @@ struct LearningRun {
   void tell(const std::string& what, int64_t done, int64_t all) const;
 };
 
+// With what their objective says where they say nothing. Error for a start that is none.
+LearningArguments with_defaults(LearningArguments arguments);
+inline constexpr std::string_view kDrawn = "drawn";  // the start that is not learned
+
+// The one that seeds are chosen and R1 is learned by on rows: of an objective of the network, its start's.
+const Objective& objective_of_rows(const LearningArguments& arguments);
 // What learn_rotation() is told about R1, or R2 of a layer: "R2.3".
 LearnOptions how_to_learn(const LearningRun& run, const std::string& subject);
 

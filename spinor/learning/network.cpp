@@ -1,6 +1,7 @@
 #include "spinor/learning/network.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,9 +26,8 @@ runtime::RuntimeOptions unrounded(runtime::RuntimeOptions options) {
 }  // namespace
 
 Network::Network(const RewritePlan& plan, const calibration::Samples& samples, const Objective& objective,
-                 Frames& frames, const runtime::RuntimeOptions& runtime, std::stop_token stop)
+                 runtime::Surrogates& quantizers, const runtime::RuntimeOptions& runtime, std::stop_token stop)
     : objective_(objective),
-      frames_(frames),
       stop_(std::move(stop)),
       factory_(plan.unquantized(), unrounded(runtime)),
       resident_(factory_.weights().bytes() <= runtime.memory),
@@ -36,7 +36,7 @@ Network::Network(const RewritePlan& plan, const calibration::Samples& samples, c
       layers_(static_cast<size_t>(factory_.model().num_layers())) {
   const at::NoGradGuard constant;
   runtime::find_activation(factory_.forward());
-  factory_.replace_quantizers(&frames_);
+  factory_.replace_quantizers(&quantizers);
   embed(samples);
   if (objective_.needs_reference) run_reference(plan, runtime);
 }

@@ -15,7 +15,7 @@ namespace {
 std::optional<Matrix<double>> learn_one(LearningRun& run, const std::string& subject, const RowSet& rows,
                                         const RowSet& judged, const Matrix<double>& start) {
   LearnOptions how = how_to_learn(run, subject);
-  how.progress = [&](int64_t step, double) { run.tell("learn " + subject, step + 1, run.arguments().steps); };
+  how.progress = [&](int64_t step, double) { run.tell("learn " + subject, step + 1, how.optimizer.steps); };
   Learned found = learn_rotation(rows.rows, rows.weights, start, how);
   const double before = mean_loss(judged.rows, judged.weights, start, how);
   const double after = mean_loss(judged.rows, judged.weights, found.rotation, how);

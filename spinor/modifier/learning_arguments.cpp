@@ -28,8 +28,8 @@ void check_learning(const LearningArguments& arguments, const Place& place) {
   constexpr std::string_view kRotations[] = {"R1", "R2"}, kScales[] = {"m", "k", "v"};
   check_names(arguments.rotations, kRotations, place.key("rotations"));
   check_names(arguments.scales, kScales, place.key("scales"));
-  const std::pair<const char*, int64_t> counts[] = {{"steps", arguments.steps},
-                                                    {"batch", arguments.batch},
+  const std::pair<const char*, int64_t> counts[] = {{"steps", arguments.steps.value_or(1)},
+                                                    {"batch", arguments.batch.value_or(1)},
                                                     {"samples", arguments.samples},
                                                     {"holdout", arguments.holdout},
                                                     {"context", arguments.context - 1}};
@@ -39,7 +39,7 @@ void check_learning(const LearningArguments& arguments, const Place& place) {
   for (const auto& [key, value] : bits)
     if (value && *value != 16 && (*value < 2 || *value > 8))
       place.key(key).fail(fmt::format("{} must be 2 to 8, or 16 for not quantized, not {}", key, *value));
-  if (!std::isfinite(arguments.learning_rate) || arguments.learning_rate <= 0)
+  if (const double rate = arguments.learning_rate.value_or(1); !std::isfinite(rate) || rate <= 0)
     place.key("learning_rate").fail("learning_rate must be a positive number");
   if (arguments.first_token && !(std::isfinite(*arguments.first_token) && *arguments.first_token > 0))
     place.key("first_token").fail("first_token must be a positive number: it weighs a row");

@@ -14,9 +14,11 @@ struct LearningArguments {
   std::string objective = "psot";                     // a name of learning::objectives()
   std::vector<std::string> rotations = {"R1"};        // of those of the modifier: R1, R2 (one a layer)
   std::vector<std::string> scales = {"m", "k", "v"};  // found from the same data where they are exact; none: []
-  int64_t steps = 100;                                // of Cayley with Adam
-  int64_t batch = 2048;                               // rows a step
-  double learning_rate = 0.004;                       // at first; it falls to 0 as a cosine does
+  std::optional<std::string> start = {};              // where an objective of the network starts: an objective of rows,
+                                                      // or `drawn`; null: the objective's
+  std::optional<int64_t> steps = {};                  // of Cayley with Adam; null, as below: the objective's
+  std::optional<int64_t> batch = {};                  // rows a step; tokens, in whole windows, if it is of the network
+  std::optional<double> learning_rate = {};           // at first; it falls to 0 as a cosine does
   int64_t samples = 8, holdout = 8;                   // windows of the calibration text to learn on, and to judge on
   int64_t context = 512;                              // tokens of each
   std::optional<double> first_token = {};             // the weight of a window's first token; null: the objective's
@@ -30,6 +32,7 @@ struct LearningArguments {
     v("objective", objective);
     v("rotations", one_or_many(rotations));
     v("scales", one_or_many(scales));
+    v("start", start);
     v("steps", steps);
     v("batch", batch);
     v("learning_rate", learning_rate);

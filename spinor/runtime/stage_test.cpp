@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "spinor/base/error.h"
 #include "spinor/linalg/orthogonal.h"
 
 namespace spinor::runtime::stage_test {
@@ -137,6 +138,22 @@ TEST(Stage, IsTheSameAsItsCopyOnly) {
   EXPECT_FALSE(stage.same_as({{a, b.transposed()}, four}));
   EXPECT_FALSE(stage.same_as({{a, b}, eight}));
   EXPECT_FALSE(stage.same_as({{a, b}, {}}));
+}
+
+TEST(Stage, AGradientGoesThroughARotationByItsTranspose) {
+  const at::Tensor x = activations(at::kDouble), weights = at::randn({3, 97, 96}, at::kDouble);
+  for (const auto& [name, r] : rotations()) {
+    const at::Tensor leaf = x.clone().requires_grad_(true);
+    const at::Tensor y = through({{r, rotations()[1].second}, {}}, leaf);
+    (y * weights).sum().backward();
+    const at::Tensor expected = product(product(weights, rotations()[1].second.transposed()), r.transposed());
+    EXPECT_LE((leaf.grad() - expected).abs().max().item<double>(), 1e-13) << name;  // as of the product itself
+    EXPECT_TRUE(leaf.detach().equal(x)) << name;
+  }
+  Stage quantized{{}, ActivationQuantizer(ActivationQuantizer::token_args(4, false))};
+  EXPECT_THROW(through(quantized, x.clone().requires_grad_(true)), Error);
+  quantized.surrogate = std::make_shared<Surrogate>([](const at::Tensor& all) { return all * 2; });
+  EXPECT_TRUE(through(quantized, x).equal(x * 2));
 }
 
 }  // namespace

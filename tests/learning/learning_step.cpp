@@ -5,44 +5,15 @@
 
 #include <cstdio>
 #include <exception>
-#include <map>
-#include <span>
 
 #include "spinor/base/json.h"
 #include "spinor/io/file.h"
-#include "spinor/io/safetensors.h"
 #include "spinor/learning/cayley.h"
 #include "spinor/learning/objective.h"
+#include "tests/learning/tensors.h"
 
 namespace spinor::learning {
 namespace {
-
-using Tensors = std::map<std::string, at::Tensor>;
-
-std::span<std::byte> bytes_of(const at::Tensor& tensor) {
-  return {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()};
-}
-
-Tensors read_tensors(const char* path) {
-  const File file = File::open(path);
-  const SafetensorsHeader header = read_safetensors_header(file);
-  Tensors tensors;
-  for (const TensorInfo& info : header.tensors) {
-    tensors[info.name] = at::empty(info.shape, at::kDouble);
-    file.read(info.begin, bytes_of(tensors[info.name]));
-  }
-  return tensors;
-}
-
-void write_tensors(const char* path, const Tensors& tensors) {
-  std::vector<TensorInfo> infos;
-  for (const auto& [name, tensor] : tensors)
-    infos.push_back({.name = name, .dtype = DType::F64, .shape = tensor.sizes().vec()});
-  const std::string header = make_safetensors_header(infos, {});
-  File file = File::create(path, infos.back().end);
-  file.write(0, std::as_bytes(std::span(header)));
-  for (const TensorInfo& info : infos) file.write(info.begin, bytes_of(tensors.at(info.name)));
-}
 
 struct Optimizer {
   const char* name;

@@ -1,0 +1,89 @@
+#include "spinor/learning/network_parts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "spinor/base/error.h"
+#include "spinor/learning/end_to_end.h"
+#include "spinor/learning/starts.h"
+
+namespace spinor::learning {
+namespace {
+
+using Starts = std::map<std::string, Starting>;
+
+Starts starts_of_network(const LearningRun& run, RotationPart r1) {
+  Starts starts;
+  if (run.learns("R1")) {
+    const Matrix<double> drawn = start_of_r1(run.model, run.request.start);
+    starts["R1"] = {drawn, r1.empty() ? drawn : std::move(r1.at("R1"))};
+  }
+  if (run.learns("R2"))
+    for (const auto& [layer, drawn] : starts_of_r2(run.model, run.request.start))
+      starts[fmt::format("R2.{}", layer)] = {drawn, drawn};
+  return starts;
+}
+
+EndToEndOptions how_to_learn_network(const LearningRun& run, const calibration::Samples& samples) {
+  const LearningArguments& arguments = run.arguments();
+  EndToEndOptions how{.objective = arguments.objective,
+                      .learn = std::min(arguments.samples, samples.count - 1),
+                      .samples = std::max<int64_t>(1, *arguments.batch / samples.context),
+                      .seed = arguments.seed,
+                      .runtime = run.options.judge.runtime,
+                      .stop = run.options.stop};
+  how.optimizer.learning_rate = *arguments.learning_rate;
+  how.optimizer.steps = *arguments.steps;
+  how.optimizer.fixes_ones = run.model.stream().centred;
+  how.runtime.dtype = DType::F32;
+  how.runtime.activations = run.options.judge.activations;
+  how.runtime.kv = run.options.judge.kv;
+  how.progress = [&run, &arguments](int64_t step, double) {
+    run.tell("learn by " + arguments.objective, step + 1, *arguments.steps);
+  };
+  return how;
+}
+
+// Nothing: what was drawn is best.
+RotationPart best_of(LearningRun& run, const Starts& starts, LearnedEndToEnd found) {
+  const std::string& objective = run.arguments().objective;
+  run.held_out()[objective] = {{"loss_as_drawn", found.drawn}, {"loss_at_start", found.start}, {"loss", found.learned}};
+  if (found.learned < std::min(found.drawn, found.start)) return std::move(found.rotations);
+  run.warn(
+      fmt::format("{}: what was learned has a loss of {:.4g} on held-out text, its start {:.4g}: the start is kept",
+                  objective, found.learned, std::min(found.drawn, found.start)));
+  RotationPart kept;
+  if (found.start < found.drawn)
+    for (const auto& [name, rotation] : starts) kept.emplace(name, rotation.start);
+  return kept;
+}
+
+}  // namespace
+
+void check_network(const LearningRun& run) {
+  const JudgeOptions& judged = run.options.judge;
+  if ((run.learns("R1") && !judged.activations) || (run.learns("R2") && !judged.activations && !judged.kv))
+    throw Error(fmt::format("objective {}", run.arguments().objective),
+                "is of the quantized network, and its activations are not quantized",
+                "give them few bits (learning.activation_bits), or take an objective of rows");
+}
+
+std::pair<RotationPart, RotationPart> learn_from_network(LearningRun& run, RotationPart r1,
+                                                         const calibration::Samples& samples) {
+  const Starts starts = starts_of_network(run, std::move(r1));
+  if (starts.empty()) return {};
+  RotationPart all = best_of(run, starts,
+                             learn_end_to_end(rotated_plan(run.model, run.request.start), starts, samples,
+                                              how_to_learn_network(run, samples)));
+  RotationPart others;
+  for (auto it = all.begin(); it != all.end();)
+    if (it->first == "R1") {
+      ++it;
+    } else {
+      others.insert(all.extract(it++));
+    }
+  return {std::move(all), std::move(others)};
+}
+
+}  // namespace spinor::learning

@@ -1,0 +1,108 @@
+"""Rotations learned from the loss of the whole quantized network, end to end: every kind of family runs, the loss of
+held-out text falls, and the result is the source's function."""
+
+import pytest
+import torch
+
+from command import refused, spinor, spinor_json
+from learn_test import (  # noqa: F401  source is a fixture
+    BOUND,
+    CONTEXT,
+    LEARNED,
+    LEARNING,
+    difference,
+    gptq,
+    recipe,
+    record,
+    rotate,
+    rotations,
+    same_bytes,
+    source,
+    spin,
+    text,
+)
+
+# All windows in each step: tiny models learn in few of them.
+NETWORK = LEARNING | {"objective": "kl", "start": "drawn", "steps": 8, "batch": 4 * CONTEXT, "learning_rate": 0.02}
+
+# Parts of a layer that gradients go through: biases, sliding windows, fused and latent attention, norms of heads, tied
+# and capped heads, LayerNorms and two blocks in parallel, mixtures, gates, sinks, linear attention.
+FAMILIES = {"llama": "kl", "mistral": "cross_entropy", "phi3": "cross_entropy", "qwen3": "kl", "gpt2": "kl",
+            "opt": "cross_entropy", "cohere": "kl", "mixtral": "cross_entropy", "qwen3_moe": "kl", "gpt_oss": "kl",
+            "deepseek_v3": "kl", "qwen3_next": "kl"}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_kind_of_family_learns_end_to_end(source, tmp_path, family):
+    model, out, objective = source(family, torch.float64), tmp_path / "out", FAMILIES[family]
+    legal = ["R1"] if family == "qwen3_next" else ["R1", "R2"]
+    learning = NETWORK | {"rotations": legal, "objective": objective, "scales": []}
+    steps = recipe(tmp_path / "recipe.json", spin(rotations=legal, learning=learning))
+    done = rotate(model, out, steps, "--calibration", text(tmp_path))
+    assert done.returncode == 0, done.stderr
+    found = record(out)["held_out"][objective]
+    assert found["loss"] < found["loss_as_drawn"] == found["loss_at_start"]
+    assert difference(model, out, torch.float64) <= BOUND[torch.float64]
+
+
+def test_the_command_learns_by_an_objective(source, tmp_path):
+    """From what psot has learned, which is its default; steps of the objective's own."""
+    file = tmp_path / "found.safetensors"
+    common = ["--calibration", text(tmp_path), "--calibration-context", CONTEXT, "--threads", 1]
+    found = spinor_json("learn", source(), file, "--objective", "kl", *common)["learning"]
+    assert (found["objective"], found["start"], found["steps"], found["batch"]) == ("kl", "psot", 50, 512)
+    losses = found["held_out"]["kl"]
+    assert losses["loss"] < losses["loss_as_drawn"] != losses["loss_at_start"]
+    assert "R1" in found["kept"] and {"R1", "R2.0", "R2.1"} <= set(rotations(file))
+    spinor("rotate", source(), tmp_path / "by-file", "--rotation", file, "--quiet")
+    spinor("rotate", source(), tmp_path / "by-flag", "--learn", "--objective", "kl", *common, "--quiet")
+    assert same_bytes(tmp_path / "by-file", tmp_path / "by-flag")
+
+
+def test_r2_is_learned_alone_and_gptq_follows(source, tmp_path):
+    steps = recipe(tmp_path / "recipe.json", spin(rotations=["R1", "R2"], learning=NETWORK | {"rotations": ["R2"]}),
+                   gptq(kv_cache_scheme={"num_bits": 4, "symmetric": False, "strategy": "token", "dynamic": True}))
+    options = ["--calibration", text(tmp_path), "--calibration-samples", 4, "--calibration-context", CONTEXT]
+    done = rotate(source(), tmp_path / "out", steps, *options, command="quantize")
+    assert done.returncode == 0, done.stderr
+    found = record(tmp_path / "out")
+    assert found["held_out"]["kl"]["loss"] < found["held_out"]["kl"]["loss_as_drawn"]
+    if "R2" in found["kept"]:
+        assert "R1" not in found["kept"] and "R2.1" in rotations(tmp_path / "out" / LEARNED)
+
+
+def test_the_start_is_kept_where_the_loss_does_not_fall(source, tmp_path):
+    """Steps so long that they end nowhere."""
+    learning = NETWORK | {"learning_rate": 30.0, "steps": 2, "scales": []}
+    steps = recipe(tmp_path / "recipe.json", spin(rotations=["R1"], learning=learning))
+    done = rotate(source(), tmp_path / "out", steps, "--calibration", text(tmp_path))
+    assert done.returncode == 0, done.stderr
+    found = record(tmp_path / "out")
+    if found["held_out"]["kl"]["loss"] >= found["held_out"]["kl"]["loss_at_start"]:
+        assert "kl: what was learned has a loss of" in done.stderr and found["kept"] == []
+
+
+BAD = {
+    "16 bits": ({"activation_bits": 16, "kv_bits": 4}, "objective kl: is of the quantized network, and its activations"),
+    "start of rows": ({"objective": "psot"}, "learning.start: is of objectives of the whole network, and psot is of rows"),
+    "start of the network": ({"start": "cross_entropy"}, "learning.start: is cross_entropy, which is no objective of rows"),
+    "start": ({"start": "drwan"}, "'drwan' is unknown"),
+    "rows that are not there": ({"first_token": 3.0}, "learning.first_token: weighs rows, and nothing is learned from"),
+    "name": ({"objective": "kll"}, "objective: 'kll' is unknown; did you mean 'kl'?"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_makes_no_sense_is_refused(source, tmp_path, name):
+    changed, problem = BAD[name]
+    steps = recipe(tmp_path / "recipe.json", spin(learning=NETWORK | changed))
+    message = refused("rotate", source(), tmp_path / "out", "--recipe", steps, "--calibration", text(tmp_path))
+    assert problem in message and not list(tmp_path.glob("out*"))
+
+
+def test_an_illegal_r1_and_an_objective_of_nothing_are_refused(source, tmp_path):
+    common = ["--calibration", text(tmp_path), "--calibration-context", CONTEXT]
+    message = refused("rotate", source("gemma3"), tmp_path / "out", "--learn", "--objective", "kl", *common)
+    assert "R1 would change the model" in message
+    message = refused("rotate", source(), tmp_path / "out", "--objective", "kl", *common)
+    assert message == "--objective: is what rotations are learned by, and nothing is to be learned; give --learn"
