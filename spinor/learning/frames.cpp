@@ -97,7 +97,7 @@ std::shared_ptr<const runtime::Surrogate> Frames::at_place(const std::string& pl
   if (made) return made;
   const runtime::LowBits& bits = what == What::cache ? *kv_ : *activations_;
   const QuantizationArgs args = runtime::args_of(bits);
-  const ActivationQuantizer quantizer(args, bits.clip);
+  const ActivationQuantizer quantizer = runtime::quantizer_of(bits);
   made = std::make_shared<runtime::Surrogate>([this, name, args, quantizer](const at::Tensor& x) {
     if (name.empty()) return straight_through(x, quantizer, args);
     const at::Tensor& p = matrices_.at(name);
