@@ -4,12 +4,15 @@ torch's autograd. For `quantization` codes are constants, and scales follow the 
 import json
 import math
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
+from command import ROOT
 
 STEP = Path(os.environ.get("SPINOR_LEARNING_STEP", ""))
 
@@ -192,5 +195,12 @@ def test_two_steps(name, optimizer, given, results):
     assert difference(results[f"{name}.{optimizer}"] - start, expected - start) < BOUND
 
 
+def documented(kind):
+    """The objectives of rows, or of the network, in the tables of docs/learning.md."""
+    table = (ROOT / "docs" / "learning.md").read_text().split(f"| objective of {kind} |")[1].split("\n\n")[0]
+    return set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+
+
 def test_no_objective_is_left_out(results):
     assert {name.rsplit(".", 1)[0] for name in results} == set(OBJECTIVES)
+    assert {name.split()[0] for name in OBJECTIVES} == documented("rows")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import logits
 import tiny_models
-from learning_reference_test import adam, difference, integers, range_of
+from learning_reference_test import adam, difference, documented, integers, range_of
 
 PROGRAM = Path(os.environ.get("SPINOR_NETWORK_STEP", ""))
 BOUND = 1e-6  # of the largest entry, as in learning_reference_test
@@ -223,4 +223,4 @@ def test_two_steps(llama, samples, results, objective):
 
 
 def test_no_objective_is_left_out(results):
-    assert {name.split(".")[0] for name in results} == set(OBJECTIVES)
+    assert {name.split(".")[0] for name in results} == set(OBJECTIVES) == documented("the network")

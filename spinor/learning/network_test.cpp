@@ -4,10 +4,14 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "spinor/base/error.h"
 #include "spinor/learning/frames.h"
+#include "spinor/learning/judge.h"
+#include "spinor/learning/starts.h"
 #include "spinor/learning/testing.h"
 #include "spinor/runtime/evaluate.h"
 #include "spinor/runtime/stage.h"
@@ -37,43 +41,29 @@ class NetworkTest : public ::testing::Test {
 
   // The runtime's own figure, of a plan that has the matrices.
   double evaluated(const Matrices& frames, bool divergence) {
-    RewritePlan plan(model_);
-    plan.untie();
-    fold_norms(model_, plan);
-    TransformConfig config =
-        spinquant(model_, {.rotations = spinor::testing::kAllSpins, .transform_type = "random-hadamard", .seed = 1});
-    GivenRotations given;
+    std::map<int, Matrix<double>> drawn = starts_of_r2(model_, rotate_);
+    drawn.emplace(kEveryLayer, start_of_r1(model_, rotate_));
+    RotateOptions rotate = rotate_;
     for (const auto& [name, p] : frames) {
-      const Module& writer = name == "R1" ? *model_.embedding() : *model_.value_outputs()[name.back() - '0'].value;
-      const at::Tensor r = drawn(writer, name.substr(0, 2)).mm(p).contiguous();
-      Matrix<double> m(r.size(0), r.size(0));
-      std::copy_n(r.const_data_ptr<double>(), m.data.size(), m.data.begin());
       const int layer = name == "R1" ? kEveryLayer : name.back() - '0';
-      given.groups[name.substr(0, 2)].insert_or_assign(layer, Rotation::dense(m, true));
+      Matrix<double> r = drawn.at(layer);
+      const at::Tensor product = testing::tensor_of(r).mm(p).contiguous();
+      std::copy_n(product.const_data_ptr<double>(), r.data.size(), r.data.begin());
+      rotate.spin.given.groups[name.substr(0, 2)].insert_or_assign(layer, Rotation::dense(r, true));
     }
-    use_given(given, model_, config);
-    apply(config, model_, plan);
     runtime::RuntimeOptions options = runtime_;
     options.saved = DType::F64;
     runtime::Reference reference(RewritePlan(model_), options);
-    const runtime::Evaluation found = evaluate(plan, reference, samples_.tokens, {.context = kContext}, options);
+    const runtime::Evaluation found =
+        evaluate(rotated_plan(model_, rotate), reference, samples_.tokens, {.context = kContext}, options);
     return divergence ? *found.divergence : std::log(found.perplexity);
-  }
-
-  // R of the group where the module writes, in the plan of random Hadamard matrices.
-  at::Tensor drawn(const Module& writer, const std::string& group) {
-    for (const Edit& edit : plan_.find(weight_name(writer))->edits) {
-      if (const auto* right = std::get_if<MultiplyRight>(&edit); right && right->label.starts_with(group))
-        return testing::tensor_of(right->r.matrix());
-      if (const auto* left = std::get_if<MultiplyLeft>(&edit); left && left->label.starts_with(group))
-        return testing::tensor_of(left->r.transposed().matrix());
-    }
-    throw Error(writer.name, "has none");
   }
 
   spinor::testing::TemporaryDirectory directory_;
   Model model_ = spinor::testing::make_model(directory_);
-  RewritePlan plan_ = spinor::testing::rotated(model_, spinor::testing::kAllSpins);
+  RotateOptions rotate_{
+      .spin = {.rotations = spinor::testing::kAllSpins, .transform_type = "random-hadamard", .seed = 1}};
+  RewritePlan plan_ = rotated_plan(model_, rotate_);
   runtime::RuntimeOptions runtime_{.dtype = DType::F64, .threads = 1, .memory = 1};
   calibration::Samples samples_{.count = kSamples, .context = kContext, .tokens = {}};
   std::vector<int64_t> all_ = {0, 1, 2};
@@ -108,8 +98,7 @@ TEST_F(NetworkTest, HeldLayersAndLayersMadeAgainGiveTheSameBits) {
 // ran first, and go on with those.
 class Frozen : public runtime::Surrogates {
  public:
-  Frozen(const RewritePlan& plan, Matrices at)
-      : places_(plan, std::move(at), options()), matrices_(places_.matrices()) {}
+  explicit Frozen(Matrices at) : matrices_(std::move(at)) {}
 
   Matrices& matrices() { return matrices_; }
   void rewind() { next_ = 0; }
@@ -123,15 +112,10 @@ class Frozen : public runtime::Surrogates {
   }
 
  private:
-  static runtime::RuntimeOptions options() {
-    runtime::RuntimeOptions low;
-    low.activations = low.kv = runtime::LowBits{.bits = 4};
-    return low;
-  }
   std::shared_ptr<const runtime::Surrogate> at_place(const std::string& name) {
     return std::make_shared<runtime::Surrogate>([this, name](const at::Tensor& x) {
       const int64_t size = name.empty() ? x.size(-1) : matrices_.at(name).size(0);
-      const at::Tensor p = name.empty() ? at::eye(size, at::kDouble) : matrices_.at(name).detach();
+      const at::Tensor p = name.empty() ? at::eye(size, at::kDouble) : matrices_.at(name);
       const at::Tensor y = x.reshape({-1, size}).mm(p).reshape(x.sizes());
       const at::Tensor range = y.amax(-1, true).clamp_min(0) - y.amin(-1, true).clamp_max(0);
       if (next_ == errors_.size()) {
@@ -143,7 +127,6 @@ class Frozen : public runtime::Surrogates {
     });
   }
 
-  Frames places_;
   Matrices matrices_;
   std::vector<at::Tensor> errors_;
   size_t next_ = 0;
@@ -162,7 +145,7 @@ TEST_F(NetworkTest, ItsGradientIsThatOfItsLoss) {
     Frames frames(plan_, matrices(5), runtime_);
     Network network(plan_, samples_, find_objective(objective), frames, runtime_);
     network.add_gradient(all_);
-    Frozen frozen(plan_, matrices(5));
+    Frozen frozen(matrices(5));
     Network smooth(plan_, samples_, find_objective(objective), frozen, runtime_);
     frozen.rewind();
     const double loss = smooth.loss(all_);
