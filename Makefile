@@ -1,6 +1,6 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
-.PHONY: help build test lint parsers demo bench bench-peer bench-builds results learned-results check-vllm fuzz asan \
-  tsan lto tidy neon format
+.PHONY: help build test lint parsers demo bench bench-peer bench-builds bench-learning results learned-results check-vllm \
+  fuzz asan tsan lto tidy neon format
 .DEFAULT_GOAL := help
 
 JOBS ?= $(shell nproc)
@@ -17,6 +17,7 @@ help:
 	@echo 'make bench       kernels against memcpy, checkpoints against cp, running models against transformers'
 	@echo 'make bench-peer  whole checkpoints and GPTQ against llm-compressor (installs it into .venv-peer)'
 	@echo 'make bench-builds OLD=spinor  the same jobs by an earlier program and by this one, in turn'
+	@echo 'make bench-learning  what learning rotations costs on the shapes of published models'
 	@echo 'make results     docs/results.md: perplexity with fewer bits; CALIBRATION=file TEXT=file, an hour'
 	@echo 'make learned-results  what learned rotations give, there too; CALIBRATION=file TEXT=file, an hour'
 	@echo 'make check-vllm  quantized checkpoints in vLLM on the CPU (installs it into .venv-vllm)'
@@ -62,6 +63,9 @@ bench-builds: build
 	@test -n "$(OLD)" || { echo 'say against what: make bench-builds OLD=path/of/an/earlier/spinor'; exit 1; }
 	@$(PYTHON) benchmarks/builds_bench.py "$(OLD)" build/spinor \
 	  $(if $(CALIBRATION),--calibration $(CALIBRATION)) $(if $(TEXT),--text $(TEXT))
+
+bench-learning: build
+	@$(PYTHON) benchmarks/learning_bench.py build/spinor
 
 results: build
 	@test -n "$(CALIBRATION)" -a -n "$(TEXT)" || \
