@@ -23,7 +23,7 @@ from learn_test import (  # noqa: F401  source is a fixture
 )
 
 # All windows in each step: tiny models learn in few of them.
-NETWORK = LEARNING | {"objective": "kl", "start": "drawn", "steps": 8, "batch": 4 * CONTEXT, "learning_rate": 0.02}
+NETWORK = LEARNING | {"objective": "kl", "starts_from": "drawn", "steps": 8, "batch": 4 * CONTEXT, "learning_rate": 0.02}
 
 # Parts of a layer that gradients go through: biases, sliding windows, fused and latent attention, norms of heads, tied
 # and capped heads, LayerNorms and two blocks in parallel, mixtures, gates, sinks, linear attention.
@@ -50,7 +50,7 @@ def test_the_command_learns_by_an_objective(source, tmp_path):
     file = tmp_path / "found.safetensors"
     common = ["--calibration", text(tmp_path), "--calibration-context", CONTEXT, "--threads", 1]
     found = spinor_json("learn", source(), file, "--objective", "kl", *common)["learning"]
-    assert (found["objective"], found["start"], found["steps"], found["batch"]) == ("kl", "psot", 50, 512)
+    assert (found["objective"], found["starts_from"], found["steps"], found["batch"]) == ("kl", "psot", 50, 512)
     losses = found["held_out"]["kl"]
     assert losses["loss"] < losses["loss_as_drawn"] != losses["loss_at_start"]
     assert "R1" in found["kept"] and {"R1", "R2.0", "R2.1"} <= set(rotations(file))
@@ -84,9 +84,9 @@ def test_the_start_is_kept_where_the_loss_does_not_fall(source, tmp_path):
 
 BAD = {
     "16 bits": ({"activation_bits": 16, "kv_bits": 4}, "objective kl: is of the quantized network, and its activations"),
-    "start of rows": ({"objective": "psot"}, "learning.start: is of objectives of the whole network, and psot is of rows"),
-    "start of the network": ({"start": "cross_entropy"}, "learning.start: is cross_entropy, which is no objective of rows"),
-    "start": ({"start": "drwan"}, "'drwan' is unknown"),
+    "start of rows": ({"objective": "psot"}, "learning.starts_from: is of objectives of the whole network, and psot is of rows"),
+    "start of the network": ({"starts_from": "cross_entropy"}, "learning.starts_from: is cross_entropy, which is no objective of rows"),
+    "start": ({"starts_from": "drwan"}, "'drwan' is unknown"),
     "rows that are not there": ({"first_token": 3.0}, "learning.first_token: weighs rows, and nothing is learned from"),
     "name": ({"objective": "kll"}, "objective: 'kll' is unknown; did you mean 'kl'?"),
 }

@@ -147,7 +147,8 @@ def two_steps(objective, llama, tokens, rotations):
 def orthogonal(seed):
     generator = torch.Generator().manual_seed(seed)
     sizes = {name: HIDDEN if name == "R1" else HEAD for name in NAMES}
-    return {name: torch.linalg.qr(torch.randn(n, n, generator=generator, **float64)).Q for name, n in sizes.items()}
+    draw = lambda n: torch.linalg.qr(torch.randn(n, n, generator=generator, **float64)).Q.contiguous()
+    return {name: draw(n) for name, n in sizes.items()}
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,7 @@ def results(model, samples, tmp_path_factory):
     directory = tmp_path_factory.mktemp("network")
     model.save_pretrained(directory / "model")
     save_file(orthogonal(1), directory / "drawn.safetensors")
-    save_file({name: r.contiguous() for name, r in START.items()}, directory / "start.safetensors")
+    save_file(START, directory / "start.safetensors")
     (directory / "tokens.json").write_text(json.dumps(samples.tolist()))
     names = ("model", "drawn.safetensors", "start.safetensors", "tokens.json", "out.safetensors")
     done = subprocess.run([PROGRAM, *(directory / name for name in names)], capture_output=True, text=True)

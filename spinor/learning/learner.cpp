@@ -66,7 +66,7 @@ RewritePlan folded_plan(const LearningRun& run) {
 Capture capture(const LearningRun& run, const calibration::Samples& samples) {
   const Objective& objective = objective_of_rows(run.arguments());
   const bool of_network = find_objective(run.arguments().objective).of_network();
-  const bool learns_r1 = run.learns("R1") && run.arguments().start != kDrawn;
+  const bool learns_r1 = run.learns("R1") && run.arguments().starts_from != kDrawn;
   CaptureOptions how{.learn = samples_to_learn(run, samples),
                      .first_token = run.arguments().first_token.value_or(objective.first_weight),
                      .stream = run.rotates(Spin::R1) && (learns_r1 || run.request.seeds > 1),
@@ -83,7 +83,7 @@ Capture capture(const LearningRun& run, const calibration::Samples& samples) {
 
 void learn(LearningRun& run, Capture rows, const calibration::Samples& samples) {
   RotationPart r1, r2;
-  if (run.learns("R1") && run.arguments().start != kDrawn) r1 = learn_r1(run, rows);
+  if (run.learns("R1") && run.arguments().starts_from != kDrawn) r1 = learn_r1(run, rows);
   if (find_objective(run.arguments().objective).of_network()) {
     rows.learn = rows.judge = {};
     std::tie(r1, r2) = learn_from_network(run, std::move(r1), samples);

@@ -27,14 +27,15 @@ void LearningRun::tell(const std::string& what, int64_t done, int64_t all) const
 
 LearningArguments with_defaults(LearningArguments arguments) {
   const Objective& objective = find_objective(arguments.objective);
-  if (!objective.of_network() && arguments.start)
-    throw Error("learning.start",
+  if (!objective.of_network() && arguments.starts_from)
+    throw Error("learning.starts_from",
                 fmt::format("is of objectives of the whole network, and {} is of rows", objective.name),
                 "leave it out");
   if (objective.of_network()) {
-    const std::string& start = arguments.start ? *arguments.start : arguments.start.emplace(objective.start);
+    const std::string& start =
+        arguments.starts_from ? *arguments.starts_from : arguments.starts_from.emplace(objective.start);
     if (start != kDrawn && find_objective(start).of_network())
-      throw Error("learning.start", fmt::format("is {}, which is no objective of rows", start),
+      throw Error("learning.starts_from", fmt::format("is {}, which is no objective of rows", start),
                   fmt::format("take psot, another one, or {}", kDrawn));
     if (start == kDrawn && arguments.first_token)
       throw Error("learning.first_token", "weighs rows, and nothing is learned from rows", "leave it out");
@@ -48,7 +49,7 @@ LearningArguments with_defaults(LearningArguments arguments) {
 const Objective& objective_of_rows(const LearningArguments& arguments) {
   const Objective& objective = find_objective(arguments.objective);
   if (!objective.of_network()) return objective;
-  return find_objective(arguments.start == kDrawn ? objective.start : *arguments.start);
+  return find_objective(arguments.starts_from == kDrawn ? objective.start : *arguments.starts_from);
 }
 
 LearnOptions how_to_learn(const LearningRun& run, const std::string& subject) {

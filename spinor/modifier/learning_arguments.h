@@ -14,7 +14,7 @@ struct LearningArguments {
   std::string objective = "psot";                     // a name of learning::objectives()
   std::vector<std::string> rotations = {"R1"};        // of those of the modifier: R1, R2 (one a layer)
   std::vector<std::string> scales = {"m", "k", "v"};  // found from the same data where they are exact; none: []
-  std::optional<std::string> start = {};              // where an objective of the network starts: an objective of rows,
+  std::optional<std::string> starts_from = {};        // where an objective of the network starts: an objective of rows,
                                                       // or `drawn`; null: the objective's
   std::optional<int64_t> steps = {};                  // of Cayley with Adam; null, as below: the objective's
   std::optional<int64_t> batch = {};                  // rows a step; tokens, in whole windows, if it is of the network
@@ -32,7 +32,7 @@ struct LearningArguments {
     v("objective", objective);
     v("rotations", one_or_many(rotations));
     v("scales", one_or_many(scales));
-    v("start", start);
+    v("starts_from", starts_from);
     v("steps", steps);
     v("batch", batch);
     v("learning_rate", learning_rate);
