@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "spinor/model/inputs_key.h"
 #include "spinor/model/module_name.h"
 #include "spinor/plan/outputs.h"
 
@@ -12,13 +13,10 @@ namespace spinor::calibration {
 namespace {
 
 // Weights with the same key read the same, or share a scale, and so belong into one pass.
-std::string inputs_key(const WeightTask& task, const Model& model) {
+std::string task_key(const WeightTask& task, const Model& model) {
   if (const std::string& fused = task.quantization().fused; !fused.empty()) return fused;
   const Module* module = model.owner(task.tensor().name);
-  if (!module) return task.tensor().name;
-  const bool attention = module->role == Role::attn_q || module->role == Role::attn_k || module->role == Role::attn_v;
-  const bool shared = attention || module->role == Role::mlp_in;
-  return shared ? fmt::format("{} {}", parent_of(module->name), attention ? "attention" : "mlp") : module->name;
+  return module ? inputs_key(*module) : task.tensor().name;
 }
 
 // The weight itself where it can be.
@@ -68,7 +66,7 @@ void LayerTasks::sort_by_inputs() {
   std::map<std::string, size_t> order;
   std::vector<std::pair<size_t, std::unique_ptr<WeightTask>>> tasks;
   for (auto& task : weights_) {
-    const size_t place = order.emplace(inputs_key(*task, plan_.model()), order.size()).first->second;
+    const size_t place = order.emplace(task_key(*task, plan_.model()), order.size()).first->second;
     tasks.emplace_back(place, std::move(task));
   }
   std::ranges::stable_sort(tasks, {}, [](const auto& task) { return task.first; });
@@ -87,7 +85,7 @@ bool LayerTasks::next_pass() {
   std::string key;
   for (int64_t bytes = 0; next_ < weights_.size(); ++next_) {
     WeightTask& task = *weights_[next_];
-    const std::string inputs = inputs_key(task, plan_.model());
+    const std::string inputs = task_key(task, plan_.model());
     if (inputs != key) bytes += hessian_bytes(next_);
     if (inputs != key && !in_pass_.empty() && bytes > hessian_memory_) break;
     key = inputs;
@@ -99,8 +97,8 @@ bool LayerTasks::next_pass() {
 
 // Of those with the inputs of this one, which are side by side.
 int64_t LayerTasks::hessian_bytes(size_t first) const {
-  const std::string key = inputs_key(*weights_[first], plan_.model());
-  for (size_t i = first; i < weights_.size() && inputs_key(*weights_[i], plan_.model()) == key; ++i)
+  const std::string key = task_key(*weights_[first], plan_.model());
+  for (size_t i = first; i < weights_.size() && task_key(*weights_[i], plan_.model()) == key; ++i)
     if (const WeightTask& task = *weights_[i]; task.by_gptq()) return 4 * task.inputs() * task.inputs();
   return 0;
 }

@@ -24,10 +24,9 @@ void check_positive(int64_t value, const Place& place) {
 
 }  // namespace
 
-void check_learning(const LearningArguments& arguments, const Place& place) {
-  constexpr std::string_view kRotations[] = {"R1", "R2"}, kScales[] = {"m", "k", "v"};
-  check_names(arguments.rotations, kRotations, place.key("rotations"));
-  check_names(arguments.scales, kScales, place.key("scales"));
+void check_learning(const LearningArguments& arguments, const LearnableNames& names, const Place& place) {
+  check_names(arguments.rotations, names.rotations, place.key("rotations"));
+  check_names(arguments.scales, names.scales, place.key("scales"));
   const std::pair<const char*, int64_t> counts[] = {{"steps", arguments.steps.value_or(1)},
                                                     {"batch", arguments.batch.value_or(1)},
                                                     {"samples", arguments.samples},

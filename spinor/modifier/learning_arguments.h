@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "spinor/base/fields.h"
@@ -12,7 +14,7 @@ namespace spinor {
 
 struct LearningArguments {
   std::string objective = "psot";                     // a name of learning::objectives()
-  std::vector<std::string> rotations = {"R1"};        // of those of the modifier: R1, R2 (one a layer)
+  std::vector<std::string> rotations = {"R1"};        // of those of the modifier: R1, R2 (one a layer); of QuIP's: v
   std::vector<std::string> scales = {"m", "k", "v"};  // found from the same data where they are exact; none: []
   std::optional<std::string> starts_from = {};        // where an objective of the network starts: an objective of rows,
                                                       // or `drawn`; null: the objective's
@@ -46,8 +48,12 @@ struct LearningArguments {
   }
 };
 
+// What a modifier can learn.
+struct LearnableNames {
+  std::span<const std::string_view> rotations, scales;
+};
 // Error at the key for what makes no sense whatever the model: no windows, a rate that is not positive, a rotation that
 // cannot be learned.
-void check_learning(const LearningArguments& arguments, const Place& place);
+void check_learning(const LearningArguments& arguments, const LearnableNames& names, const Place& place);
 
 }  // namespace spinor

@@ -1,7 +1,11 @@
 #include "spinor/modifier/quip_modifier.h"
 
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
+#include "spinor/base/error.h"
+#include "spinor/modifier/rotation_file.h"
 #include "spinor/transform/automatic_type.h"
 #include "spinor/transform/paired.h"
 
@@ -21,21 +25,98 @@ void to_json(Json& json, const QuipList& rotations) {
   for (const Quip rotation : rotations.list) json.push_back(name_in_table(rotation));
 }
 
+namespace {
+
+void check_learnable_group(const TransformConfig& config, const Place& place) {
+  for (const std::string& group : with_requires_grad(config))
+    if (group != kInputGroup)
+      place.key("config_groups").key(group).fail("only a group called v is learnable", "set requires_grad: false");
+}
+
+bool has_inputs(const TransformConfig& config) {
+  return std::ranges::any_of(config.config_groups, [](const auto& group) { return group.first == kInputGroup; });
+}
+
+}  // namespace
+
 QuIPModifier::QuIPModifier(QuipArguments arguments, const Place& place) : arguments_(std::move(arguments)) {
+  constexpr std::string_view kRotations[] = {"v"};
   check_transform_type(arguments_.options.transform_type, place.key("transform_type"));
-  if (arguments_.learnable) place.key("learnable").fail("learnable is not supported right now");
-  if (arguments_.transform_config) check_not_learnable(*arguments_.transform_config, place.key("transform_config"));
+  check_learning(arguments_.learning, {kRotations, {}}, place.key("learning"));
+  check_digest_of(arguments_.rotation_file, arguments_.rotation_digest, place);
+  if (arguments_.transform_config) check_learnable_group(*arguments_.transform_config, place.key("transform_config"));
+}
+
+Json QuIPModifier::arguments() const {
+  Json json = write_fields(arguments_);
+  // llm-compressor does not know these keys.
+  if (!arguments_.rotation_file) json.erase("rotation_file");
+  if (!arguments_.rotation_digest) json.erase("rotation_digest");
+  if (json["learning"] == write_fields(QuipArguments().learning)) json.erase("learning");
+  if (!recorded_as_.empty()) json["rotation_file"] = recorded_as_;
+  return json;
+}
+
+void QuIPModifier::read_in(const std::filesystem::path& directory) {
+  begin_in(directory, arguments_.rotation_file);
+}
+
+bool QuIPModifier::is_learnable() const {
+  if (arguments_.rotation_file) return false;
+  return arguments_.learnable || !with_requires_grad(arguments_.transform_config).empty();
+}
+
+TransformConfig QuIPModifier::config_for(const Model& model) const {
+  if (arguments_.transform_config) return *arguments_.transform_config;
+  TransformConfig config = quip(arguments_.options);
+  choose_types(config, model);
+  return config;
+}
+
+// No norm is folded: that takes a rotation of the residual stream.
+std::optional<Learnable::Request> QuIPModifier::to_learn(const Model& model) const {
+  if (!is_learnable()) return {};
+  if (!model.architecture()) Model::describe(model.checkpoint());  // says why it cannot be run
+  Request request{.start = {.spin = {.precision = arguments_.options.precision, .seed = arguments_.options.seed},
+                            .transform_config = config_for(model),
+                            .norm_mappings = std::vector<NormMapping>()},
+                  .learnable = true,
+                  .learning = arguments_.learning};
+  if (!has_inputs(*request.start.transform_config))
+    throw Error(name(), "learns v alone, which is not among the rotations", "add v, or set learnable: false");
+  clear_requires_grad(request.start.transform_config);
+  transforms_of(model, request.start);  // an error now, not after the learning
+  return request;
+}
+
+// Where the start was better it is drawn, as if nothing had been learnable.
+void QuIPModifier::take_learned(const Found& found) {
+  clear_requires_grad(arguments_.transform_config);
+  if (found.file.empty()) {
+    arguments_.learnable = false;
+    return;
+  }
+  arguments_.rotation_file = found.file;
+  arguments_.rotation_digest = found.digest;
+  recorded_as_ = found.recorded_as;
 }
 
 void QuIPModifier::prepare(const Model& model, RewritePlan&, Warnings&) {
+  if (is_learnable())
+    throw Error(name(), "learnable: true takes a text to learn from",
+                "give --calibration FILE to rotate, quantize or compare");
+  given_ = read_recorded(arguments_.rotation_file, arguments_.rotation_digest, model);
+  if (!given_.scales.empty())
+    throw Error(*arguments_.rotation_file, "has exact scales, which a QuIPModifier does not apply",
+                "give it to a SpinQuantModifier, or a file of its own to each");
   if (arguments_.transform_config) return;
-  TransformConfig& config = arguments_.transform_config.emplace(quip(arguments_.options));
-  choose_types(config, model);
+  const TransformConfig& config = arguments_.transform_config.emplace(config_for(model));
   if (is_automatic(arguments_.options.transform_type)) arguments_.options.transform_type = type_of_groups(config);
 }
 
 void QuIPModifier::rewrite(const Model& model, RewritePlan& plan, Warnings&) {
   TransformConfig config = *arguments_.transform_config;
+  use_given(given_, model, config);
   for (auto& [group, scheme] : config.config_groups)
     if (!scheme.seed) scheme.seed = arguments_.options.seed;
   plan.ask_for(arguments_.options.precision);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "spinor/modifier/argument_fields.h"
+#include "spinor/modifier/learnable.h"
 #include "spinor/modifier/modifier.h"
 #include "spinor/transform/quip.h"
 
@@ -19,11 +20,17 @@ struct QuipList {
 void read_value(const Json& json, QuipList out, const Place& place);
 void to_json(Json& json, const QuipList& rotations);
 
-// llm-compressor's arguments, and seed.
+// llm-compressor's arguments, and learning, rotation_file, seed.
 struct QuipArguments {
   QuipOptions options;
-  bool learnable = false;                                // true is refused until transforms can be learned
+  // v is learned for each linear on what it reads (learning::learn_recipe) before the modifier acts, unless
+  // rotation_file has it already; u is not. In a transform_config: requires_grad of a group called v.
+  bool learnable = false;
+  LearningArguments learning = {.rotations = {"v"}, .scales = {}};
   std::optional<TransformConfig> transform_config = {};  // replaces all other arguments
+  // A file as read_rotations() takes, whose matrices of inputs replace those of v; and its digest, which the modifier
+  // fills in, so that a second run takes the same matrices.
+  std::optional<std::string> rotation_file = {}, rotation_digest = {};
 
   template <class Visitor>
   void fields(Visitor& v) {
@@ -33,16 +40,19 @@ struct QuipArguments {
     v("ignore", one_or_many(options.ignore));
     v("randomize", options.randomize);
     v("learnable", learnable);
+    v("learning", learning);
     v("precision", PrecisionName{options.precision});
     v("transform_block_size", options.transform_block_size);
     v("transform_config", transform_config);
+    v("rotation_file", rotation_file);
+    v("rotation_digest", rotation_digest);
     v("seed", options.seed);
   }
 };
 
-// Any architecture will do: what is done to a linear is undone on that linear. The head is untied when it, or the
-// embedding, is a target. A transform that nothing undoes is an Error and leaves the plan as it was.
-class QuIPModifier : public Modifier {
+// Any architecture will do, but for learning: what is done to a linear is undone on that linear. The head is untied when
+// it, or the embedding, is a target. A transform that nothing undoes is an Error and leaves the plan as it was.
+class QuIPModifier : public Modifier, public Learnable {
  public:
   using Arguments = QuipArguments;
 
@@ -50,13 +60,22 @@ class QuIPModifier : public Modifier {
 
   std::string name() const override { return "QuIPModifier"; }
   // After initialize with the transform_config that it made.
-  Json arguments() const override { return write_fields(arguments_); }
+  Json arguments() const override;
+  void read_in(const std::filesystem::path& directory) override;
+
+  std::optional<Request> to_learn(const Model& model) const override;
+  void take_learned(const Found& found) override;
 
   void prepare(const Model& model, RewritePlan&, Warnings& warnings) override;
   void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
 
  private:
+  bool is_learnable() const;  // and not learned yet
+  TransformConfig config_for(const Model& model) const;
+
   QuipArguments arguments_;
+  std::string recorded_as_;  // what arguments() calls the rotation_file; empty: by its name
+  GivenRotations given_;
 };
 
 }  // namespace spinor

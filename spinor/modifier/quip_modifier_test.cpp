@@ -163,16 +163,17 @@ TEST(QuIPModifier, RefusesArgumentsByLineAndName) {
       {"rotations: v", "recipe.yaml:4: QuIPModifier.rotations must be a list, not \"v\""},
       {"rotations: [w]", "recipe.yaml:4: QuIPModifier.rotations[0] must be one of v, u, not 'w'"},
       {"transform_type: Hadamard", "recipe.yaml:4: no transform type is called 'Hadamard'; did you mean 'hadamard'?"},
-      {"learnable: true", "recipe.yaml:4: learnable is not supported right now"},
+      {"learning: {rotations: [R1]}", "recipe.yaml:4: 'R1' is nothing that can be learned; known: v"},
+      {"rotation_digest: abc", "recipe.yaml:4: is the digest of no file; give rotation_file, too"},
       {"precision: bfloat16",
        "recipe.yaml:4: QuIPModifier.precision: weights cannot be transformed in torch.bfloat16; use float64 or "
        "float32"},
       {"block_size: 4",
        "recipe.yaml:4: unknown key 'block_size' in QuIPModifier; known: requires_calibration_data, "
        "index, group, start, end, update, rotations, transform_type, targets, ignore, randomize, "
-       "learnable, precision, transform_block_size, transform_config, seed"},
+       "learnable, learning, precision, transform_block_size, transform_config, rotation_file, rotation_digest, seed"},
       {"transform_config: {config_groups: {g: {type: hadamard, requires_grad: true}}}",
-       "recipe.yaml:4: learnable is not supported right now; set requires_grad: false"},
+       "recipe.yaml:4: only a group called v is learnable; set requires_grad: false"},
   };
   for (const auto& [arguments, message] : rows)
     EXPECT_EQ(message_of([&] { Recipe::parse(recipe_of(arguments), "recipe.yaml"); }), message) << arguments;

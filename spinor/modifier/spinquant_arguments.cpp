@@ -1,5 +1,7 @@
 #include "spinor/modifier/spinquant_arguments.h"
 
+#include "spinor/modifier/rotation_file.h"
+
 namespace spinor {
 
 void read_value(const Json& json, SpinList out, const Place& place) {
@@ -31,9 +33,9 @@ void check_learnable_groups(const TransformConfig& config, const Place& place) {
 
 void check_arguments(const SpinQuantArguments& arguments, const Place& place) {
   check_transform_type(arguments.transform_type, place.key("transform_type"));
-  check_learning(arguments.learning, place.key("learning"));
-  if (arguments.rotation_digest && !arguments.rotation_file)
-    place.key("rotation_digest").fail("is the digest of no file", "give rotation_file, too");
+  constexpr std::string_view kRotations[] = {"R1", "R2"}, kScales[] = {"m", "k", "v"};
+  check_learning(arguments.learning, {kRotations, kScales}, place.key("learning"));
+  check_digest_of(arguments.rotation_file, arguments.rotation_digest, place);
   if (arguments.seeds < 1) place.key("seeds").fail("seeds must be at least 1");
   if (arguments.seeds > 1 && arguments.transform_type == "hadamard" && !arguments.randomize)
     place.key("seeds").fail("seeds are of types that are drawn, and hadamard is not",

@@ -5,6 +5,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/list.h"
+#include "spinor/modifier/rotation_file.h"
 #include "spinor/transform/automatic_type.h"
 
 namespace spinor {
@@ -25,17 +26,6 @@ RotateOptions options_of(const SpinQuantArguments& arguments) {
           .norm_mappings = arguments.norm_mappings,
           .center_embeddings = arguments.center_embeddings || compat,
           .mtp = arguments.mtp};
-}
-
-std::vector<std::string> with_requires_grad(const TransformConfig& config) {
-  std::vector<std::string> names;
-  for (const auto& [name, scheme] : config.config_groups)
-    if (scheme.requires_grad) names.push_back(name);
-  return names;
-}
-
-void clear_requires_grad(TransformConfig& config) {
-  for (auto& [group, scheme] : config.config_groups) scheme.requires_grad = false;
 }
 
 }  // namespace
@@ -60,25 +50,12 @@ Json SpinQuantModifier::arguments() const {
 }
 
 void SpinQuantModifier::read_in(const std::filesystem::path& directory) {
-  if (arguments_.rotation_file) arguments_.rotation_file = (directory / *arguments_.rotation_file).lexically_normal();
-}
-
-// What is recorded works from every directory.
-GivenRotations SpinQuantModifier::read_given(const Model& model) {
-  if (!arguments_.rotation_file) return {};
-  const std::filesystem::path file = std::filesystem::absolute(*arguments_.rotation_file).lexically_normal();
-  GivenRotations given = read_rotations(file, model, arguments_.rotation_digest.value_or(""));
-  arguments_.rotation_file = file.string();
-  arguments_.rotation_digest = given.digest;
-  return given;
+  begin_in(directory, arguments_.rotation_file);
 }
 
 bool SpinQuantModifier::is_learnable() const {
   if (arguments_.rotation_file) return false;
-  const std::optional<TransformConfig>& config = arguments_.transform_config;
-  return arguments_.learnable || (config && std::ranges::any_of(config->config_groups, [](const auto& group) {
-                                    return group.second.requires_grad;
-                                  }));
+  return arguments_.learnable || !with_requires_grad(arguments_.transform_config).empty();
 }
 
 std::optional<Learnable::Request> SpinQuantModifier::to_learn(const Model& model) const {
@@ -87,11 +64,9 @@ std::optional<Learnable::Request> SpinQuantModifier::to_learn(const Model& model
   if (arguments_.rotation_file)
     request.start.spin.given =
         read_rotations(*arguments_.rotation_file, model, arguments_.rotation_digest.value_or(""));
-  if (request.start.transform_config) {
-    if (!arguments_.learnable && request.learnable)
-      request.learning.rotations = with_requires_grad(*request.start.transform_config);
-    clear_requires_grad(*request.start.transform_config);
-  }
+  if (!arguments_.learnable && request.learnable)
+    request.learning.rotations = with_requires_grad(request.start.transform_config);
+  clear_requires_grad(request.start.transform_config);
   transforms_of(model, request.start);  // an error now, not after the learning
   return request;
 }
@@ -100,7 +75,7 @@ std::optional<Learnable::Request> SpinQuantModifier::to_learn(const Model& model
 void SpinQuantModifier::take_learned(const Found& found) {
   arguments_.seeds = 1;
   if (found.seed) arguments_.seed = found.seed;
-  if (arguments_.transform_config) clear_requires_grad(*arguments_.transform_config);
+  clear_requires_grad(arguments_.transform_config);
   if (found.file.empty()) {
     arguments_.learnable = false;
     return;
@@ -124,7 +99,7 @@ void SpinQuantModifier::prepare(const Model& model, RewritePlan&, Warnings&) {
   options_ = options_of(arguments_);
   // The strict reading says why this architecture is not known and what to do about it.
   if (!RotateOperationRegistry::rotates(model, options_)) Model::describe(model.checkpoint());
-  options_.spin.given = read_given(model);
+  options_.spin.given = read_recorded(arguments_.rotation_file, arguments_.rotation_digest, model);
   std::optional<TransformConfig> config = transforms_of(model, options_);
   if (!config) return;  // a program's operations rotate this class
   if (!arguments_.transform_config) {

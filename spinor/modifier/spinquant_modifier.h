@@ -36,7 +36,6 @@ class SpinQuantModifier : public Modifier, public Learnable {
  private:
   bool is_learnable() const;  // and not learned yet
   void require_learned() const;
-  GivenRotations read_given(const Model& model);
 
   SpinQuantArguments arguments_;
   std::string recorded_as_;  // what arguments() calls the rotation_file; empty: by its name

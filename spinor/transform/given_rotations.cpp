@@ -30,12 +30,13 @@ struct StoredType {
 constexpr StoredType kTypes[] = {{DType::F64, 0x1p-43}, {DType::F32, 0x1p-14}, {DType::BF16, 0x1p-8}};
 
 constexpr const char* kKnownNames =
-    "names are R1, R2, R2.<layer>, model.layers.<layer>.self_attn.R2, and of scales scale.<module>";
-constexpr std::string_view kScalePrefix = "scale.";
+    "names are R1, R2, R2.<layer>, model.layers.<layer>.self_attn.R2, v.<linear>, and of scales scale.<module>";
+constexpr std::string_view kScalePrefix = "scale.", kInputPrefix = "v.";
 
 struct Target {
   std::string group;
   int layer = kEveryLayer;
+  std::string linear = {};  // of v
 };
 
 // Digits as a number is written: no sign, no leading zero.
@@ -48,6 +49,8 @@ std::optional<int> layer_from(std::string_view text) {
 
 std::optional<Target> target_of(std::string_view name) {
   if (name == "R1" || name == "R2") return Target{std::string(name)};
+  if (name.starts_with(kInputPrefix))
+    return Target{kInputGroup, kEveryLayer, std::string(name.substr(kInputPrefix.size()))};
   constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kForms = {
       {{"R2.", ""}, {"model.layers.", ".self_attn.R2"}}};
   for (const auto& [prefix, suffix] : kForms) {
@@ -58,9 +61,13 @@ std::optional<Target> target_of(std::string_view name) {
   return {};
 }
 
-int64_t side_of(const Target& target, const Model& model) {
-  if (target.group == "R1") return model.hidden_size();
-  return model.value_block();
+// And what it is called.
+std::pair<int64_t, const char*> side_of(const Target& target, const Model& model, const std::string& subject) {
+  if (target.group == "R1") return {model.hidden_size(), "hidden_size"};
+  if (target.linear.empty()) return {model.value_block(), "head_dim"};
+  const Module* linear = model.find(target.linear);
+  if (linear && linear->kind == ModuleKind::linear) return {linear->shape.in, "the number of its inputs"};
+  throw Error(subject, fmt::format("the model has no linear {}", target.linear));
 }
 
 const StoredType& type_of(const TensorInfo& info, const std::string& subject) {
@@ -73,12 +80,10 @@ const StoredType& type_of(const TensorInfo& info, const std::string& subject) {
 void check_shape(const TensorInfo& info, const Target& target, const Model& model, const std::string& subject) {
   const std::vector<int64_t>& shape = info.shape;
   if (shape.size() != 2 || shape[0] != shape[1] || shape[0] < 1) throw Error(subject, "is not a square matrix");
-  const int64_t side = side_of(target, model);
+  const auto [side, name] = side_of(target, model, subject);
   if (side % shape[0] == 0) return;
-  throw Error(
-      subject,
-      fmt::format("is of size {}, but {} is {}", shape[0], target.group == "R1" ? "hidden_size" : "head_dim", side),
-      "a rotation has that size, or one that divides it");
+  throw Error(subject, fmt::format("is of size {}, but {} is {}", shape[0], name, side),
+              "a rotation has that size, or one that divides it");
 }
 
 std::vector<double> read_numbers(const File& file, const TensorInfo& info) {
@@ -171,6 +176,10 @@ GivenRotations read_rotations(const std::filesystem::path& path, const Model& mo
     check_shape(info, *target, model, subject);
     const bool fixes_ones = target->group == "R1" && model.stream().centred;
     Rotation r = rotation_of(read_matrix(file, info, subject), type, fixes_ones, subject);
+    if (!target->linear.empty()) {
+      given.inputs.emplace(target->linear, std::move(r));
+      continue;
+    }
     GivenMatrices& matrices = given.groups[target->group];
     if (!matrices.empty() && matrices.begin()->second.size() != r.size())
       throw Error(subject, "is of another size than the matrices of other layers");
@@ -199,6 +208,7 @@ void use_given(const GivenRotations& given, const Model& model, TransformConfig&
     scheme.randomize = false;
     scheme.given = matrices;
   }
+  use_given_inputs(given.inputs, model, config);
 }
 
 }  // namespace spinor

@@ -7,6 +7,7 @@
 
 #include "spinor/linalg/rotation.h"
 #include "spinor/transform/config.h"
+#include "spinor/transform/given_inputs.h"
 #include "spinor/transform/given_scales.h"
 
 namespace spinor {
@@ -18,10 +19,11 @@ inline constexpr const char* kGivenType = "given";
 
 struct GivenRotations {
   std::map<std::string, GivenMatrices> groups = {};  // by the name of the group: "R1", "R2"
+  GivenInputs inputs = {};
   GivenScales scales = {};
   std::string digest = {};  // of the file they came from
 
-  bool empty() const { return groups.empty() && scales.empty(); }
+  bool empty() const { return groups.empty() && inputs.empty() && scales.empty(); }
 };
 
 // A safetensors file of square matrices for this model, and of exact scales; rows x of activations become x R, as
@@ -33,6 +35,9 @@ struct GivenRotations {
 //
 // R2.<layer> or model.layers.<layer>.self_attn.R2 for those of one layer; then every layer needs one.
 //
+// v.<linear> (n, n), n = the linear's inputs or a divisor of them, for QuIP's v of this linear and of those that read the
+// same: v.model.layers.0.self_attn.q_proj;
+//
 // scale.<name>, the factors of the LegalScale of this name (scales.h), float64 or float32, taken as it is:
 // scale.model.layers.0.mlp.up_proj.
 //
@@ -43,8 +48,9 @@ struct GivenRotations {
 // where they must not, a file whose digest is not `digest` (empty: any will do).
 GivenRotations read_rotations(const std::filesystem::path& file, const Model& model, const std::string& digest = {});
 
-// Puts the matrices into the groups of their names, whose type becomes kGivenType. Error for one whose group the config
-// does not have, or whose size is not the block size asked for; R2's may divide it.
+// Puts the matrices into the groups of their names, whose type becomes kGivenType; those of inputs as
+// use_given_inputs() does. Error for one whose group the config does not have, or whose size is not the block size asked
+// for; R2's may divide it.
 void use_given(const GivenRotations& given, const Model& model, TransformConfig& config);
 
 }  // namespace spinor

@@ -85,12 +85,18 @@ TEST_F(OwnMatrices, BecomeOrthogonalAgainWhateverTheyWereStoredAs) {
 }
 
 TEST_F(OwnMatrices, AreRefusedByNameShapeTypeAndLayer) {
-  const char* names = "; names are R1, R2, R2.<layer>, model.layers.<layer>.self_attn.R2, and of scales scale.<module>";
+  const char* names =
+      "; names are R1, R2, R2.<layer>, model.layers.<layer>.self_attn.R2, v.<linear>, and of scales scale.<module>";
   for (const std::string name : {"R3", "r1", "R1.0", "R2.", "R2.01", "R2.-1", "R2.+1", "R2.1x", "R2.99999999999",
                                  "model.layers..self_attn.R2", "model.layers.0.self_attn.R1"})
     EXPECT_EQ(refusal({{"R1", orthogonal(32)}, {name, orthogonal(8)}}),
               name + ": is not the name of a rotation" + names);
   EXPECT_EQ(refusal({{"R2.2", orthogonal(8)}}), "R2.2: the model has 2 layers");
+  EXPECT_EQ(refusal({{"v.model.norm", orthogonal(8)}}), "v.model.norm: the model has no linear model.norm");
+  EXPECT_EQ(
+      refusal({{"v.lm_head", orthogonal(24)}}),
+      "v.lm_head: is of size 24, but the number of its inputs is 32; a rotation has that size, or one that divides "
+      "it");
   EXPECT_EQ(refusal({{"R1", Matrix<double>(32, 16)}}), "R1: is not a square matrix");
   EXPECT_EQ(refusal({{"R1", Matrix<double>(0, 0)}}), "R1: is not a square matrix");
   EXPECT_EQ(refusal({{"R1", orthogonal(24)}}),
