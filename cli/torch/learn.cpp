@@ -70,6 +70,10 @@ struct LearnCommand {
       }
       fmt::print("{}: divergence of held-out text {:.4f} nats a token, {:.4f} with the start\n", out,
                  record["learned"]["kl_divergence"].get<double>(), record["start"]["kl_divergence"].get<double>());
+      if (record["rotations"] == Json{"v"}) {
+        fmt::print("QuIPModifier: {{rotation_file: {}}}\n", out);
+        return;
+      }
       const std::string rotations =
           recipe.rotations.empty() ? "" : fmt::format(" --rotations {}", fmt::join(recipe.rotations, ","));
       fmt::print("spinor rotate {} OUT{} --rotation {}\n", model, rotations, out);

@@ -11,6 +11,7 @@
 #include "spinor/base/list.h"
 #include "spinor/base/parallel.h"
 #include "spinor/learning/capture.h"
+#include "spinor/learning/input_parts.h"
 #include "spinor/learning/learning_run.h"
 #include "spinor/learning/network_parts.h"
 #include "spinor/learning/quantization.h"
@@ -27,9 +28,10 @@ namespace {
 void check_request(const LearningRun& run) {
   check_seeds(run);
   for (const std::string& name : run.arguments().rotations)
-    if (run.request.learnable && !run.rotates(spin_from(name)))
+    if (run.request.learnable && name != kInputGroup && !run.rotates(spin_from(name)))
       throw Error("learning.rotations", fmt::format("has {}, which is not among the rotations", name),
                   fmt::format("add {} to rotations, or take it out of learning.rotations", name));
+  if (run.learns(kInputGroup)) check_inputs(run);
   if (find_objective(run.arguments().objective).of_network()) check_network(run);
   if (!objective_of_rows(run.arguments()).needs_quantizer) return;
   if (run.learns("R1")) check_row_quantizer(run.options.activations, run.model.hidden_size());
@@ -77,12 +79,13 @@ Capture capture(const LearningRun& run, const calibration::Samples& samples) {
                      .runtime = run.options.judge.runtime,
                      .scratch = run.options.scratch,
                      .stop = run.options.stop};
+  if (!how.stream && !how.values && how.scales.empty()) return {};
   how.progress = [&](int64_t layer, int64_t layers) { run.tell("capture", layer, layers); };
   return capture_rows(folded_plan(run), samples, how);
 }
 
 void learn(LearningRun& run, Capture rows, const calibration::Samples& samples) {
-  RotationPart r1, r2;
+  RotationPart r1, r2, v;
   if (run.learns("R1") && run.arguments().starts_from != kDrawn) r1 = learn_r1(run, rows);
   if (find_objective(run.arguments().objective).of_network()) {
     rows.learn = rows.judge = {};
@@ -90,10 +93,12 @@ void learn(LearningRun& run, Capture rows, const calibration::Samples& samples) 
   } else if (run.learns("R2")) {
     r2 = learn_r2(run, rows);
   }
+  if (run.learns(kInputGroup)) v = learn_inputs(run, folded_plan(run), samples, samples_to_learn(run, samples));
   rows.learn = rows.judge = {};  // takes memory that running models wants
   Selection selection(run, judged_tokens(run, samples));
   selection.add_rotations("R1", std::move(r1));
   selection.add_rotations("R2", std::move(r2));
+  selection.add_rotations(kInputGroup, std::move(v));
   selection.add_scales(rows.scales);
   selection.finish();
 }
@@ -105,6 +110,7 @@ LearnedRotations work(LearningRun run, const calibration::Samples& samples) {
   choose_seed(run, rows.learn.stream);
   if (run.request.learnable) learn(run, std::move(rows), samples);
   if (run.options.complete) add_starts(run);
+  if (run.options.complete) add_input_starts(run);
   run.learned.record["kept"] = run.kept;
   return std::move(run.learned);
 }

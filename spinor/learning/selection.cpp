@@ -25,6 +25,10 @@ void Selection::add_rotations(const std::string& name, RotationPart part) {
   RotateOptions candidate = best_;
   for (const auto& [key, matrix] : part) {
     const size_t dot = key.find('.');
+    if (name == kInputGroup) {
+      candidate.spin.given.inputs.insert_or_assign(key.substr(dot + 1), Rotation::dense(matrix, true));
+      continue;
+    }
     const int layer = dot == std::string::npos ? kEveryLayer : std::stoi(key.substr(dot + 1));
     candidate.spin.given.groups[key.substr(0, dot)].insert_or_assign(layer, Rotation::dense(matrix, true));
   }

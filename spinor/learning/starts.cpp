@@ -42,6 +42,15 @@ std::map<int, Matrix<double>> starts_of_r2(const Model& model, const RotateOptio
   return starts;
 }
 
+std::map<std::string, Rotation> starts_of_inputs(const Model& model, const RotateOptions& options) {
+  const RewritePlan plan = rotated_plan(model, options);
+  std::map<std::string, Rotation> starts;
+  for (const OnlineTransform& online : plan.online())
+    if (online.group == kInputGroup && online.location == TransformLocation::input)
+      starts.emplace(online.module, online.r);
+  return starts;
+}
+
 void add_starts(LearningRun& run) {
   auto& rotations = run.learned.rotations;
   if (run.rotates(Spin::R1) && !rotations.contains("R1"))

@@ -13,6 +13,9 @@ Matrix<double> start_of_r1(const Model& model, const RotateOptions& options);
 // R2 of every layer that has one; none of those for multi-token prediction, which no file has.
 std::map<int, Matrix<double>> starts_of_r2(const Model& model, const RotateOptions& options);
 
+// Of every linear on whose input the group v acts.
+std::map<std::string, Rotation> starts_of_inputs(const Model& model, const RotateOptions& options);
+
 // R1 and R2 that the run rotates with and has not learned, or not kept.
 void add_starts(LearningRun& run);
 

@@ -1,0 +1,141 @@
+#include "spinor/learning/input_rows.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "spinor/base/error.h"
+#include "spinor/calibration/sample_pass.h"
+#include "spinor/linalg/random.h"
+#include "spinor/runtime/layer_factory.h"
+
+namespace spinor::learning {
+namespace {
+
+// Rows of any number of samples, in bfloat16.
+struct InputParts {
+  std::vector<at::Tensor> rows, weights;
+
+  RowSet joined(double rms) const {
+    if (rows.empty()) return {};
+    return {(at::cat(rows) / rms).to(at::kBFloat16), at::cat(weights)};
+  }
+};
+
+// Increasing numbers of `kept` among `count` rows, the first one always.
+at::Tensor drawn_rows(int64_t count, int64_t kept, Random& random) {
+  std::vector<int64_t> rows = random.permutation(count - 1);
+  rows.resize(static_cast<size_t>(kept - 1));
+  for (int64_t& row : rows) ++row;
+  rows.push_back(0);
+  std::ranges::sort(rows);
+  return at::tensor(rows, at::kLong);
+}
+
+double rms_of(const InputParts& parts) {
+  double sum = 0, count = 0;
+  for (const at::Tensor& rows : parts.rows) {
+    sum += rows.to(at::kFloat).square().sum(at::kDouble).item<double>();
+    count += static_cast<double>(rows.numel());
+  }
+  return sum > 0 ? std::sqrt(sum / count) : 1;
+}
+
+class InputCollector : public runtime::Observer {
+ public:
+  InputCollector(const std::vector<InputSet>& sets, const calibration::Samples& samples, const InputRowOptions& options)
+      : options_(options), context_(samples.context), random_(options.seed) {
+    const int64_t learn = options.learn, judge = samples.count - learn;
+    kept_[0] = std::clamp<int64_t>(options.rows / std::max<int64_t>(1, learn), 1, context_);
+    kept_[1] = std::clamp<int64_t>(options.judge_rows / std::max<int64_t>(1, judge), 1, context_);
+    for (const InputSet& set : sets) first_.emplace(set.front()->name, &set);
+  }
+
+  void begin_layer() { parts_.clear(); }
+  void begin_sample(int64_t sample) { part_ = sample < options_.learn ? 0 : 1; }
+
+  void linear(const runtime::Linear& linear, const at::Tensor& x, const at::Tensor&) override {
+    const auto found = first_.find(linear.name);
+    if (found == first_.end() || x.numel() == 0) return;
+    const at::Tensor all = x.reshape({-1, x.size(-1)});
+    if (!at::isfinite(all).all().item<bool>())
+      throw Error(linear.name, "reads values that are not finite: there is nothing to learn from",
+                  "look for the layer that makes them: spinor eval, spinor inspect");
+    const int64_t count = all.size(0), kept = std::min(kept_[part_], count);
+    InputParts& parts = parts_[found->second][part_];
+    parts.rows.push_back((kept == count ? all : all.index_select(0, drawn_rows(count, kept, random_).to(all.device())))
+                             .to(at::kCPU, at::kBFloat16, false, true));
+    // Those that were drawn stand for the others.
+    const double rest = kept > 1 ? static_cast<double>(count - 1) / static_cast<double>(kept - 1) : 1;
+    parts.weights.push_back(at::full({kept}, rest, at::kFloat));
+    if (count == context_) parts.weights.back()[0] = options_.first_token;  // else some tokens of an expert
+  }
+  bool needs_output(const runtime::Linear&) const override { return true; }
+  void cache(const std::string&, const at::Tensor&, const at::Tensor&) override {}
+
+  std::vector<InputRows> take() {
+    std::vector<InputRows> rows;
+    for (auto& [set, parts] : parts_) {
+      const double rms = rms_of(parts[0].rows.empty() ? parts[1] : parts[0]);
+      rows.push_back({set, parts[0].joined(rms), parts[1].joined(rms)});
+    }
+    parts_.clear();
+    return rows;
+  }
+
+ private:
+  const InputRowOptions& options_;
+  int64_t context_;
+  std::array<int64_t, 2> kept_ = {};
+  Random random_;
+  size_t part_ = 0;
+  std::map<std::string, const InputSet*, std::less<>> first_;
+  std::map<const InputSet*, std::array<InputParts, 2>> parts_;  // of the layer
+};
+
+InputRows weight_rows_of(const InputSet& set, const runtime::ModuleFactory& factory, int64_t rows, Random& random) {
+  std::vector<at::Tensor> weights;
+  for (const Module* linear : set) weights.push_back(factory.linear(linear->name).weight.to(at::kCPU));
+  at::Tensor all = at::cat(weights);
+  if (all.size(0) > rows) all = all.index_select(0, drawn_rows(all.size(0), rows, random));
+  const RowSet some{(all.to(at::kFloat) / rms_of({{all}, {}})).to(at::kBFloat16), at::ones({all.size(0)})};
+  return {&set, some, some};
+}
+
+bool is_in_layer(const InputSet& set, int64_t layer) {
+  return set.front()->layer == layer && set.front()->role != Role::mtp && set.front()->shape.count == 1;
+}
+
+}  // namespace
+
+void for_input_rows(const RewritePlan& plan, const calibration::Samples& samples, const std::vector<InputSet>& sets,
+                    const InputRowOptions& options,
+                    const std::function<void(int64_t layer, std::vector<InputRows> rows)>& visit) {
+  const c10::InferenceMode inference;
+  calibration::SamplePass pass(plan, samples, options.runtime, options.scratch);
+  InputCollector collector(sets, samples, options);
+  Random random(options.seed);
+  pass.factory().observe(&collector);
+  if (!options.of_weights) pass.embed();
+  for (int64_t i = 0; i < pass.layers(); ++i) {
+    std::vector<InputRows> rows;
+    if (options.of_weights) {
+      for (const InputSet& set : sets)
+        if (is_in_layer(set, i)) rows.push_back(weight_rows_of(set, pass.factory(), options.rows, random));
+    } else {
+      const runtime::Layer layer = runtime::make_layer(pass.factory(), i);
+      pass.run(layer, i + 1 < pass.layers(),
+               {.before = [&](int64_t sample) { collector.begin_sample(sample); }, .stop = options.stop});
+      rows = collector.take();
+    }
+    visit(i, std::move(rows));
+  }
+}
+
+}  // namespace spinor::learning
