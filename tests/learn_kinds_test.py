@@ -130,7 +130,8 @@ def test_it_is_learned_before_gptq_in_one_run(source, tmp_path, objective):
     """And a u beside it, which is drawn."""
     model, out = source(), tmp_path / "out"
     learning = HARD | {"activation_bits": 3, "objective": objective}
-    steps = recipe(tmp_path / "recipe.json", quip(rotations=["u", "v"], transform_block_size=16, learning=learning), gptq())
+    step = quip(rotations=["u", "v"], transform_block_size=16, learning=learning)
+    steps = recipe(tmp_path / "recipe.json", step, gptq())
     options = ["--calibration", text(tmp_path), "--calibration-samples", 4, "--calibration-context", CONTEXT]
     done = rotate(model, out, steps, *options, command="quantize")
     assert done.returncode == 0, done.stderr
@@ -165,14 +166,16 @@ def test_the_command_writes_a_file_for_a_quip_modifier(source, tmp_path):
     said = spinor("learn", model, file, "--recipe", steps, *common)
     assert f"QuIPModifier: {{rotation_file: {file}}}" in said
     assert set(rotations(file)) == {f"v.model.layers.{i}.{name}" for i in range(2) for name in SETS[2:]}
-    by_file = recipe(tmp_path / "by-file.json", ("QuIPModifier", {"targets": "re:.*mlp.*_proj$", "rotation_file": str(file)}))
+    arguments = {"targets": "re:.*mlp.*_proj$", "rotation_file": str(file)}
+    by_file = recipe(tmp_path / "by-file.json", ("QuIPModifier", arguments))
     spinor("rotate", model, tmp_path / "by-file", "--recipe", by_file, "--quiet")
     spinor("rotate", model, tmp_path / "at-once", "--recipe", steps, *common, "--quiet")
     assert same_bytes(tmp_path / "by-file", tmp_path / "at-once")
 
 
 def orthogonal(n):
-    return torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=torch.Generator().manual_seed(n)))[0].contiguous()
+    drawn = torch.randn(n, n, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+    return torch.linalg.qr(drawn)[0].contiguous()
 
 
 Q, K = "v.model.layers.0.self_attn.q_proj", "v.model.layers.0.self_attn.k_proj"
@@ -209,7 +212,8 @@ def test_a_file_of_one_input_leaves_the_others_drawn(source, tmp_path):
     steps = recipe(tmp_path / "recipe.json", ("QuIPModifier", arguments | {"transform_block_size": 32}))
     assert "is of size 16, not of 32" in refused("rotate", model, tmp_path / "x", "--recipe", steps)
     for rotation in ("R1", "R4"):
-        said = refused("rotate", model, tmp_path / "x", "--rotations", rotation, "--rotation", arguments["rotation_file"])
+        options = ["--rotations", rotation, "--rotation", tmp_path / "own.safetensors"]
+        said = refused("rotate", model, tmp_path / "x", *options)
         assert "is for the inputs of one linear, and no v is among the rotations" in said
 
 

@@ -1,5 +1,5 @@
-// QuIP's rotations in a recipe: each linear's weight is transformed on its input side (v), its output side (u) or both,
-// and its activations the other way round while the model runs.
+// QuIP's rotations in a recipe: each linear's weight is transformed on its input side (v), its output side (u) or
+// both, and its activations the other way round while the model runs.
 #pragma once
 
 #include <optional>
@@ -50,8 +50,8 @@ struct QuipArguments {
   }
 };
 
-// Any architecture will do, but for learning: what is done to a linear is undone on that linear. The head is untied when
-// it, or the embedding, is a target. A transform that nothing undoes is an Error and leaves the plan as it was.
+// Any architecture will do, but for learning: what is done to a linear is undone on that linear. The head is untied
+// when it, or the embedding, is a target. A transform that nothing undoes is an Error and leaves the plan as it was.
 class QuIPModifier : public Modifier, public Learnable {
  public:
   using Arguments = QuipArguments;

@@ -35,22 +35,22 @@ struct GivenRotations {
 //
 // R2.<layer> or model.layers.<layer>.self_attn.R2 for those of one layer; then every layer needs one.
 //
-// v.<linear> (n, n), n = the linear's inputs or a divisor of them, for QuIP's v of this linear and of those that read the
-// same: v.model.layers.0.self_attn.q_proj;
+// v.<linear> (n, n), n = the linear's inputs or a divisor of them, for QuIP's v of this linear and of those that read
+// the same: v.model.layers.0.self_attn.q_proj;
 //
 // scale.<name>, the factors of the LegalScale of this name (scales.h), float64 or float32, taken as it is:
 // scale.model.layers.0.mlp.up_proj.
 //
 // A matrix must be orthogonal up to the rounding of its dtype (float64, float32 or bfloat16), and is replaced by the
-// orthogonal matrix nearest to it, so that rotating stays exact. Where LayerNorms read the residual stream, R1 must fix
-// the vector of ones, so far. Errors name file and tensor: another name, shape, dtype or layer, an entry that is not
-// finite, two matrices for one place, a scale that the model does not have, factors that are not positive, or differ
-// where they must not, a file whose digest is not `digest` (empty: any will do).
+// orthogonal matrix nearest to it, so that rotating stays exact. Where LayerNorms read the residual stream, R1 must
+// fix the vector of ones, so far. Errors name file and tensor: another name, shape, dtype or layer, an entry that is
+// not finite, two matrices for one place, a scale that the model does not have, factors that are not positive, or
+// differ where they must not, a file whose digest is not `digest` (empty: any will do).
 GivenRotations read_rotations(const std::filesystem::path& file, const Model& model, const std::string& digest = {});
 
 // Puts the matrices into the groups of their names, whose type becomes kGivenType; those of inputs as
-// use_given_inputs() does. Error for one whose group the config does not have, or whose size is not the block size asked
-// for; R2's may divide it.
+// use_given_inputs() does. Error for one whose group the config does not have, or whose size is not the block size
+// asked for; R2's may divide it.
 void use_given(const GivenRotations& given, const Model& model, TransformConfig& config);
 
 }  // namespace spinor
