@@ -218,7 +218,7 @@ def test_a_file_of_one_input_leaves_the_others_drawn(source, tmp_path):
 
 
 BAD = {
-    "no text": (quip(), None, "QuIPModifier: learnable: true takes a text to learn from; give --calibration FILE"),
+    "no text": (quip(), None, "learnable: true takes a text to learn from; give --calibration FILE to rotate or"),
     "no v": (quip(rotations=["u"]), 256, "QuIPModifier: learns v alone, which is not among the rotations"),
     "rotation": (quip(learning=LEARNING | {"rotations": ["R1"]}), 256, "'R1' is nothing that can be learned"),
     "scales": (quip(learning=LEARNING | {"scales": ["m"]}), 256, "'m' is nothing that can be learned"),
