@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -82,7 +83,7 @@ class EndToEnd {
   LearnedEndToEnd run() {
     LearnedEndToEnd learned;
     learned.drawn = judge(ones(start_));
-    learned.start = judge(start_);
+    learned.start = begins_as_drawn() ? learned.drawn : judge(start_);
     Draw draw(options_.seed, options_.learn);
     for (int64_t step = 0; step < options_.optimizer.steps; ++step) {
       learned.losses.push_back(take_step(draw.next(options_.samples)));
@@ -98,6 +99,11 @@ class EndToEnd {
   }
 
  private:
+  bool begins_as_drawn() const {
+    return std::ranges::all_of(rotations_,
+                               [](const auto& each) { return each.second.drawn.data == each.second.start.data; });
+  }
+
   double judge(const Matrices& matrices) {
     for (const auto& [name, matrix] : matrices) frames_.set(name, matrix);
     return network_.loss(judged_);
