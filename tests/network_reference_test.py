@@ -108,7 +108,8 @@ class Llama:
         mixed = (scores.masked_fill(hidden, -math.inf).softmax(-1) @ v).transpose(0, 1).reshape(len(x), -1)
         stream = stream + self.linear(f"{name}.self_attn.o_proj", quantized(mixed, r2))
         x = read("post_attention_layernorm")
-        inner = torch.nn.functional.silu(self.linear(f"{name}.mlp.gate_proj", x)) * self.linear(f"{name}.mlp.up_proj", x)
+        gate, up = (self.linear(f"{name}.mlp.{p}_proj", x) for p in ("gate", "up"))
+        inner = torch.nn.functional.silu(gate) * up
         return stream + self.linear(f"{name}.mlp.down_proj", quantized(inner, hadamard(INNER)))
 
 

@@ -29,9 +29,9 @@ class Network {
   // The mean over all tokens that have a next one, of the samples with these numbers. Error for a loss that is not
   // finite.
   double loss(std::span<const int64_t> samples);
-  // The same; adds its gradient to those of the matrices in the surrogates. Layer by layer: first forward, keeping the stream before each;
-  // then backward, where each layer runs once more and is differentiated. Memory: the streams, and of one layer and one
-  // sample what differentiating it keeps.
+  // The same; adds its gradient to those of the matrices in the surrogates. Layer by layer: first forward, keeping the
+  // stream before each; then backward, where each layer runs once more and is differentiated. Memory: the streams, and
+  // of one layer and one sample what differentiating it keeps.
   double add_gradient(std::span<const int64_t> samples);
 
  private:
