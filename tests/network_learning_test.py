@@ -104,6 +104,13 @@ def test_what_makes_no_sense_is_refused(source, tmp_path, name):
     assert problem in message and not list(tmp_path.glob("out*"))
 
 
+def test_the_network_does_not_learn_v(source, tmp_path):
+    quip = {"rotations": ["v"], "transform_type": "random-hadamard", "learnable": True}
+    steps = recipe(tmp_path / "recipe.json", ("QuIPModifier", quip | {"learning": LEARNING | {"objective": "kl"}}))
+    message = refused("quantize", source(), tmp_path / "out", "--recipe", steps, "--calibration", text(tmp_path))
+    assert "objective kl: is of the whole network, by which R1 and R2 are learned, and not v" in message
+
+
 def test_an_illegal_r1_and_an_objective_of_nothing_are_refused(source, tmp_path):
     common = ["--calibration", text(tmp_path), "--calibration-context", CONTEXT]
     message = refused("rotate", source("gemma3"), tmp_path / "out", "--learn", "--objective", "kl", *common)

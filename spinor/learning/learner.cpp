@@ -31,8 +31,8 @@ void check_request(const LearningRun& run) {
     if (run.request.learnable && name != kInputGroup && !run.rotates(spin_from(name)))
       throw Error("learning.rotations", fmt::format("has {}, which is not among the rotations", name),
                   fmt::format("add {} to rotations, or take it out of learning.rotations", name));
-  if (run.learns(kInputGroup)) check_inputs(run);
   if (find_objective(run.arguments().objective).of_network()) check_network(run);
+  if (run.learns(kInputGroup)) check_inputs(run);
   if (!objective_of_rows(run.arguments()).needs_quantizer) return;
   if (run.learns("R1")) check_row_quantizer(run.options.activations, run.model.hidden_size());
   if (run.learns("R2")) check_row_quantizer(run.options.activations, run.model.value_block());

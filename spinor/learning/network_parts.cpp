@@ -7,6 +7,7 @@
 #include "spinor/base/error.h"
 #include "spinor/learning/end_to_end.h"
 #include "spinor/learning/starts.h"
+#include "spinor/transform/given_inputs.h"
 
 namespace spinor::learning {
 namespace {
@@ -62,6 +63,10 @@ RotationPart best_of(LearningRun& run, const Starts& starts, LearnedEndToEnd fou
 }  // namespace
 
 void check_network(const LearningRun& run) {
+  if (run.learns(kInputGroup))
+    throw Error(fmt::format("objective {}", run.arguments().objective),
+                fmt::format("is of the whole network, by which R1 and R2 are learned, and not {}", kInputGroup),
+                "take an objective of rows");
   const JudgeOptions& judged = run.options.judge;
   if ((run.learns("R1") && !judged.activations) || (run.learns("R2") && !judged.activations && !judged.kv))
     throw Error(fmt::format("objective {}", run.arguments().objective),

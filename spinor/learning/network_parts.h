@@ -9,7 +9,7 @@
 
 namespace spinor::learning {
 
-// Before any work: error for a network in which nothing is quantized that the rotations act on.
+// Before any work: errors for a network in which nothing is quantized that the rotations act on, and for v.
 void check_network(const LearningRun& run);
 // R1 and R2, each as far as the run learns it. `r1`: where R1 starts, or nothing, if as drawn. Of what was drawn, the
 // start and what was learned from there, that which has the least loss on the samples to judge by; a warning where it
