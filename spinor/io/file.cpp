@@ -11,6 +11,8 @@
 #include <system_error>
 #include <utility>
 
+#include "spinor/io/whole_file.h"
+
 namespace spinor {
 namespace {
 
@@ -160,17 +162,7 @@ std::string read_text(const std::filesystem::path& path, int64_t max_bytes) {
 }
 
 void write_text(const std::filesystem::path& path, std::string_view text) {
-  std::filesystem::path temporary = path;
-  temporary += ".tmp";
-  try {
-    File file = File::create(temporary, std::ssize(text));
-    file.write(0, std::as_bytes(std::span(text)));
-    file.sync();
-    if (::rename(temporary.c_str(), path.c_str()) != 0) throw system_error(path, "cannot rename into place", errno);
-  } catch (...) {
-    ::unlink(temporary.c_str());
-    throw;
-  }
+  write_whole(path, std::ssize(text), [&](File& file) { file.write(0, std::as_bytes(std::span(text))); });
 }
 
 void sync_directory(const std::filesystem::path& path) {

@@ -2,9 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -53,12 +51,6 @@ void check_apart(const fs::path& out, const fs::path& source) {
   throw Error(out.string(), problem, "choose another output directory");
 }
 
-bool same_file(int descriptor, const fs::path& path) {
-  struct stat opened, named;
-  return fstat(descriptor, &opened) == 0 && stat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
-         opened.st_ino == named.st_ino;
-}
-
 bool is_mount_point(const fs::path& path) {
   struct stat status, parent;
   return stat(path.c_str(), &status) == 0 && stat(path.parent_path().c_str(), &parent) == 0 &&
@@ -83,13 +75,23 @@ void rename_to_nothing(const fs::path& files, const fs::path& out) {
     throw system_error(out, fmt::format("cannot rename {} to it", files.string()), errno);
 }
 
-Error locked(const fs::path& partial, const fs::path& journal) {
-  std::string process;
-  try {
-    process = fmt::format(" (process {})", read_journal(journal).process);
-  } catch (const Error&) {  // it has not written its journal yet
-  }
-  return Error(partial.string(), fmt::format("another run{} is writing it", process), "wait for it or stop it first");
+fs::path partial_of(const fs::path& out) {
+  return out.string() + ".partial";
+}
+
+fs::path journal_of(const fs::path& partial) {
+  return partial / "journal.jsonl";
+}
+
+// Nothing: it has not written its journal yet.
+DirectoryLock::Holder holder_of(const fs::path& partial) {
+  return [journal = journal_of(partial)]() -> std::optional<int64_t> {
+    try {
+      return read_journal(journal).process;
+    } catch (const Error&) {
+      return {};
+    }
+  };
 }
 
 }  // namespace
@@ -99,48 +101,27 @@ void check_output(const fs::path& out, const fs::path& source, bool replace) {
     const fs::path resolved = resolve(out);
     check_apart(resolved, source);
     check_replaceable(resolved, replace);
+    check_not_locked(partial_of(resolved), holder_of(partial_of(resolved)));
   });
 }
 
 OutputDirectory::OutputDirectory(const fs::path& out, const fs::path& source, bool replace)
-    : out_(resolve(out)), partial_(out_.string() + ".partial"), replace_(replace) {
+    : out_(resolve(out)), partial_(partial_of(out_)), replace_(replace) {
   check_apart(out_, source);
   check_apart(partial_, source);
   check_replaceable(out_, replace_);
-  lock();
+  lock_.emplace(partial_, holder_of(partial_));
   try {
     recover();
     check_replaceable(out_, replace_);  // again: a run that had the lock before us may have published
   } catch (...) {
-    if (created_) fs::remove(partial_);
-    ::close(lock_);
+    if (created()) fs::remove(partial_);
     throw;
   }
 }
 
-OutputDirectory::~OutputDirectory() {
-  ::close(lock_);
-}
-
-void OutputDirectory::lock() {
-  for (;;) {
-    if (::mkdir(partial_.c_str(), 0777) == 0)
-      created_ = true;
-    else if (errno != EEXIST)
-      throw system_error(partial_, "cannot create", errno);
-    lock_ = ::open(partial_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (lock_ < 0 && errno == ENOENT) continue;  // the other run has just finished
-    if (lock_ < 0) throw system_error(partial_, "cannot open", errno);
-    if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-      const int error_number = errno;
-      ::close(lock_);
-      if (error_number == EWOULDBLOCK) throw locked(partial_, journal());
-      throw system_error(partial_, "cannot lock", error_number);
-    }
-    if (same_file(lock_, partial_)) return;
-    ::close(lock_);
-    created_ = false;
-  }
+fs::path OutputDirectory::journal() const {
+  return journal_of(partial_);
 }
 
 // An earlier run may have been killed between the two renames, or before it deleted what it had replaced.

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
+
+#include "spinor/io/directory_lock.h"
 
 namespace spinor {
 
-// What OutputDirectory would refuse by now, OUT.partial aside; for those who have long work to do before they write.
+// What OutputDirectory would refuse by now; for those who have long work to do before they write.
 void check_output(const std::filesystem::path& out, const std::filesystem::path& source, bool replace);
 
 // OUT.partial, locked. It holds the journal and, in files/, what will be OUT: OUT never has a file that is not its own,
@@ -16,14 +19,15 @@ class OutputDirectory {
   // not a checkpoint, which nobody would want replaced), if OUT is, contains or lies in `source`, if its parent does
   // not exist, or if another run (on this machine) has OUT.partial.
   OutputDirectory(const std::filesystem::path& out, const std::filesystem::path& source, bool replace);
-  ~OutputDirectory();  // gives the lock back; OUT.partial stays
+  // Gives the lock back; OUT.partial stays.
+  ~OutputDirectory() = default;
   OutputDirectory(const OutputDirectory&) = delete;
   OutputDirectory& operator=(const OutputDirectory&) = delete;
 
   const std::filesystem::path& partial() const { return partial_; }
   std::filesystem::path files() const { return partial_ / "files"; }
-  std::filesystem::path journal() const { return partial_ / "journal.jsonl"; }
-  bool created() const { return created_; }  // by us: nothing was there
+  std::filesystem::path journal() const;
+  bool created() const { return lock_->created(); }  // by us: nothing was there
 
   // Deletes all that is in OUT.partial.
   void clear();
@@ -34,13 +38,11 @@ class OutputDirectory {
   void publish();
 
  private:
-  void lock();
   void recover();
 
   std::filesystem::path out_, partial_;
   bool replace_;
-  bool created_ = false;
-  int lock_ = -1;
+  std::optional<DirectoryLock> lock_;
 };
 
 // The two ways of publish() to put `files` at `out`, which exists, and the older one at `aside`. The first returns
