@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include "spinor/base/list.h"
 #include "spinor/transform/scale_formulas.h"
 
 namespace spinor::learning {
@@ -36,7 +37,6 @@ std::vector<double> ScaleStatistics::Sum::rms() const {
 
 ScaleStatistics::ScaleStatistics(std::vector<LegalScale> scales) {
   for (LegalScale& scale : scales) {
-    if (scale.stack > 1) continue;
     if (scale.kind == ScaleKind::k) {
       turned_.insert(scale.writer.linear->name);
       turned_.insert(scale.readers.front().linear->name);
@@ -55,9 +55,9 @@ void ScaleStatistics::add(const runtime::Linear& linear, const at::Tensor& x, co
       weights = rows.square().mean(1).clamp_min_(1e-30).reciprocal_();
       if (rows.size(0) == context) weights[0].mul_(kFirstToken);
     }
-    inputs_[linear.name].add(rows, weights);
-    if (!columns_.contains(linear.name))
-      columns_[linear.name] = to_vector(linear.weight.to(at::kFloat).square().mean(0).sqrt_());
+    Input& input = inputs_[{linear.name, linear.number}];
+    input.sum.add(rows, weights);
+    if (input.columns.empty()) input.columns = to_vector(linear.weight.to(at::kFloat).square().mean(0).sqrt_());
   }
   if (turned_.contains(linear.name)) {
     const at::Tensor rows = y.reshape({-1, y.size(-1)}).to(at::kFloat);
@@ -65,18 +65,40 @@ void ScaleStatistics::add(const runtime::Linear& linear, const at::Tensor& x, co
   }
 }
 
+const ScaleStatistics::Input* ScaleStatistics::find(const LegalScale& scale, int64_t number) const {
+  const auto found = inputs_.find({scale.readers.front().linear->name, number});
+  return found == inputs_.end() ? nullptr : &found->second;
+}
+
+void ScaleStatistics::add_stack(const LegalScale& scale, std::map<std::string, std::vector<double>>& all) const {
+  const auto rows = static_cast<size_t>(scale.writer.size / scale.stack);
+  std::vector<double> together;
+  bool any = false;
+  for (int64_t e = 0; e < scale.stack; ++e) {
+    const Input* input = find(scale, e);
+    any |= input != nullptr;
+    const std::vector<double> factors =
+        input ? mlp_scale(input->columns, input->sum.rms()) : std::vector<double>(rows, 1.0);
+    if (input && !scale.experts.empty()) all[scale.experts[static_cast<size_t>(e)]] = factors;
+    append(together, factors);
+  }
+  if (any && scale.experts.empty()) all[scale.name] = std::move(together);
+}
+
 std::map<std::string, std::vector<double>> ScaleStatistics::factors() const {
   std::map<std::string, std::vector<double>> all;
   for (const LegalScale& scale : scales_) {
     const ScaledLinear& reader = scale.readers.front();
-    const std::string& name = reader.linear->name;
     if (scale.kind == ScaleKind::k) {
-      const std::vector<double> queries = outputs_.at(name).rms(), keys = outputs_.at(scale.writer.linear->name).rms();
+      const std::vector<double> queries = outputs_.at(reader.linear->name).rms(),
+                                keys = outputs_.at(scale.writer.linear->name).rms();
       all[scale.name] = key_scale(scale, part_of(queries, reader), part_of(keys, scale.writer));
-    } else if (const auto inputs = inputs_.find(name); inputs != inputs_.end()) {
-      const std::vector<double> rms = inputs->second.rms();
+    } else if (scale.stack > 1) {
+      add_stack(scale, all);
+    } else if (const Input* input = find(scale, 0)) {
+      const std::vector<double> rms = input->sum.rms();
       all[scale.name] =
-          scale.kind == ScaleKind::m ? mlp_scale(columns_.at(name), rms) : value_scale(scale, columns_.at(name), rms);
+          scale.kind == ScaleKind::m ? mlp_scale(input->columns, rms) : value_scale(scale, input->columns, rms);
     }
   }
   return all;

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "spinor/runtime/linear.h"
@@ -15,12 +16,13 @@ namespace spinor::learning {
 
 class ScaleStatistics {
  public:
-  // Of these scales; those of stacked experts are left out, as their linears are not told apart.
+  // Of these scales.
   explicit ScaleStatistics(std::vector<LegalScale> scales);
 
   // Of a sample whose first token is the first row of x, where all of its tokens are there: context of them.
   void add(const runtime::Linear& linear, const at::Tensor& x, const at::Tensor& y, int64_t context);
-  // By LegalScale::name, as scale_formulas.h has them; none of an expert that no token reached.
+  // By LegalScale::names(), as scale_formulas.h has them; none of an expert that no token reached, and factors of 1
+  // where it has no name of its own.
   std::map<std::string, std::vector<double>> factors() const;
 
  private:
@@ -33,11 +35,21 @@ class ScaleStatistics {
     std::vector<double> rms() const;
   };
 
+  // Of a reader and its number in a stack.
+  struct Input {
+    Sum sum;
+    std::vector<double> columns;  // of its weight
+  };
+  using Key = std::pair<std::string, int64_t>;
+
+  const Input* find(const LegalScale& scale, int64_t number) const;
+  void add_stack(const LegalScale& scale, std::map<std::string, std::vector<double>>& all) const;
+
   std::vector<LegalScale> scales_;
   std::map<std::string, ScaleKind> readers_;  // of m and v
   std::set<std::string> turned_;              // linears of queries and keys
-  std::map<std::string, Sum> inputs_, outputs_;
-  std::map<std::string, std::vector<double>> columns_;  // of the readers' weights
+  std::map<Key, Input> inputs_;
+  std::map<std::string, Sum> outputs_;
 };
 
 }  // namespace spinor::learning

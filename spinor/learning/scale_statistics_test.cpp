@@ -65,6 +65,37 @@ TEST(ScaleStatistics, KeysAndQueriesAreMeasuredWhereTheyComeOut) {
   expect_near(statistics.factors().at(k.name), key_scale(k, rms[0], rms[1]));
 }
 
+TEST(ScaleStatistics, ExpertsOfAStackAreToldApart) {
+  at::manual_seed(3);
+  const Model model = golden::model("transforms/llama");
+  const std::vector<LegalScale> scales = legal_scales(model);
+  const LegalScale& m = first_of(scales, ScaleKind::m);
+  LegalScale stack = m;
+  stack.stack = 3;
+  stack.writer.size *= 3;
+  ScaleStatistics together({stack});
+  stack.experts = {"experts.0.up_proj", "experts.1.up_proj", "experts.2.up_proj"};
+  ScaleStatistics apart({stack});
+  std::map<int64_t, std::vector<double>> expected;
+  for (const int64_t expert : {0, 2}) {  // no token reaches 1
+    runtime::Linear down = linear_of(m.readers.front());
+    ScaleStatistics alone({m});
+    const at::Tensor x = at::randn({4 + expert, down.weight.size(1)});
+    alone.add(down, x, x, kTokens);
+    expected[expert] = alone.factors().at(m.name);
+    down.number = expert;
+    for (ScaleStatistics* statistics : {&together, &apart}) statistics->add(down, x, x, kTokens);
+  }
+  const auto found = apart.factors();
+  EXPECT_EQ(found.size(), 2U);
+  EXPECT_EQ(found.at("experts.0.up_proj"), expected[0]);
+  EXPECT_EQ(found.at("experts.2.up_proj"), expected[2]);
+  std::vector<double> all = expected[0];
+  all.resize(2 * all.size(), 1.0);
+  all.insert(all.end(), expected[2].begin(), expected[2].end());
+  EXPECT_EQ(together.factors().at(m.name), all);
+}
+
 TEST(ScaleStatistics, AnExpertThatNoTokenReachedHasNone) {
   const Model model = golden::model("transforms/llama");
   const std::vector<LegalScale> scales = legal_scales(model);

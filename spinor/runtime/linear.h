@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <string>
 
 #include "spinor/runtime/stage.h"
@@ -44,6 +45,7 @@ struct Linear {
   Stage input, output;
   std::string name = {};         // the module's
   Observer* observer = nullptr;  // or nobody
+  int64_t number = 0;            // of the weight, in a module that is a stack of several
 
   at::Tensor operator()(LinearInput& x) const;
 };

@@ -65,9 +65,12 @@ Norm ModuleFactory::norm(const std::string& name, double epsilon) const {
 Linear ModuleFactory::staged(const Module& module, at::Tensor weight, at::Tensor bias) const {
   Stage input{rotations(module.name, TransformLocation::input), schemes_.input(module)};
   if (surrogates_ && input.quantizer) input.surrogate = surrogates_->input(module);
-  return {std::move(weight), std::move(bias),
-          std::move(input),  {rotations(module.name, TransformLocation::output), schemes_.output(module)},
-          module.name,       observer_};
+  return {.weight = std::move(weight),
+          .bias = std::move(bias),
+          .input = std::move(input),
+          .output = {rotations(module.name, TransformLocation::output), schemes_.output(module)},
+          .name = module.name,
+          .observer = observer_};
 }
 
 Linear ModuleFactory::linear(const std::string& name, at::Tensor weight) const {
@@ -82,8 +85,10 @@ std::vector<Linear> ModuleFactory::stacked(const std::string& name) const {
   const at::Tensor weights = as_matrix(module, weights_.compute(weight_name(module)));
   const at::Tensor biases = module.bias ? weights_.compute(module.bias->info.name) : at::Tensor();
   std::vector<Linear> linears;
-  for (int64_t i = 0; i < module.shape.count; ++i)
+  for (int64_t i = 0; i < module.shape.count; ++i) {
     linears.push_back(staged(module, weights.select(0, i), biases.defined() ? biases.select(0, i) : at::Tensor()));
+    linears.back().number = i;
+  }
   return linears;
 }
 
