@@ -9,12 +9,13 @@ void CalibrationFlags::add_to(CLI::App& app) {
                             "Text for what needs data (GPTQ, imatrix, static scales, learning): a file, .jsonl "
                             "rows, a directory of them, or .json tokens"));
   const auto detail = [&](CLI::Option* o) { return option(o)->needs(file)->capture_default_str(); };
-  detail(app.add_option("--calibration-samples", samples, "How many pieces of it"));
+  const auto of_samples = [&](CLI::Option* o) { of_samples_.push_back(detail(o)); };
+  of_samples(app.add_option("--calibration-samples", samples, "How many pieces of it; learning takes others"));
   context_ = detail(app.add_option("--calibration-context", context, "Tokens in each"));
-  detail(app.add_option("--calibration-seed", seed, "Which pieces, where there are more"));
+  of_samples(app.add_option("--calibration-seed", seed, "Which pieces, where there are more"));
   detail(app.add_flag("--calibration-bos", bos, "Begin each with the tokenizer's bos token"));
-  detail(app.add_flag("--calibration-all-experts", all_experts,
-                      "Every expert of a mixture sees every token, as in llm-compressor; slower"));
+  of_samples(app.add_flag("--calibration-all-experts", all_experts,
+                          "Every expert of a mixture sees every token, as in llm-compressor; slower"));
   detail(app.add_option("--calibration-memory", memory,
                         "For weights and activations, e.g. 8GB; what is more goes to a file; default: half of what is "
                         "free"));
@@ -23,6 +24,14 @@ void CalibrationFlags::add_to(CLI::App& app) {
 
 std::optional<int64_t> CalibrationFlags::asked_context() const {
   return context_ && context_->count() > 0 ? std::optional(context) : std::nullopt;
+}
+
+std::string CalibrationFlags::left_by_learning() const {
+  for (const CLI::Option* option : of_samples_)
+    if (option->count() > 0)
+      return option->get_name() +
+             ": nothing but learning takes the text, which has samples, holdout and seed of its own";
+  return "";
 }
 
 }  // namespace spinor::cli

@@ -24,9 +24,12 @@ struct CalibrationFlags {
   void add_to(CLI::App& app);
   bool given() const { return !text.empty(); }
   std::optional<int64_t> asked_context() const;  // nothing: the default
+  // What was asked for of samples, and learning does not take; empty: nothing.
+  std::string left_by_learning() const;
 
  private:
   CLI::Option* context_ = nullptr;
+  std::vector<CLI::Option*> of_samples_;
 };
 
 // Reads the text in the tokens of the model. `warn` is told where it is shorter than was asked for. In the program
@@ -38,7 +41,8 @@ std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags& flags, const
 struct Learning {
   Json record;  // of spinor.json; null: there was nothing to learn
   std::vector<std::string> warnings;
-  std::filesystem::path file;  // holds what was learned until the job is done; empty: it holds nothing
+  std::filesystem::path file;        // holds what was learned until the job is done; empty: it holds nothing
+  std::shared_ptr<const void> held;  // as long as it lives, other runs of the job are refused
 };
 
 // Rotations of the recipe that are learnable are learned from the text; `file` keeps them for a later run

@@ -99,6 +99,8 @@ struct WriteCommand {
     for (const std::string& client : clients) options.clients.push_back(client_from(client));
     const bool calibrated = calibration.given() && !job.plan().needs_data().empty();
     if (calibration.given() && !calibrated && learned.record.is_null()) job.warn("--calibration: nothing needs data");
+    const std::string left = calibration.left_by_learning();
+    if (!calibrated && !learned.record.is_null() && !left.empty()) job.warn(left);
     if (calibrated)
       options.calibrator =
           make_calibrator(calibration, common, job.model(), [&](std::string text) { job.warn(std::move(text)); });
@@ -121,6 +123,7 @@ struct WriteCommand {
     }
     std::error_code ignored;  // what was asked for is there
     if (!learned.record.is_null()) std::filesystem::remove(learned_file(), ignored);
+    learned.held.reset();
     print(job, report, seconds);
     return 0;
   }

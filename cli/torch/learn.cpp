@@ -1,7 +1,7 @@
 // Rotations learned from a text: as a command, and before a recipe runs.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "cli/calibration.h"
@@ -10,9 +10,12 @@
 #include "cli/recipe.h"
 #include "cli/text.h"
 #include "cli/torch/learning.h"
+#include "cli/typed_command.h"
 #include "spinor/base/error.h"
 #include "spinor/io/shard_layout.h"
 #include "spinor/learning/learn_recipe.h"
+#include "spinor/modifier/quantization_modifier.h"
+#include "spinor/transform/automatic_type.h"
 
 namespace spinor::cli {
 namespace {
@@ -38,7 +41,7 @@ struct LearnCommand {
   RecipeOptions recipe;
   CalibrationFlags calibration;
   CommonOptions common;
-  bool force = false;
+  bool force = false, quantizes = false;
 
   int run() {
     if (!calibration.given()) throw Error("learn", "needs a text to learn from", "give --calibration FILE");
@@ -50,9 +53,13 @@ struct LearnCommand {
     recipe.learning_context = calibration.asked_context();
     const Model source = Model::open(model);
     Recipe steps = recipe.make();
-    const Learning learned = learn(steps, source, calibration, common, out);
+    quantizes = std::ranges::any_of(steps.steps(), [](const RecipeStep& step) {
+      return dynamic_cast<const QuantizationModifier*>(step.modifier.get()) != nullptr;
+    });
+    Learning learned = learn(steps, source, calibration, common, out);
     if (learned.record.is_null())
       throw Error(recipe.recipe, "has nothing that is learnable", "set learnable: true in its SpinQuantModifier");
+    if (const std::string left = calibration.left_by_learning(); !left.empty()) learned.warnings.push_back(left);
     print(learned);
     return 0;
   }
@@ -63,21 +70,30 @@ struct LearnCommand {
     } else if (!common.quiet) {
       for (const std::string& warning : learned.warnings) print_warning(warning);
       const Json& record = learned.record;
-      if (!record.contains("learned")) {
+      if (record.contains("learned"))
+        fmt::print("{}: divergence of held-out text {:.4f} nats a token, {:.4f} with the start\n", out,
+                   record["learned"]["kl_divergence"].get<double>(), record["start"]["kl_divergence"].get<double>());
+      else
         fmt::print("{}: R1 of seed {}, the best of {}\n", out, record["seeds"]["chosen"].get<uint64_t>(),
                    record["seeds"]["losses"].size());
-        return;
-      }
-      fmt::print("{}: divergence of held-out text {:.4f} nats a token, {:.4f} with the start\n", out,
-                 record["learned"]["kl_divergence"].get<double>(), record["start"]["kl_divergence"].get<double>());
-      if (record["rotations"] == Json{"v"}) {
-        fmt::print("QuIPModifier: {{rotation_file: {}}}\n", out);
-        return;
-      }
-      const std::string rotations =
-          recipe.rotations.empty() ? "" : fmt::format(" --rotations {}", fmt::join(recipe.rotations, ","));
-      fmt::print("spinor rotate {} OUT{} --rotation {}\n", model, rotations, out);
+      fmt::print("{}\n", command(record));
     }
+  }
+
+  // What takes the file. Rotations that are not in it are drawn as they were for what was judged.
+  std::string command(const Json& record) const {
+    if (record["rotations"] == Json{"v"}) return fmt::format("QuIPModifier: {{rotation_file: {}}}", out);
+    RecipeOptions how = recipe;
+    how.learn = false;
+    how.objective.clear();
+    if (!recipe.recipe.empty())
+      return fmt::format(
+          "spinor {} {} OUT{}, whose SpinQuantModifier has rotation_file: {}{}", quantizes ? "quantize" : "rotate",
+          quoted(model), typed_options(how), std::filesystem::absolute(out).lexically_normal().string(),
+          record.contains("seeds") ? fmt::format(", seed: {}", record["seeds"]["chosen"].get<uint64_t>()) : "");
+    how.rotation = out;
+    if (how.transform_type.empty()) how.transform_type = kAutomaticRandom;
+    return fmt::format("spinor rotate {} OUT{}", quoted(model), typed_options(how));
   }
 };
 
@@ -91,7 +107,9 @@ learning::LearnerOptions learner_options(const CalibrationFlags& flags, const Co
   learning::LearnerOptions options;
   options.judge.runtime.device = flags.device;
   options.judge.runtime.threads = common.threads;
-  if (!flags.memory.empty()) options.judge.runtime.memory = parse_size(flags.memory);
+  if (flags.memory.empty()) return options;
+  options.judge.runtime.memory = parse_size(flags.memory);
+  options.rows_memory = options.judge.runtime.memory / 2;
   return options;
 }
 
@@ -103,7 +121,7 @@ Learning learn(Recipe& recipe, const Model& model, const CalibrationFlags& flags
   how.learner.complete = recorded_as.empty();
   how.learner.progress = [bars](const std::string& what, int64_t done, int64_t all) { bars->show(what, done, all); };
   const learning::LearningReport report = learning::learn_recipe(recipe, model, read_learning_text(flags, model), how);
-  return {report.record, report.warnings, report.kept ? file : ""};
+  return {report.record, report.warnings, report.kept ? file : "", report.held};
 }
 
 Runner learn_command(CLI::App& app) {

@@ -2,11 +2,15 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "spinor/base/error.h"
 #include "spinor/calibration/sample_pass.h"
@@ -18,12 +22,11 @@
 namespace spinor::learning {
 namespace {
 
-// Rows that come in one after the other, in room that is there from the first one on.
-class Rows {
+// Rows of one place, or several, that read a whole sample each: which of its tokens are kept is drawn anew for each.
+class SampledRows {
  public:
-  // Of so many places that read a whole sample each: which of its tokens are kept is drawn anew for each.
-  Rows(int64_t places, int64_t kept, int64_t context, double first_token)
-      : places_(places), kept_(kept), context_(context) {
+  SampledRows(RowBuffer buffer, int64_t kept, int64_t context, double first_token)
+      : buffer_(std::move(buffer)), kept_(kept), context_(context) {
     weights_ = at::full({kept_}, kept_ > 1 ? double(context - 1) / double(kept_ - 1) : 1.0, at::kFloat);
     weights_[0] = first_token;
   }
@@ -37,19 +40,20 @@ class Rows {
         if (std::ssize(tokens) < kept_) tokens.push_back(token + 1);
       chosen = x.index_select(0, at::tensor(tokens, at::kLong).to(x.device()));
     }
-    if (!all_.defined()) all_ = at::empty({places_ * kept_, x.size(1)}, at::kBFloat16);
-    all_.narrow(0, kept_ * filled_++, kept_).copy_(chosen);
+    buffer_.append(chosen);
+    ++samples_;
   }
-  bool empty() const { return filled_ == 0; }
+  bool empty() const { return buffer_.empty(); }
   // Each cut into rows of this width.
-  RowSet take(int64_t width) {
-    const at::Tensor rows = all_.narrow(0, 0, kept_ * filled_);
-    return {rows.view({-1, width}), weights_.repeat({filled_}).repeat_interleave(rows.size(1) / width)};
+  RowSet take(int64_t width) const {
+    const Rows rows = buffer_.rows(width);
+    return {rows, weights_.repeat({samples_}).repeat_interleave(rows.count() / (samples_ * kept_))};
   }
 
  private:
-  int64_t places_, kept_, context_, filled_ = 0;
-  at::Tensor weights_, all_;
+  RowBuffer buffer_;
+  int64_t kept_, context_, samples_ = 0;
+  at::Tensor weights_;
 };
 
 int64_t kept_of(int64_t rows, int64_t places, int64_t samples, int64_t context) {
@@ -59,19 +63,29 @@ int64_t kept_of(int64_t rows, int64_t places, int64_t samples, int64_t context) 
 class RowCollector : public runtime::Observer {
  public:
   RowCollector(const Model& model, int64_t samples, int64_t context, const CaptureOptions& options)
-      : options_(options), context_(context), random_(options.seed), scales_(options.scales) {
+      : options_(options),
+        context_(context),
+        counts_{options.learn, samples - options.learn},
+        random_(options.seed),
+        scales_(options.scales) {
     if (options.stream && !options.of_weights) find_norms(model);
     if (options.values)
       for (const ValueOutput& pair : model.value_outputs())
-        if (pair.output->layer < model.num_layers()) outputs_[pair.output->name] = pair.output->layer;
-    const auto places = static_cast<int64_t>(norms_found_);
-    counts_ = {options.learn, samples - options.learn};
-    for (size_t part = 0; part < 2; ++part) {
-      const int64_t rows = part == 0 ? options.rows : options.judge_rows;
-      stream_.emplace_back(places * counts_[part], kept_of(rows, places, counts_[part], context), context,
-                           options.first_token);
-      values_.emplace_back();
-    }
+        if (pair.output->layer < model.num_layers()) outputs_[pair.output->name] = pair.output;
+  }
+
+  // Of all rows that will come.
+  int64_t bytes(const Model& model) const {
+    int64_t all = 0;
+    for_sets(model, [&](size_t, int, int64_t places, int64_t kept, int64_t width) {
+      all += RowStore::bytes(places * kept, width);
+    });
+    return all;
+  }
+  void reserve(const Model& model, RowStore& store) {
+    for_sets(model, [&](size_t part, int set, int64_t places, int64_t kept, int64_t width) {
+      sets_[part].try_emplace(set, store.buffer(places * kept, width), kept, context_, options_.first_token);
+    });
   }
 
   void begin_sample(int64_t sample) {
@@ -84,26 +98,41 @@ class RowCollector : public runtime::Observer {
     const at::Tensor rows = x.reshape({-1, x.size(-1)});
     if (rows.size(0) != context_) return;  // an expert's own tokens: what all of them are, another linear reads
     if (const auto norm = norms_.find(linear.name); norm != norms_.end() && seen_.insert(norm->second).second)
-      stream_[part_].add(finite(rows, linear), random_);
+      sets_[part_].at(kStream).add(finite(rows, linear), random_);
     if (const auto output = outputs_.find(linear.name); output != outputs_.end())
-      values_[part_]
-          .try_emplace(output->second, counts_[part_], kept_of(kValueRows, 1, counts_[part_], context_), context_,
-                       options_.first_token)
-          .first->second.add(finite(rows, linear), random_);
+      sets_[part_].at(output->second->layer).add(finite(rows, linear), random_);
   }
   bool needs_output(const runtime::Linear&) const override { return true; }
   void cache(const std::string&, const at::Tensor&, const at::Tensor&) override {}
 
   std::map<std::string, std::vector<double>> factors() const { return scales_.factors(); }
-  CapturedRows take(size_t part, const Model& model) {
+  CapturedRows take(size_t part, const Model& model) const {
     CapturedRows rows;
-    if (!stream_[part].empty()) rows.stream = stream_[part].take(model.hidden_size());
-    for (auto& [layer, values] : values_[part]) rows.values[layer] = values.take(model.value_block());
+    for (const auto& [set, sampled] : sets_[part]) {
+      if (sampled.empty()) continue;
+      if (set == kStream)
+        rows.stream = sampled.take(model.hidden_size());
+      else
+        rows.values[set] = sampled.take(model.value_block());
+    }
     return rows;
   }
 
  private:
   static constexpr int64_t kValueRows = 2048;  // tokens of each layer, of which each has many heads
+  static constexpr int kStream = -1;           // in the place of a layer
+
+  // Calls make(part, layer or kStream, samples that come from all places, rows kept of each, their width).
+  template <typename Make>
+  void for_sets(const Model& model, Make make) const {
+    const auto norms = static_cast<int64_t>(norms_found_);
+    for (size_t part = 0; part < 2; ++part) {
+      const int64_t samples = counts_[part], rows = part == 0 ? options_.rows : options_.judge_rows;
+      if (norms > 0) make(part, kStream, norms * samples, kept_of(rows, norms, samples, context_), model.hidden_size());
+      for (const auto& [name, output] : outputs_)
+        make(part, output->layer, samples, kept_of(kValueRows, 1, samples, context_), output->shape.in);
+    }
+  }
 
   void find_norms(const Model& model) {
     for (const NormReads& reads : model.stream().norm_reads) {
@@ -127,12 +156,16 @@ class RowCollector : public runtime::Observer {
   Random random_;
   ScaleStatistics scales_;
   size_t part_ = 0, norms_found_ = 0;
-  std::map<std::string, size_t> norms_;  // by the linear that reads through it
-  std::map<std::string, int> outputs_;   // layers by output projection
-  std::set<size_t> seen_;                // norms, in this sample
-  std::vector<Rows> stream_;             // of each part
-  std::vector<std::map<int, Rows>> values_;
+  std::map<std::string, size_t> norms_;           // by the linear that reads through it
+  std::map<std::string, const Module*> outputs_;  // output projections
+  std::set<size_t> seen_;                         // norms, in this sample
+  std::array<std::map<int, SampledRows>, 2> sets_;
 };
+
+RowStore store_of(int64_t bytes, const CaptureOptions& options) {
+  if (!options.rows_file.empty()) return {bytes, options.memory, options.rows_file, true};
+  return {bytes, options.memory, options.scratch / fmt::format(".spinor-rows-{}", getpid()), false};
+}
 
 }  // namespace
 
@@ -141,6 +174,11 @@ Capture capture_rows(const RewritePlan& plan, const calibration::Samples& sample
   calibration::SamplePass pass(plan, samples, options.runtime, options.scratch);
   const Model& model = pass.factory().model();
   RowCollector collector(model, samples.count, samples.context, options);
+  const bool of_weights = options.stream && options.of_weights;
+  int64_t bytes = collector.bytes(model);
+  if (of_weights) bytes += RowStore::bytes(count_weight_rows(model, options.rows), model.hidden_size());
+  RowStore store = store_of(bytes, options);
+  collector.reserve(model, store);
   pass.factory().observe(&collector);
   pass.embed();
   for (int64_t i = 0; i < pass.layers(); ++i) {
@@ -150,8 +188,9 @@ Capture capture_rows(const RewritePlan& plan, const calibration::Samples& sample
     if (options.progress) options.progress(i + 1, pass.layers());
   }
   Capture capture{collector.take(0, model), collector.take(1, model), collector.factors()};
-  if (options.stream && options.of_weights)
-    capture.learn.stream = capture.judge.stream = weight_rows(pass.factory(), options.rows, options.seed);
+  if (of_weights)
+    capture.learn.stream = capture.judge.stream = weight_rows(pass.factory(), store, options.rows, options.seed);
+  store.sync();
   if (options.stream && !capture.learn.stream.rows.defined())
     throw Error(std::string(model.architecture_name()), "no norm of its layers reads the residual stream",
                 "R1 cannot be learned here; leave it to be drawn");

@@ -12,15 +12,16 @@
 #include <vector>
 
 #include "spinor/calibration/samples.h"
+#include "spinor/learning/rows.h"
 #include "spinor/plan/plan.h"
 #include "spinor/runtime/options.h"
 #include "spinor/transform/scales.h"
 
 namespace spinor::learning {
 
-// Rows of activations, in bfloat16 so that they take little memory, and what each weighs.
+// Rows of activations, in bfloat16 so that they take little room, and what each weighs.
 struct RowSet {
-  at::Tensor rows;     // (count, n)
+  Rows rows;           // (count, n)
   at::Tensor weights;  // (count), float32
 };
 
@@ -44,18 +45,23 @@ struct CaptureOptions {
   uint64_t seed = 0;
   runtime::RuntimeOptions runtime = {};
   std::filesystem::path scratch = ".";  // see SamplePass
+  // Rows that are more bytes than this go to a file; its name, in a directory that is there; empty: one in `scratch`
+  // that is deleted when the program ends, however that is.
+  int64_t memory = INT64_MAX;
+  std::filesystem::path rows_file = {};
   std::function<void(int64_t layer, int64_t layers)> progress = {};
   std::stop_token stop = {};
 };
 
 struct Capture {
   CapturedRows learn, judge;
-  std::map<std::string, std::vector<double>> scales;  // by LegalScale::name, from the samples to learn on
+  std::map<std::string, std::vector<double>> scales;  // by LegalScale::names(), from the samples to learn on
 };
 
 // Runs the samples through the plan's model layer by layer, in float32. Norms must have been folded: a row is what a
-// weight multiplies. Memory: a layer, the stream between two layers, 2 bytes an element of the rows. Errors as of
-// Decoder; values that are not finite, naming the linear that reads them; a stream that no norm of the layers reads.
+// weight multiplies. Memory: a layer, the stream between two layers, 2 bytes an element of rows in memory. Errors as of
+// Decoder; a disk without room for the rows; values that are not finite, naming the linear that reads them; a stream
+// that no norm of the layers reads.
 Capture capture_rows(const RewritePlan& plan, const calibration::Samples& samples, const CaptureOptions& options);
 
 }  // namespace spinor::learning

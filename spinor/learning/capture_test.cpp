@@ -32,10 +32,10 @@ RewritePlan folded(const Model& model) {
 TEST_F(CaptureRows, TakesWhatEveryNormOfEveryLayerGives) {
   const Model model = spinor::testing::make_model(directory_);
   const Capture capture = capture_rows(folded(model), samples_of(model, 3), {.learn = 2, .first_token = 30});
-  const at::Tensor& rows = capture.learn.stream.rows;
+  const at::Tensor rows = capture.learn.stream.rows.all();
   const int64_t norms = 2 * model.num_layers();
   ASSERT_EQ(rows.size(0), norms * 2 * kContext);
-  EXPECT_EQ(capture.judge.stream.rows.size(0), norms * kContext);
+  EXPECT_EQ(capture.judge.stream.rows.count(), norms * kContext);
   EXPECT_EQ(rows.size(1), model.hidden_size());
   // RMSNorm without its weight: the root mean square is 1, but for epsilon and rounding to bfloat16.
   const at::Tensor rms = rows.to(at::kFloat).square().mean(1).sqrt();
@@ -48,10 +48,10 @@ TEST_F(CaptureRows, TokensThatAreLeftOutAreStoodForByOthers) {
   const int64_t places = 2 * model.num_layers() * 2;
   const CaptureOptions options{.learn = 2, .rows = places * 4, .judge_rows = places * 4, .first_token = 30};
   const Capture capture = capture_rows(folded(model), samples_of(model, 4), options);
-  ASSERT_EQ(capture.learn.stream.rows.size(0), places * 4);
+  ASSERT_EQ(capture.learn.stream.rows.count(), places * 4);
   EXPECT_NEAR(capture.learn.stream.weights.sum().item<double>(), places * (30 + kContext - 1), 1e-3);
   const Capture again = capture_rows(folded(model), samples_of(model, 4), options);
-  EXPECT_TRUE(capture.learn.stream.rows.equal(again.learn.stream.rows));
+  EXPECT_TRUE(capture.learn.stream.rows.all().equal(again.learn.stream.rows.all()));
 }
 
 TEST_F(CaptureRows, TakesValuesHeadByHead) {
@@ -61,18 +61,37 @@ TEST_F(CaptureRows, TakesValuesHeadByHead) {
   EXPECT_FALSE(capture.learn.stream.rows.defined());
   ASSERT_EQ(std::ssize(capture.learn.values), model.num_layers());
   const RowSet& values = capture.learn.values.at(0);
-  EXPECT_EQ(values.rows.size(1), model.value_block());
-  EXPECT_EQ(values.rows.size(0) * values.rows.size(1), kContext * model.num_heads() * model.head_dim());
-  EXPECT_EQ(values.weights.size(0), values.rows.size(0));
+  EXPECT_EQ(values.rows.width(), model.value_block());
+  EXPECT_EQ(values.rows.count() * values.rows.width(), kContext * model.num_heads() * model.head_dim());
+  EXPECT_EQ(values.weights.size(0), values.rows.count());
 }
 
 TEST_F(CaptureRows, OfWeightsTakesRowsOfTheFoldedReaders) {
   const Model model = spinor::testing::make_model(directory_);
   const Capture capture =
       capture_rows(folded(model), samples_of(model, 2), {.learn = 1, .rows = 50, .of_weights = true});
-  const at::Tensor& rows = capture.learn.stream.rows;
+  const at::Tensor rows = capture.learn.stream.rows.all();
   EXPECT_EQ(rows.size(1), model.hidden_size());
   EXPECT_EQ(rows.size(0), 50 / (5 * model.num_layers()) * 5 * model.num_layers());  // q, k, v, gate, up
+}
+
+TEST_F(CaptureRows, AreTheSameInAFile) {
+  const Model model = spinor::testing::make_model(directory_);
+  for (const bool of_weights : {false, true}) {
+    CaptureOptions options{
+        .learn = 2, .rows = 70, .of_weights = of_weights, .values = true, .scratch = directory_.path()};
+    const Capture memory = capture_rows(folded(model), samples_of(model, 3), options);
+    options.memory = 100;
+    const Capture file = capture_rows(folded(model), samples_of(model, 3), options);
+    ASSERT_TRUE(file.learn.stream.rows.stored().file);
+    for (const auto part : {&Capture::learn, &Capture::judge}) {
+      EXPECT_TRUE((memory.*part).stream.rows.all().equal((file.*part).stream.rows.all()));
+      EXPECT_TRUE((memory.*part).stream.weights.equal((file.*part).stream.weights));
+      ASSERT_EQ((memory.*part).values.size(), (file.*part).values.size());
+      for (const auto& [layer, values] : (memory.*part).values)
+        EXPECT_TRUE(values.rows.all().equal((file.*part).values.at(layer).rows.all()));
+    }
+  }
 }
 
 }  // namespace

@@ -31,33 +31,41 @@ at::Tensor without_ones(const at::Tensor& skew) {
 }  // namespace
 
 CayleyOptimizer::CayleyOptimizer(at::Tensor rotation, const CayleyOptions& options)
-    : options_(options), rotation_(std::move(rotation)), first_(at::zeros_like(rotation_)) {
-  if (options_.rule == StepRule::adam) second_ = at::zeros_like(rotation_);
+    : options_(options), state_{.rotation = std::move(rotation)} {
+  state_.first = at::zeros_like(state_.rotation);
+  if (options_.rule == StepRule::adam) state_.second = at::zeros_like(state_.rotation);
+}
+
+void CayleyOptimizer::restore(const CayleyState& state) {
+  const auto place = [&](const at::Tensor& tensor) {
+    return tensor.defined() ? tensor.to(state_.rotation.options(), /*non_blocking=*/false, /*copy=*/true) : tensor;
+  };
+  state_ = {place(state.rotation), place(state.first), place(state.second), state.taken};
 }
 
 at::Tensor CayleyOptimizer::update(const at::Tensor& skew, double rate) {
   if (options_.rule == StepRule::sgd) {
-    first_.mul_(options_.momentum).add_(skew);
-    const double largest = first_.abs().sum(0).max().item<double>();
-    return first_ * -std::min(rate, 1 / largest);
+    state_.first.mul_(options_.momentum).add_(skew);
+    const double largest = state_.first.abs().sum(0).max().item<double>();
+    return state_.first * -std::min(rate, 1 / largest);
   }
-  first_.mul_(kFirstMoment).add_(skew, 1 - kFirstMoment);
-  second_.mul_(kSecondMoment).addcmul_(skew, skew, 1 - kSecondMoment);
-  const auto t = static_cast<double>(taken_ + 1);
+  state_.first.mul_(kFirstMoment).add_(skew, 1 - kFirstMoment);
+  state_.second.mul_(kSecondMoment).addcmul_(skew, skew, 1 - kSecondMoment);
+  const auto t = static_cast<double>(state_.taken + 1);
   const double first = 1 - std::pow(kFirstMoment, t), second = 1 - std::pow(kSecondMoment, t);
-  return (first_ * (-rate / first)).div_((second_ / second).sqrt_().add_(kEpsilon));
+  return (state_.first * (-rate / first)).div_((state_.second / second).sqrt_().add_(kEpsilon));
 }
 
 void CayleyOptimizer::step(const at::Tensor& gradient) {
-  const double part = static_cast<double>(std::min(taken_, options_.steps)) / static_cast<double>(options_.steps);
+  const double part = static_cast<double>(std::min(state_.taken, options_.steps)) / static_cast<double>(options_.steps);
   const double rate = options_.learning_rate * (1 + std::cos(std::numbers::pi * part)) / 2;
   at::Tensor b = skew_part(update(skew_part(gradient), rate));
   if (options_.fixes_ones) b = without_ones(b);
-  ++taken_;
+  ++state_.taken;
   // (1 - B/2)^-1 (1 + B/2) = 2 (1 - B/2)^-1 - 1: one solve, and no product.
   at::Tensor denominator = b.mul_(-0.5);
   denominator.diagonal().add_(1);
-  rotation_ = at::linalg_solve(denominator, rotation_, /*left=*/false).mul_(2).sub_(rotation_);
+  state_.rotation = at::linalg_solve(denominator, state_.rotation, /*left=*/false).mul_(2).sub_(state_.rotation);
 }
 
 Matrix<double> finish_rotation(const at::Tensor& rotation, bool fixes_ones, std::string_view subject) {

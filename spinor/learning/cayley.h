@@ -24,13 +24,22 @@ struct CayleyOptions {
   bool fixes_ones = false;       // R 1 = 1 stays so, for families that read the stream through LayerNorm
 };
 
+// Where an optimizer stands between two steps. Its tensors change with the next one.
+struct CayleyState {
+  at::Tensor rotation = {}, first = {}, second = {};  // (n, n); no second moments for sgd
+  int64_t taken = 0;                                  // steps
+};
+
 // R <- R (1 - B/2)^-1 (1 + B/2), which is orthogonal for every skew B. Costs 2.7 n^3 flops a step.
 class CayleyOptimizer {
  public:
   // R (n, n), orthogonal, float32 or float64, on any device; if it is to fix the ones, it does.
   CayleyOptimizer(at::Tensor rotation, const CayleyOptions& options);
 
-  const at::Tensor& rotation() const { return rotation_; }
+  const at::Tensor& rotation() const { return state_.rotation; }
+  const CayleyState& state() const { return state_; }
+  // Goes on from there, on the device that its rotation had.
+  void restore(const CayleyState& state);
   // G (n, n), the gradient in the frame of R: rotation_gradient(), or R' dL/dR.
   void step(const at::Tensor& gradient);
 
@@ -38,8 +47,7 @@ class CayleyOptimizer {
   at::Tensor update(const at::Tensor& skew, double rate);  // B
 
   CayleyOptions options_;
-  at::Tensor rotation_, first_, second_;
-  int64_t taken_ = 0;
+  CayleyState state_;
 };
 
 // R in float64, orthogonal within kOrthogonal and exactly fixing the ones where asked: steps in float32 lose some

@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "spinor/base/error.h"
 #include "spinor/learning/frames.h"
 #include "spinor/learning/network.h"
 #include "spinor/learning/objective.h"
+#include "spinor/learning/saved_steps.h"
 #include "spinor/linalg/random.h"
 #include "spinor/runtime/weights.h"
 
@@ -71,7 +74,8 @@ class EndToEnd {
         start_(starts(rotations, options.runtime)),
         frames_(plan, start_, options.runtime),
         network_(plan, samples, find_objective(options.objective), frames_, options.runtime, options.stop),
-        judged_(static_cast<size_t>(samples.count - options.learn)) {
+        judged_(static_cast<size_t>(samples.count - options.learn)),
+        saved_(options.work, options.objective) {
     std::iota(judged_.begin(), judged_.end(), options.learn);
     for (const auto& [name, matrix] : start_) {
       CayleyOptions own = options.optimizer;
@@ -82,11 +86,19 @@ class EndToEnd {
 
   LearnedEndToEnd run() {
     LearnedEndToEnd learned;
-    learned.drawn = judge(ones(start_));
-    learned.start = begins_as_drawn() ? learned.drawn : judge(start_);
+    learned.drawn = once(options_.work, options_.objective + ".drawn", [&] { return judge(ones(start_)); });
+    learned.start = begins_as_drawn()
+                        ? learned.drawn
+                        : once(options_.work, options_.objective + ".start", [&] { return judge(start_); });
     Draw draw(options_.seed, options_.learn);
-    for (int64_t step = 0; step < options_.optimizer.steps; ++step) {
+    learned.losses = go_on(draw);
+    for (int64_t step = std::ssize(learned.losses); step < options_.optimizer.steps; ++step) {
+      if (options_.stop.stop_requested()) {
+        keep(learned.losses);
+        throw Stopped();
+      }
       learned.losses.push_back(take_step(draw.next(options_.samples)));
+      keep(learned.losses);
       if (options_.progress) options_.progress(step, learned.losses.back());
     }
     Matrices end;
@@ -102,6 +114,21 @@ class EndToEnd {
   bool begins_as_drawn() const {
     return std::ranges::all_of(rotations_,
                                [](const auto& each) { return each.second.drawn.data == each.second.start.data; });
+  }
+
+  // Where an earlier run was killed, if any was: its losses, and the next samples are those that it would have drawn.
+  std::vector<double> go_on(Draw& draw) {
+    const std::optional<LearningState> earlier = saved_.find();
+    if (!earlier) return {};
+    for (auto& [name, optimizer] : optimizers_) optimizer.restore(earlier->optimizers.at(name));
+    for (size_t i = 0; i < earlier->losses.size(); ++i) (void)draw.next(options_.samples);
+    return earlier->losses;
+  }
+
+  void keep(const std::vector<double>& losses) {
+    LearningState state{.optimizers = {}, .losses = losses};
+    for (const auto& [name, optimizer] : optimizers_) state.optimizers[name] = optimizer.state();
+    saved_.offer(state, options_.stop.stop_requested());
   }
 
   double judge(const Matrices& matrices) {
@@ -129,6 +156,7 @@ class EndToEnd {
   Network network_;
   std::vector<int64_t> judged_;
   std::map<std::string, CayleyOptimizer> optimizers_;
+  SavedSteps saved_;
 };
 
 }  // namespace

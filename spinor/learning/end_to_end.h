@@ -11,6 +11,7 @@
 #include "spinor/base/view.h"
 #include "spinor/calibration/samples.h"
 #include "spinor/learning/cayley.h"
+#include "spinor/learning/work_directory.h"
 #include "spinor/plan/plan.h"
 #include "spinor/runtime/options.h"
 
@@ -25,6 +26,7 @@ struct EndToEndOptions {
   runtime::RuntimeOptions runtime = {};  // activations and kv: how the network is quantized
   std::function<void(int64_t step, double loss)> progress = {};  // as of LearnOptions
   std::stop_token stop = {};
+  WorkDirectory* work = nullptr;  // as of LearnOptions
 };
 
 // One rotation: as the plan has it, and where learning starts.

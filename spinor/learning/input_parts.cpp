@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "spinor/base/error.h"
 #include "spinor/learning/input_rows.h"
+#include "spinor/learning/outcome.h"
 #include "spinor/learning/quantization.h"
 #include "spinor/learning/starts.h"
 
@@ -35,18 +37,15 @@ struct InputLosses {
 Matrix<double> learn_input(const LearningRun& run, const InputRows& rows, const Rotation& drawn, InputLosses& losses) {
   Matrix<double> start = drawn.matrix();
   const std::string name = fmt::format("{}.{}", kInputGroup, rows.set->front()->name);
-  if (!rows.learn.rows.defined() || !rows.judge.rows.defined()) {
-    losses.kept_starts.push_back(name);
-    return start;
+  std::optional<Outcome> outcome = find_outcome(run, name);
+  if (!outcome && rows.learn.rows.defined() && rows.judge.rows.defined())
+    outcome = learn_outcome(run, rows.learn, rows.judge, start, how_to_learn(run, name));
+  if (outcome) {
+    ++losses.inputs;
+    losses.before += outcome->loss_at_start;
+    losses.after += std::min(outcome->loss_at_start, outcome->loss);
+    if (outcome->helps()) return std::move(outcome->rotation);
   }
-  const LearnOptions how = how_to_learn(run, name);
-  Learned found = learn_rotation(rows.learn.rows, rows.learn.weights, start, how);
-  const double before = mean_loss(rows.judge.rows, rows.judge.weights, start, how);
-  const double after = mean_loss(rows.judge.rows, rows.judge.weights, found.rotation, how);
-  ++losses.inputs;
-  losses.before += before;
-  losses.after += std::min(before, after);
-  if (after < before) return std::move(found.rotation);
   losses.kept_starts.push_back(name);
   return start;
 }

@@ -40,7 +40,7 @@ TEST_F(InputRowsTest, EveryLayerGivesWhatItsSetsReadAndNoMore) {
       // Those that were drawn stand for the others.
       EXPECT_NEAR(learn.sum().item<double>(), 2 * (30 + kContext - 1), 1e-3);
       EXPECT_NEAR(judge.sum().item<double>(), 30 + kContext - 1, 1e-3);
-      EXPECT_EQ(input.learn.rows.size(1), input.set->front()->shape.in);
+      EXPECT_EQ(input.learn.rows.width(), input.set->front()->shape.in);
     }
   });
   EXPECT_EQ(layers, (std::vector<int64_t>{0, 1}));
@@ -51,7 +51,7 @@ TEST_F(InputRowsTest, RowsAreAboutOneLongEachElement) {
     for_input_rows(RewritePlan(model_), samples(2), sets_, {.learn = 1, .of_weights = of_weights},
                    [&](int64_t, std::vector<InputRows> rows) {
                      for (const InputRows& input : rows)
-                       EXPECT_NEAR(input.learn.rows.to(at::kFloat).square().mean().item<double>(), 1, 0.01)
+                       EXPECT_NEAR(input.learn.rows.all().to(at::kFloat).square().mean().item<double>(), 1, 0.01)
                            << input.set->front()->name;  // bfloat16 rounds each by 2^-9
                    });
 }

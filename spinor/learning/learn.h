@@ -1,4 +1,4 @@
-// Learning one rotation from rows that lie in memory.
+// Learning one rotation from rows.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,6 +13,8 @@
 #include "spinor/base/view.h"
 #include "spinor/learning/cayley.h"
 #include "spinor/learning/objective.h"
+#include "spinor/learning/rows.h"
+#include "spinor/learning/work_directory.h"
 
 namespace spinor::learning {
 
@@ -25,7 +27,8 @@ struct LearnOptions {
   uint64_t seed = 0;  // of the batches
   // After each step, with its number from 0 and the loss of its batch before it.
   std::function<void(int64_t step, double loss)> progress = {};
-  std::stop_token stop = {};  // ends the work before the next step with Stopped
+  std::stop_token stop = {};      // ends the work before the next step with Stopped
+  WorkDirectory* work = nullptr;  // where it goes on if an earlier run was there, see SavedSteps; null: nothing is kept
 };
 
 struct Learned {
@@ -39,11 +42,11 @@ struct Learned {
 // result depends on the number of threads, as libtorch's products do. Memory: 10 batch n + 8 size^2 floats. Errors,
 // about the subject: shapes that do not fit; a row that is not finite, with its number; a weight that is not a positive
 // number; a loss that overflows. Those of find_objective() and evaluate().
-Learned learn_rotation(const at::Tensor& rows, const at::Tensor& weights, const Matrix<double>& start,
+Learned learn_rotation(const Rows& rows, const at::Tensor& weights, const Matrix<double>& start,
                        const LearnOptions& options);
 
 // The mean of options' objective over all rows, for rotations that are to be compared; the same errors.
-double mean_loss(const at::Tensor& rows, const at::Tensor& weights, const Matrix<double>& rotation,
+double mean_loss(const Rows& rows, const at::Tensor& weights, const Matrix<double>& rotation,
                  const LearnOptions& options);
 
 }  // namespace spinor::learning

@@ -10,6 +10,7 @@
 #include "spinor/base/version.h"
 #include "spinor/io/digest.h"
 #include "spinor/learning/learned_file.h"
+#include "spinor/learning/work_directory.h"
 #include "spinor/modifier/model_for.h"
 #include "spinor/modifier/quantization_modifier.h"
 
@@ -98,6 +99,7 @@ Json job_of(const Model& model, const Modifier& modifier, const Learnable::Reque
           {"learning", write_fields(request.learning)},
           {"activations", write_fields(options.activations)},
           {"complete", options.complete},
+          {"memory", options.judge.runtime.memory},
           {"device", options.judge.runtime.device},
           {"threads", threads > 0 ? threads : default_threads()}};
 }
@@ -110,15 +112,31 @@ JudgeOptions judge_options(JudgeOptions judge, const LearningArguments& learning
   return judge;
 }
 
+void learn_to(const std::filesystem::path& file, const Json& job, WorkDirectory& work, const Model& model,
+              const Learnable::Request& request, const calibration::Samples& samples, LearnerOptions learner) {
+  learner.work = &work;
+  try {
+    LearnedRotations learned = learn_rotations(model, request, samples, learner);
+    learned.record["tokens"] = job["tokens"];
+    write_learned(file, learned, job);
+  } catch (const Stopped&) {
+    throw;
+  } catch (...) {
+    work.clear();  // it would fail again
+    throw;
+  }
+}
+
 LearnedFile learned_file(const Model& model, const LearningTask& task, const calibration::Samples& samples,
-                         const RecipeLearning& options, LearnerOptions learner) {
+                         const std::filesystem::path& file, LearnerOptions learner,
+                         std::shared_ptr<const WorkDirectory>& held) {
   learner.judge = judge_options(learner.judge, task.request.learning, model);
   const Json job = job_of(model, *task.modifier, task.request, samples, learner);
-  if (auto earlier = find_learned(options.file, job)) return *earlier;
-  LearnedRotations learned = learn_rotations(model, task.request, samples, learner);
-  learned.record["tokens"] = job["tokens"];
-  write_learned(options.file, learned, job);
-  return find_learned(options.file, job).value();
+  const auto work = std::make_shared<WorkDirectory>(file, job);
+  held = work;
+  if (!find_learned(file, job)) learn_to(file, job, *work, model, task.request, samples, learner);
+  work->clear();
+  return find_learned(file, job).value();
 }
 
 }  // namespace
@@ -132,7 +150,7 @@ LearningReport learn_recipe(Recipe& recipe, const Model& source, const LearningT
   LearnerOptions learner = options.learner;
   take_activations(recipe, task->request.learning, learner, report.warnings);
   const calibration::Samples samples = draw(text, task->request.learning, report.warnings);
-  const LearnedFile learned = learned_file(model, *task, samples, options, learner);
+  const LearnedFile learned = learned_file(model, *task, samples, options.file, learner, report.held);
   const std::string file = std::filesystem::absolute(options.file).lexically_normal().string();
   report.kept = !learned.empty;
   report.record = learned.record;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "spinor/base/error.h"
+#include "spinor/io/testing.h"
 #include "spinor/learning/testing.h"
 #include "spinor/linalg/fixing_ones.h"
 #include "spinor/linalg/nearest_orthogonal.h"
@@ -131,6 +132,39 @@ TEST(LearnRotation, StopsWhenAsked) {
   };
   EXPECT_THROW(learn_rotation(rows, at::ones({8}), testing::rotation_of(kSize), options), Stopped);
   EXPECT_EQ(steps, 5);
+}
+
+TEST(LearnRotation, GoesOnWhereItWasStopped) {
+  const spinor::testing::TemporaryDirectory directory;
+  const at::Tensor rows = heavy_rows(kRows, kSize).to(at::kFloat), w = at::ones({kRows});
+  const Matrix<double> start = testing::rotation_of(kSize);
+  LearnOptions options = few_steps("range");
+  for (const StepRule rule : {StepRule::adam, StepRule::sgd}) {
+    options.optimizer.rule = rule;
+    options.work = nullptr;
+    options.stop = {};
+    const Learned whole = learn_rotation(rows, w, start, options);
+    WorkDirectory work(directory / "r.safetensors", rule == StepRule::adam);
+    for (const int64_t last : {4, 11, -1}) {
+      std::stop_source source;
+      int64_t first = -1;
+      options.work = &work;
+      options.stop = source.get_token();
+      options.progress = [&](int64_t step, double) {
+        if (first < 0) first = step;
+        if (step == last - 1) source.request_stop();
+      };
+      if (last > 0) {
+        EXPECT_THROW(learn_rotation(rows, w, start, options), Stopped);
+        continue;
+      }
+      const Learned learned = learn_rotation(rows, w, start, options);
+      EXPECT_EQ(first, 11);
+      EXPECT_EQ(learned.losses, whole.losses);
+      EXPECT_EQ(learned.rotation.data, whole.rotation.data);
+    }
+    options.progress = {};
+  }
 }
 
 }  // namespace

@@ -9,6 +9,9 @@
 
 namespace spinor::learning {
 
+// What tells jobs apart. A job has paths of this machine in it, and files go where the model goes.
+std::string job_digest(const Json& job);
+
 // Rotations and scales in float64; `job` is all that they depend on, of which the file has a digest.
 // It is there as a whole, or not at all.
 // Nothing that is kept gives a file without tensors.

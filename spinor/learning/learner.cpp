@@ -10,7 +10,7 @@
 #include "spinor/base/error.h"
 #include "spinor/base/list.h"
 #include "spinor/base/parallel.h"
-#include "spinor/learning/capture.h"
+#include "spinor/learning/capture_on_demand.h"
 #include "spinor/learning/input_parts.h"
 #include "spinor/learning/learning_run.h"
 #include "spinor/learning/network_parts.h"
@@ -19,6 +19,8 @@
 #include "spinor/learning/seeds.h"
 #include "spinor/learning/selection.h"
 #include "spinor/learning/starts.h"
+#include "spinor/learning/work_directory.h"
+#include "spinor/runtime/free_memory.h"
 #include "spinor/runtime/torch_errors.h"
 
 namespace spinor::learning {
@@ -65,10 +67,11 @@ RewritePlan folded_plan(const LearningRun& run) {
   return rotated_plan(run.model, fold);
 }
 
-Capture capture(const LearningRun& run, const calibration::Samples& samples) {
+CaptureOptions how_to_capture(const LearningRun& run, const calibration::Samples& samples) {
   const Objective& objective = objective_of_rows(run.arguments());
   const bool of_network = find_objective(run.arguments().objective).of_network();
   const bool learns_r1 = run.learns("R1") && run.arguments().starts_from != kDrawn;
+  const int64_t memory = run.options.rows_memory;
   CaptureOptions how{.learn = samples_to_learn(run, samples),
                      .first_token = run.arguments().first_token.value_or(objective.first_weight),
                      .stream = run.rotates(Spin::R1) && (learns_r1 || run.request.seeds > 1),
@@ -78,37 +81,42 @@ Capture capture(const LearningRun& run, const calibration::Samples& samples) {
                      .seed = run.arguments().seed,
                      .runtime = run.options.judge.runtime,
                      .scratch = run.options.scratch,
+                     .memory = memory > 0 ? memory : runtime::free_memory() / 4,
                      .stop = run.options.stop};
-  if (!how.stream && !how.values && how.scales.empty()) return {};
+  if (run.options.work) how.rows_file = run.options.work->path(kRowsFile);
   how.progress = [&](int64_t layer, int64_t layers) { run.tell("capture", layer, layers); };
+  return how;
+}
+
+Capture capture(const LearningRun& run, const calibration::Samples& samples) {
+  const CaptureOptions how = how_to_capture(run, samples);
+  if (!how.stream && !how.values && how.scales.empty()) return {};
   return capture_rows(folded_plan(run), samples, how);
 }
 
-void learn(LearningRun& run, Capture rows, const calibration::Samples& samples) {
+void learn(LearningRun& run, CaptureOnDemand& rows, const calibration::Samples& samples) {
+  const bool of_network = find_objective(run.arguments().objective).of_network();
   RotationPart r1, r2, v;
   if (run.learns("R1") && run.arguments().starts_from != kDrawn) r1 = learn_r1(run, rows);
-  if (find_objective(run.arguments().objective).of_network()) {
-    rows.learn = rows.judge = {};
-    std::tie(r1, r2) = learn_from_network(run, std::move(r1), samples);
-  } else if (run.learns("R2")) {
-    r2 = learn_r2(run, rows);
-  }
+  if (!of_network && run.learns("R2")) r2 = learn_r2(run, rows);
+  const std::map<std::string, std::vector<double>> scales = rows.scales();
+  rows.drop_rows();
+  if (of_network) std::tie(r1, r2) = learn_from_network(run, std::move(r1), samples);
   if (run.learns(kInputGroup)) v = learn_inputs(run, folded_plan(run), samples, samples_to_learn(run, samples));
-  rows.learn = rows.judge = {};  // takes memory that running models wants
   Selection selection(run, judged_tokens(run, samples));
   selection.add_rotations("R1", std::move(r1));
   selection.add_rotations("R2", std::move(r2));
   selection.add_rotations(kInputGroup, std::move(v));
-  selection.add_scales(rows.scales);
+  selection.add_scales(scales);
   selection.finish();
 }
 
 LearnedRotations work(LearningRun run, const calibration::Samples& samples) {
   check_request(run);
   run.learned.record = write_fields(run.arguments());
-  Capture rows = capture(run, samples);
-  choose_seed(run, rows.learn.stream);
-  if (run.request.learnable) learn(run, std::move(rows), samples);
+  CaptureOnDemand rows(run.options.work, [&] { return capture(run, samples); });
+  choose_seed(run, rows);
+  if (run.request.learnable) learn(run, rows, samples);
   if (run.options.complete) add_starts(run);
   if (run.options.complete) add_input_starts(run);
   run.learned.record["kept"] = run.kept;

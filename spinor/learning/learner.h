@@ -18,9 +18,14 @@
 
 namespace spinor::learning {
 
+class WorkDirectory;
+
 struct LearnerOptions {
   JudgeOptions judge = {};              // its runtime is that of all work
   std::filesystem::path scratch = ".";  // see SamplePass
+  int64_t rows_memory = 0;  // bytes of rows that may be in memory, see capture_rows(); 0: a quarter of what is free
+  // What an earlier run of the same job has found is there, and what this one finds is kept there; null: nowhere.
+  WorkDirectory* work = nullptr;
   // That of the objective `quantization`.
   QuantizationArgs activations = ActivationQuantizer::token_args(4, false);
   bool complete = false;  // R1 and R2 that are not learned or not kept are there all the same, as drawn

@@ -60,7 +60,8 @@ LearnOptions how_to_learn(const LearningRun& run, const std::string& subject) {
                    .objective = std::string(objective.name),
                    .batch = own ? *arguments.batch : objective.defaults.batch,
                    .seed = arguments.seed,
-                   .stop = run.options.stop};
+                   .stop = run.options.stop,
+                   .work = run.options.work};
   if (objective.needs_quantizer) how.quantizer = RowQuantizer{run.options.activations};
   how.optimizer.learning_rate = own ? *arguments.learning_rate : objective.defaults.learning_rate;
   how.optimizer.steps = own ? *arguments.steps : objective.defaults.steps;

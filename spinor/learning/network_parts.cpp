@@ -6,6 +6,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/learning/end_to_end.h"
+#include "spinor/learning/saved_steps.h"
 #include "spinor/learning/starts.h"
 #include "spinor/transform/given_inputs.h"
 
@@ -33,7 +34,8 @@ EndToEndOptions how_to_learn_network(const LearningRun& run, const calibration::
                       .samples = std::max<int64_t>(1, *arguments.batch / samples.context),
                       .seed = arguments.seed,
                       .runtime = run.options.judge.runtime,
-                      .stop = run.options.stop};
+                      .stop = run.options.stop,
+                      .work = run.options.work};
   how.optimizer.learning_rate = *arguments.learning_rate;
   how.optimizer.steps = *arguments.steps;
   how.optimizer.fixes_ones = run.model.stream().centred;
@@ -44,6 +46,31 @@ EndToEndOptions how_to_learn_network(const LearningRun& run, const calibration::
     run.tell("learn by " + arguments.objective, step + 1, *arguments.steps);
   };
   return how;
+}
+
+std::optional<LearnedEndToEnd> find_network(const WorkDirectory* directory, const std::string& objective) {
+  const std::optional<Snapshot> found = directory ? directory->find(objective) : std::nullopt;
+  if (!found) return {};
+  LearnedEndToEnd learned;
+  learned.drawn = found->json[0], learned.start = found->json[1], learned.learned = found->json[2];
+  for (const auto& [name, rotation] : found->tensors) learned.rotations.emplace(name, matrix_of(rotation));
+  return learned;
+}
+
+void keep_network(WorkDirectory& directory, const std::string& objective, const LearnedEndToEnd& learned) {
+  Snapshot snapshot{.json = {learned.drawn, learned.start, learned.learned}};
+  for (const auto& [name, rotation] : learned.rotations) snapshot.tensors[name] = tensor_of(rotation);
+  directory.save(objective, snapshot);
+  SavedSteps(&directory, objective).drop();
+}
+
+LearnedEndToEnd learn_network(const LearningRun& run, const Starts& starts, const calibration::Samples& samples) {
+  const std::string& objective = run.arguments().objective;
+  if (std::optional<LearnedEndToEnd> found = find_network(run.options.work, objective)) return std::move(*found);
+  const RewritePlan plan = rotated_plan(run.model, run.request.start);
+  LearnedEndToEnd learned = learn_end_to_end(plan, starts, samples, how_to_learn_network(run, samples));
+  if (run.options.work) keep_network(*run.options.work, objective, learned);
+  return learned;
 }
 
 // Nothing: what was drawn is best.
@@ -78,9 +105,7 @@ std::pair<RotationPart, RotationPart> learn_from_network(LearningRun& run, Rotat
                                                          const calibration::Samples& samples) {
   const Starts starts = starts_of_network(run, std::move(r1));
   if (starts.empty()) return {};
-  RotationPart all = best_of(run, starts,
-                             learn_end_to_end(rotated_plan(run.model, run.request.start), starts, samples,
-                                              how_to_learn_network(run, samples)));
+  RotationPart all = best_of(run, starts, learn_network(run, starts, samples));
   RotationPart others;
   for (auto it = all.begin(); it != all.end();)
     if (it->first == "R1") {

@@ -1,5 +1,7 @@
 #include "spinor/learning/seeds.h"
 
+#include <fmt/format.h>
+
 #include "spinor/base/error.h"
 #include "spinor/learning/starts.h"
 #include "spinor/linalg/random.h"
@@ -29,7 +31,7 @@ void check_seeds(const LearningRun& run) {
                 "take a type that is drawn, such as random-hadamard, or leave them out");
 }
 
-void choose_seed(LearningRun& run, const RowSet& stream) {
+void choose_seed(LearningRun& run, CaptureOnDemand& capture) {
   const int64_t seeds = run.request.seeds;
   if (seeds <= 1) return;
   const uint64_t first = first_seed(run);
@@ -38,7 +40,10 @@ void choose_seed(LearningRun& run, const RowSet& stream) {
   Json losses = Json::array();
   for (int64_t i = 0; i < seeds; ++i) {
     const uint64_t seed = first + static_cast<uint64_t>(i);
-    const double loss = mean_loss(stream.rows, stream.weights, r1_of_seed(run, seed), how_to_learn(run, "R1"));
+    const double loss = once(run.options.work, fmt::format("seed.{}", seed), [&] {
+      const RowSet& stream = capture.rows().learn.stream;
+      return mean_loss(stream.rows, stream.weights, r1_of_seed(run, seed), how_to_learn(run, "R1"));
+    });
     losses.push_back(loss);
     if (i == 0 || loss < least) {
       least = loss;

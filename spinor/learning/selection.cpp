@@ -7,13 +7,14 @@
 #include <utility>
 
 #include "spinor/base/error.h"
+#include "spinor/learning/work_directory.h"
 
 namespace spinor::learning {
 
 Selection::Selection(LearningRun& run, std::vector<int32_t> tokens)
-    : run_(run), judge_(run.model, std::move(tokens), run.options.judge), best_(run.request.start) {
+    : run_(run), tokens_(std::move(tokens)), best_(run.request.start) {
   run_.tell("judge", 0, 1);
-  least_ = judge_.divergence(best_);
+  least_ = divergence("start", best_);
   if (!std::isfinite(least_))
     throw Error(std::string(run_.model.architecture_name()), "its logits on the calibration text are not finite",
                 "look for the layer that makes them so: spinor eval, spinor inspect");
@@ -46,19 +47,26 @@ void Selection::add_scales(const std::map<std::string, std::vector<double>>& sca
 
 bool Selection::helps(const std::string& name, RotateOptions candidate) {
   run_.tell("judge " + name, 0, 1);
-  const double divergence = judge_.divergence(candidate);
-  run_.held_out()["kl_divergence_with_" + name] = divergence;
-  if (!(divergence < least_)) {
+  const double found = divergence(name, candidate);
+  run_.held_out()["kl_divergence_with_" + name] = found;
+  if (!(found < least_)) {
     run_.warn(
         fmt::format("{}: with what was learned held-out text diverges by {:.4g} nats a token from the original "
                     "model, without by {:.4g}: it is left out",
-                    name, divergence, least_));
+                    name, found, least_));
     return false;
   }
-  least_ = divergence;
+  least_ = found;
   best_ = std::move(candidate);
   run_.kept.push_back(name);
   return true;
+}
+
+double Selection::divergence(const std::string& name, const RotateOptions& rotation) {
+  return once(run_.options.work, "judge." + name, [&] {
+    if (!judge_) judge_ = std::make_unique<Judge>(run_.model, tokens_, run_.options.judge);
+    return judge_->divergence(rotation);
+  });
 }
 
 void Selection::finish() {

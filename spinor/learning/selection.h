@@ -2,6 +2,7 @@
 // nothing was learned from.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,15 +18,17 @@ class Selection {
 
   // Beside what has been kept so far. What helps goes into the run's rotations or scales; else a warning says so.
   void add_rotations(const std::string& name, RotationPart part);
-  void add_scales(const std::map<std::string, std::vector<double>>& scales);  // by LegalScale::name
+  void add_scales(const std::map<std::string, std::vector<double>>& scales);  // by LegalScale::names()
   // Completes the record.
   void finish();
 
  private:
   bool helps(const std::string& name, RotateOptions candidate);
+  double divergence(const std::string& name, const RotateOptions& rotation);
 
   LearningRun& run_;
-  Judge judge_;
+  std::vector<int32_t> tokens_;
+  std::unique_ptr<Judge> judge_;  // null: all that was asked for is known from an earlier run
   RotateOptions best_;
   double least_ = 0;
 };

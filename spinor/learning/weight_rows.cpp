@@ -19,24 +19,34 @@ std::vector<const Module*> stream_readers(const Model& model) {
   return readers;
 }
 
+// Of a reader, of which there are so many.
+int64_t rows_of(const Module& reader, int64_t rows, int64_t readers) {
+  return std::min(std::max<int64_t>(1, rows / readers), reader.shape.out);
+}
+
 }  // namespace
 
-RowSet weight_rows(const runtime::ModuleFactory& factory, int64_t rows, uint64_t seed) {
+int64_t count_weight_rows(const Model& model, int64_t rows) {
+  const std::vector<const Module*> readers = stream_readers(model);
+  int64_t all = 0;
+  for (const Module* reader : readers) all += rows_of(*reader, rows, std::ssize(readers));
+  return all;
+}
+
+RowSet weight_rows(const runtime::ModuleFactory& factory, RowStore& store, int64_t rows, uint64_t seed) {
   const std::vector<const Module*> readers = stream_readers(factory.model());
-  const int64_t each = std::max<int64_t>(1, rows / std::max<int64_t>(1, std::ssize(readers)));
+  if (readers.empty()) return {};
+  const int64_t all = count_weight_rows(factory.model(), rows), width = factory.model().hidden_size();
+  RowBuffer buffer = store.buffer(all, width);
   Random random(seed);
-  std::vector<at::Tensor> parts;
   for (const Module* reader : readers) {
     const at::Tensor weight = factory.linear(reader->name).weight;
     std::vector<int64_t> chosen = random.permutation(weight.size(0));
-    chosen.resize(static_cast<size_t>(std::min(each, weight.size(0))));
+    chosen.resize(static_cast<size_t>(rows_of(*reader, rows, std::ssize(readers))));
     std::ranges::sort(chosen);
-    parts.push_back(
-        weight.index_select(0, at::tensor(chosen, at::kLong).to(weight.device())).to(at::kCPU, at::kBFloat16));
+    buffer.append(weight.index_select(0, at::tensor(chosen, at::kLong).to(weight.device())));
   }
-  if (parts.empty()) return {};
-  const at::Tensor all = at::cat(parts);
-  return {all, at::ones({all.size(0)}, at::kFloat)};
+  return {buffer.rows(width), at::ones({all}, at::kFloat)};
 }
 
 }  // namespace spinor::learning

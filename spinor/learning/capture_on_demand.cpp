@@ -1,0 +1,100 @@
+#include "spinor/learning/capture_on_demand.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <memory>
+#include <utility>
+
+#include "spinor/base/error.h"
+
+namespace spinor::learning {
+namespace {
+
+using Scales = std::map<std::string, std::vector<double>>;
+
+constexpr const char *kRows = "capture.rows", *kScales = "capture.scales";
+
+// Calls visit(name, rows) for all that a capture has: "learn.stream", "judge.values.3".
+template <typename Captured, typename Visit>
+void for_row_sets(Captured& capture, Visit visit) {
+  for (auto [part, captured] : {std::pair("learn", &capture.learn), std::pair("judge", &capture.judge)}) {
+    if (captured->stream.rows.defined()) visit(fmt::format("{}.stream", part), captured->stream);
+    for (auto& [layer, values] : captured->values) visit(fmt::format("{}.values.{}", part, layer), values);
+  }
+}
+
+RowSet& row_set_of(Capture& capture, const std::string& name) {
+  CapturedRows& part = name.starts_with("learn") ? capture.learn : capture.judge;
+  const size_t layer = name.find("values.");
+  return layer == std::string::npos ? part.stream : part.values[std::stoi(name.substr(layer + 7))];
+}
+
+// Of rows that are in the file of the directory; nothing: they are in memory.
+std::optional<Snapshot> places_of(const Capture& capture) {
+  Snapshot places;
+  bool in_file = false;
+  for_row_sets(capture, [&](const std::string& name, const RowSet& set) {
+    const RowsInFile& stored = set.rows.stored();
+    in_file |= stored.file != nullptr;
+    places.json[name] = {stored.begin, stored.count, stored.width};
+    places.tensors[name] = set.weights;
+  });
+  return in_file ? std::optional(std::move(places)) : std::nullopt;
+}
+
+Snapshot snapshot_of(const Scales& scales) {
+  Snapshot snapshot;
+  for (const auto& [name, factors] : scales) snapshot.tensors[name] = at::tensor(factors, at::kDouble);
+  return snapshot;
+}
+
+std::optional<Scales> find_scales(const WorkDirectory& directory) {
+  const std::optional<Snapshot> snapshot = directory.find(kScales);
+  if (!snapshot) return {};
+  Scales scales;
+  for (const auto& [name, factors] : snapshot->tensors)
+    scales[name] = {factors.const_data_ptr<double>(), factors.const_data_ptr<double>() + factors.numel()};
+  return scales;
+}
+
+}  // namespace
+
+CaptureOnDemand::CaptureOnDemand(WorkDirectory* directory, std::function<Capture()> capture)
+    : directory_(directory), capture_(std::move(capture)) {}
+
+std::optional<Capture> CaptureOnDemand::find() const {
+  const std::optional<Snapshot> places = directory_->find(kRows);
+  if (!places || !std::filesystem::exists(directory_->path(kRowsFile))) return {};
+  const auto file = std::make_shared<const File>(File::open(directory_->path(kRowsFile)));
+  Capture capture;
+  for (const auto& [name, weights] : places->tensors) {
+    const Json& place = places->json.at(name);
+    row_set_of(capture, name) = {Rows(RowsInFile{file, place[0], place[1], place[2]}), weights};
+  }
+  return capture;
+}
+
+const Capture& CaptureOnDemand::rows() {
+  if (found_) return *found_;
+  if (directory_) found_ = find();
+  if (found_) return *found_;
+  found_ = capture_();
+  scales_ = found_->scales;
+  if (!directory_) return *found_;
+  directory_->save(kScales, snapshot_of(*scales_));  // first: where there are rows, there are scales
+  if (const std::optional<Snapshot> places = places_of(*found_)) directory_->save(kRows, *places);
+  return *found_;
+}
+
+const Scales& CaptureOnDemand::scales() {
+  if (!scales_ && directory_) scales_ = find_scales(*directory_);
+  if (!scales_) rows();
+  return *scales_;
+}
+
+void CaptureOnDemand::drop_rows() {
+  found_.reset();
+}
+
+}  // namespace spinor::learning

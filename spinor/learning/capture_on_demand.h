@@ -1,0 +1,36 @@
+// What capture found: an earlier run of the same job, or this one when it is asked for.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "spinor/learning/capture.h"
+#include "spinor/learning/work_directory.h"
+
+namespace spinor::learning {
+
+// The name of CaptureOptions::rows_file in a work directory.
+inline constexpr const char* kRowsFile = "rows";
+
+class CaptureOnDemand {
+ public:
+  // In the directory scales are kept, and rows that are in its file. Without one nothing is.
+  CaptureOnDemand(WorkDirectory* directory, std::function<Capture()> capture);
+
+  const Capture& rows();
+  const std::map<std::string, std::vector<double>>& scales();  // by LegalScale::names()
+  void drop_rows();  // takes memory that others want; nobody asks for them again
+
+ private:
+  std::optional<Capture> find() const;
+
+  WorkDirectory* directory_;
+  std::function<Capture()> capture_;
+  std::optional<Capture> found_;
+  std::optional<std::map<std::string, std::vector<double>>> scales_;
+};
+
+}  // namespace spinor::learning
