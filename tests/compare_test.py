@@ -236,11 +236,27 @@ def test_the_advice_to_learn_can_be_typed(spikes, tmp_path):
     assert result["advice"] == "Rotate with R1-R4 learned: it beats the unrotated model by more than seeds are apart."
     command = (
         f"spinor rotate {spikes} OUT --rotations R1,R2,R3,R4 --transform-type auto-random --seed 1 --learn "
-        f"--calibration {data[1]} --calibration-context 40"
+        f"--calibration {data[1]} --calibration-context 40 --threads 1"
     )
     assert result["command"] == command
     spinor(*command.replace("OUT", str(tmp_path / "out")).split()[1:], "--quiet")
     assert (tmp_path / "out" / "learned" / "rotations.safetensors").exists()
+
+    # A recipe says the rest, and is told what its file has to say.
+    recipe = tmp_path / "recipe.json"
+    spin = {"transform_type": "random-orthogonal", "learnable": True}
+    gptq = {"targets": "Linear", "ignore": ["lm_head"], "scheme": "W8A8"}
+    modifiers = {"a_modifiers": {"SpinQuantModifier": spin}, "b_modifiers": {"GPTQModifier": gptq}}
+    recipe.write_text(json.dumps({"quant_stage": modifiers}))
+    samples = ["--calibration-samples", 4, "--calibration-seed", 2, "--calibration-all-experts"]
+    low_bits = ["--activations", 3, "--kv", 3]
+    result = compared(spikes, own, "--recipe", recipe, *low_bits, *data, *samples, "--seeds", 1)
+    assert result["command"] == (
+        f"spinor quantize {spikes} OUT --recipe {recipe} --calibration {data[1]} --calibration-context 40 "
+        "--calibration-samples 4 --calibration-seed 2 --calibration-all-experts --threads 1, whose SpinQuantModifier "
+        "has rotations: [R1, R2, R3, R4], transform_type: random-orthogonal, seed: 1, learnable: true, "
+        "learning: {context: 40}"
+    )
 
 
 def test_a_recipe_that_learns_has_its_row(spikes, text, tmp_path):

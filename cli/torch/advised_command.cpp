@@ -3,71 +3,40 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <utility>
-#include <vector>
-
-#include "spinor/transform/automatic_type.h"
+#include "cli/typed_command.h"
 
 namespace spinor::cli {
 namespace {
-
-// As a shell reads it.
-std::string quoted(const std::string& text) {
-  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./,:@%";
-  if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos) return text;
-  std::string result = "'";
-  for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return result + "'";
-}
-
-// The type of compare's rows: one that is drawn.
-std::string type_of(const RecipeOptions& recipe) {
-  return recipe.transform_type.starts_with("random") ? recipe.transform_type : std::string(kAutomaticRandom);
-}
 
 uint64_t seed_of(const measure::Variant& variant) {
   return variant.runs.size() > 1 ? variant.best_seed() : variant.seeds.front();
 }
 
-std::string options_of(const measure::Variant& variant, const RecipeOptions& recipe) {
-  std::string text = fmt::format(" --rotations {} --transform-type {} --seed {}", fmt::join(variant.rotations, ","),
-                                 type_of(recipe), seed_of(variant));
-  if (recipe.block_size) text += fmt::format(" --block-size {}", *recipe.block_size);
-  if (recipe.group_size) text += fmt::format(" --group-size {}", *recipe.group_size);
-  const std::pair<const char*, std::string> given[] = {{"--scheme", recipe.scheme},
-                                                       {"--observer", recipe.observer},
-                                                       {"--format", recipe.format},
-                                                       {"--targets", fmt::format("{}", fmt::join(recipe.targets, ","))},
-                                                       {"--ignore", fmt::format("{}", fmt::join(recipe.ignore, ","))},
-                                                       {"--precision", recipe.precision},
-                                                       {"--mtp", recipe.mtp},
-                                                       {"--compat", recipe.compat}};
-  for (const auto& [name, value] : given)
-    if (!value.empty()) text += fmt::format(" {} {}", name, quoted(value));
-  const std::pair<const char*, bool> flags[] = {{"--randomize", recipe.randomize},
-                                                {"--center-embeddings", recipe.center_embeddings},
-                                                {"--vision", recipe.vision},
-                                                {"--learn", variant.learned}};
-  for (const auto& [name, is_given] : flags)
-    if (is_given) text += fmt::format(" {}", name);
+// What the recipe's file has to say, in so many words.
+std::string spinquant_of(const measure::Variant& variant) {
+  std::string text = fmt::format("rotations: [{}], transform_type: {}, seed: {}", fmt::join(variant.rotations, ", "),
+                                 variant.transform_type, seed_of(variant));
+  if (variant.learned)
+    text += fmt::format(", learnable: true, learning: {{context: {}}}", variant.learning["context"].get<int64_t>());
   return text;
 }
 
 }  // namespace
 
 std::string advised_command(const measure::Variant& variant, const std::string& model, const RecipeOptions& recipe,
-                            const CalibrationFlags& calibration) {
+                            const CalibrationFlags& calibration, const CommonOptions& common) {
   const bool quantizes = !recipe.recipe.empty() || recipe.quantizes();
-  std::string text = fmt::format("spinor {} {} OUT", quantizes ? "quantize" : "rotate", quoted(model));
-  text += recipe.recipe.empty() ? options_of(variant, recipe) : " --recipe " + quoted(recipe.recipe);
-  if (calibration.given() && (variant.learned || !recipe.recipe.empty())) {
-    text += fmt::format(" --calibration {}", quoted(calibration.text));
-    if (const auto context = calibration.asked_context()) text += fmt::format(" --calibration-context {}", *context);
-  }
+  RecipeOptions all = recipe;
+  all.rotations = variant.rotations;
+  all.transform_type = variant.transform_type;
+  all.seed = seed_of(variant);
+  all.learn = variant.learned;
+  std::string text =
+      fmt::format("spinor {} {} OUT{}", quantizes ? "quantize" : "rotate", quoted(model), typed_options(all));
+  if (variant.learned || variant.calibrated) text += typed_options(calibration);
+  if (variant.learned && common.threads > 0) text += fmt::format(" --threads {}", common.threads);
   if (recipe.recipe.empty()) return text;
-  return fmt::format("{}, whose SpinQuantModifier has rotations: [{}], transform_type: {}, seed: {}{}", text,
-                     fmt::join(variant.rotations, ", "), type_of(recipe), seed_of(variant),
-                     variant.learned ? ", learnable: true" : "");
+  return fmt::format("{}, whose SpinQuantModifier has {}", text, spinquant_of(variant));
 }
 
 }  // namespace spinor::cli

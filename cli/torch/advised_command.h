@@ -13,6 +13,6 @@ namespace spinor::cli {
 // The command that makes the variant of the model: with the options that compare had, or its recipe's file, which is to
 // say the rest.
 std::string advised_command(const measure::Variant& variant, const std::string& model, const RecipeOptions& recipe,
-                            const CalibrationFlags& calibration);
+                            const CalibrationFlags& calibration, const CommonOptions& common);
 
 }  // namespace spinor::cli

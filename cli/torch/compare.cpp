@@ -114,7 +114,7 @@ struct CompareCommand : EvaluationFlags {
     const measure::Comparison comparison =
         measure::compare(described, recipe.given() ? recipe.make() : Recipe(), tokens, compare);
     const measure::Variant* best = comparison.verdict();
-    const std::string command = best ? advised_command(*best, model, recipe, calibration) : "";
+    const std::string command = best ? advised_command(*best, model, recipe, calibration, common) : "";
     common.json ? print_comparison_json(comparison, command) : print_comparison(comparison, command);
     return 0;
   }

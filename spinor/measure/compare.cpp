@@ -62,7 +62,7 @@ Json spinquant_arguments(const Json& recipe) {
   // What rows have of their own.
   for (const char* key : {"learnable", "seeds", "transform_config"}) arguments.erase(key);
   const std::string type = arguments.value("transform_type", "hadamard");
-  if (type == "hadamard" || type == kAutomatic) arguments["transform_type"] = kAutomaticRandom;
+  arguments["transform_type"] = type == "hadamard" || type == kAutomatic ? std::string(kAutomaticRandom) : type;
   return arguments;
 }
 
@@ -173,6 +173,7 @@ class Measurement {
     Json spinquant = spinquant_arguments(recipe_);
     spinquant["rotations"] = variant.rotations;
     spinquant["seed"] = seed;
+    variant.transform_type = spinquant["transform_type"];
     const bool learns = variant.best_of > 1 || variant.learned;
     if (learns) prepare_learning(spinquant);
     if (variant.best_of > 1) spinquant["seeds"] = variant.best_of;
@@ -183,6 +184,7 @@ class Measurement {
     if (variant.best_of > 1) seed = variant.learning["seeds"]["chosen"].get<uint64_t>();
     Job job(model_, std::move(steps));
     if (job.plan().needs_data().empty()) return evaluate(job.finished_plan());
+    variant.calibrated = true;
     return written(job);
   }
 

@@ -43,6 +43,8 @@ struct Variant {
   int64_t best_of = 1;
   bool learned = false;
   Json learning = {};                          // of these two: the record of learn_recipe()
+  std::string transform_type = {};             // that its runs have
+  bool calibrated = false;                     // they took the calibrator's data
   std::vector<runtime::Evaluation> runs = {};  // one a seed
 
   double perplexity() const;     // medians over the runs
