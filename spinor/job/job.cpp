@@ -47,6 +47,21 @@ std::string card_of(const RewritePlan& plan, const Recipe& recipe) {
   return model_card(plan, recipe.yaml(), std::filesystem::exists(source) ? read_text(source) : std::string());
 }
 
+// The recipe that is written to `out` names files: those that go when `out` is replaced are none to name.
+void require_files_stay(const Recipe& recipe, const std::filesystem::path& out) {
+  if (!std::filesystem::exists(out)) return;
+  const std::string inside = std::filesystem::canonical(out).string() + "/";
+  for (const RecipeStep& step : recipe.steps()) {
+    const Json arguments = step.modifier->arguments();
+    const auto file = arguments.find("rotation_file");
+    if (file == arguments.end() || !file->is_string()) continue;
+    const std::filesystem::path path = file->get<std::string>();
+    if (!path.is_absolute() || !std::filesystem::weakly_canonical(path).string().starts_with(inside)) continue;
+    throw Error(path.string(), "is the recipe's rotation_file, and is deleted where its directory is replaced",
+                "copy it to another place and name that, or choose another output directory");
+  }
+}
+
 }  // namespace
 
 SaveOptions Job::Data::files(SaveOptions asked, const Json& calibration) const {
@@ -127,6 +142,7 @@ const RewritePlan& Job::finished_plan() {
 
 SaveReport Job::save(const std::filesystem::path& out, const JobSaveOptions& options) {
   Data& data = *data_;
+  with_system_errors([&] { require_files_stay(data.recipe, out); });
   const bool calibrates = options.calibrator && data.run && !data.plan.needs_data().empty();
   if (!calibrates) finished_plan();
   require_compatible(data.plan, options.clients);

@@ -64,7 +64,8 @@ class Job {
 
   // Writes the checkpoint: opens OUT.partial, calibrates, finishes the recipe, computes the rest, renames. A job is
   // saved once. spinor.json has the recipe, recipe.yaml too, README.md says how to load a model that needs more than
-  // its source did. Errors leave OUT.partial for a resume and nothing at `out`.
+  // its source did. Error for a rotation_file in an `out` that is replaced. Errors leave OUT.partial for a resume and
+  // nothing at `out`.
   SaveReport save(const std::filesystem::path& out, const JobSaveOptions& options = {});
 
  private:
