@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "spinor/base/error.h"
 
@@ -32,6 +33,9 @@ ActivationQuantizer::ActivationQuantizer(const QuantizationArgs& args, float cli
     group_size_ = args.group_size.value_or(0);
   if (strategy == QuantizationStrategy::tensor_group) {
     if (!fixed.global) throw Error("activations", "have no input_global_scale", "the checkpoint is incomplete");
+    if (!(*fixed.global > 0) || !std::isfinite(*fixed.global))
+      throw Error("activations", fmt::format("have an input_global_scale of {}", *fixed.global),
+                  "it is a positive number; the checkpoint is damaged");
     rule_.global = *fixed.global;
     return;
   }
@@ -48,15 +52,18 @@ ActivationQuantizer::ActivationQuantizer(const QuantizationArgs& args, float cli
                 "it runs token and group (dynamic), tensor and attn_head (static) and tensor_group");
 }
 
-ActivationQuantizer ActivationQuantizer::without_global(const QuantizationArgs& args) {
-  StaticActivation none;
-  none.global = 0.0F;
-  return ActivationQuantizer(args, 1, none);
+ActivationQuantizer ActivationQuantizer::without_global(const QuantizationArgs& args, float clip) {
+  StaticActivation any;
+  any.global = 1.0F;
+  ActivationQuantizer quantizer(args, clip, any);
+  quantizer.needs_global_ = true;
+  return quantizer;
 }
 
 ActivationQuantizer ActivationQuantizer::with_global_of(float magnitude) const {
   ActivationQuantizer whole = *this;
   whole.rule_.global = global_scale(DType::F32, magnitude);
+  whole.needs_global_ = false;
   return whole;
 }
 

@@ -37,9 +37,9 @@ class ActivationQuantizer {
   explicit ActivationQuantizer(const QuantizationArgs& args, float clip = 1, const StaticActivation& fixed = {});
 
   // tensor_group whose static scale nobody has found yet: apply() wants with_global_of() first.
-  static ActivationQuantizer without_global(const QuantizationArgs& args);
-  bool needs_global() const { return rule_.global == 0; }
-  // With the static scale that suits rows of which this is the largest magnitude.
+  static ActivationQuantizer without_global(const QuantizationArgs& args, float clip = 1);
+  bool needs_global() const { return needs_global_; }
+  // With the static scale that suits rows of which this, a finite number, is the largest magnitude.
   ActivationQuantizer with_global_of(float magnitude) const;
 
   // Per token, or per group of so many elements; asymmetric unless asked otherwise. For research, e.g. 4 bits.
@@ -58,6 +58,7 @@ class ActivationQuantizer {
   float clip_;
   int64_t group_size_ = 0;      // 0: the row
   std::vector<Affine> affine_;  // of static ones
+  bool needs_global_ = false;
 };
 
 }  // namespace spinor

@@ -44,7 +44,7 @@ QuantizationArgs args_of(const LowBits& asked) {
 
 ActivationQuantizer quantizer_of(const LowBits& asked) {
   const QuantizationArgs args = args_of(asked);
-  if (args.strategy == QuantizationStrategy::tensor_group) return ActivationQuantizer::without_global(args);
+  if (args.strategy == QuantizationStrategy::tensor_group) return ActivationQuantizer::without_global(args, asked.clip);
   return ActivationQuantizer(args, asked.clip);
 }
 

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "spinor/base/error.h"
 #include "spinor/runtime/transform_gradient.h"
@@ -78,7 +79,9 @@ void apply(const Stage& stage, at::Tensor x) {
   if (stage.empty() || x.numel() == 0) return;
   if (stage.quantizer && stage.quantizer->needs_global()) {
     apply({stage.rotations, {}}, x);
-    return apply({{}, stage.quantizer->with_global_of(x.abs().max().item<float>())}, x);
+    const auto magnitude = x.abs().max().item<float>();
+    if (std::isfinite(magnitude)) apply({{}, stage.quantizer->with_global_of(magnitude)}, x);
+    return;  // what is not finite stays as it is, for whoever looks at the logits
   }
   if (!x.is_cpu()) return apply_elsewhere(stage, x);
   switch (x.scalar_type()) {

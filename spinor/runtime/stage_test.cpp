@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "spinor/base/error.h"
 #include "spinor/linalg/orthogonal.h"
 
@@ -101,6 +103,20 @@ TEST(Stage, TakesTheGlobalScaleOfAllRows) {
     apply({{}, ActivationQuantizer(nvfp4, 1, {.affine = {}, .global = 448.0F * 6 / largest})}, expected);
     apply({{r}, ActivationQuantizer::without_global(nvfp4)}, x);
     EXPECT_TRUE(x.equal(expected)) << toString(dtype);
+  }
+}
+
+// It is whoever looks at the logits who says so.
+TEST(Stage, LeavesWhatIsNotFiniteAloneWithoutAGlobalScale) {
+  QuantizationArgs nvfp4{.num_bits = 4, .type = QuantizationType::floating};
+  nvfp4.strategy = QuantizationStrategy::tensor_group;
+  nvfp4.group_size = 16;
+  for (const float value : {INFINITY, NAN}) {
+    const at::Tensor x = activations(at::kFloat);
+    x.view({-1})[3] = value;
+    const at::Tensor before = x.clone();
+    apply({{}, ActivationQuantizer::without_global(nvfp4)}, x);
+    EXPECT_TRUE(x.nan_to_num(7).equal(before.nan_to_num(7)));
   }
 }
 
