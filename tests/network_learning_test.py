@@ -2,6 +2,7 @@
 held-out text falls, and the result is the source's function."""
 
 import pytest
+import tiny_models
 import torch
 
 from command import refused, spinor, spinor_json
@@ -43,6 +44,16 @@ def test_every_kind_of_family_learns_end_to_end(source, tmp_path, family):
     assert done.returncode == 0, done.stderr
     found = record(out)["held_out"][objective]
     assert found["loss"] < found["loss_as_drawn"] == found["loss_at_start"]
+    assert difference(model, out, torch.float64) <= BOUND[torch.float64]
+
+
+def test_gradients_go_through_a_relu_that_is_a_gate(source, tmp_path):
+    tiny_models.SHAPES["gated_relu"] = tiny_models.SHAPES["power_of_two"] | {"hidden_act": "relu"}
+    model, out = source("llama", torch.float64, "gated_relu"), tmp_path / "out"
+    steps = recipe(tmp_path / "recipe.json", spin(rotations=["R1"], learning=NETWORK | {"scales": []}))
+    done = rotate(model, out, steps, "--calibration", text(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert record(out)["held_out"]["kl"]["loss"] > 0
     assert difference(model, out, torch.float64) <= BOUND[torch.float64]
 
 

@@ -53,7 +53,7 @@ at::Tensor FeedForward::routed(const at::Tensor& x) const {
     const int64_t count = counts[static_cast<int64_t>(i)].item<int64_t>();
     if (count == 0 && !everyone) continue;
     const at::Tensor mine = tokens.narrow(0, first, count);
-    LinearInput input(everyone ? x : x.index_select(0, mine), !everyone);
+    LinearInput input(everyone ? x : x.index_select(0, mine), !everyone && experts[i].reads_alike());
     at::Tensor y = experts[i](input, activation);
     if (everyone) y = y.index_select(0, mine);
     const at::Tensor weight = weights.narrow(0, first, count).unsqueeze(1);

@@ -45,7 +45,10 @@ Activation find_activation(const ForwardConfig& forward) {
 }
 
 at::Tensor Activation::gated(at::Tensor gate, const at::Tensor& up) const {
-  if (!limit) return function(std::move(gate)).mul_(up);
+  if (!limit) {
+    at::Tensor activated = function(std::move(gate));
+    return activated.requires_grad() ? activated * up : activated.mul_(up);  // relu's gradient needs what it gave
+  }
   gate = gate.clamp_max(*limit);
   return gate.mul_((gate * alpha).sigmoid_()).mul_(up.clamp(-*limit, *limit).add_(1));
 }

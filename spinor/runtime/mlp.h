@@ -30,6 +30,8 @@ struct Mlp {
   Linear in, out;
 
   at::Tensor operator()(LinearInput& x, const Activation& activation) const;
+  // Whether all that read x read it behind the same stage, so that x may be overwritten.
+  bool reads_alike() const { return !gate_in || gate_in->input.same_as(in.input); }
 };
 
 }  // namespace spinor::runtime
