@@ -4,26 +4,9 @@
 #include <utility>
 
 #include "spinor/base/error.h"
+#include "spinor/lifecycle/calibration_events.h"
 
 namespace spinor::lifecycle {
-namespace {
-
-Event event_of(const CalibrationEvent& event) {
-  switch (event.kind) {
-    case CalibrationEvent::Kind::batch_start:
-      return {.type = EventType::batch_start, .steps_per_epoch = event.samples, .global_step = event.sample};
-    case CalibrationEvent::Kind::batch_end:
-      return {.type = EventType::batch_end, .steps_per_epoch = event.samples, .global_step = event.sample};
-    case CalibrationEvent::Kind::layer_end:
-      return {.type = EventType::sequential_epoch_end};
-    case CalibrationEvent::Kind::end:
-      break;
-  }
-  return {.type = EventType::calibration_epoch_end};
-}
-
-}  // namespace
-
 void Modifier::initialize(State& state, const ExtraArguments& extra) {
   if (initialized_) throw Error(name(), "Cannot initialize a modifier that has already been initialized");
   initialized_ = on_initialize(state, extra);
@@ -75,7 +58,12 @@ void Modifier::prepare(const Model& model, RewritePlan& plan, Warnings& warnings
 
 void Modifier::rewrite(const Model&, RewritePlan& plan, Warnings& warnings) {
   RewritePlan* const kept = std::exchange(state_.plan, &plan);
-  update_event(state_, {.type = EventType::calibration_epoch_start});
+  try {
+    update_event(state_, {.type = EventType::calibration_epoch_start});
+  } catch (...) {
+    state_.plan = kept;
+    throw;
+  }
   state_.plan = kept;
   hand_over(warnings);
 }

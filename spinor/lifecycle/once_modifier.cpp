@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "spinor/base/error.h"
+#include "spinor/lifecycle/calibration_events.h"
 
 namespace spinor::lifecycle {
 namespace {
@@ -37,6 +38,11 @@ void OnceModifier::on_start(State& state, const Event*, const ExtraArguments&) {
 }
 
 void OnceModifier::on_event(State& state, const Event& event, const ExtraArguments& extra) {
+  if (const std::optional<CalibrationEvent> told = calibration_event(event); told && done_) {
+    Warnings warnings;
+    modifier_->on_calibration(*told, warnings);
+    pass_on(warnings, state);
+  }
   if (event.type == EventType::calibration_epoch_start && !started()) on_start(state, nullptr, extra);
   if (event.type == EventType::calibration_epoch_end && !ended()) on_end(state, nullptr, extra);
 }
@@ -50,6 +56,9 @@ bool OnceModifier::on_finalize(State& state, const ExtraArguments& extra) {
     throw Error(name(), "was finalized but never started, so nothing was done",
                 "send it calibration_epoch_start, or set start: 0");
   if (!ended()) on_end(state, nullptr, extra);
+  Warnings warnings;
+  modifier_->finish(warnings);
+  pass_on(warnings, state);
   return true;
 }
 

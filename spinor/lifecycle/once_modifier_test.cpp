@@ -4,6 +4,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/io/testing.h"
+#include "spinor/modifier/note_modifier.h"
 #include "spinor/modifier/quip_modifier.h"
 #include "spinor/modifier/spinquant_modifier.h"
 #include "tests/golden/golden.h"
@@ -90,6 +91,22 @@ TEST_F(OnceModifierTest, NeedsAModelAndAPlan) {
   EXPECT_EQ(message_of([&] { modifier.initialize(empty); }),
             "SpinQuantModifier: needs a model and a plan; call state.update({.model = &model, .plan = &plan}) first");
   EXPECT_FALSE(modifier.initialized());
+}
+
+TEST_F(OnceModifierTest, PassesOnWhatCalibrationSends) {
+  NoteModifier::log().clear();
+  OnceModifier modifier(std::make_unique<NoteModifier>(NoteModifier::Arguments{.text = "note"}));
+  modifier.initialize(state);
+  send(modifier, EventType::batch_start);
+  EXPECT_EQ(NoteModifier::log(), std::vector<std::string>{"note prepare"}) << "not before it has rewritten the plan";
+  for (const EventType type : {EventType::calibration_epoch_start, EventType::batch_start, EventType::loss_calculated,
+                               EventType::batch_end, EventType::sequential_epoch_end, EventType::calibration_epoch_end})
+    send(modifier, type);
+  modifier.finalize(state);
+  EXPECT_EQ(NoteModifier::log(),
+            (std::vector<std::string>{"note prepare", "note rewrite", "note batch_start", "note batch_end",
+                                      "note layer_end", "note end", "note finish"}));
+  EXPECT_EQ(state.warnings, std::vector<std::string>{"note note"});
 }
 
 TEST_F(OnceModifierTest, IsThereForEveryModifier) {
