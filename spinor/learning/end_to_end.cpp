@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <numeric>
@@ -163,6 +164,9 @@ class EndToEnd {
 
 LearnedEndToEnd learn_end_to_end(const RewritePlan& plan, const std::map<std::string, Starting>& rotations,
                                  const calibration::Samples& samples, const EndToEndOptions& options) {
+  if (options.learn < 1 || options.learn >= samples.count)
+    throw Error("learning", fmt::format("{} of {} samples are to learn on", options.learn, samples.count),
+                "take one at least, and leave one to judge by");
   return EndToEnd(plan, rotations, samples, options).run();
 }
 

@@ -26,7 +26,6 @@ class Frames : public runtime::Surrogates {
   // from rows; a transform of its own at the input of a linear that is to see P.
   Frames(const RewritePlan& plan, std::map<std::string, at::Tensor> matrices, const runtime::RuntimeOptions& runtime);
 
-  const std::map<std::string, at::Tensor>& matrices() const { return matrices_; }
   // Its gradient is none then.
   void set(const std::string& name, const at::Tensor& matrix);
   // What backward() has summed up since set(), dL/dP.

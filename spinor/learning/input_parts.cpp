@@ -68,7 +68,7 @@ void record_losses(LearningRun& run, const InputLosses& losses) {
 
 void check_inputs(const LearningRun& run) {
   const Objective& objective = find_objective(run.arguments().objective);
-  if (objective.of_network())
+  if (run.of_network())
     throw Error("learning.objective", fmt::format("is {}, and v is learned from rows", objective.name),
                 "take psot, or another objective of rows");
   if (!objective.needs_quantizer) return;

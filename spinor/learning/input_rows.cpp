@@ -57,7 +57,6 @@ class InputCollector : public runtime::Observer {
     for (const InputSet& set : sets) first_.emplace(set.front()->name, &set);
   }
 
-  void begin_layer() { parts_.clear(); }
   void begin_sample(int64_t sample) { part_ = sample < options_.learn ? 0 : 1; }
 
   void linear(const runtime::Linear& linear, const at::Tensor& x, const at::Tensor&) override {

@@ -50,7 +50,8 @@ void take_activations(const Recipe& recipe, LearningArguments& learning, Learner
   const int64_t bits = learning.activation_bits.value_or(4), kv = learning.kv_bits.value_or(4);
   learner.judge.activations = low_bits(bits, found);
   learner.judge.kv = low_bits(kv, {});
-  if (bits < 16) learner.activations = found.value_or(ActivationQuantizer::token_args(static_cast<int>(bits), false));
+  if (found || bits < 16)
+    learner.activations = found.value_or(ActivationQuantizer::token_args(static_cast<int>(bits), false));
   if (found && bits < 16 && !learner.judge.activations->scheme)
     warnings.push_back(
         fmt::format("held-out text is judged with integers of {} bits per token, as the scales of the "
@@ -77,6 +78,15 @@ calibration::Samples draw(const LearningText& text, LearningArguments& learning,
   return samples;
 }
 
+// Of the row, which may come from a file, and of the modules in the form that the recipe wants.
+std::string modules_digest(const Model& model) {
+  Json modules = {model.architecture() ? write_fields(*model.architecture()) : Json()};
+  for (const Module& module : model.modules())
+    modules.push_back({module.name, module.shape.out, module.shape.in, name_of(module.role)});
+  const std::string text = modules.dump();
+  return digest(std::as_bytes(std::span(text)));
+}
+
 // All that the result depends on. Files are told apart by size and time, as reading all of them takes long.
 Json job_of(const Model& model, const Modifier& modifier, const Learnable::Request& request,
             const calibration::Samples& samples, const LearnerOptions& options) {
@@ -94,6 +104,7 @@ Json job_of(const Model& model, const Modifier& modifier, const Learnable::Reque
   return {{"spinor", kVersion},
           {"model", directory.string()},
           {"files", sorted},
+          {"modules", modules_digest(model)},
           {"tokens", tokens.hex()},
           {"modifier", modifier.arguments()},
           {"learning", write_fields(request.learning)},

@@ -33,20 +33,15 @@ void check_request(const LearningRun& run) {
     if (run.request.learnable && name != kInputGroup && !run.rotates(spin_from(name)))
       throw Error("learning.rotations", fmt::format("has {}, which is not among the rotations", name),
                   fmt::format("add {} to rotations, or take it out of learning.rotations", name));
-  if (find_objective(run.arguments().objective).of_network()) check_network(run);
+  if (run.of_network()) check_network(run);
   if (run.learns(kInputGroup)) check_inputs(run);
   if (!objective_of_rows(run.arguments()).needs_quantizer) return;
-  if (run.learns("R1")) check_row_quantizer(run.options.activations, run.model.hidden_size());
-  if (run.learns("R2")) check_row_quantizer(run.options.activations, run.model.value_block());
-}
-
-// The first samples are to learn on; one at least is left to judge by.
-int64_t samples_to_learn(const LearningRun& run, const calibration::Samples& samples) {
-  return std::min(run.arguments().samples, samples.count - 1);
+  if (run.learns_r1_from_rows()) check_row_quantizer(run.options.activations, run.model.hidden_size());
+  if (run.learns("R2") && !run.of_network()) check_row_quantizer(run.options.activations, run.model.value_block());
 }
 
 std::vector<int32_t> judged_tokens(const LearningRun& run, const calibration::Samples& samples) {
-  return {samples.tokens.begin() + samples_to_learn(run, samples) * samples.context, samples.tokens.end()};
+  return {samples.tokens.begin() + run.samples_to_learn(samples) * samples.context, samples.tokens.end()};
 }
 
 std::vector<LegalScale> scales_to_find(const LearningRun& run) {
@@ -69,14 +64,12 @@ RewritePlan folded_plan(const LearningRun& run) {
 
 CaptureOptions how_to_capture(const LearningRun& run, const calibration::Samples& samples) {
   const Objective& objective = objective_of_rows(run.arguments());
-  const bool of_network = find_objective(run.arguments().objective).of_network();
-  const bool learns_r1 = run.learns("R1") && run.arguments().starts_from != kDrawn;
   const int64_t memory = run.options.rows_memory;
-  CaptureOptions how{.learn = samples_to_learn(run, samples),
+  CaptureOptions how{.learn = run.samples_to_learn(samples),
                      .first_token = run.arguments().first_token.value_or(objective.first_weight),
-                     .stream = run.rotates(Spin::R1) && (learns_r1 || run.request.seeds > 1),
+                     .stream = run.rotates(Spin::R1) && (run.learns_r1_from_rows() || run.request.seeds > 1),
                      .of_weights = objective.name == "weights",
-                     .values = run.rotates(Spin::R2) && run.learns("R2") && !of_network,
+                     .values = run.rotates(Spin::R2) && run.learns("R2") && !run.of_network(),
                      .scales = scales_to_find(run),
                      .seed = run.arguments().seed,
                      .runtime = run.options.judge.runtime,
@@ -95,14 +88,13 @@ Capture capture(const LearningRun& run, const calibration::Samples& samples) {
 }
 
 void learn(LearningRun& run, CaptureOnDemand& rows, const calibration::Samples& samples) {
-  const bool of_network = find_objective(run.arguments().objective).of_network();
   RotationPart r1, r2, v;
-  if (run.learns("R1") && run.arguments().starts_from != kDrawn) r1 = learn_r1(run, rows);
-  if (!of_network && run.learns("R2")) r2 = learn_r2(run, rows);
+  if (run.learns_r1_from_rows()) r1 = learn_r1(run, rows);
+  if (!run.of_network() && run.learns("R2")) r2 = learn_r2(run, rows);
   const std::map<std::string, std::vector<double>> scales = rows.scales();
   rows.drop_rows();
-  if (of_network) std::tie(r1, r2) = learn_from_network(run, std::move(r1), samples);
-  if (run.learns(kInputGroup)) v = learn_inputs(run, folded_plan(run), samples, samples_to_learn(run, samples));
+  if (run.of_network()) std::tie(r1, r2) = learn_from_network(run, std::move(r1), samples);
+  if (run.learns(kInputGroup)) v = learn_inputs(run, folded_plan(run), samples, run.samples_to_learn(samples));
   Selection selection(run, judged_tokens(run, samples));
   selection.add_rotations("R1", std::move(r1));
   selection.add_rotations("R2", std::move(r2));

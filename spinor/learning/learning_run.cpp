@@ -34,7 +34,8 @@ LearningArguments with_defaults(LearningArguments arguments) {
   if (objective.of_network()) {
     const std::string& start =
         arguments.starts_from ? *arguments.starts_from : arguments.starts_from.emplace(objective.start);
-    if (start != kDrawn && find_objective(start).of_network())
+    const auto* found = std::ranges::find(objectives(), start, &Objective::name);
+    if (start != kDrawn && (found == objectives().end() || found->of_network()))
       throw Error("learning.starts_from", fmt::format("is {}, which is no objective of rows", start),
                   fmt::format("take psot, another one, or {}", kDrawn));
     if (start == kDrawn && arguments.first_token)

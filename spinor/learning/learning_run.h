@@ -1,6 +1,7 @@
 // One run of learning, as its steps see it: starts, seeds, rotation_parts, selection, which learner.cpp calls in turn.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -13,16 +14,24 @@
 
 namespace spinor::learning {
 
+inline constexpr std::string_view kDrawn = "drawn";  // the start that is not learned
+
 struct LearningRun {
   const Model& model;
   const LearnerOptions& options;
   Learnable::Request request;          // its start gets the seed that is chosen
   LearnedRotations learned = {};       // so far
-  std::vector<std::string> kept = {};  // R1, R2, scales
+  std::vector<std::string> kept = {};  // R1, R2, v, scales
 
   const LearningArguments& arguments() const { return request.learning; }
   bool rotates(Spin spin) const;             // the request does
   bool learns(std::string_view name) const;  // "R1"
+  bool of_network() const { return find_objective(arguments().objective).of_network(); }
+  bool learns_r1_from_rows() const { return learns("R1") && arguments().starts_from != kDrawn; }
+  // The first samples are to learn on; one at least is left to judge by.
+  int64_t samples_to_learn(const calibration::Samples& samples) const {
+    return std::min(arguments().samples, samples.count - 1);
+  }
   Json& held_out() { return learned.record["held_out"]; }
   void warn(std::string text) { learned.warnings.push_back(std::move(text)); }
   // Progress; and the place where a request to stop ends the work with Stopped.
@@ -31,7 +40,6 @@ struct LearningRun {
 
 // With what their objective says where they say nothing. Error for a start that is none.
 LearningArguments with_defaults(LearningArguments arguments);
-inline constexpr std::string_view kDrawn = "drawn";  // the start that is not learned
 
 // The one that seeds are chosen and R1 is learned by on rows: of an objective of the network, its start's.
 const Objective& objective_of_rows(const LearningArguments& arguments);

@@ -29,13 +29,14 @@ Starts starts_of_network(const LearningRun& run, RotationPart r1) {
 
 EndToEndOptions how_to_learn_network(const LearningRun& run, const calibration::Samples& samples) {
   const LearningArguments& arguments = run.arguments();
-  EndToEndOptions how{.objective = arguments.objective,
-                      .learn = std::min(arguments.samples, samples.count - 1),
-                      .samples = std::max<int64_t>(1, *arguments.batch / samples.context),
-                      .seed = arguments.seed,
-                      .runtime = run.options.judge.runtime,
-                      .stop = run.options.stop,
-                      .work = run.options.work};
+  EndToEndOptions how{
+      .objective = arguments.objective,
+      .learn = run.samples_to_learn(samples),
+      .samples = std::clamp<int64_t>(*arguments.batch / samples.context, 1, run.samples_to_learn(samples)),
+      .seed = arguments.seed,
+      .runtime = run.options.judge.runtime,
+      .stop = run.options.stop,
+      .work = run.options.work};
   how.optimizer.learning_rate = *arguments.learning_rate;
   how.optimizer.steps = *arguments.steps;
   how.optimizer.fixes_ones = run.model.stream().centred;
@@ -78,12 +79,13 @@ RotationPart best_of(LearningRun& run, const Starts& starts, LearnedEndToEnd fou
   const std::string& objective = run.arguments().objective;
   run.held_out()[objective] = {{"loss_as_drawn", found.drawn}, {"loss_at_start", found.start}, {"loss", found.learned}};
   if (found.learned < std::min(found.drawn, found.start)) return std::move(found.rotations);
-  run.warn(
-      fmt::format("{}: what was learned has a loss of {:.4g} on held-out text, its start {:.4g}: the start is kept",
-                  objective, found.learned, std::min(found.drawn, found.start)));
-  RotationPart kept;
-  if (found.start < found.drawn)
-    for (const auto& [name, rotation] : starts) kept.emplace(name, rotation.start);
+  const bool start_is_better = found.start < found.drawn;
+  run.warn(fmt::format("{}: what was learned has a loss of {:.4g} on held-out text, {} {:.4g}: that is kept", objective,
+                       found.learned, start_is_better ? "its start" : "what was drawn",
+                       std::min(found.drawn, found.start)));
+  RotationPart kept;  // what is as it was drawn need not be judged
+  for (const auto& [name, rotation] : starts)
+    if (start_is_better && rotation.start.data != rotation.drawn.data) kept.emplace(name, rotation.start);
   return kept;
 }
 
