@@ -134,7 +134,8 @@ void RecipeOptions::add_quantization_to(CLI::App& app) {
 
 bool RecipeOptions::given() const {
   return !recipe.empty() || !rotations.empty() || !rotation.empty() || center_embeddings || vision || learn ||
-         best_of || !mtp.empty() || !compat.empty() || quantizes() || !transform_arguments(*this).empty();
+         best_of || !objective.empty() || !mtp.empty() || !compat.empty() || quantizes() ||
+         !transform_arguments(*this).empty();
 }
 
 bool RecipeOptions::quantizes() const {

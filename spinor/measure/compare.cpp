@@ -47,6 +47,13 @@ Recipe with_rotations(const Json& recipe, const Json& spinquant) {
   return result.empty() ? Recipe() : Recipe::parse(result.dump(), "recipe");
 }
 
+bool has_modifier(const Json& recipe, const char* name) {
+  for (const auto& stage : recipe)
+    for (const auto& group : stage)
+      if (group.contains(name)) return true;
+  return false;
+}
+
 Json own_arguments(const Json& recipe) {
   Json arguments = Json::object();
   for (const auto& stage : recipe)
@@ -128,6 +135,8 @@ Comparison planned_comparison(const Model& model, const Json& recipe, const Comp
   }
   if (own_arguments(recipe).contains("transform_config"))
     comparison.left_out.push_back("transform_config: rows rotate by R1 to R4 instead");
+  if (has_modifier(recipe, "QuIPModifier"))
+    comparison.left_out.push_back("QuIPModifier: rows rotate by R1 to R4 instead");
   if (legal.empty()) throw Error("compare", "no rotation leaves this model's function alone", "see spinor inspect");
   std::vector<uint64_t> seeds;
   for (int64_t i = 0; i < options.seeds; ++i) seeds.push_back(options.first_seed + static_cast<uint64_t>(i));

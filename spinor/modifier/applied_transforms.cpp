@@ -34,6 +34,15 @@ AppliedTransforms transforms_of(const Json& arguments, const std::string& subjec
   return applied;
 }
 
+// That of a file that was moved, where the recipe has several and it stands for one of them; else empty.
+std::string digest_among_several(const Recipe& recipe, const Model& model, const std::string& rotation_file) {
+  const auto has_file = [](const RecipeStep& step) {
+    return !text_at(step.modifier->arguments(), "rotation_file").empty();
+  };
+  if (rotation_file.empty() || std::ranges::count_if(recipe.steps(), has_file) < 2) return {};
+  return read_rotations(rotation_file, model).digest;
+}
+
 bool has_given(const AppliedTransforms& step) {
   const auto is_given = [](const auto& group) { return group.second.type == kGivenType; };
   return !step.scales.empty() || std::ranges::any_of(step.config.config_groups, is_given);
@@ -47,8 +56,12 @@ std::vector<AppliedTransforms> applied_transforms(const Model& model, const std:
   const bool made = std::filesystem::exists(directory / "spinor.json") && std::filesystem::exists(recipe);
   if (made) {
     const Recipe recorded = Recipe::load(recipe);
-    for (const RecipeStep& step : recorded.steps())
-      steps.push_back(transforms_of(step.modifier->arguments(), recipe.string(), model, rotation_file));
+    const std::string moved = digest_among_several(recorded, model, rotation_file);
+    for (const RecipeStep& step : recorded.steps()) {
+      const Json arguments = step.modifier->arguments();
+      const bool is_this = moved.empty() || text_at(arguments, "rotation_digest") == moved;
+      steps.push_back(transforms_of(arguments, recipe.string(), model, is_this ? rotation_file : ""));
+    }
     std::erase_if(steps, [](const AppliedTransforms& step) { return step.empty(); });
   }
   if (!rotation_file.empty() && std::ranges::none_of(steps, has_given))
