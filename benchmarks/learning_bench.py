@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Learning R1 and scales on the shapes of published models: seconds and peak memory, phase by phase.
 
-    learning_bench.py build/spinor [--shapes llama-1b llama-8b:3:20] [--directory DIR]
+    learning_bench.py build/spinor [--shapes llama-1b:16:100 llama-8b:3:20] [--directory DIR]
 
 NAME:LAYERS:STEPS takes the first layers of a model and fewer steps. Weights and text are random, so what is learned is
 of no use, but takes as long. Needs the disk space of the checkpoint, which is deleted afterwards. Prints markdown.
@@ -19,10 +19,10 @@ from rotate_bench import timed
 TOKENS = 16 * 512
 
 
-def learn(given, model, steps, *more):
+def learn(given, model, steps):
     """(seconds, peak MB) with all defaults but the number of steps."""
     recipe, out = given.directory / "learn.json", given.directory / "learned.safetensors"
-    modifier = {"transform_type": "random-hadamard", "learnable": True, "learning": {"steps": steps, **dict(more)}}
+    modifier = {"transform_type": "random-hadamard", "learnable": True, "learning": {"steps": steps}}
     recipe.write_text(json.dumps({"a_stage": {"a_modifiers": {"SpinQuantModifier": modifier}}}))
     tokens = given.directory / "tokens.json"
     draw = random.Random(1)

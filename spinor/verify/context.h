@@ -15,7 +15,7 @@
 
 namespace spinor::verify {
 
-inline constexpr int64_t kProbes = 2;      // random vectors per product
+inline constexpr int64_t kVectors = 2;     // random vectors per product
 inline constexpr double kBoundFactor = 8;  // a bound is 8 roundoffs of random-sum size: rounding itself stays below 1
 
 struct Context {
@@ -25,7 +25,7 @@ struct Context {
   Report report = {};
   std::set<const Module*> values = {};   // of the source, and their outputs: they are checked as pairs
   std::vector<StreamVector> frame = {};  // what the writers that agree put into the stream that is checked
-  Matrix<double> x = {}, x_output = {};  // random vectors of it, (kProbes, size), in either frame
+  Matrix<double> x = {}, x_output = {};  // random vectors of it, (kVectors, size), in either frame
 
   double u() const { return report.unit_roundoff; }
   // A module of the source, in the output.

@@ -112,8 +112,8 @@ void check_norm_reads(Context& context, const NormReads& reads) {
 
 void draw_stream(Context& context, const Stream& stream) {
   const int64_t n = stream.size();
-  Matrix<double> x(kProbes, n), x_output(kProbes, n);
-  for (int64_t p = 0; p < kProbes; ++p) {
+  Matrix<double> x(kVectors, n), x_output(kVectors, n);
+  for (int64_t p = 0; p < kVectors; ++p) {
     for (const StreamVector& vector : context.frame) {
       const double size = length(vector.source);
       if (size == 0) continue;

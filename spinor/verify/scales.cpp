@@ -22,7 +22,7 @@ struct Term {
   double y = 0, size = 0;
 };
 
-// What some rows make of the stream: kProbes random vectors, then what they add whatever they read.
+// What some rows make of the stream: kVectors random vectors, then what they add whatever they read.
 class ScaledOutputs {
  public:
   ScaledOutputs(const Side& side, const Module& rows, const Module* norm, const Matrix<double>& x) {
@@ -141,8 +141,8 @@ double key_error(const Context& context, const LegalScale& scale) {
   for (int64_t row = 0; row < reader.size; ++row) {
     const int64_t entry = scale.entry_read(reader, row);
     for (const int64_t met : {entry, scale.partner(entry)})
-      for (size_t p = 0; p < kProbes; ++p)
-        for (size_t q = 0; q < kProbes; ++q) {
+      for (size_t p = 0; p < kVectors; ++p)
+        for (size_t q = 0; q < kVectors; ++q) {
           const auto i = static_cast<size_t>(row), j = static_cast<size_t>(met);
           worst = std::max(worst, product_error(queries.source[p][i], keys.source[q][j], queries.output[p][i],
                                                 keys.output[q][j], context.u()));

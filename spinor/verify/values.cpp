@@ -53,7 +53,7 @@ void check_value_output(Context& context, const ValueOutput& pair) {
   const Module *norm = reads ? reads->norm : nullptr, *norm_out = norm ? &context.twin(*norm) : nullptr;
   Matrix<double> x, x_output;
   if (is_latent(context.source.model(), value, reads))
-    x = x_output = random_matrix(context.random, kProbes, value.shape.in);
+    x = x_output = random_matrix(context.random, kVectors, value.shape.in);
   else
     x = context.mtp.seen(norm, context.x), x_output = context.x_output;
   std::vector<double> heads(static_cast<size_t>(output.shape.in / pair.head_dim));

@@ -17,7 +17,7 @@
 namespace spinor::verify::verify_test {
 namespace {
 
-class Probe : public ::testing::Test {
+class VerifyWeights : public ::testing::Test {
  protected:
   testing::TemporaryDirectory directory_;
   std::filesystem::path source_ =
@@ -55,7 +55,7 @@ class Probe : public ::testing::Test {
   }
 };
 
-TEST_F(Probe, ASoundRotationPassesInEveryDtype) {
+TEST_F(VerifyWeights, ASoundRotationPassesInEveryDtype) {
   for (const DType dtype : {DType::F64, DType::F32, DType::F16, DType::BF16}) {
     rotate({.transform_type = "random-hadamard"}, dtype);
     const Report result = report();
@@ -63,7 +63,7 @@ TEST_F(Probe, ASoundRotationPassesInEveryDtype) {
   }
 }
 
-TEST_F(Probe, EveryTensorThatWasNotRotatedIsNamed) {
+TEST_F(VerifyWeights, EveryTensorThatWasNotRotatedIsNamed) {
   for (const char* name :
        {"model.embed_tokens.weight", "model.layers.1.mlp.down_proj.weight", "model.layers.1.mlp.down_proj.bias",
         "model.layers.2.self_attn.q_proj.weight", "model.layers.0.mlp.gate_proj.weight",
@@ -77,13 +77,13 @@ TEST_F(Probe, EveryTensorThatWasNotRotatedIsNamed) {
   }
 }
 
-TEST_F(Probe, ANormThatWasFoldedButStillScalesIsNamed) {
+TEST_F(VerifyWeights, ANormThatWasFoldedButStillScalesIsNamed) {
   rotate({});
   forget("model.layers.1.post_attention_layernorm.weight");
   EXPECT_EQ(blamed(), std::vector<std::string>{"model.layers.1.post_attention_layernorm.weight"});
 }
 
-TEST_F(Probe, ABiasThatARotationLeavesAloneMustBeLeftAlone) {
+TEST_F(VerifyWeights, ABiasThatARotationLeavesAloneMustBeLeftAlone) {
   rotate({});
   const Checkpoint out = Checkpoint::open(out_);
   const std::vector<float> zeros(32);
@@ -92,7 +92,7 @@ TEST_F(Probe, ABiasThatARotationLeavesAloneMustBeLeftAlone) {
   EXPECT_EQ(blamed(), std::vector<std::string>{"model.layers.1.self_attn.q_proj.bias"});
 }
 
-TEST_F(Probe, AMatrixThatIsNotOrthogonalFailsForEveryWriter) {
+TEST_F(VerifyWeights, AMatrixThatIsNotOrthogonalFailsForEveryWriter) {
   rotate({.rotations = {Spin::R1}, .transform_type = "random-matrix", .llm_compressor_compat = true}, DType::F64);
   const std::vector<std::string> names = blamed();
   EXPECT_NE(std::find(names.begin(), names.end(), "model.embed_tokens.weight"), names.end());
@@ -105,7 +105,7 @@ void change_config(const std::filesystem::path& directory, const std::string& ke
   write_text(directory / "config.json", config.dump(2));
 }
 
-TEST_F(Probe, AKeyOfTheConfigThatChangesTheFunctionIsNamed) {
+TEST_F(VerifyWeights, AKeyOfTheConfigThatChangesTheFunctionIsNamed) {
   rotate({});
   change_config(out_, "rms_norm_eps", 0.1);
   const Report result = report();
@@ -116,7 +116,7 @@ TEST_F(Probe, AKeyOfTheConfigThatChangesTheFunctionIsNamed) {
 }
 
 // A source with transforms on the inputs and the outputs of its linears, online: R4 and QuIP's.
-class ProbeOnline : public Probe {
+class VerifyOnline : public VerifyWeights {
  protected:
   void SetUp() override {
     const Model model = open(source_);
@@ -131,7 +131,7 @@ class ProbeOnline : public Probe {
   std::filesystem::path plain_ = source_, online_ = directory_ / "online";
 };
 
-TEST_F(ProbeOnline, IsPartOfTheSource) {
+TEST_F(VerifyOnline, IsPartOfTheSource) {
   const Model model = open(source_);
   RewritePlan plan = start_plan(model);
   fold_norms(model, plan);
@@ -140,13 +140,13 @@ TEST_F(ProbeOnline, IsPartOfTheSource) {
   EXPECT_EQ(blamed(), std::vector<std::string>{});
 }
 
-TEST_F(ProbeOnline, IsPartOfTheOutput) {
+TEST_F(VerifyOnline, IsPartOfTheOutput) {
   source_ = plain_;
   out_ = online_;
   EXPECT_EQ(blamed(), std::vector<std::string>{});
 }
 
-TEST_F(ProbeOnline, IsMissedWhereTheOutputLostIt) {
+TEST_F(VerifyOnline, IsMissedWhereTheOutputLostIt) {
   RewritePlan plan = as_stored(open(source_));
   plan.take_online();
   save(plan, out_, {.force = true});
@@ -155,7 +155,7 @@ TEST_F(ProbeOnline, IsMissedWhereTheOutputLostIt) {
   EXPECT_NE(std::ranges::find(names, "model.layers.1.mlp.up_proj.weight"), names.end());
 }
 
-TEST_F(ProbeOnline, QueriesAndKeysMustBeTransformedAlike) {
+TEST_F(VerifyOnline, QueriesAndKeysMustBeTransformedAlike) {
   const Model model = open(plain_);
   RewritePlan plan(model);
   TransformConfig config = spinquant(model, {.rotations = {Spin::R3}});
@@ -167,7 +167,7 @@ TEST_F(ProbeOnline, QueriesAndKeysMustBeTransformedAlike) {
                                                 "model.layers.2.self_attn"}));
 }
 
-TEST_F(Probe, AnotherModelIsNotTheSameFunction) {
+TEST_F(VerifyWeights, AnotherModelIsNotTheSameFunction) {
   rotate({});
   testing::write_model(directory_ / "model", {.hidden = 64, .layers = 3, .tied = true, .biases = true, .seed = 2});
   EXPECT_FALSE(report().passed());

@@ -29,11 +29,11 @@ bool reads_too(const Context& context, const Module& writer) {
 }
 
 void add_weight(Context& context, const Module& module, Writings& all) {
-  const Matrix<double> z = random_matrix(context.random, kProbes, inputs(module));
+  const Matrix<double> z = random_matrix(context.random, kVectors, inputs(module));
   Matrix<double> a = context.source.written(module, z);
   const Matrix<double> b = context.output.written(context.twin(module), z);
   context.mtp.stretch(module, a);
-  for (int64_t p = 0; p < kProbes; ++p) {
+  for (int64_t p = 0; p < kVectors; ++p) {
     all.by.push_back({&module, false});
     all.vectors.push_back({row(a, p), row(b, p)});
   }
