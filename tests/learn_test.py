@@ -2,6 +2,7 @@
 to be, can be undone, verified and made again, and is the start where learning does not help."""
 
 import json
+import shlex
 import shutil
 
 import pytest
@@ -136,6 +137,22 @@ def test_every_kind_of_family_stays_the_same_function(source, tmp_path, family, 
             assert (ones @ matrix - ones).abs().max() <= 1e-12
 
 
+def test_scales_of_stacked_experts_are_found_one_by_one(source, tmp_path):
+    """By the names that single ones have. An expert that no token reaches has none."""
+    model = source("granitemoe", torch.float64)
+    learning = HARD | {"rotations": [], "scales": ["m"], "activation_bits": 3, "kv_bits": 16}
+    steps = recipe(tmp_path / "recipe.json", spin(rotations=["R1"], learning=learning))
+    found = {}
+    for name, tokens in (("many", None), ("few", [3 + i % 7 for i in range(WINDOWS * CONTEXT)])):
+        file = tmp_path / f"{name}.safetensors"
+        spinor("learn", model, file, "--recipe", steps, "--calibration", text(tmp_path, tokens), "--threads", 1)
+        found[name] = {key for key in rotations(file) if key.startswith("scale.")}
+        spinor("rotate", model, tmp_path / name, "--rotation", file, "--rotations", "R1", "--quiet")
+        assert difference(model, tmp_path / name, torch.float64) <= BOUND[torch.float64]
+    experts = {f"scale.model.layers.{i}.block_sparse_moe.experts.{e}.up_proj" for i in range(2) for e in range(6)}
+    assert found["many"] == experts and found["few"] < experts
+
+
 LEFT_ALONE = ["model.safetensors", "config.json"]
 
 
@@ -144,7 +161,7 @@ def test_the_command_writes_a_file_that_rotate_takes(source, tmp_path):
     steps = recipe(tmp_path / "recipe.json", spin(learning=HARD))
     common = ["--recipe", steps, "--calibration", text(tmp_path), "--threads", 1]
     printed = spinor("learn", model, file, *common)
-    assert f"spinor rotate {model} OUT --rotation {file}" in printed
+    assert f"spinor rotate {model} OUT --recipe {steps}, whose SpinQuantModifier has rotation_file: {file}" in printed
     found = rotations(file)
     assert {"R1", "R2.0", "R2.1"} <= set(found)  # what is not kept is there as it is drawn, so that the file is all
     spinor("rotate", model, tmp_path / "by-file", "--rotation", file, "--quiet")
@@ -156,6 +173,29 @@ def test_the_command_writes_a_file_that_rotate_takes(source, tmp_path):
     again = spinor_json("learn", model, file, *common, "--force")
     assert again["out"] == str(file) and again["learning"]["kept"]
     assert sorted(path.name for path in tmp_path.glob("found*")) == ["found.safetensors"]
+
+
+def test_the_command_that_it_prints_rotates_as_learning_would(source, tmp_path):
+    """With all options that change the result; rotations that the file does not have are drawn alike."""
+    model, file = source(), tmp_path / "the file.safetensors"
+    options = ["--rotations", "R1,R2,R4", "--transform-type", "random-hadamard", "--seed", 9, "--randomize"]
+    common = ["--calibration", text(tmp_path), "--calibration-context", CONTEXT, "--threads", 1]
+    command = spinor("learn", model, file, *options, *common).splitlines()[-1]
+    assert command == f"spinor rotate {model} OUT {' '.join(map(str, options[:6]))} --rotation '{file}' --randomize"
+    spinor(*shlex.split(command.replace("OUT", str(tmp_path / "typed")))[1:], "--quiet")
+    spinor("rotate", model, tmp_path / "learned", "--learn", *options, *common, "--quiet")
+    assert record(tmp_path / "learned")["kept"]
+    assert same_bytes(tmp_path / "typed", tmp_path / "learned")
+
+
+def test_samples_of_others_are_not_taken_in_silence(source, tmp_path):
+    common = ["--calibration", text(tmp_path), "--calibration-context", CONTEXT, "--threads", 1]
+    for command in (["learn", tmp_path / "file"], ["rotate", tmp_path / "out", "--best-of", 2]):
+        name, out, *more = command
+        for option in ("--calibration-samples", "--calibration-seed"):
+            done = run(name, source(), out, *more, *common, option, 3, *(["--force"] if out.exists() else []))
+            assert done.returncode == 0, done.stderr
+            assert f"warning: {option}: nothing but learning takes the text" in done.stderr
 
 
 @pytest.mark.parametrize("objective", ["psot", "range", "quantization", "weights"])
@@ -242,6 +282,16 @@ def test_its_recipe_makes_it_again_and_finds_the_file_beside_itself(learned, tmp
     alone = shutil.copy(out / "recipe.yaml", tmp_path / "recipe.yaml")
     message = refused("rotate", model, tmp_path / "x", "--recipe", alone)
     assert str(tmp_path / LEARNED) in message
+
+
+def test_an_output_whose_file_the_recipe_names_is_not_replaced(learned, tmp_path):
+    """The new one would name a file that is gone."""
+    model, out = learned[0], shutil.copytree(learned[1], tmp_path / "out")
+    for options in (["--recipe", out / "recipe.yaml"], ["--rotation", out / LEARNED]):
+        message = refused("rotate", model, out, *options, "--force")
+        assert message.startswith(f"{out / LEARNED}: is the recipe's rotation_file, and is deleted where its directory")
+        assert (out / LEARNED).exists() and not list(tmp_path.glob("*.partial"))
+    spinor("rotate", model, out, "--rotations", "R1", "--force", "--quiet")
 
 
 def test_a_rotated_model_can_be_rotated_again(learned, tmp_path):
