@@ -33,7 +33,7 @@ class GivenInputsTest : public ::testing::Test {
   }
 };
 
-const std::string kQuery = "model.layers.0.self_attn.q_proj", kUp = "model.layers.1.mlp.gate_proj";
+const std::string kQuery = "model.layers.0.self_attn.q_proj", kGate = "model.layers.1.mlp.gate_proj";
 
 TEST_F(GivenInputsTest, LinearsThatReadTheSameAreOneSet) {
   std::vector<std::vector<std::string>> names;
@@ -50,7 +50,7 @@ TEST_F(GivenInputsTest, LinearsThatReadTheSameAreOneSet) {
 
 TEST_F(GivenInputsTest, EachSetGetsItsMatrixAndTheOthersAreDrawn) {
   const Rotation query = own(32, 1), gate = own(8, 2);
-  const RewritePlan plan = planned({{kQuery, query}, {kUp, gate}});
+  const RewritePlan plan = planned({{kQuery, query}, {kGate, gate}});
   std::map<std::string, int> groups;
   const std::map<std::string, const Rotation*> wanted = {{"v_0", &query}, {"v_1", &gate}};
   for (const OnlineTransform& online : plan.online()) {
@@ -59,7 +59,7 @@ TEST_F(GivenInputsTest, EachSetGetsItsMatrixAndTheOthersAreDrawn) {
     EXPECT_TRUE(own_one == wanted.end() || online.r.same_as(*own_one->second)) << online.module;
   }
   EXPECT_EQ(groups, (std::map<std::string, int>{{"v", 9}, {"v_0", 3}, {"v_1", 2}}));
-  EXPECT_NE(plan.describe().find("v_1' (4 blocks of 8)"), std::string::npos) << plan.describe();
+  EXPECT_NE(plan.describe().find("W v_1 (4 blocks of 8)"), std::string::npos) << plan.describe();
 }
 
 TEST_F(GivenInputsTest, AGroupThatNobodyIsLeftInGoes) {
