@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <map>
 #include <string>
 #include <utility>
@@ -18,13 +17,21 @@
 namespace spinor::learning {
 namespace {
 
+// Each row with a root mean square of 1, but for one that is all zero. What a linear reads without a norm before it has
+// tokens a thousand times as long as others, which are quantized as all are: by scales of their own.
+at::Tensor unit_rows(const at::Tensor& rows) {
+  const at::Tensor wide = rows.to(at::kCPU, at::kFloat);
+  const at::Tensor squares = wide.square().mean(1, true);
+  return (wide / at::where(squares > 0, squares, at::ones_like(squares)).sqrt()).to(at::kBFloat16);
+}
+
 // Rows of any number of samples, in bfloat16.
 struct InputParts {
   std::vector<at::Tensor> rows, weights;
 
-  RowSet joined(double rms) const {
+  RowSet joined() const {
     if (rows.empty()) return {};
-    return {(at::cat(rows) / rms).to(at::kBFloat16), at::cat(weights)};
+    return {at::cat(rows), at::cat(weights)};
   }
 };
 
@@ -36,15 +43,6 @@ at::Tensor drawn_rows(int64_t count, int64_t kept, Random& random) {
   rows.push_back(0);
   std::ranges::sort(rows);
   return at::tensor(rows, at::kLong);
-}
-
-double rms_of(const InputParts& parts) {
-  double sum = 0, count = 0;
-  for (const at::Tensor& rows : parts.rows) {
-    sum += rows.to(at::kFloat).square().sum(at::kDouble).item<double>();
-    count += static_cast<double>(rows.numel());
-  }
-  return sum > 0 ? std::sqrt(sum / count) : 1;
 }
 
 class InputCollector : public runtime::Observer {
@@ -68,8 +66,8 @@ class InputCollector : public runtime::Observer {
                   "look for the layer that makes them: spinor eval, spinor inspect");
     const int64_t count = all.size(0), kept = std::min(kept_[part_], count);
     InputParts& parts = parts_[found->second][part_];
-    parts.rows.push_back((kept == count ? all : all.index_select(0, drawn_rows(count, kept, random_).to(all.device())))
-                             .to(at::kCPU, at::kBFloat16, false, true));
+    parts.rows.push_back(
+        unit_rows(kept == count ? all : all.index_select(0, drawn_rows(count, kept, random_).to(all.device()))));
     // Those that were drawn stand for the others.
     const double rest = kept > 1 ? static_cast<double>(count - 1) / static_cast<double>(kept - 1) : 1;
     parts.weights.push_back(at::full({kept}, rest, at::kFloat));
@@ -80,10 +78,7 @@ class InputCollector : public runtime::Observer {
 
   std::vector<InputRows> take() {
     std::vector<InputRows> rows;
-    for (auto& [set, parts] : parts_) {
-      const double rms = rms_of(parts[0].rows.empty() ? parts[1] : parts[0]);
-      rows.push_back({set, parts[0].joined(rms), parts[1].joined(rms)});
-    }
+    for (auto& [set, parts] : parts_) rows.push_back({set, parts[0].joined(), parts[1].joined()});
     parts_.clear();
     return rows;
   }
@@ -103,7 +98,7 @@ InputRows weight_rows_of(const InputSet& set, const runtime::ModuleFactory& fact
   for (const Module* linear : set) weights.push_back(factory.linear(linear->name).weight.to(at::kCPU));
   at::Tensor all = at::cat(weights);
   if (all.size(0) > rows) all = all.index_select(0, drawn_rows(all.size(0), rows, random));
-  const RowSet some{(all.to(at::kFloat) / rms_of({{all}, {}})).to(at::kBFloat16), at::ones({all.size(0)})};
+  const RowSet some{unit_rows(all), at::ones({all.size(0)})};
   return {&set, some, some};
 }
 
