@@ -131,7 +131,7 @@ def test_two_transforms_of_one_input_are_run_probed_and_folded_in_the_same_order
 
 def test_one_of_two_linears_that_read_the_same_in_an_expert(tmp_path):
     """The other one reads what was not transformed."""
-    source, out = save(tmp_path / "model", "mixtral", case_of("mixtral")), tmp_path / "out"
+    source, out = save(tmp_path / "model", "mixtral", "plain"), tmp_path / "out"
     recipe = tmp_path / "recipe.yaml"
     quip = "QuIPModifier: {rotations: [v], transform_type: random-hadamard, targets: ['re:.*w1$']}"
     recipe.write_text(f"a_stage:\n  b_modifiers:\n    {quip}\n")
