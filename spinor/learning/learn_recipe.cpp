@@ -20,7 +20,7 @@ namespace {
 constexpr int64_t kMemory = 128'000'000;  // for what runs models, unless more is given; at least
 
 // Of tensor_group the scale for all is that of the held-out text.
-bool is_computed_per_row(const QuantizationArgs& args) {
+bool can_judge_by(const QuantizationArgs& args) {
   using enum QuantizationStrategy;
   const bool rows = args.strategy == token || args.strategy == group;
   return (rows && args.dynamic == QuantizationDynamic::yes) || args.strategy == tensor_group;
@@ -30,7 +30,7 @@ bool is_computed_per_row(const QuantizationArgs& args) {
 std::optional<runtime::LowBits> low_bits(int64_t bits, const std::optional<QuantizationArgs>& scheme) {
   if (bits >= 16) return {};
   runtime::LowBits low{.bits = static_cast<int>(bits)};
-  if (scheme && scheme->num_bits == bits && is_computed_per_row(*scheme)) low.scheme = scheme;
+  if (scheme && scheme->num_bits == bits && can_judge_by(*scheme)) low.scheme = scheme;
   return low;
 }
 
