@@ -53,7 +53,7 @@ RowLoss fourth_powers(const at::Tensor& y, const at::Tensor& shares, const RowQu
   return {weighted_sum(squares.square().sum(1, true), shares), {(squares * y).mul_(shares * 4), {}}};
 }
 
-constexpr LearningDefaults kEndToEnd = {.steps = 50, .batch = 512, .learning_rate = 0.0003};
+constexpr LearningDefaults kEndToEnd = {.steps = 50, .batch = 512, .learning_rate = 0.0002};
 
 constexpr Objective kObjectives[] = {
     {"psot", "InfoQuant, arXiv 2605.26175: the 2-norm of softmax(|x - mean| / T) |x - mean|, T = 2", 30, false, psot},
