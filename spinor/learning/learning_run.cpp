@@ -34,7 +34,7 @@ LearningArguments with_defaults(LearningArguments arguments) {
   if (objective.of_network()) {
     const std::string& start =
         arguments.starts_from ? *arguments.starts_from : arguments.starts_from.emplace(objective.start);
-    const auto* found = std::ranges::find(objectives(), start, &Objective::name);
+    const auto found = std::ranges::find(objectives(), start, &Objective::name);
     if (start != kDrawn && (found == objectives().end() || found->of_network()))
       throw Error("learning.starts_from", fmt::format("is {}, which is no objective of rows", start),
                   fmt::format("take psot, another one, or {}", kDrawn));
