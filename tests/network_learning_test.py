@@ -103,7 +103,7 @@ BAD = {
     "16 bits": ({"activation_bits": 16, "kv_bits": 4}, "objective kl: is of the quantized network"),
     "start of rows": ({"objective": "psot"}, "learning.starts_from: is of objectives of the whole network"),
     "start of the network": ({"starts_from": "cross_entropy"}, "is cross_entropy, which is no objective of rows"),
-    "start": ({"starts_from": "drwan"}, "'drwan' is unknown"),
+    "start": ({"starts_from": "drwan"}, "learning.starts_from: is drwan, which is no objective of rows; take"),
     "rows that are not there": ({"first_token": 3.0}, "learning.first_token: weighs rows, and nothing is learned from"),
     "name": ({"objective": "kll"}, "objective: 'kll' is unknown; did you mean 'kl'?"),
 }
