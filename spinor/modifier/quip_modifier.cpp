@@ -103,8 +103,7 @@ void QuIPModifier::take_learned(const Found& found) {
 
 void QuIPModifier::prepare(const Model& model, RewritePlan&, Warnings&) {
   if (is_learnable())
-    throw Error(name(), "learnable: true takes a text to learn from",
-                "give --calibration FILE to rotate or quantize");
+    throw Error(name(), "learnable: true takes a text to learn from", "give --calibration FILE to rotate or quantize");
   given_ = read_recorded(arguments_.rotation_file, arguments_.rotation_digest, model);
   if (!given_.scales.empty())
     throw Error(*arguments_.rotation_file, "has exact scales, which a QuIPModifier does not apply",
