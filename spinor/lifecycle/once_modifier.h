@@ -14,8 +14,8 @@
 namespace spinor::lifecycle {
 
 // Rewrites the plan at one moment: calibration_epoch_start, or already initialize with start: 0. What calibration sends
-// after that reaches on_calibration(), and finalize finish(). finalize is an Error if that moment never came. Its fields
-// are those of the modifier when it was given.
+// after that reaches on_calibration(), and finalize finish(). finalize is an Error if that moment never came. Its
+// fields are those of the modifier when it was given.
 class OnceModifier : public Modifier {
  public:
   explicit OnceModifier(std::unique_ptr<spinor::Modifier> modifier);
