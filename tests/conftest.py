@@ -5,6 +5,7 @@ import functools
 import pytest
 import torch
 
+import learned_models
 import logits
 import tiny_models
 
@@ -22,3 +23,20 @@ def tiny(tmp_path_factory):
         return directory, logits.logits(logits.load(directory, dtype))
 
     return made
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """(family, dtype, shape) -> directory of a saved tiny model that has something to learn; each made once."""
+    made = {}
+
+    def get(family="llama", dtype=torch.float32, shape=None):
+        key = family, dtype, shape
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp(family) / "model"
+            learned_models.outliers(
+                tiny_models.make(family, shape or learned_models.case_of(family), dtype)
+            ).save_pretrained(made[key])
+        return made[key]
+
+    return get

@@ -7,8 +7,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from command import refused, run, spinor
-from learn_test import (  # noqa: F401  source is a fixture
+from command import refused, spinor
+from learned_models import (
     BOUND,
     CONTEXT,
     HARD,
@@ -21,7 +21,6 @@ from learn_test import (  # noqa: F401  source is a fixture
     rotate,
     rotations,
     same_bytes,
-    source,
     spin,
     text,
 )

@@ -1,7 +1,6 @@
 """Learned rotations, where something is wrong: text, model, disk, options; killed; and files that are in the way."""
 
 import fcntl
-import json
 import os
 import resource
 import shutil
@@ -16,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from command import BINARY, refused, spinor
 from faults_test import mount  # noqa: F401
-from learn_test import (  # noqa: F401  source is a fixture
+from learned_models import (
     BOUND,
     CONTEXT,
     HARD,
@@ -29,7 +28,6 @@ from learn_test import (  # noqa: F401  source is a fixture
     rotate,
     rotations,
     same_bytes,
-    source,
     spin,
     text,
 )

@@ -6,7 +6,7 @@ import tiny_models
 import torch
 
 from command import refused, spinor, spinor_json
-from learn_test import (  # noqa: F401  source is a fixture
+from learned_models import (
     BOUND,
     CONTEXT,
     LEARNED,
@@ -17,7 +17,6 @@ from learn_test import (  # noqa: F401  source is a fixture
     record,
     rotate,
     rotations,
-    source,
     spin,
     text,
 )
