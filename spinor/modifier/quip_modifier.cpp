@@ -50,20 +50,12 @@ QuIPModifier::QuIPModifier(QuipArguments arguments, const Place& place) : argume
 Json QuIPModifier::arguments() const {
   Json json = write_fields(arguments_);
   // llm-compressor does not know these keys.
-  if (!arguments_.rotation_file) json.erase("rotation_file");
-  if (!arguments_.rotation_digest) json.erase("rotation_digest");
-  if (json["learning"] == write_fields(QuipArguments().learning)) json.erase("learning");
-  if (!recorded_as_.empty()) json["rotation_file"] = recorded_as_;
+  record_file(arguments_, recorded_as_, json);
   return json;
 }
 
 void QuIPModifier::read_in(const std::filesystem::path& directory) {
   begin_in(directory, arguments_.rotation_file);
-}
-
-bool QuIPModifier::is_learnable() const {
-  if (arguments_.rotation_file) return false;
-  return arguments_.learnable || !with_requires_grad(arguments_.transform_config).empty();
 }
 
 TransformConfig QuIPModifier::config_for(const Model& model) const {
@@ -75,7 +67,7 @@ TransformConfig QuIPModifier::config_for(const Model& model) const {
 
 // No norm is folded: that takes a rotation of the residual stream.
 std::optional<Learnable::Request> QuIPModifier::to_learn(const Model& model) const {
-  if (!is_learnable()) return {};
+  if (!wants_learning(arguments_)) return {};
   if (!model.architecture()) Model::describe(model.checkpoint());  // says why it cannot be run
   Request request{.start = {.spin = {.precision = arguments_.options.precision, .seed = arguments_.options.seed},
                             .transform_config = config_for(model),
@@ -89,20 +81,12 @@ std::optional<Learnable::Request> QuIPModifier::to_learn(const Model& model) con
   return request;
 }
 
-// Where the start was better it is drawn, as if nothing had been learnable.
 void QuIPModifier::take_learned(const Found& found) {
-  clear_requires_grad(arguments_.transform_config);
-  if (found.file.empty()) {
-    arguments_.learnable = false;
-    return;
-  }
-  arguments_.rotation_file = found.file;
-  arguments_.rotation_digest = found.digest;
-  recorded_as_ = found.recorded_as;
+  take_found(found, arguments_, recorded_as_);
 }
 
 void QuIPModifier::prepare(const Model& model, RewritePlan&, Warnings&) {
-  if (is_learnable())
+  if (wants_learning(arguments_))
     throw Error(name(), "learnable: true takes a text to learn from", "give --calibration FILE to rotate or quantize");
   given_ = read_recorded(arguments_.rotation_file, arguments_.rotation_digest, model);
   if (!given_.scales.empty())

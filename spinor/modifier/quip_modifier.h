@@ -59,7 +59,7 @@ class QuIPModifier : public Modifier, public Learnable {
   explicit QuIPModifier(QuipArguments arguments, const Place& place = {"QuIPModifier", "QuIPModifier"});
 
   std::string name() const override { return "QuIPModifier"; }
-  // After initialize with the transform_config that it made.
+  // After prepare() with the transform_config that it made.
   Json arguments() const override;
   void read_in(const std::filesystem::path& directory) override;
 
@@ -70,7 +70,6 @@ class QuIPModifier : public Modifier, public Learnable {
   void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
 
  private:
-  bool is_learnable() const;  // and not learned yet
   TransformConfig config_for(const Model& model) const;
 
   QuipArguments arguments_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "spinor/base/fields.h"
+#include "spinor/modifier/learnable.h"
 #include "spinor/transform/given_rotations.h"
 
 namespace spinor {
@@ -23,5 +24,36 @@ GivenRotations read_recorded(std::optional<std::string>& file, std::optional<std
 // The groups of a config that are to be learned.
 std::vector<std::string> with_requires_grad(const std::optional<TransformConfig>& config);
 void clear_requires_grad(std::optional<TransformConfig>& config);
+
+// Of the arguments of a modifier that learns, which have learnable, learning, transform_config, rotation_file and
+// rotation_digest:
+
+// Whether there is something to learn that is not learned yet.
+template <class Arguments>
+bool wants_learning(const Arguments& arguments) {
+  return !arguments.rotation_file && (arguments.learnable || !with_requires_grad(arguments.transform_config).empty());
+}
+
+// Where the start was better it is drawn, as if nothing had been learnable.
+template <class Arguments>
+void take_found(const Learnable::Found& found, Arguments& arguments, std::string& recorded_as) {
+  clear_requires_grad(arguments.transform_config);
+  if (found.file.empty()) {
+    arguments.learnable = false;
+    return;
+  }
+  arguments.rotation_file = found.file;
+  arguments.rotation_digest = found.digest;
+  recorded_as = found.recorded_as;
+}
+
+// Leaves out what llm-compressor does not know and nobody asked for; the file as it is to be recorded.
+template <class Arguments>
+void record_file(const Arguments& arguments, const std::string& recorded_as, Json& json) {
+  if (!arguments.rotation_file) json.erase("rotation_file");
+  if (!arguments.rotation_digest) json.erase("rotation_digest");
+  if (json["learning"] == write_fields(Arguments().learning)) json.erase("learning");
+  if (!recorded_as.empty()) json["rotation_file"] = recorded_as;
+}
 
 }  // namespace spinor

@@ -40,12 +40,9 @@ Json SpinQuantModifier::arguments() const {
   // llm-compressor does not know these keys.
   if (!arguments_.center_embeddings) json.erase("center_embeddings");
   if (!arguments_.vision) json.erase("vision");
-  if (!arguments_.rotation_file) json.erase("rotation_file");
-  if (!arguments_.rotation_digest) json.erase("rotation_digest");
   if (!arguments_.mtp) json.erase("mtp");
-  if (json["learning"] == write_fields(LearningArguments())) json.erase("learning");
   if (arguments_.seeds == 1) json.erase("seeds");
-  if (!recorded_as_.empty()) json["rotation_file"] = recorded_as_;
+  record_file(arguments_, recorded_as_, json);
   return json;
 }
 
@@ -53,14 +50,9 @@ void SpinQuantModifier::read_in(const std::filesystem::path& directory) {
   begin_in(directory, arguments_.rotation_file);
 }
 
-bool SpinQuantModifier::is_learnable() const {
-  if (arguments_.rotation_file) return false;
-  return arguments_.learnable || !with_requires_grad(arguments_.transform_config).empty();
-}
-
 std::optional<Learnable::Request> SpinQuantModifier::to_learn(const Model& model) const {
-  if (!is_learnable() && arguments_.seeds == 1) return {};
-  Request request{options_of(arguments_), arguments_.seeds, is_learnable(), arguments_.learning};
+  if (!wants_learning(arguments_) && arguments_.seeds == 1) return {};
+  Request request{options_of(arguments_), arguments_.seeds, wants_learning(arguments_), arguments_.learning};
   if (arguments_.rotation_file)
     request.start.spin.given =
         read_rotations(*arguments_.rotation_file, model, arguments_.rotation_digest.value_or(""));
@@ -71,22 +63,14 @@ std::optional<Learnable::Request> SpinQuantModifier::to_learn(const Model& model
   return request;
 }
 
-// Where the start was better it is drawn, as if nothing had been learnable.
 void SpinQuantModifier::take_learned(const Found& found) {
   arguments_.seeds = 1;
   if (found.seed) arguments_.seed = found.seed;
-  clear_requires_grad(arguments_.transform_config);
-  if (found.file.empty()) {
-    arguments_.learnable = false;
-    return;
-  }
-  arguments_.rotation_file = found.file;
-  arguments_.rotation_digest = found.digest;
-  recorded_as_ = found.recorded_as;
+  take_found(found, arguments_, recorded_as_);
 }
 
 void SpinQuantModifier::require_learned() const {
-  if (is_learnable())
+  if (wants_learning(arguments_))
     throw Error("SpinQuantModifier", "learnable: true takes a text to learn from",
                 "give --calibration FILE to rotate, quantize or compare");
   if (arguments_.seeds > 1)

@@ -23,7 +23,7 @@ class SpinQuantModifier : public Modifier, public Learnable {
                              const Place& place = {"SpinQuantModifier", "SpinQuantModifier"});
 
   std::string name() const override { return "SpinQuantModifier"; }
-  // After initialize with the transform_config that it made: a recipe with them gives the same result again.
+  // After prepare() with the transform_config that it made: a recipe with them gives the same result again.
   Json arguments() const override;
   void read_in(const std::filesystem::path& directory) override;
 
@@ -34,7 +34,6 @@ class SpinQuantModifier : public Modifier, public Learnable {
   void rewrite(const Model& model, RewritePlan& plan, Warnings& warnings) override;
 
  private:
-  bool is_learnable() const;  // and not learned yet
   void require_learned() const;
 
   SpinQuantArguments arguments_;

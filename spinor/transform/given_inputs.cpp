@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -25,17 +26,29 @@ void check_input_group(const TransformScheme& scheme) {
                   "put that into a group of another name");
 }
 
-const std::vector<const Module*>& set_of(const Sets& sets, const std::string& first) {
-  const auto begins = [&](const std::vector<const Module*>& set) { return set.front()->name == first; };
-  if (const auto found = std::ranges::find_if(sets, begins); found != sets.end()) return *found;
+const std::vector<const Module*>& set_of(const std::map<std::string, const std::vector<const Module*>*>& sets,
+                                         const std::string& first) {
+  if (const auto found = sets.find(first); found != sets.end()) return *found->second;
   throw Error(fmt::format("{}.{}", kInputGroup, first),
               "is not the first of those linears among the targets that read the same",
               "name the first of them: q_proj for q_proj, k_proj and v_proj");
 }
 
+// What each of a scheme's arguments acts on.
+using Matches = std::vector<std::set<const Module*>>;
+
+Matches matches_of(const TransformScheme& scheme, const Model& model) {
+  Matches matches;
+  for (const TransformArgs& args : scheme.apply) {
+    const std::vector<const Module*> found = match_modules(model, args.targets, args.ignore);
+    matches.emplace_back(found.begin(), found.end());
+  }
+  return matches;
+}
+
 // The scheme for these linears alone, which share the matrix.
-TransformScheme scheme_of_set(const TransformScheme& scheme, const std::vector<const Module*>& set, const Rotation& r,
-                              const Model& model) {
+TransformScheme scheme_of_set(const TransformScheme& scheme, const Matches& matches,
+                              const std::vector<const Module*>& set, const Rotation& r) {
   if (scheme.head_dim && *scheme.head_dim != r.size())
     throw Error(fmt::format("{}.{}", kInputGroup, set.front()->name),
                 fmt::format("is of size {}, not of {}", r.size(), *scheme.head_dim),
@@ -46,15 +59,25 @@ TransformScheme scheme_of_set(const TransformScheme& scheme, const std::vector<c
   own.given = {{kEveryLayer, r}};
   if (r.size() != set.front()->shape.in) own.head_dim = r.size();
   own.apply.clear();
-  for (const TransformArgs& args : scheme.apply) {
-    TransformArgs mine = args;
+  for (size_t i = 0; i < scheme.apply.size(); ++i) {
+    TransformArgs mine = scheme.apply[i];
     mine.targets.clear();
     mine.ignore.clear();
-    for (const Module* linear : match_modules(model, args.targets, args.ignore))
-      if (std::ranges::find(set, linear) != set.end()) mine.targets.push_back(linear->name);
+    for (const Module* linear : set)
+      if (matches[i].contains(linear)) mine.targets.push_back(linear->name);
     if (!mine.targets.empty()) own.apply.push_back(std::move(mine));
   }
   return own;
+}
+
+// Leaves these linears out; false: nothing is left to act on.
+bool leave_out(TransformScheme& scheme, const Matches& matches, const std::vector<const Module*>& taken) {
+  const std::set<const Module*> out(taken.begin(), taken.end());
+  const auto stays = [&](const Module* module) { return !out.contains(module); };
+  if (std::ranges::none_of(matches, [&](const auto& found) { return std::ranges::any_of(found, stays); })) return false;
+  for (TransformArgs& args : scheme.apply)
+    for (const Module* linear : taken) args.ignore.push_back(linear->name);
+  return true;
 }
 
 }  // namespace
@@ -86,19 +109,17 @@ void use_given_inputs(const GivenInputs& given, const Model& model, TransformCon
   TransformScheme& drawn = group->second;
   check_input_group(drawn);
   const Sets sets = input_sets(drawn, model);
+  std::map<std::string, const std::vector<const Module*>*> by_first;
+  for (const std::vector<const Module*>& set : sets) by_first.emplace(set.front()->name, &set);
+  const Matches matches = matches_of(drawn, model);
   std::vector<NamedScheme> own;
-  std::vector<std::string> taken;
+  std::vector<const Module*> taken;
   for (const auto& [name, r] : given) {
-    const std::vector<const Module*>& set = set_of(sets, name);
-    own.emplace_back(fmt::format("{}_{}", kInputGroup, own.size()), scheme_of_set(drawn, set, r, model));
-    for (const Module* linear : set) taken.push_back(linear->name);
+    const std::vector<const Module*>& set = set_of(by_first, name);
+    own.emplace_back(fmt::format("{}_{}", kInputGroup, own.size()), scheme_of_set(drawn, matches, set, r));
+    taken.insert(taken.end(), set.begin(), set.end());
   }
-  bool any_left = false;
-  for (TransformArgs& args : drawn.apply) {
-    args.ignore.insert(args.ignore.end(), taken.begin(), taken.end());
-    any_left |= !match_modules(model, args.targets, args.ignore).empty();
-  }
-  const auto after = any_left ? group + 1 : config.config_groups.erase(group);
+  const auto after = leave_out(drawn, matches, taken) ? group + 1 : config.config_groups.erase(group);
   config.config_groups.insert(after, std::make_move_iterator(own.begin()), std::make_move_iterator(own.end()));
 }
 
