@@ -14,6 +14,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/calibration/sample_pass.h"
+#include "spinor/learning/drawn_rows.h"
 #include "spinor/learning/scale_statistics.h"
 #include "spinor/learning/weight_rows.h"
 #include "spinor/linalg/random.h"
@@ -27,20 +28,12 @@ class SampledRows {
  public:
   SampledRows(RowBuffer buffer, int64_t kept, int64_t context, double first_token)
       : buffer_(std::move(buffer)), kept_(kept), context_(context) {
-    weights_ = at::full({kept_}, kept_ > 1 ? double(context - 1) / double(kept_ - 1) : 1.0, at::kFloat);
-    weights_[0] = first_token;
+    weights_ = drawn_weights(context, kept, first_token);
   }
 
   // x (context, n)
   void add(const at::Tensor& x, Random& random) {
-    at::Tensor chosen = x;
-    if (kept_ < context_) {
-      std::vector<int64_t> tokens = {0};
-      for (const int64_t token : random.permutation(context_ - 1))
-        if (std::ssize(tokens) < kept_) tokens.push_back(token + 1);
-      chosen = x.index_select(0, at::tensor(tokens, at::kLong).to(x.device()));
-    }
-    buffer_.append(chosen);
+    buffer_.append(kept_ < context_ ? x.index_select(0, drawn_rows(context_, kept_, random).to(x.device())) : x);
     ++samples_;
   }
   bool empty() const { return buffer_.empty(); }
@@ -60,7 +53,7 @@ int64_t kept_of(int64_t rows, int64_t places, int64_t samples, int64_t context) 
   return std::clamp<int64_t>(rows / std::max<int64_t>(1, places * samples), std::min<int64_t>(2, context), context);
 }
 
-class RowCollector : public runtime::Observer {
+class RowCollector : public runtime::LayerWatcher {
  public:
   RowCollector(const Model& model, int64_t samples, int64_t context, const CaptureOptions& options)
       : options_(options),
@@ -71,7 +64,7 @@ class RowCollector : public runtime::Observer {
     if (options.stream && !options.of_weights) find_norms(model);
     if (options.values)
       for (const ValueOutput& pair : model.value_outputs())
-        if (pair.output->layer < model.num_layers()) outputs_[pair.output->name] = pair.output;
+        if (model.is_in_layers(*pair.output)) outputs_[pair.output->name] = pair.output;
   }
 
   // Of all rows that will come.
@@ -98,9 +91,9 @@ class RowCollector : public runtime::Observer {
     const at::Tensor rows = x.reshape({-1, x.size(-1)});
     if (rows.size(0) != context_) return;  // an expert's own tokens: what all of them are, another linear reads
     if (const auto norm = norms_.find(linear.name); norm != norms_.end() && seen_.insert(norm->second).second)
-      sets_[part_].at(kStream).add(finite(rows, linear), random_);
+      add(kStream, rows, linear);
     if (const auto output = outputs_.find(linear.name); output != outputs_.end())
-      sets_[part_].at(output->second->layer).add(finite(rows, linear), random_);
+      add(output->second->layer, rows, linear);
   }
   bool needs_output(const runtime::Linear&) const override { return true; }
   void cache(const std::string&, const at::Tensor&, const at::Tensor&) override {}
@@ -136,18 +129,15 @@ class RowCollector : public runtime::Observer {
 
   void find_norms(const Model& model) {
     for (const NormReads& reads : model.stream().norm_reads) {
-      if (reads.columns || reads.linears.empty() || reads.linears.front()->layer < 0 ||
-          reads.linears.front()->layer >= model.num_layers())
-        continue;
+      if (reads.columns || reads.linears.empty() || !model.is_in_layers(*reads.linears.front())) continue;
       for (const Module* linear : reads.linears) norms_[linear->name] = norms_found_;
       ++norms_found_;
     }
   }
 
-  static const at::Tensor& finite(const at::Tensor& rows, const runtime::Linear& linear) {
-    if (at::isfinite(rows).all().item<bool>()) return rows;
-    throw Error(linear.name, "reads values that are not finite: there is nothing to learn from",
-                "look for the layer that makes them: spinor eval, spinor inspect");
+  void add(int set, const at::Tensor& rows, const runtime::Linear& linear) {
+    check_finite(rows, linear);
+    sets_[part_].at(set).add(rows, random_);
   }
 
   const CaptureOptions& options_;
@@ -179,7 +169,7 @@ Capture capture_rows(const RewritePlan& plan, const calibration::Samples& sample
   if (of_weights) bytes += RowStore::bytes(count_weight_rows(model, options.rows), model.hidden_size());
   RowStore store = store_of(bytes, options);
   collector.reserve(model, store);
-  pass.factory().observe(&collector);
+  pass.factory().watch(&collector);
   pass.embed();
   for (int64_t i = 0; i < pass.layers(); ++i) {
     const runtime::Layer layer = runtime::make_layer(pass.factory(), i);

@@ -10,6 +10,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/linalg/nearest_orthogonal.h"
+#include "spinor/runtime/matrices.h"
 
 namespace spinor::learning {
 namespace {
@@ -69,9 +70,7 @@ void CayleyOptimizer::step(const at::Tensor& gradient) {
 }
 
 Matrix<double> finish_rotation(const at::Tensor& rotation, bool fixes_ones, std::string_view subject) {
-  const at::Tensor wide = rotation.to(at::kCPU, at::kDouble).contiguous();
-  Matrix<double> m(wide.size(0), wide.size(1));
-  std::copy_n(wide.const_data_ptr<double>(), m.data.size(), m.data.begin());
+  Matrix<double> m = runtime::matrix_of(rotation);
   const double error = make_orthogonal(m, kDrift);
   if (!(error <= kDrift))
     throw Error(std::string(subject), fmt::format("is no longer orthogonal: an entry of R R^T is off by {:.2g}", error),

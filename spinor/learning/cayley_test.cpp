@@ -7,6 +7,7 @@
 #include "spinor/learning/testing.h"
 #include "spinor/linalg/fixing_ones.h"
 #include "spinor/linalg/nearest_orthogonal.h"
+#include "spinor/runtime/matrices.h"
 
 namespace spinor::learning::cayley_test {
 namespace {
@@ -26,7 +27,7 @@ TEST(Cayley, KeepsOrthogonality) {
   for (const StepRule rule : {StepRule::adam, StepRule::sgd}) {
     for (const auto& [dtype, u] : {std::pair(at::kDouble, 0x1p-53), std::pair(at::kFloat, 0x1p-24)}) {
       at::manual_seed(1);
-      const at::Tensor start = testing::tensor_of(testing::rotation_of(kSize)).to(dtype);
+      const at::Tensor start = runtime::tensor_of(testing::rotation_of(kSize)).to(dtype);
       CayleyOptimizer optimizer(start, {.rule = rule, .learning_rate = 0.1, .momentum = 0.5, .steps = kSteps});
       for (int64_t i = 0; i < kSteps; ++i) optimizer.step(some_gradient(dtype));
       // A solve loses n u at most, |1 - B/2| being its condition, which is below 3 here; steps add up.
@@ -39,7 +40,7 @@ TEST(Cayley, KeepsOrthogonality) {
 TEST(Cayley, KeepsTheOnesFixed) {
   at::manual_seed(2);
   Random random(4);
-  const at::Tensor start = testing::tensor_of(random_orthogonal_fixing_ones(kSize, random));
+  const at::Tensor start = runtime::tensor_of(random_orthogonal_fixing_ones(kSize, random));
   for (const StepRule rule : {StepRule::adam, StepRule::sgd}) {
     CayleyOptimizer fixed(start, {.rule = rule, .learning_rate = 0.1, .steps = kSteps, .fixes_ones = true});
     CayleyOptimizer free(start, {.rule = rule, .learning_rate = 0.1, .steps = kSteps});
@@ -69,9 +70,9 @@ TEST(Cayley, ComesToARotationThatMinimises) {
 
 TEST(FinishRotation, IsOrthogonalInFloat64AndFixesTheOnes) {
   Random random(4);
-  const at::Tensor r = testing::tensor_of(random_orthogonal_fixing_ones(kSize, random)).to(at::kFloat);
+  const at::Tensor r = runtime::tensor_of(random_orthogonal_fixing_ones(kSize, random)).to(at::kFloat);
   const Matrix<double> finished = finish_rotation(r, true, "R1");
-  EXPECT_LE(orthogonality(testing::tensor_of(finished)), kOrthogonal);
+  EXPECT_LE(orthogonality(runtime::tensor_of(finished)), kOrthogonal);
   EXPECT_LE(ones_error(finished), kOrthogonal);
   EXPECT_THROW(finish_rotation(r * 1.01, false, "R1"), Error);
 }

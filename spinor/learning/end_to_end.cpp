@@ -16,18 +16,15 @@
 #include "spinor/learning/objective.h"
 #include "spinor/learning/saved_steps.h"
 #include "spinor/linalg/random.h"
+#include "spinor/runtime/matrices.h"
 #include "spinor/runtime/weights.h"
 
 namespace spinor::learning {
 namespace {
 
-at::Tensor wide(const Matrix<double>& m) {
-  return at::tensor(m.data, at::kDouble).reshape({m.rows, m.cols});
-}
-
 // P with R P = S, as the network has R.
 at::Tensor from_drawn(const Starting& rotation, const runtime::RuntimeOptions& runtime) {
-  const at::Tensor p = wide(rotation.drawn).t().mm(wide(rotation.start));
+  const at::Tensor p = runtime::tensor_of(rotation.drawn).t().mm(runtime::tensor_of(rotation.start));
   return p.to(at::Device(runtime.device), runtime::torch_dtype(runtime.dtype)).contiguous();
 }
 
@@ -147,7 +144,8 @@ class EndToEnd {
 
   Matrix<double> finished(const std::string& name) const {
     const at::Tensor p = optimizers_.at(name).rotation().to(at::kCPU, at::kDouble);
-    return finish_rotation(wide(rotations_.at(name).drawn).mm(p), options_.optimizer.fixes_ones && name == "R1", name);
+    return finish_rotation(runtime::tensor_of(rotations_.at(name).drawn).mm(p),
+                           options_.optimizer.fixes_ones && name == "R1", name);
   }
 
   const std::map<std::string, Starting>& rotations_;

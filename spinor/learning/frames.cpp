@@ -51,7 +51,7 @@ Frames::Frames(const RewritePlan& plan, std::map<std::string, at::Tensor> matric
 void Frames::find_readers(const RewritePlan& plan) {
   if (!matrices_.contains("R1") || !activations_) return;
   for (const Module* linear : plan.model().stream().readers())
-    if (linear->layer >= 0 && linear->layer < plan.model().num_layers()) places_[linear->name] = "R1";
+    if (plan.model().is_in_layers(*linear)) places_[linear->name] = "R1";
 }
 
 void Frames::find_values(const RewritePlan& plan) {

@@ -21,7 +21,7 @@ std::vector<InputSet> sets_to_learn(const LearningRun& run) {
     if (name == kInputGroup) sets = input_sets(scheme, run.model);
   std::erase_if(sets, [&](const InputSet& set) {
     const Module& first = *set.front();
-    return first.layer < 0 || first.layer >= run.model.num_layers() || first.role == Role::mtp || first.shape.count > 1;
+    return !run.model.is_in_layers(first) || first.shape.count > 1;
   });
   return sets;
 }

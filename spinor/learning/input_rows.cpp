@@ -9,8 +9,8 @@
 #include <string>
 #include <utility>
 
-#include "spinor/base/error.h"
 #include "spinor/calibration/sample_pass.h"
+#include "spinor/learning/drawn_rows.h"
 #include "spinor/linalg/random.h"
 #include "spinor/runtime/layer_factory.h"
 
@@ -35,17 +35,7 @@ struct InputParts {
   }
 };
 
-// Increasing numbers of `kept` among `count` rows, the first one always.
-at::Tensor drawn_rows(int64_t count, int64_t kept, Random& random) {
-  std::vector<int64_t> rows = random.permutation(count - 1);
-  rows.resize(static_cast<size_t>(kept - 1));
-  for (int64_t& row : rows) ++row;
-  rows.push_back(0);
-  std::ranges::sort(rows);
-  return at::tensor(rows, at::kLong);
-}
-
-class InputCollector : public runtime::Observer {
+class InputCollector : public runtime::LayerWatcher {
  public:
   InputCollector(const std::vector<InputSet>& sets, const calibration::Samples& samples, const InputRowOptions& options)
       : options_(options), context_(samples.context), random_(options.seed) {
@@ -61,17 +51,13 @@ class InputCollector : public runtime::Observer {
     const auto found = first_.find(linear.name);
     if (found == first_.end() || x.numel() == 0) return;
     const at::Tensor all = x.reshape({-1, x.size(-1)});
-    if (!at::isfinite(all).all().item<bool>())
-      throw Error(linear.name, "reads values that are not finite: there is nothing to learn from",
-                  "look for the layer that makes them: spinor eval, spinor inspect");
+    check_finite(all, linear);
     const int64_t count = all.size(0), kept = std::min(kept_[part_], count);
     InputParts& parts = parts_[found->second][part_];
     parts.rows.push_back(
         unit_rows(kept == count ? all : all.index_select(0, drawn_rows(count, kept, random_).to(all.device()))));
-    // Those that were drawn stand for the others.
-    const double rest = kept > 1 ? static_cast<double>(count - 1) / static_cast<double>(kept - 1) : 1;
-    parts.weights.push_back(at::full({kept}, rest, at::kFloat));
-    if (count == context_) parts.weights.back()[0] = options_.first_token;  // else some tokens of an expert
+    // Of an expert that some tokens reached the first is one like the others.
+    parts.weights.push_back(drawn_weights(count, kept, count == context_ ? options_.first_token : 1));
   }
   bool needs_output(const runtime::Linear&) const override { return true; }
   void cache(const std::string&, const at::Tensor&, const at::Tensor&) override {}
@@ -102,10 +88,6 @@ InputRows weight_rows_of(const InputSet& set, const runtime::ModuleFactory& fact
   return {&set, some, some};
 }
 
-bool is_in_layer(const InputSet& set, int64_t layer) {
-  return set.front()->layer == layer && set.front()->role != Role::mtp && set.front()->shape.count == 1;
-}
-
 }  // namespace
 
 void for_input_rows(const RewritePlan& plan, const calibration::Samples& samples, const std::vector<InputSet>& sets,
@@ -115,13 +97,13 @@ void for_input_rows(const RewritePlan& plan, const calibration::Samples& samples
   calibration::SamplePass pass(plan, samples, options.runtime, options.scratch);
   InputCollector collector(sets, samples, options);
   Random random(options.seed);
-  pass.factory().observe(&collector);
+  pass.factory().watch(&collector);
   if (!options.of_weights) pass.embed();
   for (int64_t i = 0; i < pass.layers(); ++i) {
     std::vector<InputRows> rows;
     if (options.of_weights) {
       for (const InputSet& set : sets)
-        if (is_in_layer(set, i)) rows.push_back(weight_rows_of(set, pass.factory(), options.rows, random));
+        if (set.front()->layer == i) rows.push_back(weight_rows_of(set, pass.factory(), options.rows, random));
     } else {
       const runtime::Layer layer = runtime::make_layer(pass.factory(), i);
       pass.run(layer, i + 1 < pass.layers(),

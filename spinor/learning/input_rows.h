@@ -35,9 +35,9 @@ struct InputRowOptions {
 };
 
 // Runs the samples through the plan's model layer by layer, in float32, and hands over what the sets of each layer
-// read, each row with a root mean square of 1, before the next layer runs. Sets outside of the layers are left out.
-// Memory: a layer, the stream between two layers, 2 bytes an element of the rows of one layer. Errors as of
-// capture_rows().
+// read, each row with a root mean square of 1, before the next layer runs. Sets are of the layers
+// (Model::is_in_layers). Memory: a layer, the stream between two layers, 2 bytes an element of the rows of one layer.
+// Errors as of capture_rows().
 void for_input_rows(const RewritePlan& plan, const calibration::Samples& samples, const std::vector<InputSet>& sets,
                     const InputRowOptions& options,
                     const std::function<void(int64_t layer, std::vector<InputRows> rows)>& visit);

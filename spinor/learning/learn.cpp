@@ -13,6 +13,7 @@
 #include "spinor/learning/quantization.h"
 #include "spinor/learning/saved_steps.h"
 #include "spinor/linalg/random.h"
+#include "spinor/runtime/matrices.h"
 
 namespace spinor::learning {
 namespace {
@@ -90,7 +91,7 @@ Learned learn_rotation(const Rows& rows, const at::Tensor& weights, const Matrix
   const Objective& objective = find_objective(options.objective);
   check_shapes(rows, weights, start, options);
   check_values(rows, weights, options);
-  CayleyOptimizer optimizer(tensor_of(start).to(rows.device(), at::kFloat), options.optimizer);
+  CayleyOptimizer optimizer(runtime::tensor_of(start).to(rows.device(), at::kFloat), options.optimizer);
   Random random(options.seed);
   SavedSteps saved(options.work, options.subject);
   std::vector<double> losses = go_on(optimizer, random, saved, options);
@@ -123,7 +124,7 @@ double mean_loss(const Rows& rows, const at::Tensor& weights, const Matrix<doubl
   const Objective& objective = find_objective(options.objective);
   check_shapes(rows, weights, rotation, options);
   check_values(rows, weights, options);
-  const at::Tensor r = tensor_of(rotation).to(rows.device(), at::kFloat);
+  const at::Tensor r = runtime::tensor_of(rotation).to(rows.device(), at::kFloat);
   std::optional<RowQuantizer> quantizer = options.quantizer;
   if (quantizer && !quantizer->global && has_global_scale(quantizer->args)) {
     float smallest = INFINITY;  // the scale is the inverse of the largest magnitude

@@ -9,6 +9,7 @@
 #include "spinor/linalg/fixing_ones.h"
 #include "spinor/linalg/nearest_orthogonal.h"
 #include "spinor/quant/activation.h"
+#include "spinor/runtime/matrices.h"
 
 namespace spinor::learning::learn_test {
 namespace {
@@ -48,7 +49,7 @@ TEST(LearnRotation, LowersEveryObjectiveAlsoOnRowsThatItDidNotSee) {
     const double before = mean_loss(held_out, w, start, options);
     EXPECT_LT(mean_loss(held_out, w, learned.rotation, options), 0.97 * before) << objective.name;
     EXPECT_NEAR(learned.losses.front(), before, 0.2 * before) << objective.name;  // of a batch of the same kind
-    const at::Tensor r = testing::tensor_of(learned.rotation);
+    const at::Tensor r = runtime::tensor_of(learned.rotation);
     EXPECT_LE((r.mm(r.t()) - at::eye(kSize, at::kDouble)).abs().max().item<double>(), kOrthogonal);
   }
 }

@@ -8,6 +8,7 @@
 #include "spinor/learning/end_to_end.h"
 #include "spinor/learning/saved_steps.h"
 #include "spinor/learning/starts.h"
+#include "spinor/runtime/matrices.h"
 #include "spinor/transform/given_inputs.h"
 
 namespace spinor::learning {
@@ -54,13 +55,13 @@ std::optional<LearnedEndToEnd> find_network(const WorkDirectory* directory, cons
   if (!found) return {};
   LearnedEndToEnd learned;
   learned.drawn = found->json[0], learned.start = found->json[1], learned.learned = found->json[2];
-  for (const auto& [name, rotation] : found->tensors) learned.rotations.emplace(name, matrix_of(rotation));
+  for (const auto& [name, rotation] : found->tensors) learned.rotations.emplace(name, runtime::matrix_of(rotation));
   return learned;
 }
 
 void keep_network(WorkDirectory& directory, const std::string& objective, const LearnedEndToEnd& learned) {
   Snapshot snapshot{.json = {learned.drawn, learned.start, learned.learned}};
-  for (const auto& [name, rotation] : learned.rotations) snapshot.tensors[name] = tensor_of(rotation);
+  for (const auto& [name, rotation] : learned.rotations) snapshot.tensors[name] = runtime::tensor_of(rotation);
   directory.save(objective, snapshot);
   SavedSteps(&directory, objective).drop();
 }

@@ -14,6 +14,7 @@
 #include "spinor/learning/starts.h"
 #include "spinor/learning/testing.h"
 #include "spinor/runtime/evaluate.h"
+#include "spinor/runtime/matrices.h"
 #include "spinor/runtime/stage.h"
 #include "spinor/runtime/testing.h"
 
@@ -25,9 +26,9 @@ constexpr int64_t kContext = 12, kSamples = 3, kHidden = 32, kHead = 8, kLayers 
 using Matrices = std::map<std::string, at::Tensor>;
 
 Matrices matrices(uint64_t seed) {
-  Matrices made = {{"R1", testing::tensor_of(testing::rotation_of(kHidden, seed))}};
+  Matrices made = {{"R1", runtime::tensor_of(testing::rotation_of(kHidden, seed))}};
   for (int64_t i = 0; i < kLayers; ++i)
-    made[fmt::format("R2.{}", i)] = testing::tensor_of(testing::rotation_of(kHead, seed + 1 + uint64_t(i)));
+    made[fmt::format("R2.{}", i)] = runtime::tensor_of(testing::rotation_of(kHead, seed + 1 + uint64_t(i)));
   return made;
 }
 
@@ -47,7 +48,7 @@ class NetworkTest : public ::testing::Test {
     for (const auto& [name, p] : frames) {
       const int layer = name == "R1" ? kEveryLayer : name.back() - '0';
       Matrix<double> r = drawn.at(layer);
-      const at::Tensor product = testing::tensor_of(r).mm(p).contiguous();
+      const at::Tensor product = runtime::tensor_of(r).mm(p).contiguous();
       std::copy_n(product.const_data_ptr<double>(), r.data.size(), r.data.begin());
       rotate.spin.given.groups[name.substr(0, 2)].insert_or_assign(layer, Rotation::dense(r, true));
     }

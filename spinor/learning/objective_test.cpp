@@ -9,6 +9,7 @@
 #include "spinor/learning/quantization.h"
 #include "spinor/learning/testing.h"
 #include "spinor/quant/presets.h"
+#include "spinor/runtime/matrices.h"
 
 namespace spinor::learning::objective_test {
 namespace {
@@ -167,7 +168,7 @@ TEST(RotationGradient, OfABlockIsTheSumOverTheDiagonalBlocks) {
 TEST(RotationGradient, IsTheSlopeOfTheLossInTheFrameOfTheRotation) {
   constexpr int64_t kBlock = 8;
   const at::Tensor x = heavy_rows(5, kSize), w = weights_of(5);
-  const at::Tensor r = testing::tensor_of(testing::rotation_of(kBlock));
+  const at::Tensor r = runtime::tensor_of(testing::rotation_of(kBlock));
   const at::Tensor b = at::randn({kBlock, kBlock}, at::kDouble), one = at::eye(kBlock, at::kDouble);
   for (const char* name : {"psot", "range", "whip", "weights"}) {
     const Objective& objective = find_objective(name);

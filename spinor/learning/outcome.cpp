@@ -5,6 +5,7 @@
 
 #include "spinor/learning/saved_steps.h"
 #include "spinor/learning/work_directory.h"
+#include "spinor/runtime/matrices.h"
 
 namespace spinor::learning {
 
@@ -12,7 +13,7 @@ std::optional<Outcome> find_outcome(const LearningRun& run, const std::string& s
   const std::optional<Snapshot> found = run.options.work ? run.options.work->find(subject) : std::nullopt;
   if (!found) return {};
   Outcome outcome{.loss_at_start = found->json[0], .loss = found->json[1], .rotation = {}};
-  if (outcome.helps()) outcome.rotation = matrix_of(found->tensors.at("rotation"));
+  if (outcome.helps()) outcome.rotation = runtime::matrix_of(found->tensors.at("rotation"));
   return outcome;
 }
 
@@ -25,7 +26,7 @@ Outcome learn_outcome(const LearningRun& run, const RowSet& rows, const RowSet& 
   if (outcome.helps()) outcome.rotation = std::move(found.rotation);
   if (!run.options.work || !std::isfinite(outcome.loss) || !std::isfinite(outcome.loss_at_start)) return outcome;
   Snapshot snapshot{.json = {outcome.loss_at_start, outcome.loss}};
-  if (outcome.helps()) snapshot.tensors["rotation"] = tensor_of(outcome.rotation);
+  if (outcome.helps()) snapshot.tensors["rotation"] = runtime::tensor_of(outcome.rotation);
   run.options.work->save(options.subject, snapshot);
   SavedSteps(run.options.work, options.subject).drop();
   return outcome;

@@ -35,7 +35,7 @@ std::map<int, Matrix<double>> starts_of_r2(const Model& model, const RotateOptio
   const RewritePlan plan = rotated_plan(model, options);
   std::map<int, Matrix<double>> starts;
   for (const ValueOutput& pair : model.value_outputs()) {
-    if (pair.value->layer >= model.num_layers()) continue;
+    if (!model.is_in_layers(*pair.value)) continue;
     if (const std::optional<Rotation> r2 = rotation_in(plan, *pair.value, "R2"))
       starts.try_emplace(pair.value->layer, r2->matrix());
   }

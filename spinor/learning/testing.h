@@ -15,10 +15,6 @@ inline at::Tensor heavy_rows(int64_t count, int64_t n, uint64_t seed = 1) {
   return x / x.square().mean(1, true).sqrt_();
 }
 
-inline at::Tensor tensor_of(const Matrix<double>& m) {
-  return at::tensor(m.data, at::kDouble).reshape({m.rows, m.cols});
-}
-
 inline Matrix<double> rotation_of(int64_t n, uint64_t seed = 3) {
   Random random(seed);
   return random_orthogonal(n, random);

@@ -14,8 +14,7 @@ std::vector<const Module*> stream_readers(const Model& model) {
   std::vector<const Module*> readers;
   for (const NormReads& reads : model.stream().norm_reads)
     for (const Module* linear : reads.linears)
-      if (!reads.columns && linear->layer >= 0 && linear->layer < model.num_layers() && linear->shape.count == 1)
-        readers.push_back(linear);
+      if (!reads.columns && model.is_in_layers(*linear) && linear->shape.count == 1) readers.push_back(linear);
   return readers;
 }
 

@@ -50,16 +50,6 @@ fs::path directory_beside(const fs::path& file) {
 
 }  // namespace
 
-at::Tensor tensor_of(const Matrix<double>& matrix) {
-  return at::tensor(matrix.data, at::kDouble).reshape({matrix.rows, matrix.cols});
-}
-
-Matrix<double> matrix_of(const at::Tensor& tensor) {
-  Matrix<double> matrix(tensor.size(0), tensor.size(1));
-  std::copy_n(tensor.const_data_ptr<double>(), matrix.data.size(), matrix.data.begin());
-  return matrix;
-}
-
 WorkDirectory::WorkDirectory(const fs::path& file, const Json& job)
     : digest_(job_digest(job)), lock_(directory_beside(file), worker_in(directory_beside(file))) {
   try {

@@ -23,9 +23,6 @@ struct Snapshot {
   Json json = {};                                  // whose numbers are finite
 };
 
-at::Tensor tensor_of(const Matrix<double>& matrix);  // a copy, float64
-Matrix<double> matrix_of(const at::Tensor& tensor);  // float64, on the CPU
-
 class WorkDirectory {
  public:
   // Creates or opens FILE.partial, and locks it: Error if another run has it. What a run of another job left there is

@@ -293,6 +293,9 @@ int64_t Model::hidden_size() const {
 int64_t Model::num_layers() const {
   return require(data_->config.num_layers, "num_hidden_layers", *data_);
 }
+bool Model::is_in_layers(const Module& module) const {
+  return module.layer >= 0 && module.layer < num_layers() && module.role != Role::mtp;
+}
 int64_t Model::num_heads() const {
   return require(data_->config.num_heads, "num_attention_heads", *data_);
 }

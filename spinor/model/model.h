@@ -171,7 +171,9 @@ class Model {
   const std::vector<MtpHead>& mtp_heads() const;
   std::vector<const Stream*> streams() const;             // that one, then those of the architecture's towers
   const std::vector<ValueOutput>& value_outputs() const;  // of each layer that has them, mtp_heads() last
-  std::string layer_prefix(int64_t layer) const;          // "model.layers.3."; of a known architecture
+  // Of the layers that every token runs through: not outside of them, not one for multi-token prediction.
+  bool is_in_layers(const Module& module) const;
+  std::string layer_prefix(int64_t layer) const;  // "model.layers.3."; of a known architecture
   // The one outside the layers that the row calls so; null: there is none.
   const Module* outer(const std::string& name) const;
   // Why the row says that a rotation ("R1") is impossible; empty: it does not.

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "spinor/base/error.h"
+#include "spinor/runtime/matrices.h"
 #include "spinor/runtime/transform_gradient.h"
 
 namespace spinor::runtime {
@@ -53,14 +54,9 @@ void apply_typed(const Stage& stage, at::Tensor x) {
   });
 }
 
-at::Tensor matrix_of(const Rotation& r, const at::Tensor& like) {
-  const Matrix<double> m = r.matrix();
-  return at::tensor(m.data, at::kDouble).reshape({m.rows, m.cols}).to(like.options());
-}
-
 void apply_elsewhere(const Stage& stage, at::Tensor x) {
   for (const Rotation& r : stage.rotations)
-    x.copy_(x.reshape({-1, r.size()}).matmul(matrix_of(r, x)).reshape(x.sizes()));
+    x.copy_(x.reshape({-1, r.size()}).matmul(tensor_of(r.matrix()).to(x.options())).reshape(x.sizes()));
   if (!stage.quantizer) return;
   const at::Tensor host = x.to(at::kCPU).contiguous();
   apply({{}, stage.quantizer}, host);

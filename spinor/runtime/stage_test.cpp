@@ -7,6 +7,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/linalg/orthogonal.h"
+#include "spinor/runtime/matrices.h"
 
 namespace spinor::runtime::stage_test {
 namespace {
@@ -40,15 +41,10 @@ std::vector<std::pair<std::string, Rotation>> rotations() {
           {"dense, in blocks, transposed", dense(24, 2).transposed()}};
 }
 
-at::Tensor matrix_of(const Rotation& r) {
-  const Matrix<double> m = r.matrix();
-  return at::tensor(m.data, at::kDouble).reshape({m.rows, m.cols});
-}
-
 // x blockdiag(r) in float64.
 at::Tensor product(const at::Tensor& x, const Rotation& r) {
   const at::Tensor wide = x.to(at::kDouble);
-  return wide.reshape({-1, r.size()}).matmul(matrix_of(r)).reshape(wide.sizes());
+  return wide.reshape({-1, r.size()}).matmul(tensor_of(r.matrix())).reshape(wide.sizes());
 }
 
 // More rows than are computed at once; three dimensions, as activations have.

@@ -3,13 +3,11 @@
 // QUANTIZERS: {"name": QuantizationArgs} for "quantization"; results are called "quantization name.loss", ...
 #include <ATen/ATen.h>
 
-#include <cstdio>
-#include <exception>
-
 #include "spinor/base/json.h"
 #include "spinor/io/file.h"
 #include "spinor/learning/cayley.h"
 #include "spinor/learning/objective.h"
+#include "tests/learning/program.h"
 #include "tests/learning/tensors.h"
 
 namespace spinor::learning {
@@ -69,11 +67,5 @@ void run(char** arguments) {
 }  // namespace spinor::learning
 
 int main(int argc, char** argv) {
-  if (argc != 4) return 2;
-  try {
-    spinor::learning::run(argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return 1;
-  }
+  return spinor::learning::run_program(argc, argv, 4, spinor::learning::run);
 }

@@ -5,8 +5,6 @@
 #include <ATen/ATen.h>
 
 #include <array>
-#include <cstdio>
-#include <exception>
 
 #include "spinor/base/json.h"
 #include "spinor/io/file.h"
@@ -14,7 +12,9 @@
 #include "spinor/learning/frames.h"
 #include "spinor/learning/judge.h"
 #include "spinor/learning/network.h"
+#include "spinor/runtime/matrices.h"
 #include "spinor/transform/given_rotations.h"
+#include "tests/learning/program.h"
 #include "tests/learning/tensors.h"
 
 namespace spinor::learning {
@@ -68,8 +68,7 @@ void run(char** arguments) {
     how.optimizer = {.learning_rate = 0.004, .steps = 2};
     const LearnedEndToEnd learned = learn_end_to_end(plan, rotations, samples, how);
     results[name + ".held_out"] = at::tensor({learned.drawn, learned.start, learned.learned}, at::kDouble);
-    for (const auto& [rotation, r] : learned.rotations)
-      results[name + ".steps." + rotation] = at::tensor(r.data, at::kDouble).reshape({r.rows, r.cols});
+    for (const auto& [rotation, r] : learned.rotations) results[name + ".steps." + rotation] = runtime::tensor_of(r);
   }
   write_tensors(arguments[5], results);
 }
@@ -78,11 +77,5 @@ void run(char** arguments) {
 }  // namespace spinor::learning
 
 int main(int argc, char** argv) {
-  if (argc != 6) return 2;
-  try {
-    spinor::learning::run(argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return 1;
-  }
+  return spinor::learning::run_program(argc, argv, 6, spinor::learning::run);
 }
