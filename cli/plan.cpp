@@ -29,7 +29,7 @@ struct PlanCommand {
       for (const TensorPlan& tensor : plan.tensors()) {
         Json edits = Json::array();
         const TensorInfo& info = tensor.source->info;
-        for (const Edit& edit : tensor.edits) edits.push_back(describe(edit, info.rows(), info.cols()));
+        for (const Edit& edit : tensor.edits) edits.push_back(text_of(edit, info.rows(), info.cols()));
         tensors[tensor.name] = {{"source", info.name}, {"shape", info.shape}, {"edits", edits}};
       }
       const Json json = {{"tensors", tensors},
@@ -41,7 +41,7 @@ struct PlanCommand {
       return 0;
     }
     std::ranges::for_each(job.warnings(), print_warning);
-    fmt::print("{}\n{} to write, about {} of memory\n", plan.describe(full), describe_bytes(size.bytes),
+    fmt::print("{}\n{} to write, about {} of memory\n", plan.text(full), describe_bytes(size.bytes),
                describe_bytes(size.memory));
     return 0;
   }

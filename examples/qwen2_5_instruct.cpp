@@ -20,7 +20,7 @@ int main(int argc, char** argv) try {
   spinor::RewritePlan plan = spinor::start_plan(model);
   spinor::rotate_model(model, plan, options);
   spinor::save(plan, argv[2]);
-  std::cout << plan.describe();
+  std::cout << plan.text();
 } catch (const std::exception& error) {
   std::cerr << "error: " << error.what() << "\n";
   return 1;

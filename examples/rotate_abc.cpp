@@ -88,7 +88,7 @@ int main(int argc, char** argv) try {
     rotate_model(model, plan, {.spin = {.transform_type = "random-hadamard", .mappings = kAbcMapping}});
   }
   save(plan, argv[2]);
-  std::cout << plan.describe();
+  std::cout << plan.text();
 } catch (const std::exception& error) {
   std::cerr << "error: " << error.what() << "\n";
   return 1;

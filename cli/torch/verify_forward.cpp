@@ -10,7 +10,7 @@
 namespace spinor::cli {
 namespace {
 
-std::string describe(const runtime::ForwardCheck& check, size_t tokens) {
+std::string text_of(const runtime::ForwardCheck& check, size_t tokens) {
   const double worst = *std::ranges::max_element(check.layers);
   const std::string experts =
       check.tokens_rerouted
@@ -44,7 +44,7 @@ void need_torch() {}
 ForwardVerdict verify_forward(const Model& source, const Model& output, std::span<const int32_t> tokens,
                               std::optional<double> bound, const runtime::RuntimeOptions& runtime) {
   const runtime::ForwardCheck check = runtime::check_forward(as_stored(source), as_stored(output), tokens, runtime);
-  ForwardVerdict verdict{.text = describe(check, std::min<size_t>(tokens.size(), 256))};
+  ForwardVerdict verdict{.text = text_of(check, std::min<size_t>(tokens.size(), 256))};
   if (bound) verdict.problem = problem_of(check, *bound);
   verdict.json = {{"passed", verdict.problem.empty()},      {"logits_max", check.logits_max},
                   {"logits_rms", check.logits_rms},         {"kl_divergence", check.divergence},

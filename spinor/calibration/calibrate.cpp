@@ -22,7 +22,7 @@ class Calibration {
         needs_(plan),
         tasks_(plan, needs_, output, [this](const std::string& name) { return weights().compute(name); },
                {pass_.runtime().threads, pass_.runtime().memory / 4, options.all_experts}) {
-    pass_.factory().observe(&tasks_.collector());
+    pass_.factory().watch(&tasks_.collector());
   }
 
   CalibrationReport run() {

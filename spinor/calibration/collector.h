@@ -15,7 +15,7 @@
 
 namespace spinor::calibration {
 
-class Collector : public runtime::Observer {
+class Collector : public runtime::LayerWatcher {
  public:
   Collector(int threads, bool all_experts) : threads_(threads), all_experts_(all_experts) {}
 

@@ -22,7 +22,7 @@ class OnceModifierTest : public ::testing::Test {
  protected:
   OnceModifierTest() { state.update({.model = &model, .plan = &plan}); }
   void send(Modifier& modifier, EventType type) { modifier.update_event(state, {.type = type}); }
-  bool untouched() const { return plan.describe(true) == RewritePlan(model).describe(true); }
+  bool untouched() const { return plan.text(true) == RewritePlan(model).text(true); }
 
   Model model = golden::model("transforms/llama");
   RewritePlan plan{model};
@@ -40,17 +40,17 @@ TEST_F(OnceModifierTest, ActsOnceAtTheStartOfCalibration) {
   EXPECT_TRUE(untouched());
   send(modifier, EventType::calibration_epoch_start);
   EXPECT_TRUE(modifier.started());
-  const std::string once = plan.describe(true);
+  const std::string once = plan.text(true);
   EXPECT_FALSE(untouched());
   send(modifier, EventType::calibration_epoch_start);
-  EXPECT_EQ(plan.describe(true), once);
+  EXPECT_EQ(plan.text(true), once);
   send(modifier, EventType::sequential_epoch_end);
   EXPECT_FALSE(modifier.ended());
   send(modifier, EventType::calibration_epoch_end);
   EXPECT_TRUE(modifier.ended());
   modifier.finalize(state);
   EXPECT_TRUE(modifier.finalized());
-  EXPECT_EQ(plan.describe(true), once);
+  EXPECT_EQ(plan.text(true), once);
 }
 
 TEST_F(OnceModifierTest, ActsAtInitializeWhenItStartsAtZero) {
@@ -58,10 +58,10 @@ TEST_F(OnceModifierTest, ActsAtInitializeWhenItStartsAtZero) {
   modifier.fields.start = 0;
   modifier.initialize(state);
   EXPECT_TRUE(modifier.started());
-  const std::string once = plan.describe(true);
+  const std::string once = plan.text(true);
   EXPECT_FALSE(untouched());
   send(modifier, EventType::calibration_epoch_start);
-  EXPECT_EQ(plan.describe(true), once);
+  EXPECT_EQ(plan.text(true), once);
   modifier.finalize(state);
   EXPECT_TRUE(modifier.ended()) << "finalize ends what no event ended";
 }

@@ -44,7 +44,7 @@ TEST(SpinQuantOfAProgram, DoesWhatRotateModelDoes) {
       RewritePlan plan(model);
       EXPECT_TRUE(rotate_model(model, plan, options).empty());
       const RewritePlan expected = run(recipe_of(arguments), model).plan;
-      EXPECT_EQ(plan.describe(true), expected.describe(true)) << arguments;
+      EXPECT_EQ(plan.text(true), expected.text(true)) << arguments;
       EXPECT_EQ(plan.transform_config(), expected.transform_config()) << arguments;
       EXPECT_EQ(plan.precision(), expected.precision()) << arguments;
       EXPECT_EQ(distance(plan, expected), 0) << arguments;

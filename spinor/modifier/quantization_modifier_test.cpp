@@ -223,7 +223,7 @@ TEST_F(Quantization, ASavedRecipeMakesTheSamePlan) {
   RewritePlan plan(model_);
   run_recipe(recipe, model_, plan);
   const RewritePlan again = run(recipe.yaml());
-  EXPECT_EQ(again.describe(true), plan.describe(true));
+  EXPECT_EQ(again.text(true), plan.text(true));
   EXPECT_EQ(again.config(), plan.config());
 }
 

@@ -35,7 +35,7 @@ Model llama(const std::string& name = "llama") {
 
 // The plans do the same to every tensor, and online.
 void expect_equal(const RewritePlan& a, const RewritePlan& b) {
-  EXPECT_EQ(a.describe(true), b.describe(true));
+  EXPECT_EQ(a.text(true), b.text(true));
   EXPECT_EQ(a.precision(), b.precision());
   EXPECT_EQ(a.transform_config(), b.transform_config());
   for (const TensorPlan& tensor : a.tensors())
@@ -145,7 +145,7 @@ TEST(QuIPModifier, WhatDoesNotCancelIsRefusedAndLeavesThePlanAlone) {
                 "'re:.*q_proj$', location: weight_input}]}}}"),
       "recipe.yaml");
   EXPECT_TRUE(message_of([&] { run_recipe(recipe, model, plan); }).starts_with(kQ));
-  EXPECT_EQ(plan.describe(true), RewritePlan(model).describe(true));
+  EXPECT_EQ(plan.text(true), RewritePlan(model).text(true));
   EXPECT_TRUE(plan.transform_config().is_null());
 }
 

@@ -102,7 +102,7 @@ TEST(SpinQuantModifier, ItsSavedRecipeGivesTheSameResultAgain) {
     for (const char* name : {"llama", "llama_tied"}) {
       const Model model = llama(name);
       const Result first = run(recipe_of(row), model), second = run(first.yaml, model);
-      EXPECT_EQ(second.plan.describe(true), first.plan.describe(true)) << row;
+      EXPECT_EQ(second.plan.text(true), first.plan.text(true)) << row;
       EXPECT_EQ(second.plan.precision(), first.plan.precision()) << row;
       EXPECT_EQ(distance(first.plan, second.plan), 0) << row;
       EXPECT_EQ(second.yaml, first.yaml) << row;
@@ -190,7 +190,7 @@ TEST(SpinQuantModifier, APlanThatDoesNotCancelIsRefusedAndLeftAlone) {
                 "['re:.*embed_tokens$', 're:.*o_proj$', 're:.*down_proj$'], location: weight_output}]}}}"),
       "recipe.yaml");
   EXPECT_NE(message_of([&] { run_recipe(recipe, model, plan); }).find("does not undo"), std::string::npos);
-  EXPECT_EQ(plan.describe(true), RewritePlan(model).describe(true));
+  EXPECT_EQ(plan.text(true), RewritePlan(model).text(true));
 
   const std::string no_gate =
       "mappings: {embedding: 're:.*embed_tokens$', attn_q: 're:.*q_proj$', attn_k: 're:.*k_proj$', attn_v: "

@@ -23,7 +23,7 @@ bool acts_in_attention(const OnlineTransform& online) {
   return is_in_attention(online.location);
 }
 
-std::string describe(const QuantizationArgs& args) {
+std::string text_of(const QuantizationArgs& args) {
   std::string text = fmt::format("{} bits {}", args.num_bits, name_in_table(args.type));
   if (args.strategy) text += fmt::format(", {}", name_in_table(*args.strategy));
   if (args.group_size && *args.group_size > 0) text += fmt::format(" of {}", *args.group_size);
@@ -31,14 +31,14 @@ std::string describe(const QuantizationArgs& args) {
   return args.dynamic == QuantizationDynamic::no ? text : text + ", dynamic";
 }
 
-std::string describe(const QuantizationScheme& scheme) {
-  std::string text = fmt::format("weights of {}, {}", describe(*scheme.weights), scheme.format.value_or("dense"));
-  if (scheme.input_activations) text += fmt::format(" with inputs of {}", describe(*scheme.input_activations));
+std::string text_of(const QuantizationScheme& scheme) {
+  std::string text = fmt::format("weights of {}, {}", text_of(*scheme.weights), scheme.format.value_or("dense"));
+  if (scheme.input_activations) text += fmt::format(" with inputs of {}", text_of(*scheme.input_activations));
   return text;
 }
 
 Finding finding_of(const QuantizedModule& one) {
-  return {one.module->name, describe(one.group->second)};
+  return {one.module->name, text_of(one.group->second)};
 }
 
 std::optional<Finding> online_of_linears(const PlannedOutput& output) {

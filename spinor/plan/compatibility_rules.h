@@ -47,9 +47,9 @@ std::optional<Finding> undivided_inputs(const PlannedOutput& output);
 std::optional<Finding> undivided_rows(const PlannedOutput& output);
 
 bool acts_in_attention(const OnlineTransform& online);
-std::string describe(const QuantizationArgs& args);      // "8 bits int, token, dynamic"
-std::string describe(const QuantizationScheme& scheme);  // "weights of 4 bits int, channel, int-quantized"
-Finding finding_of(const QuantizedModule& one);          // its name, and its scheme
+std::string text_of(const QuantizationArgs& args);      // "8 bits int, token, dynamic"
+std::string text_of(const QuantizationScheme& scheme);  // "weights of 4 bits int, channel, int-quantized"
+Finding finding_of(const QuantizedModule& one);         // its name, and its scheme
 
 // The first online transform, or the first quantized module, for which it holds; null if there is none.
 template <typename Predicate>

@@ -35,7 +35,7 @@ std::optional<Finding> ignored_cache(const PlannedOutput& output) {
   if (cache.type == QuantizationType::floating && cache.num_bits == 8 && cache.symmetric &&
       cache.strategy == QuantizationStrategy::tensor && cache.dynamic == QuantizationDynamic::no)
     return {};
-  return Finding{"kv_cache_scheme", describe(cache)};
+  return Finding{"kv_cache_scheme", text_of(cache)};
 }
 
 std::optional<Finding> misread_by_sglang(const PlannedOutput& output) {

@@ -76,7 +76,7 @@ std::optional<Finding> cache_of_other_types(const PlannedOutput& output) {
   if (cache.type == QuantizationType::floating && cache.num_bits == 8 && cache.symmetric &&
       (cache.strategy == tensor || cache.strategy == attn_head))
     return {};
-  return Finding{"kv_cache_scheme", describe(cache)};
+  return Finding{"kv_cache_scheme", text_of(cache)};
 }
 
 std::optional<Finding> dynamic_cache(const PlannedOutput& output) {

@@ -87,7 +87,7 @@ const WeightQuantization* quantization_of(std::span<const Edit> edits) {
   return nullptr;
 }
 
-std::string describe(const Edit& edit, int64_t rows, int64_t cols) {
+std::string text_of(const Edit& edit, int64_t rows, int64_t cols) {
   return std::visit(Describe{rows, cols}, edit);
 }
 

@@ -15,7 +15,7 @@
 
 namespace spinor {
 
-// W (out, in) is a weight, however it is stored; a bias or norm weight is one row. `label` is what describe() prints:
+// W (out, in) is a weight, however it is stored; a bias or norm weight is one row. `label` is what text_of() prints:
 // "R1".
 
 // W <- W diag(g + offset), g the source's tensor `norm`: "model.layers.0.input_layernorm.weight". Where g is shorter
@@ -110,6 +110,6 @@ const WeightQuantization* quantization_of(std::span<const Edit> edits);
 // One phrase: "fold input_layernorm", "fold bias of input_layernorm", "fold input_layernorm with its bias", "fill
 // level", "center rows", "W R1", "R2' W (8 blocks of 64)", "b R1", "rows times scale m", "columns over scale m", "fill
 // 1", "quantize int4 group 128 (pack-quantized)".
-std::string describe(const Edit& edit, int64_t rows, int64_t cols);
+std::string text_of(const Edit& edit, int64_t rows, int64_t cols);
 
 }  // namespace spinor

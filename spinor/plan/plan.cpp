@@ -290,7 +290,7 @@ std::string RewritePlan::rotation_types() const {
   return fmt::format("{}", fmt::join(types, ", "));
 }
 
-std::string RewritePlan::describe(bool full) const {
+std::string RewritePlan::text(bool full) const {
   return plan_text(*this, full);
 }
 

@@ -101,7 +101,7 @@ class RewritePlan {
   // One line a tensor: name, shape, dtype, edits. Consecutive layers whose lines are alike are printed once, as
   // "model.layers.{0-15}. ...", unless `full`. Then the online transforms, the types of all, and what changes in
   // config.json.
-  std::string describe(bool full = false) const;
+  std::string text(bool full = false) const;
   // "R1 random-hadamard, R2 hadamard": each group of the transform_config and its type; empty: none.
   std::string rotation_types() const;
 

@@ -168,7 +168,7 @@ TEST(RewritePlan, TheConfigOfAnUntiedHeadDiffersInThatKeyOnly) {
 }
 
 TEST(RewritePlan, DescribesEveryTensorOnOneLineAndLayersThatAreAlikeOnce) {
-  const std::string text = spin(tied_llama()).describe();
+  const std::string text = spin(tied_llama()).text();
   EXPECT_EQ(text, R"(model.embed_tokens.weight                           (32, 24) bf16  W R1
 model.layers.{0-1}.self_attn.q_proj.weight          (24, 24) bf16  fold input_layernorm | W R1
 model.layers.{0-1}.self_attn.q_proj.bias            (24) bf16      copied
@@ -194,7 +194,7 @@ config.json  tie_word_embeddings false
 
 TEST(RewritePlan, DescribesEveryLayerWhenAskedForAll) {
   const Model model = tied_llama();
-  const std::string text = spin(model).describe(true);
+  const std::string text = spin(model).text(true);
   for (const CheckpointTensor& tensor : model.checkpoint().tensors())
     EXPECT_NE(text.find(tensor.info.name + " "), std::string::npos) << tensor.info.name;
 }
@@ -205,7 +205,7 @@ TEST(RewritePlan, DescribesLayersThatDifferOneByOneAndOnlineTransforms) {
   const Module& down = *model.find("model.layers.1.mlp.down_proj");
   plan.edit_weight(down, MultiplyRight{rotation(8), "R4"});
   plan.add_online({down.name, "R4", TransformLocation::input, rotation(8)});
-  const std::string text = plan.describe();
+  const std::string text = plan.text();
   EXPECT_NE(text.find("model.layers.0.mlp.down_proj.weight             (24, 40) bf16  copied\n"), std::string::npos)
       << text;
   EXPECT_NE(text.find("model.layers.1.mlp.down_proj.weight             (24, 40) bf16  W R4 (5 blocks of 8)\n"),
@@ -215,23 +215,23 @@ TEST(RewritePlan, DescribesLayersThatDifferOneByOneAndOnlineTransforms) {
 }
 
 TEST(Edit, IsDescribedInOnePhrase) {
-  EXPECT_EQ(describe(FoldNorm{"model.norm.weight"}, 8, 8), "fold norm");
-  EXPECT_EQ(describe(FoldNorm{"norm", 1}, 8, 8), "fold 1 + norm");
-  EXPECT_EQ(describe(FoldNorm{"mtp.norm", 1, {}, true, true}, 8, 8), "fold 1 / (1 + norm) into rows");
-  EXPECT_EQ(describe(FoldNorm{"hnorm", 0, Slice{8, 8, 16}}, 8, 16), "fold hnorm into columns 8 to 15");
-  EXPECT_EQ(describe(Scale{{}, "m"}, 8, 16), "rows times scale m");
-  EXPECT_EQ(describe(Scale{{}, "m", true, true}, 8, 16), "columns over scale m");
-  EXPECT_EQ(describe(Scale{{}, "k", true}, 1, 8), "entries times scale k");
-  EXPECT_EQ(describe(Scale{{}, "k", false, true, Slice{0, 2, 4}}, 8, 16), "rows over scale k (2 from 0 of 4)");
-  EXPECT_EQ(describe(FoldNormBias{"h.0.ln_1.bias", "h.0.attn.c_attn.weight", true}, 1, 8), "fold bias of ln_1");
-  EXPECT_EQ(describe(FoldNormWithBias{"h.0.ln_1.weight", "h.0.ln_1.bias"}, 8, 8), "fold ln_1 with its bias");
-  EXPECT_EQ(describe(FoldNormWithBias{"ln_1.weight", "ln_1.bias", 1}, 8, 8), "fold 1 + ln_1 with its bias");
-  EXPECT_EQ(describe(FillLevel{}, 1, 8), "fill level");
-  EXPECT_EQ(describe(CenterRows{}, 8, 8), "center rows");
-  EXPECT_EQ(describe(Fill{0.5}, 1, 8), "fill 0.5");
-  EXPECT_EQ(describe(MultiplyRight{rotation(4), "R"}, 8, 4), "W R");
-  EXPECT_EQ(describe(MultiplyRight{rotation(4), "R"}, 1, 8), "b R (2 blocks of 4)");
-  EXPECT_EQ(describe(MultiplyLeft{rotation(4), "R'"}, 8, 4), "R' W (2 blocks of 4)");
+  EXPECT_EQ(text_of(FoldNorm{"model.norm.weight"}, 8, 8), "fold norm");
+  EXPECT_EQ(text_of(FoldNorm{"norm", 1}, 8, 8), "fold 1 + norm");
+  EXPECT_EQ(text_of(FoldNorm{"mtp.norm", 1, {}, true, true}, 8, 8), "fold 1 / (1 + norm) into rows");
+  EXPECT_EQ(text_of(FoldNorm{"hnorm", 0, Slice{8, 8, 16}}, 8, 16), "fold hnorm into columns 8 to 15");
+  EXPECT_EQ(text_of(Scale{{}, "m"}, 8, 16), "rows times scale m");
+  EXPECT_EQ(text_of(Scale{{}, "m", true, true}, 8, 16), "columns over scale m");
+  EXPECT_EQ(text_of(Scale{{}, "k", true}, 1, 8), "entries times scale k");
+  EXPECT_EQ(text_of(Scale{{}, "k", false, true, Slice{0, 2, 4}}, 8, 16), "rows over scale k (2 from 0 of 4)");
+  EXPECT_EQ(text_of(FoldNormBias{"h.0.ln_1.bias", "h.0.attn.c_attn.weight", true}, 1, 8), "fold bias of ln_1");
+  EXPECT_EQ(text_of(FoldNormWithBias{"h.0.ln_1.weight", "h.0.ln_1.bias"}, 8, 8), "fold ln_1 with its bias");
+  EXPECT_EQ(text_of(FoldNormWithBias{"ln_1.weight", "ln_1.bias", 1}, 8, 8), "fold 1 + ln_1 with its bias");
+  EXPECT_EQ(text_of(FillLevel{}, 1, 8), "fill level");
+  EXPECT_EQ(text_of(CenterRows{}, 8, 8), "center rows");
+  EXPECT_EQ(text_of(Fill{0.5}, 1, 8), "fill 0.5");
+  EXPECT_EQ(text_of(MultiplyRight{rotation(4), "R"}, 8, 4), "W R");
+  EXPECT_EQ(text_of(MultiplyRight{rotation(4), "R"}, 1, 8), "b R (2 blocks of 4)");
+  EXPECT_EQ(text_of(MultiplyLeft{rotation(4), "R'"}, 8, 4), "R' W (2 blocks of 4)");
 }
 
 }  // namespace

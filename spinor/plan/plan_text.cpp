@@ -48,7 +48,7 @@ std::string edits_of(const TensorPlan& tensor) {
   const std::string& source = tensor.source->info.name;
   std::vector<std::string> phrases;
   if (tensor.name != source) phrases.push_back("from " + source);
-  for (const Edit& edit : tensor.edits) phrases.push_back(describe(edit, tensor.shape.out, tensor.shape.in));
+  for (const Edit& edit : tensor.edits) phrases.push_back(text_of(edit, tensor.shape.out, tensor.shape.in));
   return phrases.empty() ? "copied" : fmt::format("{}", fmt::join(phrases, " | "));
 }
 

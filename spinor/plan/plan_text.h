@@ -7,7 +7,7 @@
 
 namespace spinor {
 
-// See RewritePlan::describe().
+// See RewritePlan::text().
 std::string plan_text(const RewritePlan& plan, bool full);
 
 }  // namespace spinor

@@ -86,7 +86,7 @@ at::Tensor Attention::operator()(const at::Tensor& x, const RopeTable* rope, int
   made.query = through(queries, made.query);
   made.key = through(keys, made.key);
   made.value = through(values, made.value);
-  if (observer) observer->cache(name, made.key, made.value);
+  if (watcher) watcher->cache(name, made.key, made.value);
   if (cache) std::tie(made.key, made.value) = cache->append(layer, made.key, made.value);
   if (const auto* latent = std::get_if<LatentHeads>(&heads)) latent->expand(made);
   at::Tensor mixed = attend(made.query, made.key, made.value, scoring);

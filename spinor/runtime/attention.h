@@ -58,8 +58,8 @@ struct Attention {
   Stage queries, keys, values;  // of heads: after RoPE; values have none
   Scoring scoring;
   Linear output;
-  std::string name = {};         // the module's
-  Observer* observer = nullptr;  // or nobody
+  std::string name = {};            // the module's
+  LayerWatcher* watcher = nullptr;  // or nobody
 
   // x: what it reads of the stream. The cache may be null.
   at::Tensor operator()(const at::Tensor& x, const RopeTable* rope, int64_t layer, KeyValueCache* cache) const;

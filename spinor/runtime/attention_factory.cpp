@@ -112,7 +112,7 @@ Attention make_attention(const ModuleFactory& factory, int64_t index) {
           .scoring = scoring(factory, index),
           .output = factory.linear(prefix + row.output),
           .name = name,
-          .observer = factory.observer()};
+          .watcher = factory.watcher()};
 }
 
 }  // namespace spinor::runtime

@@ -95,11 +95,11 @@ at::Tensor Decoder::forward(const at::Tensor& tokens, KeyValueCache* cache, cons
     std::optional<Layer>& held = d.layers[static_cast<size_t>(i)];
     if (!held) held = make_layer(d.factory, i);
     std::vector<at::Tensor> experts;
-    held->mlp.observed = visit ? &experts : nullptr;
+    held->mlp.choices = visit ? &experts : nullptr;
     for (int64_t first = 0; first < stream.size(0); first += step)
       (*held)(stream.narrow(0, first, std::min(step, stream.size(0) - first)), tables, cache);
     if (visit) visit(i, stream, experts.empty() ? at::Tensor() : at::cat(experts));
-    held->mlp.observed = nullptr;
+    held->mlp.choices = nullptr;
     if (!d.resident) held.reset();
   }
   if (cache) cache->advance(count);

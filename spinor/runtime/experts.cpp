@@ -40,13 +40,13 @@ Router::Choice Router::operator()(const at::Tensor& x) const {
 
 at::Tensor FeedForward::routed(const at::Tensor& x) const {
   const Router::Choice choice = (*router)(x);
-  if (observed) observed->push_back(choice.experts);
+  if (choices) choices->push_back(choice.experts);
   const int64_t chosen = choice.experts.size(1);
   const at::Tensor order = choice.experts.flatten().argsort();
   const at::Tensor counts = at::bincount(choice.experts.flatten(), {}, std::ssize(experts)).to(at::kCPU);
   const at::Tensor tokens = order.div(chosen, "floor"), weights = choice.weights.flatten().index_select(0, order);
-  const Observer* observer = experts.front().in.observer;
-  const bool everyone = observer && observer->wants_all_tokens();
+  const LayerWatcher* watcher = experts.front().in.watcher;
+  const bool everyone = watcher && watcher->wants_all_tokens();
   at::Tensor sum = at::zeros_like(x);
   int64_t first = 0;
   for (size_t i = 0; i < experts.size(); ++i) {

@@ -35,7 +35,7 @@ struct FeedForward {
   std::optional<Linear> common_gate;  // in float32 at least
   std::optional<Router> router;
   std::vector<Mlp> experts;
-  std::vector<at::Tensor>* observed = nullptr;  // takes the experts that are chosen: (tokens, chosen)
+  std::vector<at::Tensor>* choices = nullptr;  // takes the experts that are chosen: (tokens, chosen)
 
   // x: what it reads of the stream.
   at::Tensor operator()(const at::Tensor& x) const;

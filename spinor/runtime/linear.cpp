@@ -14,15 +14,15 @@ const at::Tensor& LinearInput::after(const Stage& stage) {
 
 at::Tensor Linear::operator()(LinearInput& x) const {
   const at::Tensor& read = x.after(input);
-  if (observer && !observer->needs_output(*this)) {
-    observer->linear(*this, read, {});
+  if (watcher && !watcher->needs_output(*this)) {
+    watcher->linear(*this, read, {});
     std::vector<int64_t> shape = read.sizes().vec();
     shape.back() = weight.size(0);
     return at::zeros(shape, read.options());
   }
   at::Tensor y = at::linear(read, weight, bias);
   if (!output.empty()) y = through(output, y.contiguous());
-  if (observer) observer->linear(*this, read, y);
+  if (watcher) watcher->linear(*this, read, y);
   return y;
 }
 

@@ -26,9 +26,9 @@ class LinearInput {
 struct Linear;
 
 // Sees what goes through the modules of a layer: for calibration.
-class Observer {
+class LayerWatcher {
  public:
-  virtual ~Observer() = default;
+  virtual ~LayerWatcher() = default;
   // x is what the weight multiplies, (..., in), y what the linear gives. Linears that read the same see one tensor.
   virtual void linear(const Linear& linear, const at::Tensor& x, const at::Tensor& y) = 0;
   // Whether what the linear gives is used by anybody. If not it gives zeros, and linear() sees an undefined y.
@@ -43,9 +43,9 @@ class Observer {
 struct Linear {
   at::Tensor weight, bias;
   Stage input, output;
-  std::string name = {};         // the module's
-  Observer* observer = nullptr;  // or nobody
-  int64_t number = 0;            // of the weight, in a module that is a stack of several
+  std::string name = {};            // the module's
+  LayerWatcher* watcher = nullptr;  // or nobody
+  int64_t number = 0;               // of the weight, in a module that is a stack of several
 
   at::Tensor operator()(LinearInput& x) const;
 };

@@ -70,7 +70,7 @@ Linear ModuleFactory::staged(const Module& module, at::Tensor weight, at::Tensor
           .input = std::move(input),
           .output = {rotations(module.name, TransformLocation::output), schemes_.output(module)},
           .name = module.name,
-          .observer = observer_};
+          .watcher = watcher_};
 }
 
 Linear ModuleFactory::linear(const std::string& name, at::Tensor weight) const {

@@ -26,8 +26,8 @@ class ModuleFactory {
   const ActivationSchemes& schemes() const { return schemes_; }
 
   // Who sees what goes through the modules that are made from now on.
-  void observe(Observer* observer) { observer_ = observer; }
-  Observer* observer() const { return observer_; }
+  void watch(LayerWatcher* watcher) { watcher_ = watcher; }
+  LayerWatcher* watcher() const { return watcher_; }
   // What stands in for the quantizers of activations in what is made from now on.
   void replace_quantizers(Surrogates* surrogates) { surrogates_ = surrogates; }
   Surrogates* surrogates() const { return surrogates_; }
@@ -49,7 +49,7 @@ class ModuleFactory {
   Weights weights_;
   ForwardConfig forward_;
   ActivationSchemes schemes_;
-  Observer* observer_ = nullptr;
+  LayerWatcher* watcher_ = nullptr;
   Surrogates* surrogates_ = nullptr;
 };
 

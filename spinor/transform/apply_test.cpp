@@ -35,7 +35,7 @@ std::string line(const TransformConfig& config, const std::string& tensor) {
   apply(config, model, plan);
   const TensorPlan& found = golden::tensor(plan, tensor);
   EXPECT_EQ(found.edits.size(), 1u);
-  return describe(found.edits.at(0), found.source->info.rows(), found.source->info.cols());
+  return text_of(found.edits.at(0), found.source->info.rows(), found.source->info.cols());
 }
 
 // Every type, location, inverse, randomize and block size; several sizes from one stream; groups one after the other.

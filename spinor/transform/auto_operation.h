@@ -13,7 +13,7 @@ namespace spinor {
 enum class ModuleSide { input, output };
 
 // m is a module, x and m(x) are rows. R is repeated along the diagonal where its size divides the side. `label` is R's
-// name in describe(). Edits are appended to the plan.
+// name in RewritePlan::text(). Edits are appended to the plan.
 //                              rotate_output             rotate_input
 //   linear, part of a linear   W <- R^T W, b <- b R      W <- W R^T (not of a part)
 //   embedding                  E <- E R                  E <- R E

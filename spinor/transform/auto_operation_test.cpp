@@ -118,7 +118,7 @@ TEST_F(Sides, LabelsSayWhatIsTransposed) {
   const Rotation r = some_matrix(m.shape.out);
   AutoOperation::rotate_output(plan, m, r, "R1");
   const TensorPlan& tensor = golden::tensor(plan, weight_name(m));
-  EXPECT_EQ(describe(tensor.edits.back(), m.shape.out, m.shape.in), "R1' W");
+  EXPECT_EQ(text_of(tensor.edits.back(), m.shape.out, m.shape.in), "R1' W");
   EXPECT_EQ(transposed_label("R1'"), "R1");
 }
 

@@ -13,7 +13,7 @@ std::string edits_of(const RewritePlan& plan, std::string_view name) {
   const TensorPlan& tensor = golden::tensor(plan, name);
   std::string text;
   for (const Edit& edit : tensor.edits)
-    text += describe(edit, tensor.source->info.rows(), tensor.source->info.cols()) + "|";
+    text += text_of(edit, tensor.source->info.rows(), tensor.source->info.cols()) + "|";
   return text;
 }
 
@@ -69,7 +69,7 @@ TEST(FoldNorms, DoesTheSameFromMappings) {
     RewritePlan from_row(model), from_mappings(model);
     fold_norms(model, from_row);
     fold_norms(model, from_mappings, infer_norm_mappings(model));
-    EXPECT_EQ(from_row.describe(true), from_mappings.describe(true));
+    EXPECT_EQ(from_row.text(true), from_mappings.text(true));
   }
 }
 

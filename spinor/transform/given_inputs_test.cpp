@@ -59,7 +59,7 @@ TEST_F(GivenInputsTest, EachSetGetsItsMatrixAndTheOthersAreDrawn) {
     EXPECT_TRUE(own_one == wanted.end() || online.r.same_as(*own_one->second)) << online.module;
   }
   EXPECT_EQ(groups, (std::map<std::string, int>{{"v", 9}, {"v_0", 3}, {"v_1", 2}}));
-  EXPECT_NE(plan.describe().find("W v_1 (4 blocks of 8)"), std::string::npos) << plan.describe();
+  EXPECT_NE(plan.text().find("W v_1 (4 blocks of 8)"), std::string::npos) << plan.text();
 }
 
 TEST_F(GivenInputsTest, AGroupThatNobodyIsLeftInGoes) {

@@ -170,7 +170,7 @@ TEST_F(OwnMatrices, TakeThePlaceOfDrawnOnes) {
   const auto edits_of = [&](const RewritePlan& p) { return golden::tensor(p, weight_name(value)).edits; };
   const auto found = edits_of(plan), wanted = edits_of(expected);
   ASSERT_EQ(found.size(), wanted.size());
-  for (size_t i = 0; i < found.size(); ++i) EXPECT_EQ(describe(found[i], 16, 32), describe(wanted[i], 16, 32));
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_EQ(text_of(found[i], 16, 32), text_of(wanted[i], 16, 32));
   EXPECT_EQ(std::get<MultiplyLeft>(found.back()).r.matrix().data,
             std::get<MultiplyLeft>(wanted.back()).r.matrix().data);
   EXPECT_EQ(plan.transform_config()["config_groups"]["R1"]["type"], "given");
@@ -181,8 +181,8 @@ TEST_F(OwnMatrices, MayBeBlocks) {
   const GivenRotations given = read({{"R1", orthogonal(16)}, {"R2", orthogonal(4)}});
   RewritePlan plan(model);
   rotate_model(model, plan, {.spin = {.given = given}});
-  EXPECT_NE(plan.describe().find("W R1 (2 blocks of 16)"), std::string::npos) << plan.describe();
-  EXPECT_NE(plan.describe().find("R2' W (4 blocks of 4)"), std::string::npos) << plan.describe();
+  EXPECT_NE(plan.text().find("W R1 (2 blocks of 16)"), std::string::npos) << plan.text();
+  EXPECT_NE(plan.text().find("R2' W (4 blocks of 4)"), std::string::npos) << plan.text();
 }
 
 TEST_F(OwnMatrices, LeaveTheOthersToBeDrawn) {

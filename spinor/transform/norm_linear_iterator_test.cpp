@@ -49,7 +49,7 @@ TEST(FuseLayerNorms, FoldsWhatFoldNormsFolds) {
     folded.untie();
     fuse_layer_norms(model, fused);
     fold_norms(model, folded);
-    EXPECT_EQ(fused.describe(true), folded.describe(true));
+    EXPECT_EQ(fused.text(true), folded.text(true));
   }
 }
 

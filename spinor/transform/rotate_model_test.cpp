@@ -22,10 +22,10 @@ Model with_class(const Model& model, const std::string& name) {
 
 std::string refusal(const Model& model, const RotateOptions& options = {}) {
   RewritePlan plan(model);
-  const std::string before = plan.describe(true);
+  const std::string before = plan.text(true);
   const std::string message = message_of([&] { rotate_model(model, plan, options); });
   if (!message.empty()) {
-    EXPECT_EQ(plan.describe(true), before);
+    EXPECT_EQ(plan.text(true), before);
   }
   return message;
 }
@@ -40,7 +40,7 @@ TEST(RotateModel, DoesForAKnownArchitectureWhatSpinQuantDoes) {
     expected.untie();
     fold_norms(model, expected);
     apply(spinquant(model, spin), model, expected);
-    EXPECT_EQ(rotated.describe(true), expected.describe(true));
+    EXPECT_EQ(rotated.text(true), expected.text(true));
     EXPECT_EQ(rotated.transform_config(), expected.transform_config());
     for (const TensorPlan& tensor : expected.tensors())
       EXPECT_EQ(golden::distance(golden::evaluate(rotated, golden::tensor(rotated, tensor.name)),
