@@ -21,12 +21,16 @@ class Rotation {
   // the order of log n / n when both signs are random. Not stored: stored() is an Error.
   static Rotation hadamard_fixing_ones(Hadamard h, std::vector<int8_t> left, std::vector<int8_t> right,
                                        std::vector<int64_t> permutation = {});
+  // x R is x in another order: entry j of it is entry order[j] of x. Throws unless `order` is a permutation of 0 ...
+  // n-1. Not stored: stored() is an Error.
+  static Rotation reordering(std::vector<int64_t> order);
   // R = m as it is (n, n), no 1/sqrt(n). `orthogonal` says whether m^T is its inverse; else inverse() solves for it.
   static Rotation dense(Matrix<double> m, bool orthogonal);
 
   int64_t size() const;
   bool orthogonal() const;
   bool is_dense() const;
+  bool is_reordering() const;
   // Memory the shared matrix holds, with the inverse where it is not the transpose. Once a float view is multiplied by
   // a dense R, a float copy adds half.
   int64_t bytes() const;
@@ -38,7 +42,7 @@ class Rotation {
   // transpose, which shares it; of a dense one the matrix. Entry (i, j); +-1 for Hadamard types.
   double stored(int64_t i, int64_t j) const;
   bool stores_the_same(const Rotation& other) const;  // one stored matrix serves both
-  const std::vector<int64_t>& permutation() const;    // empty: none
+  const std::vector<int64_t>& permutation() const;    // of a Hadamard type; empty: none
   bool same_as(const Rotation& other) const;          // a copy of it, transposed and inverted alike
   // Whether compressed-tensors can make a Hadamard matrix of this order.
   bool peer_has_order() const;

@@ -89,6 +89,7 @@ std::vector<Rotation> rotations() {
           random_hadamard(144, true),
           random_hadamard(192, false),
           random_hadamard(24, true),
+          Rotation::reordering(Random(2).permutation(36)),
           Rotation::dense(random_hadamard(24, false).matrix(), true),
           Rotation::dense(small_dense, false)};
 }
@@ -149,6 +150,20 @@ TEST(Rotation, ThePermutationActsOnRowsAndColumns) {
   for (size_t i = 0; i < 24; ++i)
     for (size_t j = 0; j < 24; ++j)
       EXPECT_EQ(permuted(static_cast<int64_t>(i), static_cast<int64_t>(j)), plain(p[i], p[j]));
+}
+
+TEST(Rotation, AReorderingMovesEntriesAsTheyAre) {
+  const std::vector<int64_t> order = {2, 0, 3, 1};
+  const Rotation r = Rotation::reordering(order);
+  Matrix<float> x(1, 4);
+  x.data = {0.1F, 0.2F, 0.3F, 0.4F};
+  std::vector<float> scratch;
+  r.multiply_right(x.view(), scratch);
+  EXPECT_EQ(x.data, (std::vector<float>{0.3F, 0.1F, 0.4F, 0.2F}));
+  EXPECT_TRUE(r.orthogonal() && r.is_reordering() && !r.is_dense());
+  EXPECT_THROW(Rotation::reordering({0, 1, 1}), Error);
+  EXPECT_THROW(Rotation::reordering({1, 2}), Error);
+  EXPECT_THROW(r.stored(0, 0), Error);
 }
 
 TEST(Rotation, ThreadsShareOneMatrix) {
