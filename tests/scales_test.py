@@ -1,5 +1,5 @@
-"""Exact scales in a file of rotations: the logits stay, for every family and every scale that it has, alone and with
-rotations; verify sees the same function, and finds what is off; what a family does not have is refused."""
+"""Exact scales and permutations in a file of rotations: the logits stay, for every family and all that it has of them,
+alone and with rotations; verify sees the same function, and finds what is off; what a family does not have is refused."""
 
 import json
 
@@ -50,16 +50,21 @@ def difference(source, out, dtype):
 
 @pytest.mark.parametrize("dtype", BOUND, ids=["float64", "float32"])
 @pytest.mark.parametrize("family, case, rotations", list(cases()))
-def test_scales_keep_the_logits(tmp_path, family, case, rotations, dtype):
+def test_scales_and_permutations_keep_the_logits(tmp_path, family, case, rotations, dtype):
     source = tmp_path / "source"
     tiny_models.save(source, family, case, dtype, max_shard_size="60KB")
     scales, absent = tiny_scales.draw(source, family)
     for name, factors, reason in absent.values():
         message = refused("rotate", source, tmp_path / "out", "--rotation", write(tmp_path / "bad", {name: factors}))
         assert f"{name}: would change the model: " in message and reason in message
-    if not scales:
+    permutations, ordered = tiny_scales.draw_permutations(source)
+    for name, order in ordered.items():
+        message = refused("rotate", source, tmp_path / "out", "--rotation", write(tmp_path / "bad", {name: order}))
+        assert "stacked in one tensor" in message or "does not read" in message or "are not written yet" in message
+    assert permutations or ordered, "every family has an MLP"
+    if not scales and not permutations:
         return
-    file = write(tmp_path / "scales", scales)
+    file = write(tmp_path / "scales", scales | permutations)
     for asked in ("", rotations) if dtype == torch.float64 else (rotations,):
         out = tmp_path / f"out {asked}"
         rotate(source, out, file, asked)
@@ -72,11 +77,11 @@ RUNTIME = [("llama", "power_of_two"), ("mixtral", "plain"), ("granitemoe", "plai
 
 # What runs online is no transformers model: verify takes it as part of its linears, eval as part of the model.
 @pytest.mark.parametrize("family, case", RUNTIME)
-def test_scales_stand_beside_what_runs_online(tmp_path, family, case):
+def test_they_stand_beside_what_runs_online(tmp_path, family, case):
     source, out, back = (tmp_path / name for name in ("source", "out", "back"))
     case = case or next(iter(tiny_models.MORE_FAMILIES[family][1]))
     tiny_models.save(source, family, case, torch.float64)
-    file = write(tmp_path / "scales", tiny_scales.draw(source, family)[0])
+    file = write(tmp_path / "scales", tiny_scales.draw(source, family)[0] | tiny_scales.draw_permutations(source)[0])
     rotate(source, out, file, "R1,R2,R3,R4")
     assert "is the same function as" in spinor("verify", source, out)
     spinor("rotate", out, back, "--inverse", "--quiet")
@@ -92,10 +97,13 @@ def weights(directory):
 def test_the_inverse_gives_the_weights_back(tmp_path, rotations):
     source, out, back = (tmp_path / name for name in ("source", "out", "back"))
     tiny_models.save(source, "llama", "three_heads", torch.float64)
-    rotate(source, out, write(tmp_path / "scales", tiny_scales.draw(source, "llama")[0]), rotations)
+    moved = tiny_scales.draw(source, "llama")[0] | tiny_scales.draw_permutations(source)[0]
+    rotate(source, out, write(tmp_path / "scales", moved), rotations)
     spinor("rotate", out, back, "--inverse", "--quiet")
     before, after = weights(source), weights(back)
     for name in before:
+        if "down_proj" in name:
+            torch.testing.assert_close(after[name], before[name], rtol=1e-13, atol=1e-14)
         if "q_proj" in name or "v_proj" in name or "o_proj" in name:  # the others have taken their norms in
             expected = before[name]
             if name.endswith(("q_proj.weight", "v_proj.weight")):
@@ -119,8 +127,8 @@ def test_verify_finds_what_was_not_scaled_or_is_off(tmp_path, family, rotations)
     source, out = tmp_path / "source", tmp_path / "out"
     cases_of = {"llama": "three_heads", "opt": "tied", "phi3": "long rope", "granitemoe": "biased"}
     tiny_models.save(source, family, cases_of[family], torch.float32)
-    file = write(tmp_path / "scales", tiny_scales.draw(source, family)[0])
-    rotate(source, out, file, rotations)
+    moved = tiny_scales.draw(source, family)[0] | (tiny_scales.draw_permutations(source)[0] if rotations else {})
+    rotate(source, out, write(tmp_path / "scales", moved), rotations)
     assert "is the same function as" in spinor("verify", source, out)
     after = weights(out)
     for end in FOUND[family]:
@@ -132,6 +140,34 @@ def test_verify_finds_what_was_not_scaled_or_is_off(tmp_path, family, rotations)
             for changed in (one, row, after[name] * 1.25):
                 save_file(after | {name: changed}, out / "model.safetensors", metadata={"format": "pt"})
                 assert run("verify", source, out).returncode == 1, f"a change of {name} was not found"
+
+
+# One row of the gate is another one's: no order explains it.
+def test_verify_finds_gates_in_another_order(tmp_path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, "llama", "three_heads", torch.float32)
+    rotate(source, out, write(tmp_path / "scales", tiny_scales.draw_permutations(source)[0]), "R1,R2")
+    after = weights(out)
+    for end in ("gate_proj.weight", "up_proj.weight"):
+        for name in (n for n in after if n.endswith(end)):
+            swapped = after[name].clone()
+            swapped[[3, 5]] = swapped[[5, 3]]
+            save_file(after | {name: swapped}, out / "model.safetensors", metadata={"format": "pt"})
+            assert run("verify", source, out).returncode == 1, f"a change of {name} was not found"
+
+
+@pytest.mark.parametrize("problem, order", [
+    ("has 5 entries for 80 channels", torch.arange(5)),
+    ("has 80, and there are 80 channels", torch.arange(80) + 1),
+    ("has 3 twice; a permutation has every channel once", torch.arange(80).clamp(max=3)),
+    ("is stored as F64; use int64", torch.arange(80).double()),
+    ("has 2 dimensions; an order is a vector", torch.arange(80).view(80, 1)),
+])  # fmt: skip
+def test_an_order_that_is_none_is_refused(tmp_path, problem, order):
+    source, name = tmp_path / "source", "permutation.model.layers.0.mlp.down_proj"
+    tiny_models.save(source, "llama", "three_heads")
+    message = refused("rotate", source, tmp_path / "out", "--rotation", write(tmp_path / "bad", {name: order}))
+    assert message.startswith(f"{tmp_path / 'bad'}: {name}: ") and problem in message
 
 
 @pytest.mark.parametrize("problem, tensors", [

@@ -96,6 +96,32 @@ def paired(factors, config):
     return factors
 
 
+def channels(directory, config):
+    """(name, number of channels, whether experts are stacked) of all linears that read an MLP's channels."""
+    for file in sorted(directory.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            for tensor in tensors.keys():
+                name, last = tensor.removesuffix(".weight"), tensor.removesuffix(".weight").rpartition(".")[2]
+                if re.search(r"visual|vision|^mtp", tensor) or tensor.endswith("bias"):
+                    continue
+                shape = tensors.get_slice(tensor).get_shape()
+                known = ("down_proj", "w2", "fc2", "fc_out", "dense_4h_to_h", "output_linear")
+                if last in known or name.endswith("mlp.c_proj"):
+                    yield name, shape[0] if config.model_type == "gpt2" else shape[-1], len(shape) == 3
+
+
+def draw_permutations(directory, seed=1):
+    """Tensors of a file, and those that are refused: of stacked experts, of MLPs that spinor knows nothing of."""
+    config = transformers.AutoConfig.from_pretrained(directory).get_text_config()
+    generator = torch.Generator().manual_seed(seed)
+    permutations, refused = {}, {}
+    for name, size, stacked in channels(directory, config):
+        order = torch.randperm(size, generator=generator)
+        absent = stacked or config.model_type.startswith("gemma4")
+        (refused if absent else permutations)["permutation." + name] = order
+    return permutations, refused
+
+
 def draw(directory, family, seed=0):
     """(tensors of a file of scales; of each kind that the model does not have a name, factors and the reason)."""
     config = transformers.AutoConfig.from_pretrained(directory).get_text_config()

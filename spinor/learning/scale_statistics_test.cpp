@@ -26,7 +26,7 @@ const LegalScale& first_of(const std::vector<LegalScale>& scales, ScaleKind kind
 }
 
 // A linear as it would be in the model, of random weights.
-runtime::Linear linear_of(const ScaledLinear& scaled) {
+runtime::Linear linear_of(const LinearPart& scaled) {
   const WeightShape& shape = scaled.linear->shape;
   runtime::Linear linear;
   linear.weight = at::randn({shape.out, shape.in});
@@ -57,7 +57,7 @@ TEST(ScaleStatistics, KeysAndQueriesAreMeasuredWhereTheyComeOut) {
   const LegalScale& k = first_of(scales, ScaleKind::k);
   ScaleStatistics statistics({k});
   std::vector<std::vector<double>> rms;
-  for (const ScaledLinear* one : {&k.readers.front(), &k.writer}) {
+  for (const LinearPart* one : {&k.readers.front(), &k.writer}) {
     const at::Tensor y = at::randn({1, kTokens, one->linear->shape.out}) * 3;
     statistics.add(linear_of(*one), at::zeros({1, kTokens, 1}), y, kTokens);
     rms.push_back(numbers(y[0].to(at::kDouble).square().mean(0).sqrt()));

@@ -31,6 +31,7 @@ AppliedTransforms transforms_of(const Json& arguments, const std::string& subjec
   GivenRotations given = read_rotations(file, model, text_at(arguments, "rotation_digest"));
   use_given(given, model, applied.config);
   applied.scales = std::move(given.scales);
+  applied.permutations = std::move(given.permutations);
   return applied;
 }
 
@@ -45,7 +46,7 @@ std::string digest_among_several(const Recipe& recipe, const Model& model, const
 
 bool has_given(const AppliedTransforms& step) {
   const auto is_given = [](const auto& group) { return group.second.type == kGivenType; };
-  return !step.scales.empty() || std::ranges::any_of(step.config.config_groups, is_given);
+  return !step.scales.empty() || !step.permutations.empty() || std::ranges::any_of(step.config.config_groups, is_given);
 }
 
 }  // namespace

@@ -42,7 +42,7 @@ bool has_inputs(const TransformConfig& config) {
 QuIPModifier::QuIPModifier(QuipArguments arguments, const Place& place) : arguments_(std::move(arguments)) {
   constexpr std::string_view kRotations[] = {"v"};
   check_transform_type(arguments_.options.transform_type, place.key("transform_type"));
-  check_learning(arguments_.learning, {kRotations, {}}, place.key("learning"));
+  check_learning(arguments_.learning, {kRotations, {}, false}, place.key("learning"));
   check_digest_of(arguments_.rotation_file, arguments_.rotation_digest, place);
   if (arguments_.transform_config) check_learnable_group(*arguments_.transform_config, place.key("transform_config"));
 }
@@ -89,8 +89,8 @@ void QuIPModifier::prepare(const Model& model, RewritePlan&, Warnings&) {
   if (wants_learning(arguments_))
     throw Error(name(), "learnable: true takes a text to learn from", "give --calibration FILE to rotate or quantize");
   given_ = read_recorded(arguments_.rotation_file, arguments_.rotation_digest, model);
-  if (!given_.scales.empty())
-    throw Error(*arguments_.rotation_file, "has exact scales, which a QuIPModifier does not apply",
+  if (!given_.scales.empty() || !given_.permutations.empty())
+    throw Error(*arguments_.rotation_file, "has exact scales or permutations, which a QuIPModifier does not apply",
                 "give it to a SpinQuantModifier, or a file of its own to each");
   if (arguments_.transform_config) return;
   const TransformConfig& config = arguments_.transform_config.emplace(config_for(model));

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "spinor/base/error.h"
@@ -30,8 +31,9 @@ struct StoredType {
 constexpr StoredType kTypes[] = {{DType::F64, 0x1p-43}, {DType::F32, 0x1p-14}, {DType::BF16, 0x1p-8}};
 
 constexpr const char* kKnownNames =
-    "names are R1, R2, R2.<layer>, model.layers.<layer>.self_attn.R2, v.<linear>, and of scales scale.<module>";
-constexpr std::string_view kScalePrefix = "scale.", kInputPrefix = "v.";
+    "names are R1, R2, R2.<layer>, model.layers.<layer>.self_attn.R2, v.<linear>, of scales scale.<module>, and of "
+    "orders permutation.<linear>";
+constexpr std::string_view kScalePrefix = "scale.", kInputPrefix = "v.", kPermutationPrefix = "permutation.";
 
 struct Target {
   std::string group;
@@ -116,6 +118,20 @@ void read_scale(const File& file, const TensorInfo& info, const std::vector<Scal
   scales.emplace(name, std::make_shared<const std::vector<double>>(std::move(factors)));
 }
 
+void read_permutation(const File& file, const TensorInfo& info, const std::vector<HiddenChannels>& channels,
+                      const std::string& subject, GivenPermutations& permutations) {
+  const std::string name = info.name.substr(kPermutationPrefix.size());
+  const HiddenChannels& of = find_channels(channels, name, subject);
+  if (info.dtype != DType::I64)
+    throw Error(subject, fmt::format("is stored as {}", spinor::info(info.dtype).name), "use int64");
+  if (info.shape.size() != 1)
+    throw Error(subject, fmt::format("has {} dimensions", info.shape.size()), "an order is a vector");
+  std::vector<int64_t> order(static_cast<size_t>(info.shape[0]));
+  file.read(info.begin, std::as_writable_bytes(std::span(order)));
+  check_order(of, order, subject);
+  permutations.emplace(name, std::make_shared<const std::vector<int64_t>>(std::move(order)));
+}
+
 // Rounding the n entries of a unit row by u each moves their sum by at most u sqrt(n).
 void require_fixed_ones(const Matrix<double>& m, double tolerance, const std::string& subject) {
   const double error = ones_error(m);
@@ -161,11 +177,17 @@ GivenRotations read_rotations(const std::filesystem::path& path, const Model& mo
   GivenRotations given;
   check_digest(file, digest, given);
   std::vector<ScaleLegality> scales;
+  std::vector<HiddenChannels> channels;
   for (const TensorInfo& info : header.tensors) {
     const std::string subject = path.string() + ": " + info.name;
     if (info.name.starts_with(kScalePrefix)) {
       if (scales.empty()) scales = scale_legality(model);
       read_scale(file, info, scales, model, subject, given.scales);
+      continue;
+    }
+    if (info.name.starts_with(kPermutationPrefix)) {
+      if (channels.empty()) channels = hidden_channels(model);
+      read_permutation(file, info, channels, subject, given.permutations);
       continue;
     }
     const std::optional<Target> target = target_of(info.name);
@@ -187,7 +209,7 @@ GivenRotations read_rotations(const std::filesystem::path& path, const Model& mo
     if (!alone || !matrices.emplace(target->layer, std::move(r)).second)
       throw Error(subject, "is a second matrix for the same layer", kKnownNames);
   }
-  if (given.empty()) throw Error(path.string(), "has no rotation and no scale in it", kKnownNames);
+  if (given.empty()) throw Error(path.string(), "has no rotation, no scale and no permutation in it", kKnownNames);
   return given;
 }
 

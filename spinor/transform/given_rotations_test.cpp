@@ -86,7 +86,8 @@ TEST_F(OwnMatrices, BecomeOrthogonalAgainWhateverTheyWereStoredAs) {
 
 TEST_F(OwnMatrices, AreRefusedByNameShapeTypeAndLayer) {
   const char* names =
-      "; names are R1, R2, R2.<layer>, model.layers.<layer>.self_attn.R2, v.<linear>, and of scales scale.<module>";
+      "; names are R1, R2, R2.<layer>, model.layers.<layer>.self_attn.R2, v.<linear>, of scales scale.<module>, "
+      "and of orders permutation.<linear>";
   for (const std::string name : {"R3", "r1", "R1.0", "R2.", "R2.01", "R2.-1", "R2.+1", "R2.1x", "R2.99999999999",
                                  "model.layers..self_attn.R2", "model.layers.0.self_attn.R1"})
     EXPECT_EQ(refusal({{"R1", orthogonal(32)}, {name, orthogonal(8)}}),
@@ -109,7 +110,7 @@ TEST_F(OwnMatrices, AreRefusedByNameShapeTypeAndLayer) {
             std::string("model.layers.1.self_attn.R2: is a second matrix for the same layer") + names);
   EXPECT_EQ(refusal({{"R2.1", orthogonal(8)}, {"R2.0", orthogonal(4)}}).substr(6),
             "is of another size than the matrices of other layers");
-  EXPECT_EQ(refusal({}), std::string("has no rotation and no scale in it") + names);
+  EXPECT_EQ(refusal({}), std::string("has no rotation, no scale and no permutation in it") + names);
 }
 
 TEST_F(OwnMatrices, AreRefusedWhenNotOrthogonal) {

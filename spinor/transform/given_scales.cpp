@@ -34,7 +34,7 @@ std::string first_names(const std::vector<ScaleLegality>& legality) {
 }
 
 // Of the rows of a weight, and of its bias with them.
-void scale_rows_of(RewritePlan& plan, const ScaledLinear& rows, const Scale& scale) {
+void scale_rows_of(RewritePlan& plan, const LinearPart& rows, const Scale& scale) {
   plan.edit_weight(*rows.linear, scale);
   if (!rows.linear->bias) return;
   Scale bias = scale;
@@ -46,7 +46,7 @@ void apply_scale(const LegalScale& scale, const std::shared_ptr<const std::vecto
                  bool inverse) {
   const std::string label(name_in_table(scale.kind));
   scale_rows_of(plan, scale.writer, {factors, label, false, inverse, scale.writer.part});
-  for (const ScaledLinear& reader : scale.readers) {
+  for (const LinearPart& reader : scale.readers) {
     std::vector<double> read(static_cast<size_t>(reader.size));
     for (int64_t i = 0; i < reader.size; ++i)
       read[static_cast<size_t>(i)] = (*factors)[static_cast<size_t>(scale.entry_read(reader, i))];

@@ -103,7 +103,7 @@ TEST_F(GivenScalesOfLlama, OneThatIsNotUndoneIsFound) {
   EXPECT_TRUE(refusal(kUp, {powers(48), "m"}).starts_with(layer + "mlp.up_proj"));
   EXPECT_TRUE(refusal(kUp, {powers(48), "m", true}, true).starts_with(layer + "mlp.up_proj.bias: is not scaled as"));
   EXPECT_TRUE(refusal(layer + "mlp.down_proj", {powers(48), "m", true})
-                  .starts_with(layer + "mlp.up_proj.weight: scale m of " + kUp + " is not undone by "));
+                  .starts_with(layer + "mlp.up_proj.weight: what scales its rows, or moves them, is not undone by "));
   EXPECT_TRUE(refusal(layer + "self_attn.q_proj", {wide, "k"}, false).starts_with(layer + "self_attn.q_proj.bias"));
   EXPECT_TRUE(refusal(layer + "self_attn.o_proj", {wide, "v", true})
                   .starts_with(layer + "self_attn.o_proj.weight: does not undo"));

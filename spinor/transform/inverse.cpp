@@ -32,6 +32,7 @@ void undo(const std::vector<AppliedTransforms>& steps, const Model& model, Rewri
   fold_norms(model, plan);
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
     apply(inverse_of(step->config), model, plan);
+    apply_permutations(step->permutations, model, plan, true);
     apply_scales(step->scales, model, plan, true);
   }
   check_cancels(plan);

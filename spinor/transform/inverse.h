@@ -5,6 +5,7 @@
 
 #include "spinor/plan/plan.h"
 #include "spinor/transform/config.h"
+#include "spinor/transform/given_permutations.h"
 #include "spinor/transform/given_scales.h"
 
 namespace spinor {
@@ -14,16 +15,18 @@ namespace spinor {
 // cancel.
 TransformConfig inverse_of(const TransformConfig& config);
 
-// What one step of a recipe did: scales, then rotations.
+// What one step of a recipe did: scales, then permutations, then rotations.
 struct AppliedTransforms {
   TransformConfig config = {};
   GivenScales scales = {};
+  GivenPermutations permutations = {};
 
-  bool empty() const { return config.empty() && scales.empty(); }
+  bool empty() const { return config.empty() && scales.empty() && permutations.empty(); }
 };
 
 // Appends the inverse of the steps that made the model, in their order, to the plan. The function stays what it is; so
-// does that norms are folded, and that the head is not tied. Error as apply(), apply_scales() and check_cancels() say.
+// does that norms are folded, and that the head is not tied. Error as apply(), apply_scales(),
+// apply_permutations() and check_cancels() say.
 void undo(const std::vector<AppliedTransforms>& steps, const Model& model, RewritePlan& plan);
 
 }  // namespace spinor

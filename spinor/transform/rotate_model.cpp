@@ -53,6 +53,7 @@ void rotate_by_spinquant(const Model& model, RewritePlan& plan, const RotateOpti
   fold_tower_norms(model, plan, config);
   if (options.mtp == Mtp::drop) plan.drop_mtp();
   apply_scales(options.spin.given.scales, model, plan);
+  apply_permutations(options.spin.given.permutations, model, plan);
   apply(config, model, plan);
 }
 
@@ -63,7 +64,8 @@ void refuse_unfollowed(const Model& model, const RotateOptions& options) {
                                                {"center_embeddings", options.center_embeddings},
                                                {"mtp", options.mtp.has_value()},
                                                {"vision", options.spin.vision},
-                                               {"scales", !options.spin.given.scales.empty()}};
+                                               {"scales", !options.spin.given.scales.empty()},
+                                               {"permutations", !options.spin.given.permutations.empty()}};
   for (const auto& [name, is_given] : rows)
     if (is_given)
       throw Error(name,

@@ -25,7 +25,7 @@ double balance(double outer, double inner) {
 }
 
 // Sums of squares of all that meets a channel of the scale, and of its pair.
-std::vector<double> gathered(const LegalScale& scale, const ScaledLinear& side, std::span<const double> rms) {
+std::vector<double> gathered(const LegalScale& scale, const LinearPart& side, std::span<const double> rms) {
   std::vector<double> squares(static_cast<size_t>(scale.writer.size));
   for (int64_t i = 0; i < side.size; ++i) {
     const double one = rms[static_cast<size_t>(i)] * rms[static_cast<size_t>(i)];
@@ -49,7 +49,7 @@ std::vector<double> balanced(const std::vector<double>& outer, const std::vector
 }
 
 // Of a mean instead of a sum over the query heads of one key-value head.
-std::vector<double> mean_over_repeats(const LegalScale& scale, const ScaledLinear& reader, std::vector<double> sums) {
+std::vector<double> mean_over_repeats(const LegalScale& scale, const LinearPart& reader, std::vector<double> sums) {
   for (double& sum : sums) sum *= static_cast<double>(scale.writer.size) / static_cast<double>(reader.size);
   return sums;
 }
@@ -74,7 +74,7 @@ std::vector<double> mlp_scale(std::span<const double> columns, std::span<const d
 }
 
 std::vector<double> key_scale(const LegalScale& scale, std::span<const double> queries, std::span<const double> keys) {
-  const ScaledLinear& reader = scale.readers.front();
+  const LinearPart& reader = scale.readers.front();
   require_channels(scale.name, queries, reader.size);
   require_channels(scale.name, keys, scale.writer.size);
   return balanced(mean_over_repeats(scale, reader, gathered(scale, reader, queries)),
@@ -83,7 +83,7 @@ std::vector<double> key_scale(const LegalScale& scale, std::span<const double> q
 
 std::vector<double> value_scale(const LegalScale& scale, std::span<const double> columns,
                                 std::span<const double> inputs) {
-  const ScaledLinear& reader = scale.readers.front();
+  const LinearPart& reader = scale.readers.front();
   require_channels(scale.name, columns, reader.size);
   require_channels(scale.name, inputs, reader.size);
   return balanced(gathered(scale, reader, columns), gathered(scale, reader, inputs));

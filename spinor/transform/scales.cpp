@@ -9,6 +9,7 @@
 #include "spinor/model/forward_config.h"
 #include "spinor/model/forward_modules.h"
 #include "spinor/model/module_name.h"
+#include "spinor/transform/hidden_channels.h"
 #include "spinor/transform/legality.h"
 #include "spinor/transform/places.h"
 
@@ -17,86 +18,32 @@ namespace {
 
 constexpr EnumName<ScaleKind> kScaleKinds[] = {{ScaleKind::m, "m"}, {ScaleKind::k, "k"}, {ScaleKind::v, "v"}};
 
-int64_t rows_of(const Module& linear, const std::optional<Slice>& part) {
-  const int64_t all = linear.shape.out * linear.shape.count;
-  return part ? all / part->period * part->size : all;
-}
-
-ScaledLinear rows_in(const Module& linear, const std::optional<Slice>& part) {
-  return {&linear, part, rows_of(linear, part)};
-}
-
-ScaledLinear columns_in(const Module& linear) {
-  return {&linear, {}, linear.shape.in * linear.shape.count};
-}
-
-bool is_stack(const Module& linear) {
-  return linear.classes.front() == "Experts";
-}
-
-// The rows that the activation, or its product with the gate, reads linearly.
-std::optional<Slice> up_rows(Gate gate, int64_t width) {
-  if (gate == Gate::first_half) return Slice{width, width, 2 * width};
-  if (gate == Gate::alternating) return Slice{1, 1, 2};
-  return {};
-}
-
-// A norm among an MLP's linears; of one without a block of its own that is none of the MLP's.
-const Module* inner_norm(const Model& model, const std::string& block) {
-  const auto is_inside = [&](const Module& module) {
-    return !block.empty() && module.kind == ModuleKind::norm && module.role == Role::inner_norm &&
-           parent_of(module.name) == block;
-  };
-  const auto found = std::ranges::find_if(model.modules(), is_inside);
-  return found == model.modules().end() ? nullptr : &*found;
-}
-
-std::string why_no_m(const Model& model, const ForwardConfig& forward, Gate gate, const std::string& block) {
+std::string why_no_m(const ForwardConfig& forward, const HiddenChannels& channels) {
   if (forward.swiglu_limit) return "its MLP clamps what the gate multiplies, and adds one to it";
-  if (gate == Gate::none && forward.activation != "relu")
+  if (channels.kind == Gate::none && forward.activation != "relu")
     return fmt::format("its MLP has no gate, and {} does not commute with factors", forward.activation);
-  const Module* norm = inner_norm(model, block);
-  return norm ? fmt::format("{} stands before the MLP's output", norm->name) : "";
+  return channels.norm ? fmt::format("{} stands before the MLP's output", channels.norm->name) : "";
 }
 
-// Of one MLP; an Error says why it has none.
-LegalScale mlp_scale_of(const Model& model, const ForwardConfig& forward, const std::vector<const Module*>& in,
-                        const Module& out, const std::string& block) {
-  const Gate gate = gate_of(*model.architecture(), in.size(), in.back()->shape, out.shape);
-  const std::string reason = why_no_m(model, forward, gate, block);
-  if (!reason.empty()) throw Error(out.name, reason);
-  const Module& up = *in.back();
-  const std::optional<Slice> part = up_rows(gate, out.shape.in);
-  LegalScale scale{.kind = ScaleKind::m, .name = part ? up.name + ".up_proj" : up.name};
-  scale.writer = rows_in(up, part);
-  scale.readers = {columns_in(out)};
-  scale.stack = out.shape.count;
-  if (const std::string& expert = model.architecture()->forward->linear_experts; !expert.empty() && is_stack(out))
+// An Error says why it has none.
+LegalScale mlp_scale_of(const Model& model, const ForwardConfig& forward, const HiddenChannels& channels) {
+  const std::string reason = why_no_m(forward, channels);
+  if (!reason.empty()) throw Error(channels.name, reason);
+  LegalScale scale{.kind = ScaleKind::m, .name = channels.scale_name()};
+  scale.writer = channels.up;
+  scale.readers = {channels.reader};
+  scale.stack = channels.stack;
+  if (const std::string& expert = model.architecture()->forward->linear_experts; !expert.empty() && channels.experts)
     for (int64_t e = 0; e < scale.stack; ++e)
-      scale.experts.push_back(model.layer_prefix(out.layer) + numbered(expert, e) + "up_proj");
-  if (scale.writer.size != scale.readers[0].size)
-    throw Error(up.name, fmt::format("has {} rows for the {} columns of {}", scale.writer.size, scale.readers[0].size,
-                                     out.name));
+      scale.experts.push_back(model.layer_prefix(channels.reader.linear->layer) + numbered(expert, e) + "up_proj");
   return scale;
 }
 
 std::vector<LegalScale> mlp_scales(const Model& model) {
   const ForwardConfig forward = read_forward_config(model);
   std::vector<LegalScale> scales;
-  for (int64_t layer = 0; layer < model.num_layers(); ++layer)
-    for (const MlpNames& names : mlps_of(*model.architecture())) {
-      const std::string prefix = model.layer_prefix(layer);
-      const bool counts = numbered(names.out, 0) != names.out;
-      for (int64_t i = 0; i == 0 || counts; ++i) {
-        const Module* out = model.find(prefix + numbered(names.out, i));
-        if (!out) break;
-        std::vector<const Module*> in;
-        for (const std::string& name : names.in) in.push_back(model.find(prefix + numbered(name, i)));
-        const std::string block(parent_of(names.out).empty() ? "" : parent_of(out->name));
-        if (!contains(in, nullptr)) scales.push_back(mlp_scale_of(model, forward, in, *out, block));
-      }
-    }
-  if (scales.empty()) throw Error("MLP", "there is no MLP");
+  for (const HiddenChannels& channels : hidden_channels(model))
+    scales.push_back(mlp_scale_of(model, forward, channels));
   return scales;
 }
 
@@ -189,13 +136,6 @@ std::span<const EnumName<ScaleKind>> enum_names(ScaleKind) {
   return kScaleKinds;
 }
 
-Module as_module(const ScaledLinear& rows) {
-  Module module = *rows.linear;
-  module.part = rows.part;
-  module.shape.out = rows.size / module.shape.count;
-  return module;
-}
-
 std::vector<std::string> LegalScale::names() const {
   return experts.empty() ? std::vector{name} : experts;
 }
@@ -208,7 +148,7 @@ int64_t LegalScale::partner(int64_t entry) const {
   return head + (at < half ? at + half : at - half);
 }
 
-int64_t LegalScale::entry_read(const ScaledLinear& reader, int64_t index) const {
+int64_t LegalScale::entry_read(const LinearPart& reader, int64_t index) const {
   if (head_dim == 0) return index;
   const int64_t repeats = reader.size / writer.size, head = index / head_dim / repeats;
   return head * head_dim + index % head_dim;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "spinor/model/model.h"
+#include "spinor/transform/linear_part.h"
 
 namespace spinor {
 
@@ -19,23 +20,15 @@ enum class ScaleKind {
 };
 std::span<const EnumName<ScaleKind>> enum_names(ScaleKind);
 
-// A linear, and which of its rows; of one that reads they are columns (m, v: all) or rows (k: those of the queries).
-struct ScaledLinear {
-  const Module* linear = nullptr;
-  std::optional<Slice> part = {};  // of rows; null: all
-  int64_t size = 0;                // how many, of a stack those of all its matrices
-};
-
-// The rows as a module of their own.
-Module as_module(const ScaledLinear& rows);
-
 // One vector of factors, those of `writer` in the order of its rows: key-value heads one after the other. Of a stack
 // there is one for each expert, one after the other.
 struct LegalScale {
   ScaleKind kind = ScaleKind::m;
-  std::string name;                        // "model.layers.0.mlp.up_proj"; of a part "...qkv_proj.k_proj"
-  ScaledLinear writer = {};                // its rows, and its bias, take the factors
-  std::vector<ScaledLinear> readers = {};  // divide by them, each head of the writer as many times as it is read
+  std::string name;        // "model.layers.0.mlp.up_proj"; of a part "...qkv_proj.k_proj"
+  LinearPart writer = {};  // its rows, and its bias, take the factors
+  // Columns (m, v) or rows (k: those of the queries) that divide by them, each head of the writer as many times as it
+  // is read.
+  std::vector<LinearPart> readers = {};
   // Of a stack, the names of its experts' vectors, which they have as single linears, too: "...experts.3.up_proj".
   // None where spinor has no such names: then `name` is that of all.
   std::vector<std::string> experts = {};
@@ -48,7 +41,7 @@ struct LegalScale {
   // The other entry with the same factor; the entry itself if there is none.
   int64_t partner(int64_t entry) const;
   // Which entry divides the columns (m, v) or rows (k) of a reader.
-  int64_t entry_read(const ScaledLinear& reader, int64_t index) const;
+  int64_t entry_read(const LinearPart& reader, int64_t index) const;
 };
 
 struct ScaleLegality {

@@ -1,5 +1,5 @@
 // What the steps of verify_weights() share, which makes one; its steps are writers.h and readers.h for every
-// stream, then values.h, unchanged.h and scales.h, in this order.
+// stream, then values.h, unchanged.h, channels.h and key_scales.h, in this order.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,12 @@ struct Context {
   // A module of the source, in the output.
   const Module& twin(const Module& module) const { return *output.model().find(module.name); }
   void add(std::string what, std::vector<std::string> tensors, Role role, double error, double bound, std::string hint);
+
+  // Whether a check that blames one of the tensors failed.
+  bool failed(const std::vector<std::string>& tensors) const;
+  // If the error is at most 1, in units of the bound, takes those checks back, and adds this one instead: what changed
+  // the tensors leaves the function alone. Returns whether it is. Else what was found first says more.
+  bool excuse(std::string what, std::vector<std::string> tensors, Role role, double error);
 };
 
 // Which rows of a linear are values, and so are checked with the output projection.

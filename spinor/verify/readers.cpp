@@ -131,13 +131,6 @@ void draw_stream(Context& context, const Stream& stream) {
   context.x_output = std::move(x_output);
 }
 
-double error_of_others(const Context& context, const Module& linear, const NormReads& reads, const Slice& rows) {
-  const Module* norm = reads.norm ? &context.twin(*reads.norm) : nullptr;
-  return reader_error(
-      outputs(context.source, linear, reads.norm, context.mtp.seen(reads.norm, context.x), reads.columns),
-      outputs(context.output, context.twin(linear), norm, context.x_output, reads.columns), rows, context.u());
-}
-
 void check_readers(Context& context, const Stream& stream) {
   for (const NormReads& reads : stream.norm_reads) check_norm_reads(context, reads);
   for (const Module* linear : stream.raw_readers) check_norm_reads(context, {nullptr, {linear}, {}});

@@ -8,9 +8,6 @@ namespace spinor::verify {
 // Random vectors of the stream, of rms 1, as combinations of what is in context.frame.
 void draw_stream(Context& context, const Stream& stream);
 
-// The error of a reader of the language model's stream without some of its rows, in roundoffs.
-double error_of_others(const Context& context, const Module& linear, const NormReads& reads, const Slice& rows);
-
 // Checks what the stream's linears make of those vectors behind their norms, but for the values; and the norms.
 void check_readers(Context& context, const Stream& stream);
 

@@ -10,7 +10,8 @@ namespace spinor::verify {
 
 // One thing measured. error and bound are in the same unit (relative to the size of what was compared).
 struct Check {
-  // "reader", "writer", "value-output", "bias", "norm", "unchanged", "scale m", "scale k"; "config", "online"
+  // "reader", "writer", "value-output", "bias", "norm", "unchanged", "scale m", "scale k", "permutation"; "config",
+  // "online"
   std::string what;
   std::vector<std::string> tensors;  // of OUT; the one at fault, or the pair that disagrees. "config": keys of
                                      // config.json, "online": modules

@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include "spinor/base/error.h"
+#include "spinor/verify/channels.h"
 #include "spinor/verify/config.h"
+#include "spinor/verify/key_scales.h"
 #include "spinor/verify/readers.h"
-#include "spinor/verify/scales.h"
 #include "spinor/verify/unchanged.h"
 #include "spinor/verify/values.h"
 #include "spinor/verify/writers.h"
@@ -48,7 +49,8 @@ Report verify_weights(const Model& source, const Model& output, const Options& o
   for (const ValueOutput& pair : source.value_outputs())
     if (!mtp.left_out(*pair.value)) check_value_output(context, pair);
   check_unchanged(context);
-  check_scales(context);
+  check_channels(context);
+  check_key_scales(context);
   return std::move(context.report);
 }
 
