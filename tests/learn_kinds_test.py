@@ -247,3 +247,41 @@ def test_where_it_does_not_help_it_is_drawn(source, tmp_path):
     spinor("rotate", model, tmp_path / "drawn", "--recipe", drawn, "--quiet")
     assert same_bytes(tmp_path / "out", tmp_path / "drawn")
     assert not (tmp_path / "out" / "learned").exists()
+
+
+def uneven(source, directory):
+    """A copy whose first channels of each MLP are large: they fill the first blocks of an R4."""
+    directory.mkdir()
+    for file in source.iterdir():
+        (directory / file.name).write_bytes(file.read_bytes())
+    for file in directory.glob("*.safetensors"):
+        tensors = load_file(file)
+        for name in tensors:
+            if name.endswith("up_proj.weight"):
+                tensors[name][:4] *= 20
+        save_file(tensors, file, metadata={"format": "pt"})
+    return directory
+
+
+def test_channels_are_put_in_order_before_an_r4_of_blocks(source, tmp_path):
+    model, out = uneven(source("llama"), tmp_path / "uneven"), tmp_path / "out"
+    asked = {"rotations": ["R4"], "transform_type": "random-hadamard", "transform_block_size": 8}
+    learning = HARD | {"rotations": [], "scales": []}
+    steps = recipe(tmp_path / "recipe.json", spin(**asked, learning=learning))
+    done = rotate(model, out, steps, "--calibration", text(tmp_path))
+    assert done.returncode == 0, done.stderr
+    found = record(out)
+    assert found["kept"] == ["permutation"]
+    assert found["held_out"]["kl_divergence_with_permutation"] < found["start"]["kl_divergence"]
+    orders = {name: order for name, order in rotations(out / LEARNED).items() if name.startswith("permutation.")}
+    for order in orders.values():
+        blocks = [order.tolist().index(channel) // 8 for channel in range(4)]
+        assert len(set(blocks)) == 4, "each large channel has a block of its own"
+    assert len(orders) == 2
+    assert "is the same function as" in spinor("verify", model, out)
+    spinor("rotate", out, tmp_path / "back", "--inverse", "--quiet")
+    assert difference(model, tmp_path / "back", torch.float32) <= BOUND[torch.float32]
+    off = recipe(tmp_path / "off.json", spin(**asked, learning=learning | {"permutation": False}))
+    done = rotate(model, tmp_path / "off", off, "--calibration", text(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert record(tmp_path / "off")["kept"] == []

@@ -72,9 +72,12 @@ def difference(source, out, dtype):
 
 
 def rotations(path):
-    """The matrices and scales of a file, each as it has to be."""
+    """The matrices, scales and permutations of a file, each as it has to be."""
     tensors = load_file(path)
     for name, tensor in tensors.items():
+        if name.startswith("permutation."):
+            assert torch.equal(tensor.sort().values, torch.arange(len(tensor))), name
+            continue
         assert tensor.dtype == torch.float64, name
         if name.startswith("scale."):
             assert (tensor > 0).all() and tensor.isfinite().all(), name

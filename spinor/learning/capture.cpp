@@ -60,7 +60,8 @@ class RowCollector : public runtime::LayerWatcher {
         context_(context),
         counts_{options.learn, samples - options.learn},
         random_(options.seed),
-        scales_(options.scales) {
+        scales_(options.scales),
+        mass_(options.channels) {
     if (options.stream && !options.of_weights) find_norms(model);
     if (options.values)
       for (const ValueOutput& pair : model.value_outputs())
@@ -87,7 +88,10 @@ class RowCollector : public runtime::LayerWatcher {
   }
 
   void linear(const runtime::Linear& linear, const at::Tensor& x, const at::Tensor& y) override {
-    if (part_ == 0) scales_.add(linear, x, y, context_);
+    if (part_ == 0) {
+      scales_.add(linear, x, y, context_);
+      mass_.add(linear, x, context_);
+    }
     const at::Tensor rows = x.reshape({-1, x.size(-1)});
     if (rows.size(0) != context_) return;  // an expert's own tokens: what all of them are, another linear reads
     if (const auto norm = norms_.find(linear.name); norm != norms_.end() && seen_.insert(norm->second).second)
@@ -99,6 +103,7 @@ class RowCollector : public runtime::LayerWatcher {
   void cache(const std::string&, const at::Tensor&, const at::Tensor&) override {}
 
   std::map<std::string, std::vector<double>> factors() const { return scales_.factors(); }
+  std::map<std::string, std::vector<double>> mass() const { return mass_.mass(); }
   CapturedRows take(size_t part, const Model& model) const {
     CapturedRows rows;
     for (const auto& [set, sampled] : sets_[part]) {
@@ -145,6 +150,7 @@ class RowCollector : public runtime::LayerWatcher {
   std::array<int64_t, 2> counts_ = {};  // of samples in each part
   Random random_;
   ScaleStatistics scales_;
+  ChannelMass mass_;
   size_t part_ = 0, norms_found_ = 0;
   std::map<std::string, size_t> norms_;           // by the linear that reads through it
   std::map<std::string, const Module*> outputs_;  // output projections
@@ -177,7 +183,7 @@ Capture capture_rows(const RewritePlan& plan, const calibration::Samples& sample
              {.before = [&](int64_t sample) { collector.begin_sample(sample); }, .stop = options.stop});
     if (options.progress) options.progress(i + 1, pass.layers());
   }
-  Capture capture{collector.take(0, model), collector.take(1, model), collector.factors()};
+  Capture capture{collector.take(0, model), collector.take(1, model), collector.factors(), collector.mass()};
   if (of_weights)
     capture.learn.stream = capture.judge.stream = weight_rows(pass.factory(), store, options.rows, options.seed);
   store.sync();

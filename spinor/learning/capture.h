@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "spinor/calibration/samples.h"
+#include "spinor/learning/channel_mass.h"
 #include "spinor/learning/rows.h"
 #include "spinor/plan/plan.h"
 #include "spinor/runtime/options.h"
@@ -41,7 +42,8 @@ struct CaptureOptions {
   bool stream = true;
   bool of_weights = false;  // rows of the stream are those of the weights that read it, see weight_rows()
   bool values = false;
-  std::vector<LegalScale> scales = {};  // to be found
+  std::vector<LegalScale> scales = {};         // to be found
+  std::vector<BlockedChannels> channels = {};  // to be measured
   uint64_t seed = 0;
   runtime::RuntimeOptions runtime = {};
   std::filesystem::path scratch = ".";  // see SamplePass
@@ -55,7 +57,9 @@ struct CaptureOptions {
 
 struct Capture {
   CapturedRows learn, judge;
-  std::map<std::string, std::vector<double>> scales;  // by LegalScale::names(), from the samples to learn on
+  // From the samples to learn on.
+  std::map<std::string, std::vector<double>> scales;  // by LegalScale::names()
+  std::map<std::string, std::vector<double>> mass;    // of channels, by HiddenChannels::name
 };
 
 // Runs the samples through the plan's model layer by layer, in float32. Norms must have been folded: a row is what a

@@ -11,9 +11,8 @@
 namespace spinor::learning {
 namespace {
 
-using Scales = std::map<std::string, std::vector<double>>;
-
-constexpr const char *kRows = "capture.rows", *kScales = "capture.scales";
+constexpr const char *kRows = "capture.rows", *kStatistics = "capture.statistics";
+constexpr std::string_view kScale = "scale.", kMass = "mass.";
 
 // Calls visit(name, rows) for all that a capture has: "learn.stream", "judge.values.3".
 template <typename Captured, typename Visit>
@@ -43,21 +42,6 @@ std::optional<Snapshot> places_of(const Capture& capture) {
   return in_file ? std::optional(std::move(places)) : std::nullopt;
 }
 
-Snapshot snapshot_of(const Scales& scales) {
-  Snapshot snapshot;
-  for (const auto& [name, factors] : scales) snapshot.tensors[name] = at::tensor(factors, at::kDouble);
-  return snapshot;
-}
-
-std::optional<Scales> find_scales(const WorkDirectory& directory) {
-  const std::optional<Snapshot> snapshot = directory.find(kScales);
-  if (!snapshot) return {};
-  Scales scales;
-  for (const auto& [name, factors] : snapshot->tensors)
-    scales[name] = {factors.const_data_ptr<double>(), factors.const_data_ptr<double>() + factors.numel()};
-  return scales;
-}
-
 }  // namespace
 
 CaptureOnDemand::CaptureOnDemand(WorkDirectory* directory, std::function<Capture()> capture)
@@ -80,17 +64,44 @@ const Capture& CaptureOnDemand::rows() {
   if (directory_) found_ = find();
   if (found_) return *found_;
   found_ = capture_();
-  scales_ = found_->scales;
+  statistics_ = Found{found_->scales, found_->mass};
   if (!directory_) return *found_;
-  directory_->save(kScales, snapshot_of(*scales_));  // first: where there are rows, there are scales
+  directory_->save(kStatistics, snapshot_of(*statistics_));  // first: where there are rows, there are statistics
   if (const std::optional<Snapshot> places = places_of(*found_)) directory_->save(kRows, *places);
   return *found_;
 }
 
-const Scales& CaptureOnDemand::scales() {
-  if (!scales_ && directory_) scales_ = find_scales(*directory_);
-  if (!scales_) rows();
-  return *scales_;
+Snapshot CaptureOnDemand::snapshot_of(const Found& found) {
+  Snapshot snapshot;
+  for (const auto& [prefix, vectors] : {std::pair(kScale, &found.scales), std::pair(kMass, &found.mass)})
+    for (const auto& [name, values] : *vectors)
+      snapshot.tensors[std::string(prefix) + name] = at::tensor(values, at::kDouble);
+  return snapshot;
+}
+
+std::optional<CaptureOnDemand::Found> CaptureOnDemand::find_statistics() const {
+  const std::optional<Snapshot> snapshot = directory_->find(kStatistics);
+  if (!snapshot) return {};
+  Found found;
+  for (const auto& [name, values] : snapshot->tensors) {
+    const bool scale = name.starts_with(kScale);
+    (scale ? found.scales : found.mass)[name.substr(scale ? kScale.size() : kMass.size())] = {
+        values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel()};
+  }
+  return found;
+}
+
+const CaptureOnDemand::Found& CaptureOnDemand::statistics() {
+  if (!statistics_ && directory_) statistics_ = find_statistics();
+  if (!statistics_) rows();
+  return *statistics_;
+}
+
+const std::map<std::string, std::vector<double>>& CaptureOnDemand::scales() {
+  return statistics().scales;
+}
+const std::map<std::string, std::vector<double>>& CaptureOnDemand::mass() {
+  return statistics().mass;
 }
 
 void CaptureOnDemand::drop_rows() {

@@ -17,11 +17,12 @@ inline constexpr const char* kRowsFile = "rows";
 
 class CaptureOnDemand {
  public:
-  // In the directory scales are kept, and rows that are in its file. Without one nothing is.
+  // In the directory scales and masses are kept, and rows that are in its file. Without one nothing is.
   CaptureOnDemand(WorkDirectory* directory, std::function<Capture()> capture);
 
   const Capture& rows();
   const std::map<std::string, std::vector<double>>& scales();  // by LegalScale::names()
+  const std::map<std::string, std::vector<double>>& mass();    // by HiddenChannels::name
   void drop_rows();  // takes memory that others want; nobody asks for them again
 
  private:
@@ -30,7 +31,14 @@ class CaptureOnDemand {
   WorkDirectory* directory_;
   std::function<Capture()> capture_;
   std::optional<Capture> found_;
-  std::optional<std::map<std::string, std::vector<double>>> scales_;
+  struct Found {
+    std::map<std::string, std::vector<double>> scales, mass;
+  };
+  std::optional<Found> statistics_;
+
+  const Found& statistics();
+  static Snapshot snapshot_of(const Found& found);
+  std::optional<Found> find_statistics() const;
 };
 
 }  // namespace spinor::learning

@@ -23,6 +23,8 @@ std::vector<TensorBytes> tensors_of(const LearnedRotations& learned) {
                    std::as_bytes(std::span(matrix.data))});
   for (const auto& [name, scale] : learned.scales)
     all.push_back({{.name = name, .dtype = DType::F64, .shape = {std::ssize(scale)}}, std::as_bytes(std::span(scale))});
+  for (const auto& [name, order] : learned.permutations)
+    all.push_back({{.name = name, .dtype = DType::I64, .shape = {std::ssize(order)}}, std::as_bytes(std::span(order))});
   return all;
 }
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <tuple>
 #include <utility>
 
@@ -52,6 +53,11 @@ std::vector<LegalScale> scales_to_find(const LearningRun& run) {
   return scales;
 }
 
+std::vector<BlockedChannels> channels_to_order(const LearningRun& run) {
+  if (!run.request.learnable || !run.arguments().permutation) return {};
+  return blocked_channels(rotated_plan(run.model, run.request.start));
+}
+
 // Of the model as it is, folded, and not rotated.
 RewritePlan folded_plan(const LearningRun& run) {
   RotateOptions fold = run.request.start;
@@ -71,6 +77,7 @@ CaptureOptions how_to_capture(const LearningRun& run, const calibration::Samples
                      .of_weights = objective.name == "weights",
                      .values = run.rotates(Spin::R2) && run.learns("R2") && !run.of_network(),
                      .scales = scales_to_find(run),
+                     .channels = channels_to_order(run),
                      .seed = run.arguments().seed,
                      .runtime = run.options.judge.runtime,
                      .scratch = run.options.scratch,
@@ -83,15 +90,31 @@ CaptureOptions how_to_capture(const LearningRun& run, const calibration::Samples
 
 Capture capture(const LearningRun& run, const calibration::Samples& samples) {
   const CaptureOptions how = how_to_capture(run, samples);
-  if (!how.stream && !how.values && how.scales.empty()) return {};
+  if (!how.stream && !how.values && how.scales.empty() && how.channels.empty()) return {};
   return capture_rows(folded_plan(run), samples, how);
+}
+
+// With the scales that are kept, which change what channels weigh.
+std::map<std::string, std::vector<int64_t>> orders(const LearningRun& run,
+                                                   const std::map<std::string, std::vector<double>>& mass) {
+  std::map<std::string, std::vector<int64_t>> all;
+  if (mass.empty()) return all;
+  for (const BlockedChannels& one : channels_to_order(run)) {
+    const auto found = mass.find(one.channels.name);
+    if (found == mass.end()) continue;
+    std::vector<double> scaled = found->second;
+    if (const auto m = run.learned.scales.find("scale." + one.channels.scale_name()); m != run.learned.scales.end())
+      std::ranges::transform(scaled, m->second, scaled.begin(), std::multiplies());
+    all[one.channels.name] = balanced_order(scaled, one.block);
+  }
+  return all;
 }
 
 void learn(LearningRun& run, CaptureOnDemand& rows, const calibration::Samples& samples) {
   RotationPart r1, r2, v;
   if (run.learns_r1_from_rows()) r1 = learn_r1(run, rows);
   if (!run.of_network() && run.learns("R2")) r2 = learn_r2(run, rows);
-  const std::map<std::string, std::vector<double>> scales = rows.scales();
+  const std::map<std::string, std::vector<double>> scales = rows.scales(), mass = rows.mass();
   rows.drop_rows();
   if (run.of_network()) std::tie(r1, r2) = learn_from_network(run, std::move(r1), samples);
   if (run.learns(kInputGroup)) v = learn_inputs(run, folded_plan(run), samples, run.samples_to_learn(samples));
@@ -100,6 +123,7 @@ void learn(LearningRun& run, CaptureOnDemand& rows, const calibration::Samples& 
   selection.add_rotations("R2", std::move(r2));
   selection.add_rotations(kInputGroup, std::move(v));
   selection.add_scales(scales);
+  selection.add_permutations(orders(run, mass));
   selection.finish();
 }
 

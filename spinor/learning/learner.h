@@ -38,14 +38,15 @@ struct LearnedRotations {
   std::optional<uint64_t> seed;                     // of the start that was chosen among several
   std::map<std::string, Matrix<double>> rotations;  // as read_rotations() names them; none: the start was better
   std::map<std::string, std::vector<double>> scales;
+  std::map<std::string, std::vector<int64_t>> permutations;
   Json record;  // objective, steps, seeds, the held-out figures of the start and of what is kept
   std::vector<std::string> warnings;
 
-  bool empty() const { return rotations.empty() && scales.empty(); }
+  bool empty() const { return rotations.empty() && scales.empty() && permutations.empty(); }
 };
 
 // Learns what the request names from samples of its `learning.context` tokens: the first learning.samples of them, the
-// others judge. Each part, R1, R2, v, scales, is kept only if the objective of the rows of the other samples falls (of
+// others judge. Each part, R1, R2, v, scales, permutation, is kept only if the objective of the rows of the other samples falls (of
 // rotations) and the model's divergence from the original falls, too; else its start is kept, and a warning says so.
 // Memory: that of capture_rows(), then 8 n^2 floats of a rotation, then that of evaluate(). In the last bits the result
 // depends on the number of threads. Errors: those of rotate_model(), capture_rows() and learn_rotation(); a rotation

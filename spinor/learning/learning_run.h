@@ -21,7 +21,7 @@ struct LearningRun {
   const LearnerOptions& options;
   Learnable::Request request;          // its start gets the seed that is chosen
   LearnedRotations learned = {};       // so far
-  std::vector<std::string> kept = {};  // R1, R2, v, scales
+  std::vector<std::string> kept = {};  // R1, R2, v, scales, permutation
 
   const LearningArguments& arguments() const { return request.learning; }
   bool rotates(Spin spin) const;             // the request does

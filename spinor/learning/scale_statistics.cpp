@@ -6,19 +6,18 @@
 #include <utility>
 
 #include "spinor/base/list.h"
+#include "spinor/learning/token_weights.h"
 #include "spinor/transform/scale_formulas.h"
 
 namespace spinor::learning {
 namespace {
-
-constexpr double kFirstToken = 64;  // of m; an attention sink is quantized as every token is, and is much larger
 
 std::vector<double> to_vector(const at::Tensor& values) {
   const at::Tensor all = values.to(at::kCPU, at::kDouble).contiguous();
   return {all.const_data_ptr<double>(), all.const_data_ptr<double>() + all.numel()};
 }
 
-std::span<const double> part_of(const std::vector<double>& rows, const ScaledLinear& linear) {
+std::span<const double> part_of(const std::vector<double>& rows, const LinearPart& linear) {
   if (!linear.part) return rows;
   return std::span(rows).subspan(static_cast<size_t>(linear.part->begin), static_cast<size_t>(linear.size));
 }
@@ -50,11 +49,8 @@ ScaleStatistics::ScaleStatistics(std::vector<LegalScale> scales) {
 void ScaleStatistics::add(const runtime::Linear& linear, const at::Tensor& x, const at::Tensor& y, int64_t context) {
   if (const auto reader = readers_.find(linear.name); reader != readers_.end()) {
     const at::Tensor rows = x.reshape({-1, x.size(-1)}).to(at::kFloat);
-    at::Tensor weights = at::ones({rows.size(0)}, rows.options());
-    if (reader->second == ScaleKind::m) {
-      weights = rows.square().mean(1).clamp_min_(1e-30).reciprocal_();
-      if (rows.size(0) == context) weights[0].mul_(kFirstToken);
-    }
+    const bool alike = reader->second == ScaleKind::m;
+    const at::Tensor weights = alike ? token_weights(rows, context) : at::ones({rows.size(0)}, rows.options());
     Input& input = inputs_[{linear.name, linear.number}];
     input.sum.add(rows, weights);
     if (input.columns.empty()) input.columns = to_vector(linear.weight.to(at::kFloat).square().mean(0).sqrt_());
@@ -88,7 +84,7 @@ void ScaleStatistics::add_stack(const LegalScale& scale, std::map<std::string, s
 std::map<std::string, std::vector<double>> ScaleStatistics::factors() const {
   std::map<std::string, std::vector<double>> all;
   for (const LegalScale& scale : scales_) {
-    const ScaledLinear& reader = scale.readers.front();
+    const LinearPart& reader = scale.readers.front();
     if (scale.kind == ScaleKind::k) {
       const std::vector<double> queries = outputs_.at(reader.linear->name).rms(),
                                 keys = outputs_.at(scale.writer.linear->name).rms();

@@ -26,7 +26,7 @@ class ScaleStatistics {
   std::map<std::string, std::vector<double>> factors() const;
 
  private:
-  // Squares of one linear's inputs (m: tokens weigh what makes them alike, the first one more) or outputs.
+  // Squares of one linear's inputs (m: as token_weights() says) or outputs.
   struct Sum {
     at::Tensor squares;
     double weight = 0;

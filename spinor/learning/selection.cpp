@@ -45,6 +45,15 @@ void Selection::add_scales(const std::map<std::string, std::vector<double>>& sca
   for (const auto& [name, factors] : scales) run_.learned.scales["scale." + name] = factors;
 }
 
+void Selection::add_permutations(const std::map<std::string, std::vector<int64_t>>& orders) {
+  if (orders.empty()) return;
+  RotateOptions candidate = best_;
+  for (const auto& [name, order] : orders)
+    candidate.spin.given.permutations[name] = std::make_shared<const std::vector<int64_t>>(order);
+  if (!helps("permutation", std::move(candidate))) return;
+  for (const auto& [name, order] : orders) run_.learned.permutations["permutation." + name] = order;
+}
+
 bool Selection::helps(const std::string& name, RotateOptions candidate) {
   run_.tell("judge " + name, 0, 1);
   const double found = divergence(name, candidate);

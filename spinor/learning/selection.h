@@ -16,9 +16,10 @@ class Selection {
   // Measures the start. tokens: whole windows, held out. Error for a model whose logits on them are not finite.
   Selection(LearningRun& run, std::vector<int32_t> tokens);
 
-  // Beside what has been kept so far. What helps goes into the run's rotations or scales; else a warning says so.
+  // Beside what has been kept so far. What helps goes into what the run has learned; else a warning says so.
   void add_rotations(const std::string& name, RotationPart part);
-  void add_scales(const std::map<std::string, std::vector<double>>& scales);  // by LegalScale::names()
+  void add_scales(const std::map<std::string, std::vector<double>>& scales);         // by LegalScale::names()
+  void add_permutations(const std::map<std::string, std::vector<int64_t>>& orders);  // by HiddenChannels::name
   // Completes the record.
   void finish();
 

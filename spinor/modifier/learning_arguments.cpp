@@ -27,6 +27,8 @@ void check_positive(int64_t value, const Place& place) {
 void check_learning(const LearningArguments& arguments, const LearnableNames& names, const Place& place) {
   check_names(arguments.rotations, names.rotations, place.key("rotations"));
   check_names(arguments.scales, names.scales, place.key("scales"));
+  if (arguments.permutation && !names.permutation)
+    place.key("permutation").fail("permutation: channels of an MLP are put in order by a SpinQuantModifier");
   const std::pair<const char*, int64_t> counts[] = {{"steps", arguments.steps.value_or(1)},
                                                     {"batch", arguments.batch.value_or(1)},
                                                     {"samples", arguments.samples},

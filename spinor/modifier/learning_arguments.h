@@ -16,6 +16,7 @@ struct LearningArguments {
   std::string objective = "psot";                     // a name of learning::objectives()
   std::vector<std::string> rotations = {"R1"};        // of those of the modifier: R1, R2 (one a layer); of QuIP's: v
   std::vector<std::string> scales = {"m", "k", "v"};  // found from the same data where they are exact; none: []
+  bool permutation = true;                            // of an MLP's channels, found where R4 has blocks
   std::optional<std::string> starts_from = {};        // where an objective of the network starts: an objective of rows,
                                                       // or `drawn`; null: the objective's
   std::optional<int64_t> steps = {};                  // of Cayley with Adam; null, as below: the objective's
@@ -34,6 +35,7 @@ struct LearningArguments {
     v("objective", objective);
     v("rotations", one_or_many(rotations));
     v("scales", one_or_many(scales));
+    v("permutation", permutation);
     v("starts_from", starts_from);
     v("steps", steps);
     v("batch", batch);
@@ -51,6 +53,7 @@ struct LearningArguments {
 // What a modifier can learn.
 struct LearnableNames {
   std::span<const std::string_view> rotations, scales;
+  bool permutation = false;
 };
 // Error at the key for what makes no sense whatever the model: no windows, a rate that is not positive, a rotation that
 // cannot be learned.

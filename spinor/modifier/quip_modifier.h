@@ -26,7 +26,7 @@ struct QuipArguments {
   // v is learned for each linear on what it reads (learning::learn_recipe) before the modifier acts, unless
   // rotation_file has it already; u is not. In a transform_config: requires_grad of a group called v.
   bool learnable = false;
-  LearningArguments learning = {.rotations = {"v"}, .scales = {}};
+  LearningArguments learning = {.rotations = {"v"}, .scales = {}, .permutation = false};
   std::optional<TransformConfig> transform_config = {};  // replaces all other arguments
   // A file as read_rotations() takes, whose matrices of inputs replace those of v; and its digest, which the modifier
   // fills in, so that a second run takes the same matrices.

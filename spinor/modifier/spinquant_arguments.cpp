@@ -34,7 +34,7 @@ void check_learnable_groups(const TransformConfig& config, const Place& place) {
 void check_arguments(const SpinQuantArguments& arguments, const Place& place) {
   check_transform_type(arguments.transform_type, place.key("transform_type"));
   constexpr std::string_view kRotations[] = {"R1", "R2"}, kScales[] = {"m", "k", "v"};
-  check_learning(arguments.learning, {kRotations, kScales}, place.key("learning"));
+  check_learning(arguments.learning, {kRotations, kScales, true}, place.key("learning"));
   check_digest_of(arguments.rotation_file, arguments.rotation_digest, place);
   if (arguments.seeds < 1) place.key("seeds").fail("seeds must be at least 1");
   if (arguments.seeds > 1 && arguments.transform_type == "hadamard" && !arguments.randomize)
