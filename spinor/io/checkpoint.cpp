@@ -20,6 +20,7 @@ struct Checkpoint::Data {
   std::shared_ptr<const std::vector<File>> shards;  // shared by checkpoints that read the same files otherwise
   std::vector<CheckpointTensor> tensors;
   std::map<std::string, std::string> unnamed;  // by the index, and their shards
+  bool in_memory = false;
   std::unordered_map<std::string_view, const CheckpointTensor*> by_name;
 
   void open_shards();
@@ -175,12 +176,31 @@ Checkpoint Checkpoint::open(const fs::path& directory) {
   });
 }
 
+Checkpoint Checkpoint::of_memory(std::string name, Json config, std::vector<MemoryTensor> tensors) {
+  auto data = std::make_shared<Data>();
+  data->directory = std::move(name);
+  data->config = std::move(config);
+  data->shards = std::make_shared<const std::vector<File>>();
+  data->in_memory = true;
+  for (MemoryTensor& tensor : tensors) {
+    TensorInfo info = tensor.info;
+    data->tensors.push_back({std::move(info), -1, std::make_shared<const MemoryTensor>(std::move(tensor))});
+  }
+  data->index();
+  if (data->by_name.size() != data->tensors.size())
+    throw Error(data->directory.string(), "has two tensors of one name");
+  Checkpoint checkpoint;
+  checkpoint.data_ = std::move(data);
+  return checkpoint;
+}
+
 Checkpoint Checkpoint::with(Json config, std::vector<CheckpointTensor> tensors) const {
   auto data = std::make_shared<Data>();
   data->directory = data_->directory;
   data->config = std::move(config);
   data->shards = data_->shards;
   data->unnamed = data_->unnamed;
+  data->in_memory = data_->in_memory;
   data->tensors = std::move(tensors);
   data->index();
   Checkpoint checkpoint;
@@ -225,6 +245,7 @@ std::string Checkpoint::hint_for_missing(const std::string& name, std::string ot
 }
 
 std::vector<fs::path> Checkpoint::other_files() const {
+  if (data_->in_memory) return {};
   return with_system_errors([&] { return list_carried(data_->directory); });
 }
 
@@ -232,6 +253,7 @@ void Checkpoint::read(const CheckpointTensor& tensor, int64_t offset, std::span<
   if (offset < 0 || offset > tensor.info.bytes() || std::ssize(out) > tensor.info.bytes() - offset)
     throw Error(tensor.info.name, fmt::format("bytes [{}, {}) are not among its {}", offset, offset + std::ssize(out),
                                               tensor.info.bytes()));
+  if (tensor.memory) return tensor.memory->read(offset, out);
   (*data_->shards)[static_cast<size_t>(tensor.file)].read(tensor.info.begin + offset, out);
 }
 
@@ -242,7 +264,8 @@ std::vector<std::byte> Checkpoint::read(const CheckpointTensor& tensor) const {
 }
 
 void Checkpoint::expect_reads(const CheckpointTensor& tensor) const {
-  (*data_->shards)[static_cast<size_t>(tensor.file)].expect_reads(tensor.info.begin, tensor.info.bytes());
+  if (!tensor.memory)
+    (*data_->shards)[static_cast<size_t>(tensor.file)].expect_reads(tensor.info.begin, tensor.info.bytes());
 }
 
 }  // namespace spinor

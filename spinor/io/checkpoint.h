@@ -1,4 +1,5 @@
-// A Hugging Face checkpoint directory, opened for reading: config.json, one or more safetensors files, other files.
+// A Hugging Face checkpoint directory, opened for reading: config.json, one or more safetensors files, other files. Or
+// what is in memory of one.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +13,7 @@
 
 #include "spinor/base/json.h"
 #include "spinor/io/file.h"
+#include "spinor/io/memory_tensor.h"
 #include "spinor/io/safetensors.h"
 
 namespace spinor {
@@ -23,6 +25,8 @@ struct StoredForm;
 struct CheckpointTensor {
   TensorInfo info;
   int file = 0;  // index into Checkpoint::shards()
+  // Not null: the tensor lies there, in no file.
+  std::shared_ptr<const MemoryTensor> memory = {};
   // Null: the files have the tensor as `info` says. Else `info` is what it means, and its bytes are not to be read.
   std::shared_ptr<const StoredForm> form = {};
 };
@@ -38,6 +42,10 @@ class Checkpoint {
   // several shards is that of the last of them by name, which is what transformers loads: Error if the index says
   // another. What the index does not name is not read.
   static Checkpoint open(const std::filesystem::path& directory);
+
+  // A model in memory, which must stay: `name` stands for the directory in errors, `tensors` have the names that they
+  // would have in files, in their order. There are no other files.
+  static Checkpoint of_memory(std::string name, Json config, std::vector<MemoryTensor> tensors);
 
   // The same files with another config and other tensors: those that quantized ones mean.
   Checkpoint with(Json config, std::vector<CheckpointTensor> tensors) const;
