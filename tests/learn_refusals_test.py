@@ -153,7 +153,7 @@ def test_a_disk_that_is_full_when_the_file_is_written(source, tmp_path):
 
 
 # What a run has found by then, phase by phase; rows are a file where they are more than half of this memory.
-FOUND = ["capture.scales", "seed.{}", "R1.steps", "R1", "R2.0", "R2.1", "judge.start", "judge.R1"]
+FOUND = ["capture.statistics", "seed.{}", "R1.steps", "R1", "R2.0", "R2.1", "judge.start", "judge.R1"]
 LITTLE = ["--calibration-memory", "0.1MB"]
 
 

@@ -1,5 +1,5 @@
 """Exact scales and permutations in a file of rotations: the logits stay, for every family and all that it has of them,
-alone and with rotations; verify sees the same function, and finds what is off; what a family does not have is refused."""
+alone and with rotations; verify sees the same function, and finds what is off; what a family lacks is refused."""
 
 import json
 

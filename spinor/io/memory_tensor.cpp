@@ -23,7 +23,8 @@ std::byte* row_at(const MemoryTensor& tensor, int64_t row) {
 template <typename Copy>
 void for_memory(const MemoryTensor& tensor, int64_t offset, int64_t size, Copy copy) {
   const bool scalar = tensor.info.shape.empty();
-  const int64_t entry = spinor::info(tensor.info.dtype).bits / 8, row = scalar ? entry : tensor.info.shape.back() * entry;
+  const int64_t entry = spinor::info(tensor.info.dtype).bits / 8;
+  const int64_t row = scalar ? entry : tensor.info.shape.back() * entry;
   for (int64_t done = 0; done < size;) {
     const int64_t at = offset + done, within = at % row, bytes = std::min(size - done, row - within);
     copy((scalar ? tensor.data : row_at(tensor, at / row)) + within, static_cast<size_t>(bytes),

@@ -1,6 +1,6 @@
-// Hidden channels of MLPs in an order that makes the blocks of an online rotation alike: PeRQ (arXiv 2601.22347, section
-// 4). A block-diagonal R4 spreads an outlier over its block alone, so the large channels are to be in blocks of their
-// own, as far as there are enough.
+// Hidden channels of MLPs in an order that makes the blocks of an online rotation alike: PeRQ (arXiv 2601.22347,
+// section 4). A block-diagonal R4 spreads an outlier over its block alone, so the large channels are to be in blocks of
+// their own, as far as there are enough.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -46,8 +46,9 @@ struct LearnedRotations {
 };
 
 // Learns what the request names from samples of its `learning.context` tokens: the first learning.samples of them, the
-// others judge. Each part, R1, R2, v, scales, permutation, is kept only if the objective of the rows of the other samples falls (of
-// rotations) and the model's divergence from the original falls, too; else its start is kept, and a warning says so.
+// others judge. Each part, R1, R2, v, scales, permutation, is kept only if the objective of the rows of the other
+// samples falls (of rotations) and the model's divergence from the original falls, too; else its start is kept, and a
+// warning says so.
 // Memory: that of capture_rows(), then 8 n^2 floats of a rotation, then that of evaluate(). In the last bits the result
 // depends on the number of threads. Errors: those of rotate_model(), capture_rows() and learn_rotation(); a rotation
 // that the request does not have, or one that is given already.

@@ -28,8 +28,8 @@ struct GivenRotations {
   bool empty() const { return groups.empty() && inputs.empty() && scales.empty() && permutations.empty(); }
 };
 
-// A safetensors file of square matrices for this model, exact scales and permutations; rows x of activations become x R, as
-// everywhere. Its tensors:
+// A safetensors file of square matrices for this model, exact scales and permutations; rows x of activations become
+// x R, as everywhere. Its tensors:
 //
 // R1 (n, n), n = hidden_size or a divisor of it, for the residual stream;
 //

@@ -26,8 +26,8 @@ struct HiddenChannels {
   std::string scale_name() const;           // of their scale m, if they have one: LegalScale::name
 };
 
-// Of the language model, layer by layer. Errors: those of read_forward_config(); an MLP whose sides do not fit; there is
-// none.
+// Of the language model, layer by layer. Errors: those of read_forward_config(); an MLP whose sides do not fit; there
+// is none.
 std::vector<HiddenChannels> hidden_channels(const Model& model);
 // Why they keep their order; empty: they may change it. A reordered one is the same function, whatever the activation.
 std::string why_ordered(const HiddenChannels& channels);

@@ -29,8 +29,8 @@ struct Options {
 // multiple of what it was; W_o (h * (W_up x + b_up)), h random, compared in the stream; the product of a query's row
 // with the key's two that it meets is the same;
 //
-// permutations (transform/hidden_channels.h), where an MLP's changed and no scale explains it: that, and each row of the
-// gate became one that was there, in the same order as the rows above;
+// permutations (transform/hidden_channels.h), where an MLP's changed and no scale explains it: that, and each row of
+// the gate became one that was there, in the same order as the rows above;
 //
 // norms: neutral, or the readers behind them make up for it;
 //
