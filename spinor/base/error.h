@@ -24,6 +24,19 @@ class Error : public std::runtime_error {
   std::string subject_, problem_, hint_;
 };
 
+// The system refused: no file of that name, no space, no right. The rest is about what was asked for, or about what is
+// in files.
+class SystemError : public Error {
+ public:
+  SystemError(std::string subject, std::string problem, std::string hint, int number)
+      : Error(std::move(subject), std::move(problem), std::move(hint)), number_(number) {}
+
+  int number() const noexcept { return number_; }  // errno
+
+ private:
+  int number_;
+};
+
 // Work ended because somebody asked it to, through a std::stop_token of its options.
 class Stopped : public Error {
  public:

@@ -114,8 +114,8 @@ std::span<const RefusedArchitecture> refused_architectures();
 // The row with this name among its names; null if there is none.
 const Architecture* find_architecture(std::string_view name);
 const RefusedArchitecture* find_refused_architecture(std::string_view name);
-// Adds a row to those that find_architecture() knows, for the life of the program; not while another thread describes
-// models. Error at `subject` if one of its names is known already, or it has none.
+// Adds a row to those that find_architecture() knows, for the life of the program. Error at `subject` if one
+// of its names is known already, or it has none. From any thread.
 void register_architecture(Architecture row, const std::string& subject);
 
 }  // namespace spinor

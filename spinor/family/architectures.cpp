@@ -1,6 +1,7 @@
 // The table of architectures. To add a family: a row beside those it resembles (family_rows.h); see CONTRIBUTING.md.
 #include <algorithm>
 #include <deque>
+#include <mutex>
 
 #include "spinor/base/error.h"
 #include "spinor/family/family_rows.h"
@@ -29,9 +30,13 @@ std::vector<RefusedArchitecture> make_refused_architectures() {
   };
 }
 
-std::deque<Architecture>& registered() {  // models keep pointers to them
-  static std::deque<Architecture> rows;
-  return rows;
+struct Registered {
+  std::mutex mutex;
+  std::deque<Architecture> rows;  // models keep pointers to them
+};
+Registered& registered() {
+  static Registered all;
+  return all;
 }
 
 template <typename Rows>
@@ -55,14 +60,18 @@ std::span<const RefusedArchitecture> refused_architectures() {
 
 const Architecture* find_architecture(std::string_view name) {
   if (const Architecture* row = find_row(architectures(), name)) return row;
-  return find_row(registered(), name);
+  Registered& more = registered();
+  const std::lock_guard lock(more.mutex);
+  return find_row(more.rows, name);
 }
 
 void register_architecture(Architecture row, const std::string& subject) {
   if (row.names.empty()) throw Error(subject, "has no names");
   for (const std::string& name : row.names)
     if (find_architecture(name)) throw Error(subject, name + " is known already", "give config.json another name");
-  registered().push_back(std::move(row));
+  Registered& more = registered();
+  const std::lock_guard lock(more.mutex);
+  more.rows.push_back(std::move(row));
 }
 
 const RefusedArchitecture* find_refused_architecture(std::string_view name) {

@@ -52,11 +52,12 @@ std::string free_space(int descriptor) {
 
 }  // namespace
 
-Error system_error(const std::filesystem::path& path, std::string_view problem, int error_number) {
+SystemError system_error(const std::filesystem::path& path, std::string_view problem, int error_number) {
   std::string hint;
   for (const Remedy& remedy : kRemedies)
     if (remedy.error_number == error_number) hint = remedy.hint;
-  return Error(path.string(), fmt::format("{}: {}", problem, std::generic_category().message(error_number)), hint);
+  return SystemError(path.string(), fmt::format("{}: {}", problem, std::generic_category().message(error_number)), hint,
+                     error_number);
 }
 
 File::File(std::filesystem::path path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}

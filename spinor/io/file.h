@@ -13,7 +13,7 @@
 namespace spinor {
 
 // Error(path, "problem: the system's words for error_number", what to do about it where that is known).
-Error system_error(const std::filesystem::path& path, std::string_view problem, int error_number);
+SystemError system_error(const std::filesystem::path& path, std::string_view problem, int error_number);
 
 // work(), with std::filesystem's errors turned into ours.
 template <typename Work>

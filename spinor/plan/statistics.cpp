@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "spinor/base/error.h"
 #include "spinor/base/parallel.h"
 #include "spinor/plan/execute.h"
 
@@ -45,7 +46,8 @@ OutlierStatistics summary(const TensorPlan& tensor, const Moments& moments) {
   return result;
 }
 
-OutlierStatistics statistics_of(const RewritePlan& plan, const TensorPlan& tensor, int threads) {
+OutlierStatistics statistics_of(const RewritePlan& plan, const TensorPlan& tensor, int threads,
+                                const std::stop_token& stop) {
   // The number of partial sums is a constant, so that the result does not depend on the number of threads.
   constexpr int64_t kParts = 16;
   const TensorProgram<double> program(plan, tensor, DType::F64);
@@ -55,9 +57,11 @@ OutlierStatistics statistics_of(const RewritePlan& plan, const TensorPlan& tenso
     Moments& moments = parts[static_cast<size_t>(part)];
     moments.columns.resize(static_cast<size_t>(program.cut().cols));
     TensorProgram<double>::Workspace work;
-    for (int64_t block = part; block < blocks; block += kParts)
+    for (int64_t block = part; block < blocks; block += kParts) {
+      if (stop.stop_requested()) throw Stopped();
       program.compute_tiles(program.cut().block(block), work,
                             [&](const Block& tile, MatrixView<const double> x) { moments.add(tile, x); });
+    }
   });
   for (int64_t part = 1; part < kParts; ++part) parts[0].add(parts[static_cast<size_t>(part)]);
   return summary(tensor, parts[0]);
@@ -66,14 +70,14 @@ OutlierStatistics statistics_of(const RewritePlan& plan, const TensorPlan& tenso
 }  // namespace
 
 std::vector<OutlierStatistics> outlier_statistics(const RewritePlan& plan, const std::vector<std::string>& tensors,
-                                                  int threads) {
+                                                  int threads, std::stop_token stop) {
   std::vector<OutlierStatistics> result;
   for (const TensorPlan& tensor : plan.tensors()) {
     const TensorInfo& source = tensor.source->info;
     const bool asked = tensors.empty() ? source.shape.size() == 2
                                        : std::find(tensors.begin(), tensors.end(), tensor.name) != tensors.end();
     if (asked && info(source.dtype).editable && source.elements() > 0)
-      result.push_back(statistics_of(plan, tensor, threads));
+      result.push_back(statistics_of(plan, tensor, threads, stop));
   }
   return result;
 }

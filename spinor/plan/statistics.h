@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,8 @@ struct OutlierStatistics {
 };
 
 // Of the tensors named (empty: every matrix of the plan), edited as the plan says, in double. Reads each once; memory
-// as save().
+// as save(). A request to stop ends the work between two blocks with Stopped.
 std::vector<OutlierStatistics> outlier_statistics(const RewritePlan& plan, const std::vector<std::string>& tensors = {},
-                                                  int threads = 0);
+                                                  int threads = 0, std::stop_token stop = {});
 
 }  // namespace spinor

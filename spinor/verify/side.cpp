@@ -6,6 +6,7 @@
 #include <cmath>
 #include <ranges>
 #include <string_view>
+#include <utility>
 
 #include "spinor/base/error.h"
 #include "spinor/linalg/random.h"
@@ -72,8 +73,8 @@ bool keeps_products(const Rotation& r) {
   return true;
 }
 
-Side::Side(const Model& model, int threads)
-    : model_(model), online_(as_stored(model).take_online()), threads_(threads) {
+Side::Side(const Model& model, int threads, std::stop_token stop)
+    : model_(model), online_(as_stored(model).take_online()), threads_(threads), stop_(std::move(stop)) {
   for (const OnlineTransform& online : online_) check_visible(online, *model_.find(online.module));
 }
 
@@ -96,6 +97,7 @@ void Side::transform_outputs(const Module& module, Matrix<double>& y) const {
 }
 
 RowProducts Side::products(const Module& module, const Matrix<double>& x) const {
+  if (stop_.stop_requested()) throw Stopped();
   Matrix<double> in = x;
   transform_inputs(module, in);
   const auto outputs = at(module, TransformLocation::output);
@@ -109,6 +111,7 @@ RowProducts Side::products(const Module& module, const Matrix<double>& x) const 
 }
 
 Matrix<double> Side::written(const Module& module, Matrix<double> z) const {
+  if (stop_.stop_requested()) throw Stopped();
   if (module.kind == ModuleKind::linear) transform_inputs(module, z);
   Matrix<double> y = spinor::written(checkpoint(), module, z, threads_);
   transform_outputs(module, y);

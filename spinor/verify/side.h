@@ -1,6 +1,7 @@
 // One of the two models that verify_weights() compares: its weights, and what acts on their inputs and outputs online.
 #pragma once
 
+#include <stop_token>
 #include <vector>
 
 #include "spinor/base/view.h"
@@ -17,7 +18,8 @@ class Side {
  public:
   // Reads the matrices of online transforms. Errors as of as_stored(), and for a transform of what no product sees, or
   // that is not orthogonal.
-  Side(const Model& model, int threads);
+  // A request to stop ends the next product with Stopped.
+  Side(const Model& model, int threads, std::stop_token stop = {});
 
   const Model& model() const { return model_; }
   const Checkpoint& checkpoint() const { return model_.checkpoint(); }
@@ -40,6 +42,7 @@ class Side {
   Model model_;
   std::vector<OnlineTransform> online_;
   int threads_;
+  std::stop_token stop_;
 };
 
 }  // namespace spinor::verify

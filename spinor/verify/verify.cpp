@@ -33,8 +33,8 @@ void check_same_shape(const Model& source, const Model& output, const MtpView& m
 Report verify_weights(const Model& source, const Model& output, const Options& options) {
   const MtpView mtp(source, output);
   check_same_shape(source, output, mtp);
-  Context context{.source = {source, options.threads},
-                  .output = {output, options.threads},
+  Context context{.source = {source, options.threads, options.stop},
+                  .output = {output, options.threads, options.stop},
                   .mtp = mtp,
                   .random = Random(options.seed)};
   context.report.unit_roundoff = unit_roundoff(output.checkpoint());

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stop_token>
 
 #include "spinor/model/model.h"
 #include "spinor/verify/report.h"
@@ -13,6 +14,7 @@ namespace spinor::verify {
 struct Options {
   uint64_t seed = 1;
   int threads = 0;
+  std::stop_token stop = {};  // a request ends the work before the next product with Stopped
 };
 
 // With x a random combination of what the writers put into a stream (x' in OUT's frame, the same combination of OUT's
