@@ -32,10 +32,10 @@ struct CalibrationFlags {
   std::vector<CLI::Option*> of_samples_;
 };
 
-// Reads the text in the tokens of the model. `warn` is told where it is shorter than was asked for. In the program
-// without libtorch: becomes the other one.
+// Reads the text in the tokens of the model. The context is warned where it is shorter than was asked for, and told of
+// each layer. Throws NeedsTorch in the core.
 std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags& flags, const CommonOptions& common,
-                                            const Model& model, const std::function<void(std::string)>& warn);
+                                            const Model& model, const Context& context);
 
 // What was learned before a job begins, for what it writes.
 struct Learning {
@@ -46,8 +46,8 @@ struct Learning {
 };
 
 // Rotations of the recipe that are learnable are learned from the text; `file` keeps them for a later run
-// of the same job. `recorded_as`: how recipe.yaml names them. In the program without libtorch: becomes the other one.
+// of the same job. `recorded_as`: how recipe.yaml names them. Throws NeedsTorch in the core.
 Learning learn(Recipe& recipe, const Model& model, const CalibrationFlags& flags, const CommonOptions& common,
-               const std::filesystem::path& file, const std::string& recorded_as = {});
+               const Context& context, const std::filesystem::path& file, const std::string& recorded_as = {});
 
 }  // namespace spinor::cli

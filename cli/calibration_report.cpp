@@ -14,17 +14,19 @@ Json read_calibration(const Checkpoint& checkpoint) {
   return std::filesystem::exists(file) ? parse_json(read_text(file), file.string()) : Json();
 }
 
-void print_calibration(const Json& calibration) {
-  if (!calibration.is_object() || !calibration.contains("modules")) return;
-  fmt::print("\ncalibration: squared change of the outputs as a part of their squares\n{:<44} {:>10} {:>10} {:>8}\n",
-             "module", "error", "nearest", "tokens");
+std::string calibration_text(const Json& calibration) {
+  if (!calibration.is_object() || !calibration.contains("modules")) return "";
+  std::string text = fmt::format(
+      "\ncalibration: squared change of the outputs as a part of their squares\n{:<44} {:>10} {:>10} {:>8}\n", "module",
+      "error", "nearest", "tokens");
   for (const Json& row : calibration["modules"]) {
     const auto module = read_fields<calibration::ModuleReport>(row, {"modules", calibration::kCalibrationFile});
     const auto number = [](std::optional<double> error) { return error ? fmt::format("{:.2e}", *error) : "-"; };
-    fmt::print("{:<44} {:>10} {:>10} {:>8}{}{}\n", module.module, number(module.error), number(module.nearest_error),
-               module.tokens, module.rotated ? "  rotated" : "",
-               module.quantized == "gptq" ? "" : "  " + module.quantized);
+    text += fmt::format("{:<44} {:>10} {:>10} {:>8}{}{}\n", module.module, number(module.error),
+                        number(module.nearest_error), module.tokens, module.rotated ? "  rotated" : "",
+                        module.quantized == "gptq" ? "" : "  " + module.quantized);
   }
+  return text;
 }
 
 }  // namespace spinor::cli

@@ -6,7 +6,6 @@
 
 #include "cli/calibration_report.h"
 #include "cli/command.h"
-#include "cli/output.h"
 #include "cli/recipe.h"
 #include "spinor/base/error.h"
 #include "spinor/family/forward_row.h"
@@ -101,23 +100,25 @@ struct InspectCommand {
   CommonOptions common;
   bool outliers = false;
 
-  int run() const {
+  Result run(const Context& context) const {
     const Checkpoint checkpoint = Checkpoint::open(resolve_model(path));
     std::string refusal;
     const Model model = describe(checkpoint, refusal);
     std::vector<OutlierStatistics> before, after;
-    if (outliers || recipe.given()) before = outlier_statistics(as_stored(model), {}, common.threads);
+    if (outliers || recipe.given()) before = outlier_statistics(as_stored(model), {}, common.threads, context.stop);
     if (recipe.given()) {
       if (!refusal.empty() && recipe.recipe.empty()) throw Error(path, refusal);
-      after = outlier_statistics(Job(Model::open(path), recipe.make()).finished_plan(), {}, common.threads);
+      after =
+          outlier_statistics(Job(Model::open(path), recipe.make()).finished_plan(), {}, common.threads, context.stop);
     }
+    Result result{json(model, refusal, before, after), "", ""};
     if (common.json) {
-      print_json(json(model, refusal, before, after));
+      result.text = json_text(result.json);
     } else {
-      print(model, refusal);
-      if (!before.empty()) print_outliers(model, before, after);
+      print(result.text, model, refusal);
+      if (!before.empty()) print_outliers(result.text, model, before, after);
     }
-    return 0;
+    return result;
   }
 
   // A model that may not be rotated can still be looked at: then the refusal says why not.
@@ -183,37 +184,38 @@ struct InspectCommand {
     return result;
   }
 
-  void print(const Model& model, const std::string& refusal) const {
+  void print(std::string& text, const Model& model, const std::string& refusal) const {
     const Checkpoint& checkpoint = model.checkpoint();
     int64_t bytes = 0;
     for (const CheckpointTensor& tensor : checkpoint.tensors()) bytes += tensor.info.bytes();
-    fmt::print("{}: {}, {} tensors, {} in {} file{}\n", path, model.architecture_name(), checkpoint.tensors().size(),
-               describe_bytes(bytes), checkpoint.shards().size(), checkpoint.shards().size() == 1 ? "" : "s");
+    text += fmt::format("{}: {}, {} tensors, {} in {} file{}\n", path, model.architecture_name(),
+                        checkpoint.tensors().size(), describe_bytes(bytes), checkpoint.shards().size(),
+                        checkpoint.shards().size() == 1 ? "" : "s");
     if (refusal.empty()) {
-      fmt::print("{} layers, hidden {}, {} heads of {} ({} key-value), intermediate {}, vocabulary {}, {} head\n",
-                 model.num_layers(), model.hidden_size(), model.num_heads(), model.head_dim(),
-                 model.num_key_value_heads(), model.intermediate_size(), model.vocabulary_size(),
-                 model.tied_head() ? "tied" : "own");
+      text += fmt::format(
+          "{} layers, hidden {}, {} heads of {} ({} key-value), intermediate {}, vocabulary {}, {} head\n",
+          model.num_layers(), model.hidden_size(), model.num_heads(), model.head_dim(), model.num_key_value_heads(),
+          model.intermediate_size(), model.vocabulary_size(), model.tied_head() ? "tied" : "own");
     }
     if (const Json made = record(checkpoint); !made.is_null())
-      fmt::print("made by spinor {} ({}): {}\n", made.value("spinor_version", "?"), made.value("command", "?"),
-                 summary(made.value("recipe", Json())));
+      text += fmt::format("made by spinor {} ({}): {}\n", made.value("spinor_version", "?"), made.value("command", "?"),
+                          summary(made.value("recipe", Json())));
     if (const QuantizedSource* source = model.quantized_source())
-      fmt::print("stored quantized ({}); shown as the numbers it stands for\n", source->method);
-    for (const std::string& warning : model.warnings()) fmt::print("{}\n", warning);
-    print_tensors(model);
-    print_calibration(read_calibration(checkpoint));
-    fmt::print("\nrotations\n");
-    if (!refusal.empty()) fmt::print("  none: {}\n", refusal);
+      text += fmt::format("stored quantized ({}); shown as the numbers it stands for\n", source->method);
+    for (const std::string& warning : model.warnings()) text += fmt::format("{}\n", warning);
+    print_tensors(text, model);
+    text += calibration_text(read_calibration(checkpoint));
+    text += fmt::format("\nrotations\n");
+    if (!refusal.empty()) text += fmt::format("  none: {}\n", refusal);
     if (const std::string row = draft(model); !row.empty())
-      fmt::print("\na row for --architecture, see docs/adding_an_architecture.md\n\n{}", row);
+      text += fmt::format("\na row for --architecture, see docs/adding_an_architecture.md\n\n{}", row);
     if (refusal.empty())
       for (const RotationLine& row : rotation_lines(model))
-        fmt::print("  {:<2}  {:>6}  {}\n", row.rotation, row.size, row.verdict);
+        text += fmt::format("  {:<2}  {:>6}  {}\n", row.rotation, row.size, row.verdict);
     if (const std::string reason = why_not_run(model); refusal.empty() && !reason.empty())
-      fmt::print("eval, generate and verify --text do not run it: {}\n", reason);
+      text += fmt::format("eval, generate and verify --text do not run it: {}\n", reason);
     if (refusal.empty() && text_only(model))
-      fmt::print("eval, generate and verify --text run it on text, not images\n");
+      text += fmt::format("eval, generate and verify --text run it on text, not images\n");
   }
 
   // Empty: eval, generate and verify --text run it.
@@ -234,7 +236,7 @@ struct InspectCommand {
   }
 
   // One line for tensors that differ only in the layer.
-  static void print_tensors(const Model& model) {
+  static void print_tensors(std::string& text, const Model& model) {
     struct Line {
       std::string name, role, shape;
       int first, last;
@@ -255,24 +257,24 @@ struct InspectCommand {
       line.first = std::min(line.first, layer);
       line.last = std::max(line.last, layer);
     }
-    fmt::print("\n{:<52} {:<12} {}\n", "tensor", "role", "shape");
+    text += fmt::format("\n{:<52} {:<12} {}\n", "tensor", "role", "shape");
     for (Line& line : lines) {
       if (const size_t at = line.name.find("{L}"); at != std::string::npos)
         line.name.replace(
             at, 3,
             line.first == line.last ? fmt::format("{}", line.first) : fmt::format("{{{}-{}}}", line.first, line.last));
-      fmt::print("{:<52} {:<12} {}\n", line.name, line.role, line.shape);
+      text += fmt::format("{:<52} {:<12} {}\n", line.name, line.role, line.shape);
     }
   }
 
   // Per role the median over its tensors, and the worst one by name.
-  static void print_outliers(const Model& model, const std::vector<OutlierStatistics>& before,
+  static void print_outliers(std::string& text, const Model& model, const std::vector<OutlierStatistics>& before,
                              const std::vector<OutlierStatistics>& after) {
     std::map<std::string, const OutlierStatistics*> rotated;
     for (const OutlierStatistics& s : after) rotated[s.tensor] = &s;
     std::map<std::string, std::vector<const OutlierStatistics*>> roles;
     for (const OutlierStatistics& s : before) roles[std::string(name_of(model.role(s.tensor)))].push_back(&s);
-    fmt::print(
+    text += fmt::format(
         "\noutliers: largest magnitude and largest column rms in units of the tensor's rms, kurtosis (Gaussian: "
         "3); medians over the tensors of a role\n{:<12} {:>9} {:>9} {:>9}   {}\n",
         "role", "max", "kurtosis", "column", "largest column in");
@@ -289,10 +291,10 @@ struct InspectCommand {
       const OutlierStatistics& worst = **std::max_element(rows.begin(), rows.end(), [](const auto* a, const auto* b) {
         return a->worst_channel_rms < b->worst_channel_rms;
       });
-      fmt::print("{:<12} {:>9.1f} {:>9.1f} {:>9.2f}   {} column {} ({:.2f})\n", title,
-                 column(&OutlierStatistics::max_over_rms), column(&OutlierStatistics::kurtosis),
-                 column(&OutlierStatistics::worst_channel_rms), worst.tensor, worst.worst_channel,
-                 worst.worst_channel_rms);
+      text += fmt::format("{:<12} {:>9.1f} {:>9.1f} {:>9.2f}   {} column {} ({:.2f})\n", title,
+                          column(&OutlierStatistics::max_over_rms), column(&OutlierStatistics::kurtosis),
+                          column(&OutlierStatistics::worst_channel_rms), worst.tensor, worst.worst_channel,
+                          worst.worst_channel_rms);
     };
     for (const auto& [role, rows] : roles) {
       print_row(role, rows);
@@ -313,7 +315,7 @@ Runner inspect_command(CLI::App& app) {
   app.add_flag("--outliers", command->outliers, "Outlier statistics of every weight (reads the whole checkpoint)");
   command->recipe.add_rotation_to(app);
   command->common.add_to(app);
-  return [command] { return command->run(); };
+  return [command](const Context& context) { return command->run(context); };
 }
 
 }  // namespace spinor::cli

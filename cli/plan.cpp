@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "cli/command.h"
-#include "cli/output.h"
 #include "cli/recipe.h"
 #include "spinor/io/file.h"
 #include "spinor/job/job.h"
@@ -18,32 +17,34 @@ struct PlanCommand {
   CommonOptions common;
   bool full = false;
 
-  int run() const {
+  Result run(const Context& context) const {
     Job job(Model::open(model), recipe.make());
     const RewritePlan& plan = job.finished_plan();
     SaveOptions options = output.save_options();
     options.threads = common.threads;
     const SaveSize size = save_size(plan, options);
-    if (common.json) {
-      Json tensors = Json::object();
-      for (const TensorPlan& tensor : plan.tensors()) {
-        Json edits = Json::array();
-        const TensorInfo& info = tensor.source->info;
-        for (const Edit& edit : tensor.edits) edits.push_back(text_of(edit, info.rows(), info.cols()));
-        tensors[tensor.name] = {{"source", info.name}, {"shape", info.shape}, {"edits", edits}};
-      }
-      const Json json = {{"tensors", tensors},
-                         {"bytes", size.bytes},
-                         {"peak_memory", size.memory},
-                         {"recipe", job.recipe_json()},
-                         {"warnings", job.warnings()}};
-      print_json(json);
-      return 0;
+    const Json json = {{"tensors", tensors_json(plan)},
+                       {"bytes", size.bytes},
+                       {"peak_memory", size.memory},
+                       {"recipe", job.recipe_json()},
+                       {"warnings", job.warnings()}};
+    if (common.json) return {json, json_text(json), ""};
+    std::ranges::for_each(job.warnings(), context.warn);
+    return {json,
+            fmt::format("{}\n{} to write, about {} of memory\n", plan.text(full), describe_bytes(size.bytes),
+                        describe_bytes(size.memory)),
+            ""};
+  }
+
+  static Json tensors_json(const RewritePlan& plan) {
+    Json tensors = Json::object();
+    for (const TensorPlan& tensor : plan.tensors()) {
+      Json edits = Json::array();
+      const TensorInfo& info = tensor.source->info;
+      for (const Edit& edit : tensor.edits) edits.push_back(text_of(edit, info.rows(), info.cols()));
+      tensors[tensor.name] = {{"source", info.name}, {"shape", info.shape}, {"edits", edits}};
     }
-    std::ranges::for_each(job.warnings(), print_warning);
-    fmt::print("{}\n{} to write, about {} of memory\n", plan.text(full), describe_bytes(size.bytes),
-               describe_bytes(size.memory));
-    return 0;
+    return tensors;
   }
 };
 
@@ -58,7 +59,7 @@ Runner plan_command(CLI::App& app) {
   command->output.add_to(app);
   command->common.add_to(app);
   app.add_flag("--full", command->full, "Print every layer, not one line for layers that are alike");
-  return [command] { return command->run(); };
+  return [command](const Context& context) { return command->run(context); };
 }
 
 }  // namespace spinor::cli

@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <utility>
 
-#include "cli/command.h"
 #include "spinor/io/file.h"
 
 namespace spinor::cli {
@@ -36,6 +35,11 @@ void Progress::show(int64_t done, int64_t total) {
              kWidth - filled, 100 * share, describe_bytes(done), describe_bytes(total),
              describe_bytes(static_cast<int64_t>(rate)), left);
   std::fflush(stderr);
+}
+
+void Bars::show(const std::string& what, int64_t done, int64_t total) {
+  if (!bar_ || what != what_) bar_.emplace(what_ = what, enabled_);
+  bar_->show(done, total);
 }
 
 }  // namespace spinor::cli

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace spinor::cli {
@@ -16,14 +17,27 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void show(int64_t done, int64_t total);
-  double seconds() const;  // since construction
 
  private:
+  double seconds() const;  // since construction
+
   using Clock = std::chrono::steady_clock;
   std::string title_;
   bool draw_;
   Clock::time_point start_ = Clock::now(), last_{};
   int64_t first_ = -1;  // what was done already at the first call, by an earlier run
+};
+
+// A bar for each thing that takes long, one after the other.
+class Bars {
+ public:
+  explicit Bars(bool enabled) : enabled_(enabled) {}
+  void show(const std::string& what, int64_t done, int64_t total);
+
+ private:
+  bool enabled_;
+  std::string what_;
+  std::optional<Progress> bar_;
 };
 
 }  // namespace spinor::cli

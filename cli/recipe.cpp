@@ -15,6 +15,10 @@
 namespace spinor::cli {
 namespace {
 
+bool is_text(const std::string& recipe) {
+  return recipe.find('\n') != std::string::npos;
+}
+
 // What a SpinQuantModifier and a QuIPModifier have in common, but for a type that is not given.
 Json transform_arguments(const RecipeOptions& options) {
   Json arguments = Json::object();
@@ -70,7 +74,8 @@ Json quantization_arguments(const RecipeOptions& options) {
 }  // namespace
 
 void RecipeOptions::add_rotation_to(CLI::App& app) {
-  file_ = app.add_option("--recipe", recipe, "A recipe (YAML or JSON), instead of the options below");
+  file_ = app.add_option("--recipe", recipe,
+                         "A recipe (YAML or JSON), instead of the options below: a file, or text of several lines");
   const auto option = [&](CLI::Option* o) { return o->group("Rotation")->excludes(file_); };
   option(app.add_option("--rotations", rotations,
                         "R1 (residual stream), R2 (value heads), R3 (queries and keys), R4 (input of down_proj); "
@@ -143,8 +148,12 @@ bool RecipeOptions::quantizes() const {
          !format.empty() || group_size;
 }
 
+std::string RecipeOptions::recipe_name() const {
+  return is_text(recipe) ? "recipe" : recipe;
+}
+
 Recipe RecipeOptions::make() const {
-  if (!recipe.empty()) return Recipe::load(recipe);
+  if (!recipe.empty()) return is_text(recipe) ? Recipe::parse(recipe, recipe_name()) : Recipe::load(recipe);
   if (scheme.empty() && (!targets.empty() || !ignore.empty() || !observer.empty() || !format.empty() || group_size))
     throw Error("command line", "says how to quantize, or what, but not to which scheme",
                 "give --scheme W4A16, or another preset");

@@ -13,7 +13,7 @@
 namespace spinor::cli {
 
 struct RecipeOptions {
-  std::string recipe;  // a file; or the options below
+  std::string recipe;  // a file, or its text: that has several lines; or the options below
   // Of a SpinQuantModifier.
   std::vector<std::string> rotations;
   std::string transform_type, precision, compat, mtp, rotation, objective;
@@ -30,8 +30,9 @@ struct RecipeOptions {
   void add_learning_to(CLI::App& app);   // for the commands that have a text to learn from
   void add_objective_to(CLI::App& app);  // a part of that
   void add_quantization_to(CLI::App& app);
-  bool given() const;      // anything at all
-  bool quantizes() const;  // by options
+  std::string recipe_name() const;  // of the recipe, for messages
+  bool given() const;               // anything at all
+  bool quantizes() const;           // by options
   // The recipe: the file's, or a SpinQuantModifier (if it is asked for, or nothing is), a QuIPModifier and a
   // QuantizationModifier (if they are asked for).
   Recipe make() const;

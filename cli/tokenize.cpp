@@ -16,19 +16,16 @@ struct TokenizeCommand {
   std::string model, text, decode;
   bool json = false, skip_special = false;
 
-  int run() const {
+  Result run() const {
     const tokenizer::Tokenizer tokenizer = tokenizer::Tokenizer::load(resolve_model(model));
     if (!decode.empty()) {
       const std::string decoded = tokenizer.decode(
           read_token_ids(decode), skip_special ? tokenizer::SpecialTokens::skip : tokenizer::SpecialTokens::keep);
-      // Not fmt::print: a text may hold NUL.
-      std::fwrite(decoded.data(), 1, decoded.size(), stdout);
-      return 0;
+      return {{{"text", decoded}}, decoded, ""};
     }
     const std::vector<int32_t> ids = tokenizer.encode(read_text(text));
     const std::string joined = fmt::format("{}", fmt::join(ids, json ? ", " : " "));
-    fmt::print("{}\n", json ? "[" + joined + "]" : joined);
-    return 0;
+    return {{{"tokens", ids}}, (json ? "[" + joined + "]" : joined) + "\n", ""};
   }
 };
 
@@ -47,7 +44,7 @@ Runner tokenize_command(CLI::App& app) {
   what->require_option(1);
   app.add_flag("--json", command->json, "The tokens as a JSON list");
   app.add_flag("--skip-special", command->skip_special, "Leave special tokens out of the text");
-  return [command] { return command->run(); };
+  return [command](const Context&) { return command->run(); };
 }
 
 }  // namespace spinor::cli

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <iterator>
 #include <map>
@@ -12,8 +11,6 @@
 #include <vector>
 
 #include "cli/command.h"
-#include "cli/output.h"
-#include "cli/progress.h"
 #include "cli/recipe.h"
 #include "cli/runtime_flags.h"
 #include "cli/text.h"
@@ -47,9 +44,10 @@ struct VerifyCommand {
 
   bool runs_models() const { return text.given() || random > 0; }
 
-  int run() {
+  Result run(const Context& context) {
     if (runs_models()) need_torch();
     options.threads = common.threads;
+    options.stop = context.stop;
     const Model before = Model::describe(Checkpoint::open(resolve_model(source)));
     const Model after = Model::describe(Checkpoint::open(resolve_model(out)));
     verify::Report report;
@@ -60,15 +58,15 @@ struct VerifyCommand {
     if (!report.passed()) blame(before, after, report);
     ForwardVerdict forward;
     if (runs_models()) forward = run_models(before, after);
-    common.json ? print_json(report, forward) : print(report, forward);
-    if (!report.passed()) {
-      const verify::Check& first = *report.failures().front();
-      fmt::print(stderr, "error: {}: {} of {} checks failed, the first for {} ({}): {}\n", out,
-                 report.failures().size(), report.checks.size(), joined(first.tensors, " with "), first.role,
-                 first.hint);
-    }
-    if (report.passed() && !forward.problem.empty()) fmt::print(stderr, "error: {}: {}\n", out, forward.problem);
-    return report.passed() && forward.problem.empty() ? 0 : 1;
+    const Json json = this->json(report, forward);
+    return {json, common.json ? json_text(json) : printed(report, forward), problem(report, forward)};
+  }
+
+  std::string problem(const verify::Report& report, const ForwardVerdict& forward) const {
+    if (report.passed()) return forward.problem.empty() ? "" : fmt::format("{}: {}", out, forward.problem);
+    const verify::Check& first = *report.failures().front();
+    return fmt::format("{}: {} of {} checks failed, the first for {} ({}): {}", out, report.failures().size(),
+                       report.checks.size(), joined(first.tensors, " with "), first.role, first.hint);
   }
 
   // Rounding to fewer bits is a change of function: of such an output only config.json can be compared, and it can be
@@ -128,7 +126,7 @@ struct VerifyCommand {
     }
   }
 
-  void print_json(const verify::Report& report, const ForwardVerdict& forward) const {
+  static Json json(const verify::Report& report, const ForwardVerdict& forward) {
     Json checks = Json::array();
     for (const verify::Check& check : report.checks)
       checks.push_back({{"what", check.what},
@@ -142,10 +140,11 @@ struct VerifyCommand {
                  {"unit_roundoff", report.unit_roundoff},
                  {"checks", checks}};
     if (!forward.json.is_null()) json["forward"] = forward.json;
-    cli::print_json(json);
+    return json;
   }
 
-  void print(const verify::Report& report, const ForwardVerdict& forward) const {
+  std::string printed(const verify::Report& report, const ForwardVerdict& forward) const {
+    std::string lines;
     struct Row {
       int count = 0, failed = 0;
       double error = 0, bound = 0;
@@ -161,21 +160,23 @@ struct VerifyCommand {
       row.bound = check.bound;
     }
     if (!common.quiet && !rows.empty()) {
-      fmt::print("{:<13} {:<11} {:>6} {:>6}  {:>9}  {:>9}  {}\n", "check", "role", "number", "failed", "largest",
-                 "bound", "at");
+      lines += fmt::format("{:<13} {:<11} {:>6} {:>6}  {:>9}  {:>9}  {}\n", "check", "role", "number", "failed",
+                           "largest", "bound", "at");
       for (const auto& [key, row] : rows)
-        fmt::print("{:<13} {:<11} {:>6} {:>6}  {:>9.2e}  {:>9.2e}  {}\n", key.first, key.second, row.count, row.failed,
-                   row.error, row.bound, row.worst);
-      fmt::print("relative errors of random products, in double; bounds are multiples of the unit roundoff {:.2e}\n",
-                 report.unit_roundoff);
+        lines += fmt::format("{:<13} {:<11} {:>6} {:>6}  {:>9.2e}  {:>9.2e}  {}\n", key.first, key.second, row.count,
+                             row.failed, row.error, row.bound, row.worst);
+      lines += fmt::format(
+          "relative errors of random products, in double; bounds are multiples of the unit roundoff {:.2e}\n",
+          report.unit_roundoff);
     }
     for (const verify::Check* check : report.failures())
-      fmt::print("failed: {} ({}): {} (error {:.2e}, bound {:.2e})\n", joined(check->tensors, " with "), check->role,
-                 check->hint, check->error, check->bound);
-    if (!common.quiet) fmt::print("{}", forward.text);
+      lines += fmt::format("failed: {} ({}): {} (error {:.2e}, bound {:.2e})\n", joined(check->tensors, " with "),
+                           check->role, check->hint, check->error, check->bound);
+    if (!common.quiet) lines += forward.text;
     const bool exact = forward.json.is_null() || forward.json.contains("bound");
     if (report.passed() && forward.problem.empty() && exact && !common.quiet)
-      fmt::print("{} is the same function as {}\n", out, source);
+      lines += fmt::format("{} is the same function as {}\n", out, source);
+    return lines;
   }
 };
 
@@ -191,7 +192,7 @@ Runner verify_command(CLI::App& app) {
       ->check(CLI::Range(2, 256));
   command->common.add_to(app);
   command->runtime.add_to(app);
-  return [command] { return command->run(); };
+  return [command](const Context& context) { return command->run(context); };
 }
 
 }  // namespace spinor::cli

@@ -11,7 +11,7 @@
 
 namespace spinor::cli {
 
-// In the program without libtorch: becomes the program with it, and does not return.
+// Throws NeedsTorch in the core.
 void need_torch();
 
 struct ForwardVerdict {

@@ -1,13 +1,12 @@
 // The commands that write a checkpoint: rotate, quantize and dequantize. They differ in what they plan.
 #include <fmt/format.h>
 
+#include <chrono>
 #include <memory>
 #include <utility>
 
 #include "cli/calibration.h"
 #include "cli/command.h"
-#include "cli/output.h"
-#include "cli/progress.h"
 #include "cli/recipe.h"
 #include "spinor/base/error.h"
 #include "spinor/io/file.h"
@@ -52,7 +51,7 @@ struct WriteCommand {
     app.add_flag("--discard-partial", discard_partial, "Start again where an OUT.partial is another job's");
   }
 
-  Job job() {
+  Job job(const Context& context) {
     if (name == "quantize" && recipe.recipe.empty() && recipe.scheme.empty())
       throw Error("quantize", "needs to know how", "give --scheme W4A16 (or another preset), or --recipe FILE");
     RecipeOptions others = recipe;
@@ -69,7 +68,7 @@ struct WriteCommand {
     Recipe steps = recipe.make();
     if (calibration.given() && find_to_learn(steps, model_for(steps, source))) {
       check_output(out, source.checkpoint().directory(), force);
-      learned = learn(steps, source, calibration, common, learned_file(), kLearnedFile);
+      learned = learn(steps, source, calibration, common, context, learned_file(), kLearnedFile);
     }
     Job job(source, std::move(steps));
     for (const std::string& warning : learned.warnings) job.warn(warning);
@@ -89,7 +88,7 @@ struct WriteCommand {
     if (!learned.file.empty()) files.texts[kLearnedFile] = read_text(learned.file, int64_t{1} << 40);
   }
 
-  JobSaveOptions save_options(Job& job) const {
+  JobSaveOptions save_options(Job& job, const Context& context) const {
     JobSaveOptions options{.files = output.save_options()};
     options.files.threads = common.threads;
     options.files.force = force;
@@ -101,55 +100,50 @@ struct WriteCommand {
     if (calibration.given() && !calibrated && learned.record.is_null()) job.warn("--calibration: nothing needs data");
     const std::string left = calibration.left_by_learning();
     if (!calibrated && !learned.record.is_null() && !left.empty()) job.warn(left);
-    if (calibrated)
-      options.calibrator =
-          make_calibrator(calibration, common, job.model(), [&](std::string text) { job.warn(std::move(text)); });
-    if (!common.quiet) options.warn = print_warning;
+    if (calibrated) {
+      Context of_job = context;
+      of_job.warn = [&](const std::string& text) { job.warn(text); };
+      options.calibrator = make_calibrator(calibration, common, job.model(), of_job);
+    }
+    if (!common.quiet) options.warn = context.warn;
     return options;
   }
 
-  int run() {
-    Job job = this->job();
+  Result run(const Context& context) {
+    Job job = this->job(context);
     if (name == "rotate" && job.quantizes())
-      throw Error(recipe.recipe, "quantizes, and rotate does not", "use spinor quantize");
-    JobSaveOptions options = save_options(job);
-    SaveReport report;
-    double seconds = 0;
-    {
-      Progress progress(name, !common.quiet && !common.json);
-      options.files.progress = [&](const SaveProgress& p) { progress.show(p.bytes_done, p.bytes_total); };
-      report = job.save(out, options);
-      seconds = progress.seconds();
-    }
+      throw Error(recipe.recipe_name(), "quantizes, and rotate does not", "use spinor quantize");
+    JobSaveOptions options = save_options(job, context);
+    options.files.progress = [&](const SaveProgress& p) { context.progress(name, p.bytes_done, p.bytes_total); };
+    options.files.stop = context.stop;
+    const auto start = std::chrono::steady_clock::now();
+    const SaveReport report = job.save(out, options);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     std::error_code ignored;  // what was asked for is there
     if (!learned.record.is_null()) std::filesystem::remove(learned_file(), ignored);
     learned.held.reset();
-    print(job, report, seconds);
-    return 0;
+    Json json = {{"out", out},
+                 {"tensors", report.tensors},
+                 {"bytes_written", report.bytes_written},
+                 {"bytes_resumed", report.bytes_resumed},
+                 {"seconds", seconds},
+                 {"untied", job.plan().untied()},
+                 {"rotations", job.plan().rotation_types()},
+                 {"warnings", job.warnings()}};
+    if (!learned.record.is_null()) json["learning"] = learned.record;
+    return {json, common.json ? json_text(json) : common.quiet ? "" : text(job, report, seconds), ""};
   }
 
-  void print(const Job& job, const SaveReport& report, double seconds) const {
-    if (common.json) {
-      Json json = {{"out", out},
-                   {"tensors", report.tensors},
-                   {"bytes_written", report.bytes_written},
-                   {"bytes_resumed", report.bytes_resumed},
-                   {"seconds", seconds},
-                   {"untied", job.plan().untied()},
-                   {"rotations", job.plan().rotation_types()},
-                   {"warnings", job.warnings()}};
-      if (!learned.record.is_null()) json["learning"] = learned.record;
-      print_json(json);
-    } else if (!common.quiet) {
-      const std::string resumed =
-          report.bytes_resumed ? fmt::format(", {} kept from an earlier run", describe_bytes(report.bytes_resumed))
-                               : "";
-      fmt::print("{}: {} tensors, {} in {:.2f} s ({}/s){}{}\n", out, report.tensors,
-                 describe_bytes(report.bytes_written), seconds,
-                 describe_bytes(static_cast<int64_t>(static_cast<double>(report.bytes_written) / seconds)), resumed,
-                 job.plan().untied() ? "; the head is no longer tied to the embedding" : "");
-      if (const std::string types = job.plan().rotation_types(); !types.empty()) fmt::print("rotations: {}\n", types);
-    }
+  std::string text(const Job& job, const SaveReport& report, double seconds) const {
+    const std::string resumed =
+        report.bytes_resumed ? fmt::format(", {} kept from an earlier run", describe_bytes(report.bytes_resumed)) : "";
+    std::string text = fmt::format(
+        "{}: {} tensors, {} in {:.2f} s ({}/s){}{}\n", out, report.tensors, describe_bytes(report.bytes_written),
+        seconds, describe_bytes(static_cast<int64_t>(static_cast<double>(report.bytes_written) / seconds)), resumed,
+        job.plan().untied() ? "; the head is no longer tied to the embedding" : "");
+    if (const std::string types = job.plan().rotation_types(); !types.empty())
+      text += fmt::format("rotations: {}\n", types);
+    return text;
   }
 };
 
@@ -157,7 +151,7 @@ Runner write_command(CLI::App& app, std::string name) {
   const auto command = std::make_shared<WriteCommand>();
   command->name = std::move(name);
   command->add_to(app);
-  return [command] { return command->run(); };
+  return [command](const Context& context) { return command->run(context); };
 }
 
 }  // namespace

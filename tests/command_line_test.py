@@ -106,7 +106,7 @@ def test_the_hint_can_be_typed(sized, name, typed, hint):
 
 def test_every_option_that_a_message_names_exists():
     """In every string of the sources, whatever the command: one of them has it."""
-    named, known = {}, {"--version", "--help", "--revision"}  # the last of `hf download`
+    named, known = {}, {"--version", "--help", "--events", "--options", "--revision"}  # the last of `hf download`
     for path in [*(ROOT / "cli").rglob("*.cpp"), *(ROOT / "spinor").rglob("*.cpp")]:
         if path.name.endswith(("_test.cpp", "_bench.cpp", "_fuzz.cpp")):
             continue

@@ -15,22 +15,21 @@
 namespace spinor::cli {
 namespace {
 
-// One line a layer, and on a terminal what happens in between.
+// A line for each layer, and one for each module of it.
 class LayerLog {
  public:
-  explicit LayerLog(bool enabled) : enabled_(enabled) {}
+  explicit LayerLog(std::function<void(const std::string&)> log) : log_(std::move(log)) {}
 
   void layer(int64_t index, int64_t layers, const std::vector<calibration::ModuleReport>& modules) const {
-    if (!enabled_) return;
     if (index < layers)
-      fmt::print(stderr, "layer {} of {}, {} left\n", index + 1, layers, time_left(index + 1, layers));
+      log_(fmt::format("layer {} of {}, {} left\n", index + 1, layers, time_left(index + 1, layers)));
     else
-      fmt::print(stderr, "outside of the layers\n");
+      log_("outside of the layers\n");
     for (const calibration::ModuleReport& module : modules) {
       const std::string errors =
           module.error ? fmt::format("error {:.2e}, nearest codes {:.2e}", *module.error, *module.nearest_error)
                        : fmt::format("nearest codes{}", module.quantized == "imatrix" ? ", scales by imatrix" : "");
-      fmt::print(stderr, "  {:<44} {}\n", module.module, errors);
+      log_(fmt::format("  {:<44} {}\n", module.module, errors));
     }
   }
 
@@ -41,16 +40,16 @@ class LayerLog {
     return fmt::format("{}:{:02}", left / 60, left % 60);
   }
 
-  bool enabled_;
+  std::function<void(const std::string&)> log_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 calibration::Samples read_samples(const CalibrationFlags& flags, const Model& model,
-                                  const std::function<void(std::string)>& warn) {
+                                  const std::function<void(const std::string&)>& warn) {
   calibration::SampleOptions options{.samples = flags.samples, .context = flags.context, .seed = flags.seed};
   options.bos = bos_token(flags, model);
   calibration::Samples samples = calibration::draw_samples(read_tokens(flags.text, model), options);
-  if (samples.count < flags.samples && warn)
+  if (samples.count < flags.samples)
     warn(fmt::format("{} gives {} samples of {} tokens, not {}", flags.text, samples.count, samples.context,
                      flags.samples));
   return samples;
@@ -66,18 +65,18 @@ std::optional<int32_t> bos_token(const CalibrationFlags& flags, const Model& mod
 }
 
 std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags& flags, const CommonOptions& common,
-                                            const Model& model, const std::function<void(std::string)>& warn) {
+                                            const Model& model, const Context& context) {
   calibration::CalibrateOptions how;
   how.runtime.device = flags.device;
   how.runtime.threads = common.threads;
   how.all_experts = flags.all_experts;
   if (!flags.memory.empty()) how.runtime.memory = parse_size(flags.memory);
-  const auto log = std::make_shared<LayerLog>(!common.quiet && !common.json);
+  const auto log = std::make_shared<LayerLog>(context.log);
   const int64_t layers = model.num_layers();
   how.layer_end = [log, layers](int64_t layer, const std::vector<calibration::ModuleReport>& modules) {
     log->layer(layer, layers, modules);
   };
-  return std::make_shared<calibration::TextCalibrator>(read_samples(flags, model, warn), how);
+  return std::make_shared<calibration::TextCalibrator>(read_samples(flags, model, context.warn), how);
 }
 
 }  // namespace spinor::cli

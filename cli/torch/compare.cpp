@@ -9,8 +9,6 @@
 #include <utility>
 
 #include "cli/calibration.h"
-#include "cli/output.h"
-#include "cli/progress.h"
 #include "cli/torch/advised_command.h"
 #include "cli/torch/evaluation_flags.h"
 #include "cli/torch/learning.h"
@@ -19,7 +17,7 @@
 namespace spinor::cli {
 namespace {
 
-void print_comparison_json(const measure::Comparison& comparison, const std::string& command) {
+Json comparison_json(const measure::Comparison& comparison, const std::string& command) {
   Json rows = Json::array();
   for (const measure::Variant& variant : comparison.variants) {
     Json runs = Json::array();
@@ -36,30 +34,32 @@ void print_comparison_json(const measure::Comparison& comparison, const std::str
     rows.push_back(std::move(row));
   }
   const measure::Variant* best = comparison.verdict();
-  print_json(Json{{"original_perplexity", comparison.original_perplexity()},
-                  {"tokens", comparison.tokens()},
-                  {"variants", rows},
-                  {"left_out", comparison.left_out},
-                  {"rotate", best ? Json(best->rotations) : Json(false)},
-                  {"advice", comparison.advice()},
-                  {"command", command.empty() ? Json() : Json(command)}});
+  return Json{{"original_perplexity", comparison.original_perplexity()},
+              {"tokens", comparison.tokens()},
+              {"variants", rows},
+              {"left_out", comparison.left_out},
+              {"rotate", best ? Json(best->rotations) : Json(false)},
+              {"advice", comparison.advice()},
+              {"command", command.empty() ? Json() : Json(command)}};
 }
 
-void print_comparison(const measure::Comparison& comparison, const std::string& command) {
-  for (const std::string& reason : comparison.left_out) fmt::print("left out {}\n", reason);
-  fmt::print("{} tokens; the original model's perplexity is {:.4f}\n\n", comparison.tokens(),
-             comparison.original_perplexity());
+std::string comparison_text(const measure::Comparison& comparison, const std::string& command) {
+  std::string text;
+  for (const std::string& reason : comparison.left_out) text += fmt::format("left out {}\n", reason);
+  text += fmt::format("{} tokens; the original model's perplexity is {:.4f}\n\n", comparison.tokens(),
+                      comparison.original_perplexity());
   size_t width = 10;
   for (const measure::Variant& variant : comparison.variants) width = std::max(width, variant.name.size());
-  fmt::print("{:<{}} {:>5}  {:>12} {:>25}  {:>12}\n", "", width, "seeds", "perplexity", "least to most",
-             "KL nats/token");
+  text += fmt::format("{:<{}} {:>5}  {:>12} {:>25}  {:>12}\n", "", width, "seeds", "perplexity", "least to most",
+                      "KL nats/token");
   for (const measure::Variant& variant : comparison.variants)
-    fmt::print("{:<{}} {:>5}  {:>12.4f} {:>25}  {:>12.4f}\n", variant.name, width, variant.runs.size(),
-               variant.perplexity(),
-               variant.runs.size() > 1 ? fmt::format("{:.4f} to {:.4f}", variant.least(), variant.most()) : "",
-               variant.kl_divergence());
-  fmt::print("\n{}\n", comparison.advice());
-  if (!command.empty()) fmt::print("{}\n", command);
+    text += fmt::format("{:<{}} {:>5}  {:>12.4f} {:>25}  {:>12.4f}\n", variant.name, width, variant.runs.size(),
+                        variant.perplexity(),
+                        variant.runs.size() > 1 ? fmt::format("{:.4f} to {:.4f}", variant.least(), variant.most()) : "",
+                        variant.kl_divergence());
+  text += fmt::format("\n{}\n", comparison.advice());
+  if (!command.empty()) text += fmt::format("{}\n", command);
+  return text;
 }
 
 // Reads its samples when a recipe needs them: the text may be there to learn from alone.
@@ -89,7 +89,7 @@ struct CompareCommand : EvaluationFlags {
   bool learn = false;
   int64_t best_of = 1;
 
-  int run() {
+  Result run(const Context& context) {
     if (!recipe.rotations.empty() || !recipe.quip.empty() || recipe.seed)
       throw Error("compare", "tries rotations and seeds of its own", "leave out --rotations, --quip and --seed");
     const Model described = Model::open(model);
@@ -104,19 +104,16 @@ struct CompareCommand : EvaluationFlags {
     if (calibration.given()) {
       compare.learning = {read_learning_text(calibration, described), learn, best_of, calibration.asked_context(),
                           learner_options(calibration, common)};
-      CommonOptions silent = common;
-      silent.quiet = true;
       compare.calibrator = std::make_shared<CalibratorOnDemand>(
-          [this, silent, described] { return make_calibrator(calibration, silent, described, {}); });
+          [this, described] { return make_calibrator(calibration, common, described, {}); });
     }
-    Progress progress("compare", !common.quiet && !common.json);
-    compare.progress = [&](int64_t done, int64_t all) { progress.show(done, all); };
+    compare.progress = [&](int64_t done, int64_t all) { context.progress("compare", done, all); };
     const measure::Comparison comparison =
         measure::compare(described, recipe.given() ? recipe.make() : Recipe(), tokens, compare);
     const measure::Variant* best = comparison.verdict();
     const std::string command = best ? advised_command(*best, model, recipe, calibration, common) : "";
-    common.json ? print_comparison_json(comparison, command) : print_comparison(comparison, command);
-    return 0;
+    const Json json = comparison_json(comparison, command);
+    return {json, common.json ? json_text(json) : comparison_text(comparison, command), ""};
   }
 };
 
@@ -133,7 +130,7 @@ Runner compare_command(CLI::App& app) {
   option(app.add_option("--best-of", command->best_of, "A row with the best of so many seeds, chosen on --calibration"))
       ->check(CLI::Range(1, 1000));
   option(app.add_option("--first-seed", command->compare.first_seed, "The seeds count up from here"));
-  return [command] { return command->run(); };
+  return [command](const Context& context) { return command->run(context); };
 }
 
 }  // namespace spinor::cli

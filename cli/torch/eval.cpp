@@ -1,10 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 
-#include "cli/output.h"
-#include "cli/progress.h"
 #include "cli/torch/evaluation_flags.h"
 #include "spinor/job/job.h"
 #include "spinor/transform/stored_online.h"
@@ -15,20 +12,19 @@ namespace {
 struct EvalCommand : EvaluationFlags {
   std::string reference;
 
-  int run() {
+  Result run(const Context& context) {
     const Model source = Model::open(model);
     Job job = recipe.given() ? Job(source, recipe.make()) : Job::as_stored(source);
     const RewritePlan& plan = job.finished_plan();
-    if (!common.quiet) std::ranges::for_each(job.warnings(), print_warning);
+    if (!common.quiet) std::ranges::for_each(job.warnings(), context.warn);
     const std::vector<int32_t> tokens = text.tokens(job.model());
     options.bos = text.bos_token(job.model());
     const runtime::RuntimeOptions how = runtime.options(common);
-    Progress progress("eval", !common.quiet && !common.json);
-    const auto show = [&](int64_t done, int64_t all, double) { progress.show(done, all); };
+    const auto show = [&](int64_t done, int64_t all, double) { context.progress("eval", done, all); };
     const runtime::Evaluation result = reference.empty() ? runtime::evaluate(plan, tokens, options, how, show)
                                                          : against_reference(plan, tokens, how, show);
-    common.json ? print_json(result) : print(result);
-    return 0;
+    const Json json = this->json(result);
+    return {json, common.json ? json_text(json) : text_of(result), ""};
   }
 
   runtime::Evaluation against_reference(const RewritePlan& plan, const std::vector<int32_t>& tokens,
@@ -38,7 +34,7 @@ struct EvalCommand : EvaluationFlags {
     return runtime::evaluate(plan, other, tokens, options, how, show);
   }
 
-  static void print_json(const runtime::Evaluation& result) {
+  static Json json(const runtime::Evaluation& result) {
     Json json = {{"perplexity", result.perplexity},
                  {"tokens", result.tokens},
                  {"windows", result.windows},
@@ -50,17 +46,18 @@ struct EvalCommand : EvaluationFlags {
       json["logits_rms"] = *result.logits_rms;
       json["logits_max"] = *result.logits_max;
     }
-    cli::print_json(json);
+    return json;
   }
 
-  static void print(const runtime::Evaluation& result) {
-    fmt::print("perplexity       {:.4f}   {} tokens in {} windows, {:.1f} s\n", result.perplexity, result.tokens,
-               result.windows, result.seconds);
-    if (!result.divergence) return;
-    fmt::print("reference        {:.4f}\nKL divergence    {:.3e} nats a token\ntop-1 agreement  {:.2f} %\n",
-               *result.reference_perplexity, *result.divergence, 100 * *result.top1_agreement);
-    fmt::print("logits           differ by {:.1e} at most, {:.1e} rms, in their standard deviations\n",
-               *result.logits_max, *result.logits_rms);
+  static std::string text_of(const runtime::Evaluation& result) {
+    std::string text = fmt::format("perplexity       {:.4f}   {} tokens in {} windows, {:.1f} s\n", result.perplexity,
+                                   result.tokens, result.windows, result.seconds);
+    if (!result.divergence) return text;
+    text += fmt::format("reference        {:.4f}\nKL divergence    {:.3e} nats a token\ntop-1 agreement  {:.2f} %\n",
+                        *result.reference_perplexity, *result.divergence, 100 * *result.top1_agreement);
+    text += fmt::format("logits           differ by {:.1e} at most, {:.1e} rms, in their standard deviations\n",
+                        *result.logits_max, *result.logits_rms);
+    return text;
   }
 };
 
@@ -70,7 +67,7 @@ Runner eval_command(CLI::App& app) {
   const auto command = std::make_shared<EvalCommand>();
   command->add_to(app);
   app.add_option("--reference", command->reference, "Another checkpoint: also KL divergence and agreement with it");
-  return [command] { return command->run(); };
+  return [command](const Context& context) { return command->run(context); };
 }
 
 }  // namespace spinor::cli

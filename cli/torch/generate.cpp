@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cstdio>
 
 #include "cli/command.h"
-#include "cli/output.h"
 #include "cli/recipe.h"
 #include "cli/runtime_flags.h"
 #include "spinor/base/error.h"
@@ -23,7 +21,7 @@ struct GenerateCommand {
   RuntimeFlags runtime;
   CommonOptions common;
 
-  int run() const {
+  Result run(const Context& context) const {
     const Model source = Model::open(model);
     const tokenizer::Tokenizer tokenizer = tokenizer::Tokenizer::load(source.checkpoint().directory());
     const std::vector<int32_t> start = prompt_tokens(tokenizer);
@@ -33,25 +31,18 @@ struct GenerateCommand {
     Clock::time_point first{};
     const auto show = [&](int32_t token) {
       if (first == Clock::time_point{}) first = Clock::now();
-      if (common.json) return true;
-      fmt::print("{}", text.push(token));
-      return std::fflush(stdout) == 0;
+      return common.json || context.stream(text.push(token));
     };
-    if (!common.json && !common.quiet) fmt::print("{}", prompt);
+    if (!common.json && !common.quiet) context.stream(prompt);
     const std::vector<int32_t> tokens =
         runtime::generate(as_stored(source), start, options, runtime.options(common), show);
     const auto seconds = [](Clock::duration time) { return std::chrono::duration<double>(time).count(); };
-    if (!common.json) {
-      fmt::print("{}\n", text.finish());
-      return 0;
-    }
     const Json json = {{"prompt_tokens", start},
                        {"tokens", tokens},
                        {"text", tokenizer.decode(tokens)},
                        {"first_token_seconds", seconds(first - begin)},  // with the weights
                        {"seconds", seconds(Clock::now() - begin)}};
-    print_json(json);
-    return 0;
+    return {json, common.json ? json_text(json) : text.finish() + "\n", ""};
   }
 
   std::vector<int32_t> prompt_tokens(const tokenizer::Tokenizer& tokenizer) const {
@@ -81,7 +72,7 @@ Runner generate_command(CLI::App& app) {
   command->common.add_to(app);
   command->runtime.add_to(app);
   command->runtime.add_low_bits_to(app);
-  return [command] { return command->run(); };
+  return [command](const Context& context) { return command->run(context); };
 }
 
 }  // namespace spinor::cli

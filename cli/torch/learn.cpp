@@ -5,8 +5,6 @@
 #include <memory>
 
 #include "cli/calibration.h"
-#include "cli/output.h"
-#include "cli/progress.h"
 #include "cli/recipe.h"
 #include "cli/text.h"
 #include "cli/torch/learning.h"
@@ -20,22 +18,6 @@
 namespace spinor::cli {
 namespace {
 
-// A bar for each thing that takes long.
-class Bars {
- public:
-  explicit Bars(bool enabled) : enabled_(enabled) {}
-
-  void show(const std::string& what, int64_t done, int64_t all) {
-    if (what != what_) bar_ = std::make_unique<Progress>(what_ = what, enabled_);
-    bar_->show(done, all);
-  }
-
- private:
-  bool enabled_;
-  std::string what_;
-  std::unique_ptr<Progress> bar_;
-};
-
 struct LearnCommand {
   std::string model, out;
   RecipeOptions recipe;
@@ -43,7 +25,7 @@ struct LearnCommand {
   CommonOptions common;
   bool force = false, quantizes = false;
 
-  int run() {
+  Result run(const Context& context) {
     if (!calibration.given()) throw Error("learn", "needs a text to learn from", "give --calibration FILE");
     if (std::filesystem::exists(out) && !force)
       throw Error(out, "exists", "give --force to replace it, or another name");
@@ -56,28 +38,27 @@ struct LearnCommand {
     quantizes = std::ranges::any_of(steps.steps(), [](const RecipeStep& step) {
       return dynamic_cast<const QuantizationModifier*>(step.modifier.get()) != nullptr;
     });
-    Learning learned = learn(steps, source, calibration, common, out);
+    Learning learned = learn(steps, source, calibration, common, context, out);
     if (learned.record.is_null())
-      throw Error(recipe.recipe, "has nothing that is learnable", "set learnable: true in its SpinQuantModifier");
+      throw Error(recipe.recipe_name(), "has nothing that is learnable",
+                  "set learnable: true in its SpinQuantModifier");
     if (const std::string left = calibration.left_by_learning(); !left.empty()) learned.warnings.push_back(left);
-    print(learned);
-    return 0;
+    const Json json = {{"out", out}, {"learning", learned.record}, {"warnings", learned.warnings}};
+    if (common.json) return {json, json_text(json), ""};
+    if (common.quiet) return {json, "", ""};
+    std::ranges::for_each(learned.warnings, context.warn);
+    return {json, text(learned.record), ""};
   }
 
-  void print(const Learning& learned) const {
-    if (common.json) {
-      print_json(Json{{"out", out}, {"learning", learned.record}, {"warnings", learned.warnings}});
-    } else if (!common.quiet) {
-      for (const std::string& warning : learned.warnings) print_warning(warning);
-      const Json& record = learned.record;
-      if (record.contains("learned"))
-        fmt::print("{}: divergence of held-out text {:.4f} nats a token, {:.4f} with the start\n", out,
-                   record["learned"]["kl_divergence"].get<double>(), record["start"]["kl_divergence"].get<double>());
-      else
-        fmt::print("{}: R1 of seed {}, the best of {}\n", out, record["seeds"]["chosen"].get<uint64_t>(),
-                   record["seeds"]["losses"].size());
-      fmt::print("{}\n", command(record));
-    }
+  std::string text(const Json& record) const {
+    const std::string verdict =
+        record.contains("learned")
+            ? fmt::format("divergence of held-out text {:.4f} nats a token, {:.4f} with the start",
+                          record["learned"]["kl_divergence"].get<double>(),
+                          record["start"]["kl_divergence"].get<double>())
+            : fmt::format("R1 of seed {}, the best of {}", record["seeds"]["chosen"].get<uint64_t>(),
+                          record["seeds"]["losses"].size());
+    return fmt::format("{}: {}\n{}\n", out, verdict, command(record));
   }
 
   // What takes the file. Rotations that are not in it are drawn as they were for what was judged.
@@ -114,12 +95,11 @@ learning::LearnerOptions learner_options(const CalibrationFlags& flags, const Co
 }
 
 Learning learn(Recipe& recipe, const Model& model, const CalibrationFlags& flags, const CommonOptions& common,
-               const std::filesystem::path& file, const std::string& recorded_as) {
-  const auto bars = std::make_shared<Bars>(!common.quiet && !common.json);
+               const Context& context, const std::filesystem::path& file, const std::string& recorded_as) {
   learning::RecipeLearning how{.learner = learner_options(flags, common), .file = file, .recorded_as = recorded_as};
   how.learner.scratch = std::filesystem::absolute(file).lexically_normal().parent_path();
   how.learner.complete = recorded_as.empty();
-  how.learner.progress = [bars](const std::string& what, int64_t done, int64_t all) { bars->show(what, done, all); };
+  how.learner.progress = context.progress;
   const learning::LearningReport report = learning::learn_recipe(recipe, model, read_learning_text(flags, model), how);
   return {report.record, report.warnings, report.kept ? file : "", report.held};
 }
@@ -134,7 +114,7 @@ Runner learn_command(CLI::App& app) {
   command->calibration.add_to(app);
   command->common.add_to(app);
   app.add_flag("--force", command->force, "Replace an existing file");
-  return [command] { return command->run(); };
+  return [command](const Context& context) { return command->run(context); };
 }
 
 }  // namespace spinor::cli
