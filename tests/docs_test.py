@@ -1,4 +1,4 @@
-"""Every command that README.md and docs/ show in an sh block works.
+"""Every command that README.md and docs/ show in an sh block works, and every python block.
 
 A block is run line by line, all of a page in one scratch directory. `spinor` is the binary under test, on a tiny model
 wherever the page names one that is not there, Abc-1B being one of an architecture that spinor does not know; `make` and
@@ -22,14 +22,14 @@ from architecture_test import save_abc
 from command import BINARY, ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(sh|yaml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(sh|yaml|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_RUN = {"git", "cd", "cmake", "ctest", "pip", "sudo", "apt-get"}  # other tests build, install and test
 
 
 def steps(text):
-    """("yaml", file) or ("sh", command), in the order of the page."""
+    """("yaml", file), ("python", code) or ("sh", command), in the order of the page."""
     for language, block in BLOCK.findall(text):
-        if language == "yaml":
+        if language != "sh":
             yield language, block
             continue
         for line in block.replace("\\\n", " ").splitlines():
@@ -61,6 +61,16 @@ def save_rotations(path):
     safetensors.torch.save_file(matrices, path)
 
 
+def run_python(code, scratch, monkeypatch, names):
+    """All blocks of a page share their names."""
+    pytest.importorskip("spinor")
+    if not (scratch / "MODEL").exists():
+        save_model(scratch / "MODEL")
+    monkeypatch.setenv("SPINOR_TORCH_PROGRAM", str(BINARY.with_name("spinor-torch")))
+    monkeypatch.chdir(scratch)
+    exec(code, names)
+
+
 def run_spinor(command, words, scratch):
     model = scratch / words[2] if len(words) > 2 and not words[2].startswith("-") else None
     if model and not model.exists():
@@ -78,7 +88,8 @@ def run_spinor(command, words, scratch):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda page: page.name)
-def test_commands_work(page, tmp_path):
+def test_commands_work(page, tmp_path, monkeypatch):
+    names = {}
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "spinor").symlink_to(BINARY)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -90,6 +101,9 @@ def test_commands_work(page, tmp_path):
         if language == "yaml":
             named = re.match(r"# ([\w.]+\.yaml)\n", text)
             (tmp_path / (named.group(1) if named else "recipe.yaml")).write_text(text)
+            continue
+        if language == "python":
+            run_python(text, tmp_path, monkeypatch, names)
             continue
         words = shlex.split(text)
         if words[0] in ("spinor", "build/spinor"):

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 120
-FOLDERS = ("spinor", "cli", "examples", "benchmarks", "demo", "tests", "cmake", "tools", ".ci", ".github")
+FOLDERS = ("spinor", "cli", "examples", "benchmarks", "demo", "tests", "python", "cmake", "tools", ".ci", ".github")
 WRITTEN = {".h", ".cpp", ".py", ".cmake", ".sh", ".yml"}  # not tables and what the scripts in tests/golden made
 NAMES = {"CMakeLists.txt", "Makefile", "run"}
 

@@ -8,5 +8,5 @@ echo "building $* ($preset)"
 mkdir -p build
 log=build/$preset.configure.log
 # shellcheck disable=SC2046
-cmake --preset "$preset" $(tools/torch_flags.sh "$preset") >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+cmake --preset "$preset" $(tools/venv_flags.sh "$preset") >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
 exec python3 tools/progress.py cmake --build --preset "$preset" --target "$@"

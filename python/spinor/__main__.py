@@ -1,0 +1,7 @@
+"""python -m spinor: the command spinor."""
+
+import sys
+
+from spinor._program import main
+
+sys.exit(main())

@@ -1,0 +1,141 @@
+"""A function's arguments become a command's words, its outcome a Result or an exception."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from spinor import _core, _torch
+from spinor._errors import ArgumentError, InputError, RunError, VerificationError
+from spinor._listener import Listener
+from spinor._result import Result
+
+
+def command(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Refuses, as spinor does, arguments that the function does not have."""
+    code = function.__code__
+    positional = code.co_varnames[: code.co_argcount]
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    where = f"spinor.{function.__name__}"
+
+    @functools.wraps(function)
+    def checked(*arguments: Any, **named: Any) -> Result:
+        if len(arguments) > len(positional):
+            raise ArgumentError(where, f"takes {', '.join(positional)}, and all else by name")
+        for name in named:
+            if name not in names:
+                raise ArgumentError(where, f"has no argument {name!r}", _nearest(name, names))
+        for name in positional[len(arguments):]:
+            if name not in named:
+                raise ArgumentError(where, f"needs {name}")
+        return function(*arguments, **named)
+
+    return checked
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    import difflib
+
+    found = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {found[0]!r}?" if found else f"it has {', '.join(names)}"
+
+
+def run(name: str, positional: Sequence[str], arguments: dict[str, Any]) -> Result:
+    """The command of that name with the arguments of its function."""
+    progress = arguments.pop("progress")
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        raise ArgumentError("progress", f"is {_kind(progress)}", "give True, False or a function of (what, done, all)")
+    words = [os.fsencode(name), *(_place(key, arguments.pop(key)) for key in positional)]
+    for key, value in arguments.items():
+        words += _words(key, value)
+    listener = Listener(progress)
+    try:
+        outcome = _core.run(words, listener)
+        if outcome[0] == "torch":
+            outcome = _torch.run(words, listener)
+    finally:
+        listener.close()
+    return _result(name, words, outcome)
+
+
+def _result(name: str, words: list[bytes], outcome: tuple[Any, ...]) -> Result:
+    kind, *what = outcome
+    if kind == "usage":
+        raise InputError(f"spinor.{name}", *what[1:])
+    if kind != "done":
+        raise (InputError if kind == "input" else RunError)(*what)
+    data, text, problem = what
+    result = Result(name, data, text)
+    if problem:
+        out = os.fsdecode(words[2])
+        error = VerificationError(out, problem.removeprefix(f"{out}: "))
+        error.result = result
+        raise error
+    return result
+
+
+def _place(key: str, value: Any) -> bytes:
+    """A path, or org/name, that no option can be mistaken for."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise ArgumentError(key, f"is {_kind(value)}", "give a path")
+    word = os.fsencode(value)
+    if not word:
+        raise InputError(key, "is empty", "give a path")
+    return b"./" + word if word.startswith(b"-") else word
+
+
+def _words(key: str, value: Any) -> list[bytes]:
+    """--key=value, as often as there are values. None: not given."""
+    option = b"--" + key.rstrip("_").replace("_", "-").encode()
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [option]
+    if key == "recipe" and isinstance(value, (Mapping, list, tuple)):
+        return [option + b"=" + _recipe(value)]
+    if isinstance(value, (list, tuple)):
+        return [word for item in value for word in _words(key, _item(key, item))]
+    if isinstance(value, (str, os.PathLike)):
+        text = os.fsencode(value)
+        return [option + b"=" + text] if text else [option, text]
+    if isinstance(value, float):
+        return [option + b"=" + repr(value).encode()]
+    try:
+        return [option + b"=%d" % value.__index__()]
+    except AttributeError:
+        raise ArgumentError(key, f"is {_kind(value)}", "give a text, a number or a list of them") from None
+
+
+def _item(key: str, item: Any) -> Any:
+    """The command's lists are divided by commas."""
+    if isinstance(item, bool) or item is None or isinstance(item, (list, tuple)):
+        raise ArgumentError(key, f"has {_kind(item)} in its list")
+    if isinstance(item, str) and "," in item:
+        raise InputError(key, f"has a comma in {item!r}", "say it in a recipe")
+    return item
+
+
+def _recipe(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
+    """A recipe as a dict, or its modifiers as a list: [{"SpinQuantModifier": {"rotations": ["R1"]}}, ...]."""
+    import json
+
+    if not isinstance(value, Mapping):
+        groups: list[dict[str, Any]] = [{}]
+        for item in value:
+            if not isinstance(item, Mapping):
+                raise ArgumentError("recipe", f"has {_kind(item)} in its list", "give a dict a modifier, by its name")
+            for modifier, fields in item.items():
+                if modifier in groups[-1]:
+                    groups.append({})
+                groups[-1][modifier] = fields
+        value = {"default_stage": {f"group_{i}_modifiers": group for i, group in enumerate(groups)}}
+    try:
+        return json.dumps(value).encode() + b"\n"  # a text, not a file
+    except (TypeError, ValueError) as error:
+        raise ArgumentError("recipe", f"is not made of dicts, lists, texts and numbers: {error}") from None
+
+
+def _kind(value: Any) -> str:
+    return f"of type {type(value).__name__}"
