@@ -112,4 +112,18 @@ at::Tensor Decoder::logits(const at::Tensor& hidden) {
   return data_->ends.logits(hidden);
 }
 
+int64_t Decoder::head_part() const {
+  return data_->ends.head_part();
+}
+
+at::Tensor Decoder::head_input(const at::Tensor& hidden) {
+  const c10::InferenceMode inference;
+  return data_->ends.head_input(hidden);
+}
+
+std::function<at::Tensor(const at::Tensor& read)> Decoder::head_rows(int64_t first, int64_t count) {
+  const c10::InferenceMode inference;
+  return data_->ends.head_rows(first, count);
+}
+
 }  // namespace spinor::runtime

@@ -43,6 +43,10 @@ class Decoder {
   at::Tensor forward(const at::Tensor& tokens, KeyValueCache* cache = nullptr, const LayerVisitor& visit = {});
   // (..., hidden) -> (..., vocabulary).
   at::Tensor logits(const at::Tensor& hidden);
+  // The same in parts, see Ends.
+  int64_t head_part() const;
+  at::Tensor head_input(const at::Tensor& hidden);
+  std::function<at::Tensor(const at::Tensor& read)> head_rows(int64_t first, int64_t count);
 
  private:
   struct Data;

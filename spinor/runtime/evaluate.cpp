@@ -18,13 +18,6 @@
 namespace spinor::runtime {
 namespace {
 
-Head head_of(Decoder& decoder) {
-  // Half of the memory that was given: 8 times so many floats.
-  const int64_t memory = decoder.memory();
-  return {decoder.model().vocabulary_size(), [&decoder](const at::Tensor& x) { return decoder.logits(x); },
-          memory > 0 ? std::min(kLogitsAtOnce, memory / 64) : kLogitsAtOnce};
-}
-
 // Windows of one length, as rows of tokens.
 at::Tensor rows_of(std::span<const int32_t> text, std::span<const Window> batch, std::optional<int32_t> bos) {
   const int64_t lead = bos ? 1 : 0, tokens = batch.front().tokens + lead;
@@ -50,16 +43,24 @@ int64_t windows_at_once(const Decoder& decoder, int64_t tokens, const RuntimeOpt
 struct Reference::Data {
   Decoder decoder;
   Keep keep;
-  struct Batch {
-    at::Tensor rows, hidden;
+  struct State {
+    at::Tensor tokens, hidden;  // (tokens), (tokens, hidden size)
   };
-  std::map<int64_t, Batch> states = {};  // by the place where a batch begins
+  std::map<int64_t, State> states = {};  // by the place where a window begins
 
-  at::Tensor forward(const at::Tensor& rows, int64_t begin) {
-    if (const auto found = states.find(begin); found != states.end() && at::equal(found->second.rows, rows))
-      return found->second.hidden;
-    at::Tensor hidden = decoder.forward(rows);
-    if (keep == Keep::states) states[begin] = {rows, hidden};
+  // Hidden states of each of the windows, whose tokens are the rows.
+  std::vector<at::Tensor> forward(const at::Tensor& rows, std::span<const Window> batch) {
+    std::vector<at::Tensor> hidden;
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const auto found = states.find(batch[i].begin);
+      if (found == states.end() || !at::equal(found->second.tokens, rows.select(0, static_cast<int64_t>(i)))) break;
+      hidden.push_back(found->second.hidden);
+    }
+    if (hidden.size() == batch.size()) return hidden;
+    hidden = decoder.forward(rows).unbind(0);
+    if (keep == Keep::states)
+      for (size_t i = 0; i < batch.size(); ++i)
+        states[batch[i].begin] = {rows.select(0, static_cast<int64_t>(i)), hidden[i]};
     return hidden;
   }
 };
@@ -88,21 +89,17 @@ class Evaluator {
   const Decoder& decoder() const { return decoder_; }
 
   void add(const at::Tensor& rows, std::span<const Window> batch) {
-    const at::Tensor hidden = decoder_.forward(rows);
-    const at::Tensor expected = reference_ ? reference_->forward(rows, batch.front().begin) : at::Tensor();
+    const std::vector<at::Tensor> hidden = decoder_.forward(rows).unbind(0);
+    const std::vector<at::Tensor> expected = reference_ ? reference_->forward(rows, batch) : std::vector<at::Tensor>();
+    std::vector<at::Tensor> predicting, reference, targets;
     for (size_t i = 0; i < batch.size(); ++i) {
-      const auto row = static_cast<int64_t>(i);
       const int64_t scored = batch[i].scored, first = rows.size(1) - scored;
-      const auto predicting = [&](const at::Tensor& all) { return all.select(0, row).narrow(0, first - 1, scored); };
-      const at::Tensor targets = rows.select(0, row).narrow(0, first, scored);
-      const Head head = head_of(decoder_);
-      if (!reference_) {
-        scores_.add(score(predicting(hidden), targets, head));
-        continue;
-      }
-      const Head reference = head_of(reference_->decoder);
-      scores_.add(score(predicting(hidden), targets, head, predicting(expected), reference));
+      predicting.push_back(hidden[i].narrow(0, first - 1, scored));
+      if (reference_) reference.push_back(expected[i].narrow(0, first - 1, scored));
+      targets.push_back(rows.select(0, static_cast<int64_t>(i)).narrow(0, first, scored));
     }
+    scores_.add(score(at::cat(predicting), at::cat(targets), decoder_, reference_ ? at::cat(reference) : at::Tensor(),
+                      reference_ ? &reference_->decoder : nullptr));
   }
 
   double perplexity() const { return perplexity_of(scores_.negative_log_likelihood); }

@@ -64,13 +64,9 @@ ForwardCheck run(const RewritePlan& source, const RewritePlan& output, std::span
     result.layers.push_back(
         ((given.products[i] - expected.products[i]).norm() / expected.products[i].norm()).item<double>());
   compare_experts(expected, given, result);
-  const auto head = [](Trace& trace) {
-    return Head{trace.decoder.model().vocabulary_size(),
-                [&trace](const at::Tensor& x) { return trace.decoder.logits(x); }};
-  };
   const auto predicting = [&](const Trace& trace) { return trace.hidden.select(0, 0).narrow(0, 0, row.size(1) - 1); };
-  const Scores scores = score(predicting(given), row.select(0, 0).narrow(0, 1, row.size(1) - 1), head(given),
-                              predicting(expected), head(expected));
+  const at::Tensor targets = row.select(0, 0).narrow(0, 1, row.size(1) - 1);
+  const Scores scores = score(predicting(given), targets, given.decoder, predicting(expected), &expected.decoder);
   const auto count = static_cast<double>(scores.tokens);
   const double deviation = std::sqrt(scores.reference_variance / count);
   result.logits_max = scores.largest_difference / deviation;

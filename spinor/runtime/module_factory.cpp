@@ -62,12 +62,16 @@ Norm ModuleFactory::norm(const std::string& name, double epsilon) const {
   return {weight, weights_.compute(name + ".bias"), epsilon, module.layer_norm};
 }
 
+Stage ModuleFactory::input_stage(const Module& linear) const {
+  Stage input{rotations(linear.name, TransformLocation::input), schemes_.input(linear)};
+  if (surrogates_ && input.quantizer) input.surrogate = surrogates_->input(linear);
+  return input;
+}
+
 Linear ModuleFactory::staged(const Module& module, at::Tensor weight, at::Tensor bias) const {
-  Stage input{rotations(module.name, TransformLocation::input), schemes_.input(module)};
-  if (surrogates_ && input.quantizer) input.surrogate = surrogates_->input(module);
   return {.weight = std::move(weight),
           .bias = std::move(bias),
-          .input = std::move(input),
+          .input = input_stage(module),
           .output = {rotations(module.name, TransformLocation::output), schemes_.output(module)},
           .name = module.name,
           .watcher = watcher_};

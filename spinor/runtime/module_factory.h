@@ -38,6 +38,7 @@ class ModuleFactory {
   Norm norm(const std::string& name, double epsilon) const;
   // With this weight, if it is defined.
   Linear linear(const std::string& name, at::Tensor weight = {}) const;
+  Stage input_stage(const Module& linear) const;
   std::vector<Linear> stacked(const std::string& name) const;  // one for each expert
   Linear router(const std::string& name) const;                // in float32 at least, its input not quantized
   // Transforms in the order in which they act.

@@ -4,7 +4,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
+
+#include "spinor/runtime/decoder.h"
 
 namespace spinor::runtime {
 
@@ -21,19 +22,10 @@ struct Scores {
   void add(const Scores& other);
 };
 
-// 128 MB. With fewer rows the product packs the head's weight too often.
-inline constexpr int64_t kLogitsAtOnce = 1 << 25;
-
-struct Head {
-  int64_t vocabulary;
-  std::function<at::Tensor(const at::Tensor& hidden)> logits;  // rows of hidden states to rows of logits
-  int64_t at_once = kLogitsAtOnce;                             // so many logits, some eight times over
-};
-
-// hidden (tokens, hidden size) and the tokens that follow each, (tokens). Logits are made for a few rows at a time.
-Scores score(const at::Tensor& hidden, const at::Tensor& targets, const Head& head);
-// The same, compared with a reference's hidden states.
-Scores score(const at::Tensor& hidden, const at::Tensor& targets, const Head& head, const at::Tensor& reference_hidden,
-             const Head& reference_head);
+// hidden (tokens, hidden size), behind the final norm, and the tokens that follow each, (tokens): compared with a
+// reference's hidden states, if there is one. Logits are made for a part of the vocabulary at a time, and each part of
+// the heads once for all tokens: the more tokens, the better. Memory: some 100 MB beside resident weights.
+Scores score(const at::Tensor& hidden, const at::Tensor& targets, Decoder& model,
+             const at::Tensor& reference_hidden = {}, Decoder* reference = nullptr);
 
 }  // namespace spinor::runtime

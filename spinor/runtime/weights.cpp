@@ -90,18 +90,33 @@ at::Tensor Weights::compute(std::string_view name) const {
   const TensorPlan* tensor = find(name);
   if (!tensor) return {};
   const TensorInfo& shape = tensor->source->info;
-  const DType dtype = computed_dtype(*tensor);
-  at::Tensor result = at::empty(shape.shape, torch_dtype(dtype));
+  return compute_rows(name, 0, shape.rows()).reshape(shape.shape);
+}
+
+at::Tensor Weights::compute_rows(std::string_view name, int64_t first, int64_t count) const {
+  if (const auto found = replaced_.find(name); found != replaced_.end()) return found->second.narrow(0, first, count);
+  const TensorPlan& tensor = *find(name);
+  const DType dtype = computed_dtype(tensor);
+  const int64_t cols = tensor.source->info.cols(), element = info(dtype).bits / 8, end = first + count;
+  at::Tensor result = at::empty({count, cols}, torch_dtype(dtype));
   auto* out = static_cast<std::byte*>(result.data_ptr());
-  const int64_t element = info(dtype).bits / 8, stride = shape.cols() * element;
   for_blocks_in(
-      precision(*tensor), plan_, *tensor, dtype, options_.threads, [](const Block&) { return true; },
+      precision(tensor), plan_, tensor, dtype, options_.threads,
+      [&](const Block& block) { return block.row < end && block.row + block.rows > first; },
       [&](const Block& block, const std::byte* rows, int64_t row_bytes) {
-        for (int64_t i = 0; i < block.rows; ++i)
-          std::memcpy(out + (block.row + i) * stride + block.col * element, rows + i * row_bytes,
+        for (int64_t i = std::max(first, block.row); i < std::min(end, block.row + block.rows); ++i)
+          std::memcpy(out + ((i - first) * cols + block.col) * element, rows + (i - block.row) * row_bytes,
                       static_cast<size_t>(row_bytes));
       });
   return result.to(at::Device(options_.device), torch_dtype(options_.dtype));
+}
+
+int64_t Weights::rows_at_once(std::string_view name) const {
+  const TensorPlan& tensor = *find(name);
+  const DType dtype = computed_dtype(tensor);
+  const Cut cut = tensor_cut(tensor, dtype);
+  const bool in_parts = cut.block_cols == cut.cols && observing_passes(tensor, dtype) == 0;
+  return in_parts && !replaced_.contains(name) ? cut.block_rows : cut.rows;
 }
 
 at::Tensor Weights::compute_rows(std::string_view name, const at::Tensor& indices) const {

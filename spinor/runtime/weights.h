@@ -27,6 +27,11 @@ class Weights {
   // The tensor of the output that has this name, computed now; an undefined one if there is none. Errors as of
   // TensorProgram.
   at::Tensor compute(std::string_view name) const;
+  // So many of its rows, which are those of compute().
+  at::Tensor compute_rows(std::string_view name, int64_t first, int64_t count) const;
+  // So many rows together, or a multiple of them, cost no more than their share of the whole; all of them where parts
+  // do not pay.
+  int64_t rows_at_once(std::string_view name) const;
   // From now on this is the tensor of this name; until restore() compute() gives it as it is.
   void replace(const std::string& name, const at::Tensor& tensor) { replaced_[name] = tensor; }
   void restore() { replaced_.clear(); }
