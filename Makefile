@@ -1,5 +1,5 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
-.PHONY: help build test lint parsers demo bench bench-peer bench-builds bench-learning results learned-results \
+.PHONY: help build test lint parsers wheel demo bench bench-peer bench-builds bench-learning results learned-results \
   check-vllm fuzz asan tsan lto tidy neon format
 .DEFAULT_GOAL := help
 
@@ -13,6 +13,7 @@ help:
 	@echo 'make build       build/spinor, optimized; installs what apt.txt lists if it is missing'
 	@echo 'make test        all tests: unit, invariance, golden, slow, lint; the parsers under sanitizers'
 	@echo 'make lint        layout, includes and types of the sources, in seconds'
+	@echo 'make wheel       build/wheels/*.whl: the Python package with all that it needs'
 	@echo 'make demo        rotate, verify and compare SmolLM2-135M-Instruct'
 	@echo 'make bench       kernels against memcpy, checkpoints against cp, running models against transformers'
 	@echo 'make bench-peer  whole checkpoints and GPTQ against llm-compressor (installs it into .venv-peer)'
@@ -39,6 +40,9 @@ test: build clang-format parsers
 
 lint: client clang-format
 	@$(PYTHON) -m pytest -q -rs -p no:cacheprovider $(addprefix tests/,$(addsuffix _test.py,include_order layout types))
+
+wheel: packages client
+	@$(PYTHON) tools/wheel.py build/wheels
 
 demo: build
 	@$(PYTHON) demo/demo.py build/spinor

