@@ -4,9 +4,11 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <csignal>
 #include <vector>
 
+#include "spinor/base/error.h"
 #include "spinor/io/testing.h"
 
 namespace spinor::file_test {
@@ -19,6 +21,16 @@ using testing::TemporaryDirectory;
 
 std::span<const std::byte> bytes(std::string_view text) {
   return std::as_bytes(std::span(text));
+}
+
+TEST(File, WhatTheSystemRefusesHasItsNumber) {
+  const TemporaryDirectory directory;
+  try {
+    File::open(directory / "none");
+    FAIL();
+  } catch (const SystemError& error) {
+    EXPECT_EQ(error.number(), ENOENT);
+  }
 }
 
 TEST(File, WhatIsWrittenIsReadBack) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <stop_token>
 
 #include "spinor/io/file.h"
 #include "spinor/linalg/convert.h"
@@ -61,6 +62,13 @@ TEST_F(VerifyWeights, ASoundRotationPassesInEveryDtype) {
     const Report result = report();
     EXPECT_TRUE(result.passed()) << info(dtype).name << ": " << result.failures().front()->tensors.front();
   }
+}
+
+TEST_F(VerifyWeights, ARequestToStopEndsIt) {
+  rotate({.transform_type = "random-hadamard"});
+  std::stop_source caller;
+  caller.request_stop();
+  EXPECT_THROW(verify_weights(open(source_), open(out_), {.stop = caller.get_token()}), Stopped);
 }
 
 TEST_F(VerifyWeights, EveryTensorThatWasNotRotatedIsNamed) {
