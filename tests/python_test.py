@@ -316,6 +316,22 @@ def test_ctrl_c_ends_the_program(slow_model, tmp_path):
     assert running.wait(timeout=1) == -signal.SIGINT
 
 
+def test_two_calls_do_not_write_to_one_place(slow_model, tmp_path):
+    def again(what, done, total):
+        with pytest.raises(spinor.InputError, match=r"out\.partial"):
+            spinor.rotate(slow_model, tmp_path / "out", **SLOWLY, progress=False)
+        raise LookupError("was refused")
+
+    with pytest.raises(LookupError, match="was refused"):
+        spinor.rotate(slow_model, tmp_path / "out", **SLOWLY, progress=again)
+
+
+def test_a_model_may_have_the_name_of_a_command(model, tmp_path, monkeypatch):
+    (tmp_path / "plan").symlink_to(model)
+    monkeypatch.chdir(tmp_path)
+    assert spinor.rotate("plan", "rotate").out == "rotate"
+
+
 def test_importing_it_imports_nothing_large():
     code = "import sys, spinor; print(*{name.partition('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from spinor import _core, _torch
 from spinor._errors import ArgumentError, InputError, RunError, VerificationError
@@ -13,7 +13,10 @@ from spinor._listener import Listener
 from spinor._result import Result
 
 
-def command(function: Callable[..., Result]) -> Callable[..., Result]:
+Function = TypeVar("Function", bound=Callable[..., Result])
+
+
+def command(function: Function) -> Function:
     """Refuses, as spinor does, arguments that the function does not have."""
     code = function.__code__
     positional = code.co_varnames[: code.co_argcount]
@@ -32,7 +35,7 @@ def command(function: Callable[..., Result]) -> Callable[..., Result]:
                 raise ArgumentError(where, f"needs {name}")
         return function(*arguments, **named)
 
-    return checked
+    return cast(Function, checked)
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
