@@ -28,6 +28,43 @@ from spinor.commands import (
 )
 
 __version__ = _core.version
+
+# Imported when they are asked for: what works on models in memory needs torch, which nothing else does.
+_LATER = {
+    "AutoOperation": "operations",
+    "Event": "lifecycle",
+    "EventType": "lifecycle",
+    "GPTQModifier": "modifiers",
+    "Modifier": "modifiers",
+    "NormLinearIterator": "operations",
+    "QuIPModifier": "modifiers",
+    "QuantizationModifier": "modifiers",
+    "QuantizationScheme": "config",
+    "RotateOperationRegistry": "operations",
+    "SpinQuantModifier": "modifiers",
+    "State": "lifecycle",
+    "TransformArgs": "config",
+    "TransformConfig": "config",
+    "TransformScheme": "config",
+    "apply_transform_config": "config",
+    "attach_low_bits": "memory",
+    "fuse_layer_norms": "operations",
+    "match_named_modules": "config",
+    "oneshot": "_oneshot",
+    "remove_low_bits": "memory",
+    "remove_online": "memory",
+    "rotate_model": "memory",
+}
+
+
+def __getattr__(name: str):  # noqa: ANN202
+    if name in _LATER:
+        import importlib
+
+        return getattr(importlib.import_module(f"spinor.{_LATER[name]}"), name)
+    raise AttributeError(f"module 'spinor' has no attribute {name!r}")
+
+
 __all__ = [
     "ArgumentError",
     "Error",

@@ -64,19 +64,52 @@ def run(name: str, positional: Sequence[str], arguments: dict[str, Any]) -> Resu
 
 
 def _result(name: str, words: list[bytes], outcome: tuple[Any, ...]) -> Result:
+    """Two models that are not the same function are an error, with what was compared."""
+    result, problem = _taken(name, outcome)
+    if not problem:
+        return result
+    out = os.fsdecode(words[2])
+    error = VerificationError(out, problem.removeprefix(f"{out}: "))
+    error.result = result
+    raise error
+
+
+def finished(name: str, outcome: tuple[Any, ...]) -> Result:
+    """Of what the core has done: its result, or the error that it ended with, which has the result, too."""
+    result, problem = _taken(name, outcome)
+    if problem:
+        subject, _, rest = problem.partition(": ")
+        error = RunError(subject, rest)
+        error.result = result
+        raise error
+    return result
+
+
+def _taken(name: str, outcome: tuple[Any, ...]) -> tuple[Result, str]:
     kind, *what = outcome
     if kind == "usage":
         raise InputError(f"spinor.{name}", *what[1:])
     if kind != "done":
         raise (InputError if kind == "input" else RunError)(*what)
     data, text, problem = what
-    result = Result(name, data, text)
-    if problem:
-        out = os.fsdecode(words[2])
-        error = VerificationError(out, problem.removeprefix(f"{out}: "))
-        error.result = result
-        raise error
-    return result
+    return Result(name, data, text), problem
+
+
+def recipe_text(value: Any) -> str:
+    """Of a recipe as functions take it: a file, a text, a dict, a list of modifiers."""
+    if isinstance(value, (Mapping, list, tuple)):
+        return _recipe(value).decode()
+    if hasattr(value, "on_initialize"):
+        return _recipe([value]).decode()
+    if not isinstance(value, (str, os.PathLike)):
+        raise ArgumentError("recipe", f"is {_kind(value)}", "give a file, YAML, a dict or modifiers")
+    if "\n" in (text := os.fspath(value)):
+        return text
+    try:
+        with open(text, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise InputError(text, error.strerror or str(error)) from None
 
 
 def _place(key: str, value: Any) -> bytes:
@@ -96,8 +129,8 @@ def _words(key: str, value: Any) -> list[bytes]:
         return []
     if value is True:
         return [option]
-    if key == "recipe" and isinstance(value, (Mapping, list, tuple)):
-        return [option + b"=" + _recipe(value)]
+    if key == "recipe" and not isinstance(value, (str, os.PathLike)):
+        return [option + b"=" + recipe_text(value).encode()]
     if isinstance(value, (list, tuple)):
         return [word for item in value for word in _words(key, _item(key, item))]
     if isinstance(value, (str, os.PathLike)):
@@ -120,24 +153,28 @@ def _item(key: str, item: Any) -> Any:
     return item
 
 
-def _recipe(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
-    """A recipe as a dict, or its modifiers as a list: [{"SpinQuantModifier": {"rotations": ["R1"]}}, ...]."""
+def _recipe(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
+    """A recipe as a dict, of stages or of modifiers, or as a list of modifiers, in their order."""
     import json
 
-    if not isinstance(value, Mapping):
+    from spinor.modifiers import plain, step_of
+
+    if not isinstance(value, Mapping) or _has_modifiers(value):
         groups: list[dict[str, Any]] = [{}]
-        for item in value:
-            if not isinstance(item, Mapping):
-                raise ArgumentError("recipe", f"has {_kind(item)} in its list", "give a dict a modifier, by its name")
-            for modifier, fields in item.items():
+        for item in [value] if isinstance(value, Mapping) else value:
+            for modifier, fields in step_of(item).items():
                 if modifier in groups[-1]:
                     groups.append({})
                 groups[-1][modifier] = fields
         value = {"default_stage": {f"group_{i}_modifiers": group for i, group in enumerate(groups)}}
     try:
-        return json.dumps(value).encode() + b"\n"  # a text, not a file
+        return json.dumps(plain(value)).encode() + b"\n"  # a text, not a file
     except (TypeError, ValueError) as error:
         raise ArgumentError("recipe", f"is not made of dicts, lists, texts and numbers: {error}") from None
+
+
+def _has_modifiers(recipe: Mapping[str, Any]) -> bool:
+    return bool(recipe) and all(str(name) in _core.modifier_names() for name in recipe)
 
 
 def _kind(value: Any) -> str:

@@ -3,16 +3,15 @@
 #include <nanobind/stl/string.h>
 
 #include <csignal>
-#include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/options.h"
 #include "cli/program.h"
-#include "python/src/work.h"
+#include "python/src/memory.h"
+#include "python/src/recipes.h"
+#include "python/src/run.h"
 #include "spinor/base/version.h"
-#include "spinor/tokenizer/utf8.h"
 
 namespace nb = nanobind;
 
@@ -29,46 +28,8 @@ std::vector<std::string> words_of(const nb::list& list) {
   return words;
 }
 
-// Text of files and paths may be anything.
-nb::str text(const std::string& bytes) {
-  const std::string repaired = tokenizer::repair_utf8(bytes);
-  return nb::str(repaired.data(), repaired.size());
-}
-
-void tell(const nb::callable& listener, const Event& event) {
-  if (const auto* progress = std::get_if<Progress>(&event))
-    listener("progress", text(progress->what), progress->done, progress->all);
-  else
-    listener(std::get<Message>(event).kind, text(std::get<Message>(event).text));
-}
-
-nb::tuple tuple_of(const Outcome& outcome) {
-  if (const auto* failure = std::get_if<cli::Failure>(&outcome))
-    return nb::make_tuple(failure->kind, text(failure->subject), text(failure->problem), text(failure->hint));
-  const auto& result = std::get<cli::Result>(outcome);
-  return nb::make_tuple("done", text(cli::json_text(result.json)), text(result.text), text(result.problem));
-}
-
-// Python's signal handlers run on its main thread, when that asks. Whatever they or the listener raise stops the work
-// first: nobody waits for it any more.
 nb::tuple run(const nb::list& words, const nb::callable& listener) {
-  constexpr std::chrono::milliseconds kPatience(100);
-  std::optional<Work> work(std::in_place, words_of(words));
-  try {
-    for (bool done = false; !done;) {
-      {
-        const nb::gil_scoped_release others_run;
-        done = work->wait(kPatience);
-      }
-      for (const Event& event : work->take_events()) tell(listener, event);
-      if (PyErr_CheckSignals() != 0) throw nb::python_error();
-    }
-    return tuple_of(work->outcome());
-  } catch (...) {
-    const nb::gil_scoped_release others_run;
-    work.reset();
-    throw;
-  }
+  return run_to_its_end(command_task(words_of(words)), listener);
 }
 
 // In a program of its own, though Python started it: Ctrl-C and a closed pipe end it as they end others.
@@ -101,5 +62,7 @@ NB_MODULE(_core, module) {
       "kind being usage, input, system or torch.");
   module.def("main", &run_main, nb::arg("words"), nb::arg("torch_program"), nb::arg("torch_hint"),
              "The command line program. Returns its exit code.");
+  define_memory(module);
+  define_recipes(module);
   module.def("options", &options, "The commands and their options, as JSON.");
 }

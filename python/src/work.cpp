@@ -1,30 +1,43 @@
 #include "python/src/work.h"
 
-#include <algorithm>
+#include <exception>
 #include <utility>
 
 #include "cli/command_line.h"
 
 namespace spinor::python {
 
-Work::Work(std::vector<std::string> words)
-    : thread_([this, words = std::move(words)](std::stop_token stop) mutable { run(std::move(words), stop); }) {}
+Task command_task(std::vector<std::string> words) {
+  return [words = std::move(words)](const cli::Context& context) -> Outcome {
+    cli::CommandLine line;
+    try {
+      line.app().parse(std::vector<std::string>(words.rbegin(), words.rend()));  // as CLI11 wants them
+      return line.run(context);
+    } catch (...) {
+      return cli::failure_of(std::current_exception(), line.out_of_memory());
+    }
+  };
+}
 
-void Work::run(std::vector<std::string> words, std::stop_token stop) {
-  cli::CommandLine line;
+Task task(std::function<cli::Result(const cli::Context&)> work) {
+  return [work = std::move(work)](const cli::Context& context) -> Outcome {
+    try {
+      return work(context);
+    } catch (...) {
+      return cli::failure_of(std::current_exception(), "out of memory; use fewer threads");
+    }
+  };
+}
+
+Work::Work(Task task) : thread_([this, task = std::move(task)](std::stop_token stop) { run(task, std::move(stop)); }) {}
+
+void Work::run(const Task& task, std::stop_token stop) {
   cli::Context context;
   context.stop = std::move(stop);
   context.progress = [this](const std::string& what, int64_t done, int64_t all) { say(Progress{what, done, all}); };
   context.warn = [this](const std::string& text) { say(Message{"warn", text}); };
   context.log = [this](const std::string& text) { say(Message{"log", text}); };
-  Outcome outcome;
-  try {
-    std::ranges::reverse(words);  // as CLI11 wants them
-    line.app().parse(std::move(words));
-    outcome = line.run(context);
-  } catch (...) {
-    outcome = cli::failure_of(std::current_exception(), line.out_of_memory());
-  }
+  Outcome outcome = task(context);
   const std::lock_guard lock(mutex_);
   outcome_ = std::move(outcome);
   done_ = true;

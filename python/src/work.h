@@ -1,9 +1,10 @@
-// A command that runs on a thread of its own, so that the caller's can look after signals and callbacks.
+// Work that is done on a thread of its own, so that the caller's can look after signals and callbacks.
 #pragma once
 
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -25,11 +26,16 @@ struct Message {
 using Event = std::variant<Progress, Message>;
 using Outcome = std::variant<cli::Result, cli::Failure>;
 
+using Task = std::function<Outcome(const cli::Context&)>;
+// A command, "rotate MODEL OUT --seed=7", a word each.
+Task command_task(std::vector<std::string> words);
+// What takes no command line. Its exceptions become failures.
+Task task(std::function<cli::Result(const cli::Context&)> work);
+
 class Work {
  public:
-  // Starts it: "rotate MODEL OUT --seed=7", a word each.
-  explicit Work(std::vector<std::string> words);
-  ~Work() = default;  // asks it to stop, and waits
+  explicit Work(Task task);  // starts it
+  ~Work() = default;         // asks it to stop, and waits
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
 
@@ -41,7 +47,7 @@ class Work {
   Outcome& outcome() { return outcome_; }  // once it is done
 
  private:
-  void run(std::vector<std::string> words, std::stop_token stop);
+  void run(const Task& task, std::stop_token stop);
   void say(Event event);
 
   std::mutex mutex_;

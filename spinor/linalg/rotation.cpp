@@ -218,6 +218,16 @@ double Rotation::stored(int64_t i, int64_t j) const {
   return transposed_ ? m(j, i) : m(i, j);
 }
 
+Rotation::Factors Rotation::factors() const {
+  const SignedHadamard* r = data_->hadamard();
+  if (!r || !r->stored_as_signs()) throw Error("rotation", "is not made of signs and a Hadamard matrix");
+  const int64_t base = r->h.base(), step = r->h.order() / base;
+  Factors factors{{r->left.begin(), r->left.end()}, Matrix<double>(base, base)};
+  for (int64_t i = 0; i < base; ++i)
+    for (int64_t j = 0; j < base; ++j) factors.base(i, j) = r->h.sign(i * step, j * step);
+  return factors;
+}
+
 bool Rotation::stores_the_same(const Rotation& other) const {
   if (data_ != other.data_) return false;
   return data_->hadamard() || (transposed_ == other.transposed_ && inverted_ == other.inverted_);

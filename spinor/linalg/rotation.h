@@ -44,6 +44,14 @@ class Rotation {
   bool stores_the_same(const Rotation& other) const;  // one stored matrix serves both
   const std::vector<int64_t>& permutation() const;    // of a Hadamard type; empty: none
   bool same_as(const Rotation& other) const;          // a copy of it, transposed and inverted alike
+  bool is_transposed() const { return transposed_; }
+  // Of a Hadamard type without its permutation, and with none that fixes the ones vector: M[i][j] = signs[i] H[j][i],
+  // H = base (x) Sylvester. Error for others. Also of its transpose, which shares it.
+  struct Factors {
+    std::vector<int8_t> signs;  // empty: all +1
+    Matrix<double> base;
+  };
+  Factors factors() const;
   // Whether compressed-tensors can make a Hadamard matrix of this order.
   bool peer_has_order() const;
 

@@ -166,6 +166,23 @@ TEST(Rotation, AReorderingMovesEntriesAsTheyAre) {
   EXPECT_THROW(r.stored(0, 0), Error);
 }
 
+TEST(Rotation, FactorsMakeTheMatrix) {
+  for (const int64_t n : {64, 144, 24}) {
+    const Rotation r = random_hadamard(n, false);
+    const auto [signs, base] = r.factors();
+    const int64_t step = n / base.rows;
+    const Hadamard sylvester = Hadamard::sylvester(step);
+    const Matrix<double> m = r.matrix();
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t j = 0; j < n; ++j)
+        EXPECT_NEAR(m(i, j) * std::sqrt(static_cast<double>(n)),
+                    signs[static_cast<size_t>(i)] * base(j / step, i / step) * sylvester.sign(j % step, i % step),
+                    1e-12);
+    EXPECT_TRUE(r.transposed().is_transposed());
+  }
+  EXPECT_THROW(Rotation::dense(Matrix<double>(2, 2), true).factors(), Error);
+}
+
 TEST(Rotation, ThreadsShareOneMatrix) {
   const Rotation dense = rotations().back(), signs = random_hadamard(192, true);
   Matrix<float> expected = uniforms<float>(9, 192);

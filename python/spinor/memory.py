@@ -1,0 +1,176 @@
+"""Models of transformers, rotated where they are: in memory, in place, without a copy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from spinor import _attention, _core, _online, _parameters
+from spinor._errors import InputError, RunError
+from spinor._listener import Listener, Progress
+from spinor._result import Result
+from spinor._run import finished, recipe_text
+from spinor.operations import RotateOperationRegistry
+
+
+def rotate_model(
+    model: Any,
+    *,
+    rotations: Sequence[str] | None = None,
+    transform_type: str = "auto",
+    seed: int | None = None,
+    block_size: int | None = None,
+    randomize: bool = False,
+    precision: str | None = None,
+    rotation: Any = None,
+    center_embeddings: bool = False,
+    mtp: str | None = None,
+    compat: str | None = None,
+    recipe: Any = None,
+    threads: int = 0,
+    progress: Progress = None,
+    **others: Any,
+) -> Any:
+    """Rotates a model of transformers where it is: the bytes that spinor.rotate() of the saved model would write.
+
+        model = AutoModelForCausalLM.from_pretrained("Llama-3.2-1B")
+        print(spinor.rotate_model(model))           # R1 and R2, fused into the weights: the same function
+        spinor.rotate_model(model, rotations=["R4"])
+
+    model: its parameters are on the CPU, in float32, bfloat16, float16 or float64. Nothing is copied but a head that is
+      the embedding, which gets a tensor of its own (and the config says so).
+    rotations: of R1, R2, R3, R4; R1 and R2 if it is left out. R3 and R4 run online: modules are attached that the
+      forward pass calls; remove_online(model) takes them away, which changes the function.
+    recipe: in the place of the options before: a dict, a list, YAML, a file, modifiers; it may not quantize.
+    The other options are those of spinor.rotate().
+
+    For a class that RotateOperationRegistry has operations for, these are called instead, one after the other, with the
+    model and all other arguments as they are given.
+
+    Returns a Result with `edited`, `rotations`, `untied`, `warnings` and `recipe`. Raises InputError, before anything
+    is changed, for what cannot be done; RunError, with lists `rewritten` and `damaged`, where the work ended halfway:
+    the model is of no use then.
+    """
+    if RotateOperationRegistry.operations_of(model):
+        given = {k: v for k, v in locals().items() if k not in ("model", "others", "progress", "threads") and v}
+        return RotateOperationRegistry.rotate(model, **(given | others))
+    if others:
+        raise InputError("rotate_model", f"has no argument {next(iter(others))!r}", "see help(spinor.rotate_model)")
+    _parameters.check_model(model)
+    if recipe is None:
+        recipe = _recipe(rotations, transform_type, seed, block_size, randomize, precision, rotation,
+                         center_embeddings, mtp, compat)  # fmt: skip
+    return _rotate(model, recipe_text(recipe), threads, progress)
+
+
+def _recipe(rotations, transform_type, seed, block_size, randomize, precision, rotation, center, mtp, compat):
+    fields = {
+        "rotations": rotations, "transform_type": transform_type, "seed": seed, "transform_block_size": block_size,
+        "randomize": randomize or None, "precision": precision, "center_embeddings": center or None, "mtp": mtp,
+        "rotation_file": None if rotation is None else str(rotation), "compat": compat,
+    }  # fmt: skip
+    return {"SpinQuantModifier": {key: value for key, value in fields.items() if value is not None}}
+
+
+def _rotate(model: Any, recipe: str, threads: int, progress: Progress) -> Result:
+    tensors = _parameters.tensors_of(model)
+    job = _core.MemoryJob(json.dumps(_parameters.config_of(model)), _parameters.described(tensors), recipe)
+    listener = Listener(progress)
+    try:
+        plan = finished("rotate_model", job.plan(listener))
+        places = _places(model, plan["online"]["places"])
+        added = {name: torch.empty_like(tensors[source]) for name, source in plan["added"]}
+        done = finished("rotate_model", job.rewrite(_parameters.described(added), threads, listener))
+    except RunError as error:
+        for key in ("rewritten", "damaged"):
+            setattr(error, key, getattr(getattr(error, "result", None), key, []))
+        raise
+    finally:
+        listener.close()
+    del done
+    torch.autograd.graph.increment_version([tensors[name] for name in plan["edited"] if name in tensors])
+    _take_heads(model, added)
+    _take_config(model.config, _parameters.config_of(model), plan["config"])
+    _attach(model, plan["online"]["matrices"], places)
+    for warning in plan["warnings"]:
+        listener("warn", warning)
+    return plan
+
+
+def _places(model: Any, places: Sequence[Any]) -> list[tuple[torch.nn.Module, str, int]]:
+    """Modules at which something is to run, before anything is done."""
+    found = []
+    for name, _, location, index in places:
+        try:
+            module = model.get_submodule(name)
+        except AttributeError:
+            raise InputError(name, "is no module in memory, so that nothing can run at its input",
+                             "leave the rotation out, or save the model and use spinor.rotate()") from None  # fmt: skip
+        found.append((module, location, index))
+    return found
+
+
+def _attach(model: Any, matrices: Sequence[Any], places: Sequence[tuple[torch.nn.Module, str, int]]) -> None:
+    rotations = [_online.OnlineRotation(factors) for factors in matrices]
+    for module, location, index in places:
+        if location in (_online.QUERY, _online.KEY):
+            _attention.install(model)
+        _online.append(module, location, rotations[index])
+
+
+def _take_heads(model: Any, added: Mapping[str, torch.Tensor]) -> None:
+    """Tensors of their own for what was tied."""
+    for name, tensor in added.items():
+        head = model.get_output_embeddings()
+        if head is None:
+            raise RunError(name, "has no module in the model")
+        head.weight = torch.nn.Parameter(tensor, requires_grad=head.weight.requires_grad)
+        tied = getattr(model, "all_tied_weights_keys", None)
+        if isinstance(tied, dict):
+            for key in [key for key in tied if key.endswith(name)]:
+                del tied[key]
+
+
+def _take_config(config: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """What the rotated model's config.json says otherwise."""
+    for key, value in after.items():
+        if key == "quantization_config" or before.get(key, config) == value:
+            continue
+        if isinstance(value, Mapping) and hasattr(getattr(config, key, None), "to_dict"):
+            _take_config(getattr(config, key), before.get(key, {}), value)
+        else:
+            setattr(config, key, value)
+
+
+def remove_online(model: Any) -> int:
+    """Takes away the modules that rotate_model attached. Returns how many there were. The model is not the same
+    function then, unless its weights are rotated back."""
+    count = _online.remove(model, (_online.OnlineRotation,))
+    _attention.uninstall_if_unused(model)
+    return count
+
+
+def attach_low_bits(
+    model: Any, activations: int | None = None, kv: int | None = None, symmetric: bool = False
+) -> None:
+    """The model computes with activations, and a KV cache, of so many bits from now on: what linears but the head read,
+    and keys and values behind their rotation, token by token, dynamically. To measure, with gradients straight through.
+    remove_low_bits(model) ends it."""
+    head = model.get_output_embeddings()
+    for name, module in model.named_modules():
+        if activations and isinstance(module, torch.nn.Linear) and module is not head:
+            _online.append(module, _online.INPUT, _online.FakeQuantize(activations, symmetric))
+        if kv and name.endswith(("self_attn", "attn", "attention")):
+            _attention.install(model)
+            for place in ("k_cache", "v_cache"):
+                _online.append(module, place, _online.FakeQuantize(kv, symmetric))
+
+
+def remove_low_bits(model: Any) -> int:
+    """Undoes attach_low_bits. Returns how many modules there were."""
+    count = _online.remove(model, (_online.FakeQuantize,))
+    _attention.uninstall_if_unused(model)
+    return count
