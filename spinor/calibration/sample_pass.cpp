@@ -61,10 +61,13 @@ void SamplePass::run(const runtime::Layer& layer, bool keep, const SampleHooks& 
   }
 }
 
+at::Tensor SamplePass::output(int64_t sample) const {
+  return ends_.norm(load(sample));
+}
+
 void SamplePass::run_head(const std::function<void(int64_t sample)>& after) {
   for (int64_t i = 0; i < samples_.count; ++i) {
-    const at::Tensor x = load(i);
-    ends_.norm(x);
+    const at::Tensor x = output(i);
     for (int64_t first = 0; first < samples_.context; first += kLogitsAtOnce)
       ends_.logits(x.narrow(1, first, std::min(kLogitsAtOnce, samples_.context - first)));
     after(i);

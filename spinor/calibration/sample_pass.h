@@ -35,6 +35,8 @@ class SamplePass {
   void embed();
   // Every sample through this layer; with `keep` what comes out is what goes into the next, else it is dropped.
   void run(const runtime::Layer& layer, bool keep, const SampleHooks& hooks);
+  // What comes out of the last layer, if that was kept, behind the final norm: (1, context, hidden).
+  at::Tensor output(int64_t sample) const;
   // Every sample through the final norm and the head.
   void run_head(const std::function<void(int64_t sample)>& after);
 

@@ -163,6 +163,12 @@ RowStore store_of(int64_t bytes, const CaptureOptions& options) {
   return {bytes, options.memory, options.scratch / fmt::format(".spinor-rows-{}", getpid()), false};
 }
 
+at::Tensor outputs_of(const calibration::SamplePass& pass, int64_t first, int64_t end) {
+  std::vector<at::Tensor> outputs;
+  for (int64_t i = first; i < end; ++i) outputs.push_back(pass.output(i).to(at::kCPU));
+  return at::cat(outputs);
+}
+
 }  // namespace
 
 Capture capture_rows(const RewritePlan& plan, const calibration::Samples& samples, const CaptureOptions& options) {
@@ -179,11 +185,12 @@ Capture capture_rows(const RewritePlan& plan, const calibration::Samples& sample
   pass.embed();
   for (int64_t i = 0; i < pass.layers(); ++i) {
     const runtime::Layer layer = runtime::make_layer(pass.factory(), i);
-    pass.run(layer, i + 1 < pass.layers(),
+    pass.run(layer, options.outputs || i + 1 < pass.layers(),
              {.before = [&](int64_t sample) { collector.begin_sample(sample); }, .stop = options.stop});
     if (options.progress) options.progress(i + 1, pass.layers());
   }
   Capture capture{collector.take(0, model), collector.take(1, model), collector.factors(), collector.mass()};
+  if (options.outputs) capture.outputs = outputs_of(pass, options.learn, samples.count);
   if (of_weights)
     capture.learn.stream = capture.judge.stream = weight_rows(pass.factory(), store, options.rows, options.seed);
   store.sync();

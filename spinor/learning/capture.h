@@ -44,6 +44,7 @@ struct CaptureOptions {
   bool values = false;
   std::vector<LegalScale> scales = {};         // to be found
   std::vector<BlockedChannels> channels = {};  // to be measured
+  bool outputs = false;                        // of the samples to judge on
   uint64_t seed = 0;
   runtime::RuntimeOptions runtime = {};
   std::filesystem::path scratch = ".";  // see SamplePass
@@ -60,6 +61,7 @@ struct Capture {
   // From the samples to learn on.
   std::map<std::string, std::vector<double>> scales;  // by LegalScale::names()
   std::map<std::string, std::vector<double>> mass;    // of channels, by HiddenChannels::name
+  at::Tensor outputs = {};  // behind the final norm: (samples, context, hidden), float32; of the samples to judge on
 };
 
 // Runs the samples through the plan's model layer by layer, in float32. Norms must have been folded: a row is what a

@@ -11,7 +11,7 @@
 namespace spinor::learning {
 namespace {
 
-constexpr const char *kRows = "capture.rows", *kStatistics = "capture.statistics";
+constexpr const char *kRows = "capture.rows", *kStatistics = "capture.statistics", *kOutputs = "capture.outputs";
 constexpr std::string_view kScale = "scale.", kMass = "mass.";
 
 // Calls visit(name, rows) for all that a capture has: "learn.stream", "judge.values.3".
@@ -65,8 +65,12 @@ const Capture& CaptureOnDemand::rows() {
   if (found_) return *found_;
   found_ = capture_();
   statistics_ = Found{found_->scales, found_->mass};
+  outputs_ = std::exchange(found_->outputs, {});
   if (!directory_) return *found_;
-  directory_->save(kStatistics, snapshot_of(*statistics_));  // first: where there are rows, there are statistics
+  // In this order: where there are rows, there are statistics, and where there are these, there are outputs.
+  if (outputs_.defined()) directory_->save(kOutputs, {.tensors = {{kOutputs, outputs_}}, .json = {}});
+  outputs_.reset();
+  directory_->save(kStatistics, snapshot_of(*statistics_));
   if (const std::optional<Snapshot> places = places_of(*found_)) directory_->save(kRows, *places);
   return *found_;
 }
@@ -102,6 +106,12 @@ const std::map<std::string, std::vector<double>>& CaptureOnDemand::scales() {
 }
 const std::map<std::string, std::vector<double>>& CaptureOnDemand::mass() {
   return statistics().mass;
+}
+
+at::Tensor CaptureOnDemand::outputs() const {
+  if (!directory_) return outputs_;
+  const std::optional<Snapshot> found = directory_->find(kOutputs);
+  return found ? found->tensors.at(kOutputs) : at::Tensor();
 }
 
 void CaptureOnDemand::drop_rows() {

@@ -17,12 +17,14 @@ inline constexpr const char* kRowsFile = "rows";
 
 class CaptureOnDemand {
  public:
-  // In the directory scales and masses are kept, and rows that are in its file. Without one nothing is.
+  // In the directory statistics and outputs are kept, and rows that are in its file. Without one nothing is.
   CaptureOnDemand(WorkDirectory* directory, std::function<Capture()> capture);
 
   const Capture& rows();
   const std::map<std::string, std::vector<double>>& scales();  // by LegalScale::names()
   const std::map<std::string, std::vector<double>>& mass();    // by HiddenChannels::name
+  // Capture::outputs, once it has been captured; undefined where it had none.
+  at::Tensor outputs() const;
   void drop_rows();  // takes memory that others want; nobody asks for them again
 
  private:
@@ -39,6 +41,7 @@ class CaptureOnDemand {
   const Found& statistics();
   static Snapshot snapshot_of(const Found& found);
   std::optional<Found> find_statistics() const;
+  at::Tensor outputs_;  // only without a directory
 };
 
 }  // namespace spinor::learning

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "spinor/runtime/decoder.h"
 #include "spinor/runtime/testing.h"
 #include "spinor/transform/rotate_model.h"
 
@@ -64,6 +65,18 @@ TEST_F(CaptureRows, TakesValuesHeadByHead) {
   EXPECT_EQ(values.rows.width(), model.value_block());
   EXPECT_EQ(values.rows.count() * values.rows.width(), kContext * model.num_heads() * model.head_dim());
   EXPECT_EQ(values.weights.size(0), values.rows.count());
+}
+
+TEST_F(CaptureRows, OutputsAreTheOriginalsStates) {
+  const Model model = spinor::testing::make_model(directory_);
+  const calibration::Samples samples = samples_of(model, 3);
+  const Capture capture = capture_rows(folded(model), samples, {.learn = 1, .outputs = true});
+  const at::Tensor tokens = at::tensor(samples.tokens, at::kInt).to(at::kLong).reshape({3, kContext}).narrow(0, 1, 2);
+  runtime::Decoder original(RewritePlan(model), {}), same(folded(model), {.saved = DType::F32});
+  const at::Tensor expected = original.logits(original.forward(tokens));
+  ASSERT_EQ(capture.outputs.sizes().vec(), (std::vector<int64_t>{2, kContext, model.hidden_size()}));
+  // Norms are folded in float32.
+  EXPECT_LT((same.logits(capture.outputs) - expected).abs().max().item<double>(), 1e-5);
 }
 
 TEST_F(CaptureRows, OfWeightsTakesRowsOfTheFoldedReaders) {

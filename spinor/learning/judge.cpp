@@ -12,17 +12,16 @@ RewritePlan rotated_plan(const Model& model, const RotateOptions& options) {
   return plan;
 }
 
-Judge::Judge(const Model& model, std::vector<int32_t> tokens, const JudgeOptions& options)
-    : model_(model),
-      tokens_(std::move(tokens)),
-      options_(options),
-      original_(as_stored(model), options.runtime, runtime::Reference::Keep::states) {
+Judge::Judge(const Model& model, std::vector<int32_t> tokens, runtime::Reference original, const JudgeOptions& options)
+    : model_(model), tokens_(std::move(tokens)), options_(options), original_(std::move(original)) {
   options_.runtime.activations = options.activations;
   options_.runtime.kv = options.kv;
 }
 
 double Judge::divergence(const RotateOptions& rotation) {
-  return *runtime::evaluate(rotated_plan(model_, rotation), original_, tokens_, {.context = options_.context},
+  RotateOptions as_run = rotation;
+  if (options_.runtime.dtype != DType::F64) as_run.spin.precision = Precision::float32;
+  return *runtime::evaluate(rotated_plan(model_, as_run), original_, tokens_, {.context = options_.context},
                             options_.runtime)
               .divergence;
 }

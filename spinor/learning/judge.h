@@ -22,11 +22,11 @@ struct JudgeOptions {
 
 class Judge {
  public:
-  // tokens: whole windows. The original is run once.
-  Judge(const Model& model, std::vector<int32_t> tokens, const JudgeOptions& options);
+  // tokens: whole windows.
+  Judge(const Model& model, std::vector<int32_t> tokens, runtime::Reference original, const JudgeOptions& options);
 
-  // The mean KL divergence to the original, nats a token. Costs one evaluation of the text. Errors: those of
-  // rotate_model() and evaluate().
+  // The mean KL divergence to the original, nats a token. Weights are rotated in float32, as they are run in that.
+  // Costs one evaluation of the text. Errors: those of rotate_model() and evaluate().
   double divergence(const RotateOptions& rotation);
 
  private:

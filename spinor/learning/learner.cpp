@@ -1,5 +1,6 @@
 #include "spinor/learning/learner.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
@@ -23,6 +24,7 @@
 #include "spinor/learning/work_directory.h"
 #include "spinor/runtime/free_memory.h"
 #include "spinor/runtime/torch_errors.h"
+#include "spinor/transform/stored_online.h"
 
 namespace spinor::learning {
 namespace {
@@ -68,6 +70,11 @@ RewritePlan folded_plan(const LearningRun& run) {
   return rotated_plan(run.model, fold);
 }
 
+// Centred embeddings are another function, unless LayerNorms read them.
+bool computes_the_same_folded(const LearningRun& run) {
+  return !run.request.start.center_embeddings;
+}
+
 CaptureOptions how_to_capture(const LearningRun& run, const calibration::Samples& samples) {
   const Objective& objective = objective_of_rows(run.arguments());
   const int64_t memory = run.options.rows_memory;
@@ -78,6 +85,7 @@ CaptureOptions how_to_capture(const LearningRun& run, const calibration::Samples
                      .values = run.rotates(Spin::R2) && run.learns("R2") && !run.of_network(),
                      .scales = scales_to_find(run),
                      .channels = channels_to_order(run),
+                     .outputs = run.request.learnable && computes_the_same_folded(run),
                      .seed = run.arguments().seed,
                      .runtime = run.options.judge.runtime,
                      .scratch = run.options.scratch,
@@ -110,6 +118,17 @@ std::map<std::string, std::vector<int64_t>> orders(const LearningRun& run,
   return all;
 }
 
+// The model as it is. Where capture has run it, folded and in float32, over the held-out windows (outputs: what it
+// gave), it does not run again.
+runtime::Reference original_of(const LearningRun& run, const calibration::Samples& samples, const at::Tensor& outputs) {
+  runtime::RuntimeOptions runtime = run.options.judge.runtime;
+  if (!outputs.defined()) return {as_stored(run.model), runtime, runtime::Reference::Keep::states};
+  runtime.saved = DType::F32;
+  const at::Tensor tokens =
+      at::tensor(judged_tokens(run, samples), at::kInt).to(at::kLong).reshape({-1, samples.context});
+  return {folded_plan(run), runtime, tokens, outputs};
+}
+
 void learn(LearningRun& run, CaptureOnDemand& rows, const calibration::Samples& samples) {
   RotationPart r1, r2, v;
   if (run.learns_r1_from_rows()) r1 = learn_r1(run, rows);
@@ -118,7 +137,9 @@ void learn(LearningRun& run, CaptureOnDemand& rows, const calibration::Samples& 
   rows.drop_rows();
   if (run.of_network()) std::tie(r1, r2) = learn_from_network(run, std::move(r1), samples);
   if (run.learns(kInputGroup)) v = learn_inputs(run, folded_plan(run), samples, run.samples_to_learn(samples));
-  Selection selection(run, judged_tokens(run, samples));
+  Selection selection(run, [&] {
+    return Judge(run.model, judged_tokens(run, samples), original_of(run, samples, rows.outputs()), run.options.judge);
+  });
   selection.add_rotations("R1", std::move(r1));
   selection.add_rotations("R2", std::move(r2));
   selection.add_rotations(kInputGroup, std::move(v));

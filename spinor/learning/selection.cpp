@@ -11,8 +11,8 @@
 
 namespace spinor::learning {
 
-Selection::Selection(LearningRun& run, std::vector<int32_t> tokens)
-    : run_(run), tokens_(std::move(tokens)), best_(run.request.start) {
+Selection::Selection(LearningRun& run, std::function<Judge()> make_judge)
+    : run_(run), make_judge_(std::move(make_judge)), best_(run.request.start) {
   run_.tell("judge", 0, 1);
   least_ = divergence("start", best_);
   if (!std::isfinite(least_))
@@ -73,7 +73,7 @@ bool Selection::helps(const std::string& name, RotateOptions candidate) {
 
 double Selection::divergence(const std::string& name, const RotateOptions& rotation) {
   return once(run_.options.work, "judge." + name, [&] {
-    if (!judge_) judge_ = std::make_unique<Judge>(run_.model, tokens_, run_.options.judge);
+    if (!judge_) judge_.emplace(make_judge_());
     return judge_->divergence(rotation);
   });
 }

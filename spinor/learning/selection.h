@@ -2,7 +2,8 @@
 // nothing was learned from.
 #pragma once
 
-#include <memory>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,9 @@ namespace spinor::learning {
 
 class Selection {
  public:
-  // Measures the start. tokens: whole windows, held out. Error for a model whose logits on them are not finite.
-  Selection(LearningRun& run, std::vector<int32_t> tokens);
+  // Measures the start, by a judge who is called if anything is not known from an earlier run. Error for a model whose
+  // logits on the judge's text are not finite.
+  Selection(LearningRun& run, std::function<Judge()> make_judge);
 
   // Beside what has been kept so far. What helps goes into what the run has learned; else a warning says so.
   void add_rotations(const std::string& name, RotationPart part);
@@ -28,8 +30,8 @@ class Selection {
   double divergence(const std::string& name, const RotateOptions& rotation);
 
   LearningRun& run_;
-  std::vector<int32_t> tokens_;
-  std::unique_ptr<Judge> judge_;  // null: all that was asked for is known from an earlier run
+  std::function<Judge()> make_judge_;
+  std::optional<Judge> judge_;  // none: all that was asked for is known
   RotateOptions best_;
   double least_ = 0;
 };

@@ -70,6 +70,12 @@ Reference::Reference(const RewritePlan& plan, const RuntimeOptions& runtime, Kee
   plain.activations = plain.kv = std::nullopt;
   data_ = with_torch_errors([&] { return std::make_unique<Data>(Decoder(plan, plain), keep); });
 }
+Reference::Reference(const RewritePlan& plan, const RuntimeOptions& runtime, const at::Tensor& tokens,
+                     const at::Tensor& hidden)
+    : Reference(plan, runtime, Keep::states) {
+  for (int64_t i = 0; i < tokens.size(0); ++i)
+    data_->states[i * tokens.size(1)] = {tokens.select(0, i), hidden.select(0, i).to(at::Device(runtime.device))};
+}
 Reference::~Reference() = default;
 Reference::Reference(Reference&&) noexcept = default;
 

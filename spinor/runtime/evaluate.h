@@ -11,6 +11,10 @@
 #include "spinor/plan/plan.h"
 #include "spinor/runtime/options.h"
 
+namespace at {
+class Tensor;
+}  // namespace at
+
 namespace spinor::runtime {
 
 struct EvaluateOptions {
@@ -52,6 +56,9 @@ class Reference {
   // numbers a token), so that it runs once.
   enum class Keep { nothing, states };
   Reference(const RewritePlan& plan, const RuntimeOptions& runtime, Keep keep = Keep::nothing);
+  // What it computes for windows that follow one another is known: of their tokens (windows, tokens) the hidden states
+  // behind the final norm, (windows, tokens, hidden). For them it does not run.
+  Reference(const RewritePlan& plan, const RuntimeOptions& runtime, const at::Tensor& tokens, const at::Tensor& hidden);
   ~Reference();
   Reference(Reference&&) noexcept;
 

@@ -1,11 +1,13 @@
 #include "spinor/runtime/evaluate.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "spinor/runtime/decoder.h"
 #include "spinor/runtime/testing.h"
 #include "spinor/transform/stored_online.h"
 
@@ -168,6 +170,22 @@ TEST(Evaluate, AReferenceThatKeepsItsStatesGivesTheSame) {
       EXPECT_EQ(result.reference_perplexity, expected.reference_perplexity);
     }
   }
+}
+
+TEST(Evaluate, AReferenceWhoseStatesAreKnownDoesNotRunForThem) {
+  const testing::TemporaryDirectory directory;
+  const Model model = testing::make_model(directory);
+  const RuntimeOptions runtime{.threads = 1};
+  const std::vector<int32_t> text = testing::tokens(64, 40), other = testing::tokens(64, 40, 8);
+  const at::Tensor rows = at::tensor(text, at::kInt).to(at::kLong).reshape({4, 16});
+  // Other states than its own, to see that they are what is compared with.
+  const RewritePlan plan(model);
+  Decoder decoder(plan, runtime);
+  Reference known(plan, runtime, rows, 2 * decoder.forward(rows)), runs(plan, runtime);
+  const EvaluateOptions options{.context = 16};
+  EXPECT_GT(*evaluate(plan, known, text, options, runtime).divergence, 0.01);
+  EXPECT_EQ(evaluate(plan, runs, text, options, runtime).divergence, 0);
+  EXPECT_EQ(evaluate(plan, known, other, options, runtime).divergence, 0);
 }
 
 TEST(Evaluate, AReferenceHasTheSameVocabulary) {
