@@ -49,6 +49,7 @@ _LATER = {
     "apply_transform_config": "config",
     "attach_low_bits": "memory",
     "fuse_layer_norms": "operations",
+    "learnable_rotations": "learnable",
     "match_named_modules": "config",
     "oneshot": "_oneshot",
     "remove_low_bits": "memory",

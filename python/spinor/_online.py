@@ -71,8 +71,14 @@ def keep(name: str, module: torch.nn.Module, value: Any) -> None:
     module.register_buffer(name, tensor, persistent=False)
 
 
+def _rounded(x: torch.Tensor) -> torch.Tensor:
+    """With the gradient of x."""
+    return x + (x.round() - x).detach()
+
+
 class FakeQuantize(torch.nn.Module):
-    """Each token of x to integers of few bits and back: dynamic, symmetric or not."""
+    """Each token of x to integers of few bits and back: dynamic, symmetric or not. Gradients go straight through the
+    codes, and reach a token's extremes through its scale."""
 
     def __init__(self, bits: int, symmetric: bool):
         super().__init__()
@@ -87,10 +93,10 @@ class FakeQuantize(torch.nn.Module):
             low, high = wide.amin(-1, keepdim=True).clamp(max=0), wide.amax(-1, keepdim=True).clamp(min=0)
             scale = (high - low) / (2**self.bits - 1)
             scale = torch.where(scale == 0, torch.finfo(torch.float32).eps, scale)
-            zero = (-(2 ** (self.bits - 1)) - low / scale).round()
+            zero = _rounded(-(2 ** (self.bits - 1)) - low / scale)
         scale = torch.where(scale == 0, torch.finfo(torch.float32).eps, scale)
         limit = 2 ** (self.bits - 1)
-        codes = (wide / scale + zero).round().clamp(-limit, limit - 1)
+        codes = _rounded(wide / scale + zero).clamp(-limit, limit - 1)
         return ((codes - zero) * scale).to(x.dtype)
 
     def extra_repr(self) -> str:
