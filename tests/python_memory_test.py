@@ -15,6 +15,7 @@ spinor = pytest.importorskip("spinor")  # PYTHONPATH=build/release/python; witho
 import logits  # noqa: E402
 import tiny_models  # noqa: E402
 import tiny_vision  # noqa: E402
+from command import BINARY  # noqa: E402
 from command import spinor as command  # noqa: E402
 from rotated_families_test import cases as more_cases  # noqa: E402
 
@@ -134,8 +135,10 @@ def test_what_runs_online_is_attached_and_taken_away(tmp_path, family, case, rot
     assert spinor.remove_online(model) == 0
 
 
-def test_low_bits_are_attached_for_measuring(tmp_path):
+@pytest.mark.skipif(not BINARY.with_name("spinor-torch").exists(), reason="spinor-torch is not built")
+def test_low_bits_are_attached_for_measuring(tmp_path, monkeypatch):
     """The figures of `spinor eval` on the same tokens."""
+    monkeypatch.setenv("SPINOR_TORCH_PROGRAM", str(BINARY.with_name("spinor-torch")))
     source = tmp_path / "source"
     tiny_models.save(source, "llama", "power_of_two", torch.float32)
     model = loaded(source)

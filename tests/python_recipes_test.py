@@ -14,6 +14,7 @@ spinor = pytest.importorskip("spinor")  # PYTHONPATH=build/release/python; witho
 
 import logits  # noqa: E402
 import tiny_models  # noqa: E402
+from command import BINARY  # noqa: E402
 from spinor.learnable import learnable_rotations  # noqa: E402
 from spinor.modifiers import (  # noqa: E402
     GPTQModifier,
@@ -69,7 +70,9 @@ def test_recipes_of_objects_are_those_of_text(source, tmp_path):
         spinor.quantize(source, tmp_path / "no", recipe=[nn.Linear(2, 2)], progress=False)
 
 
-def test_oneshot_is_quantize_with_a_dataset(source, tmp_path):
+@pytest.mark.skipif(not BINARY.with_name("spinor-torch").exists(), reason="spinor-torch is not built")
+def test_oneshot_is_quantize_with_a_dataset(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPINOR_TORCH_PROGRAM", str(BINARY.with_name("spinor-torch")))
     tokens = torch.randint(3, 72, (8 * 32,), generator=torch.Generator().manual_seed(2)).tolist()
     recipe = [SpinQuantModifier(), GPTQModifier(scheme="W8A8", ignore=["lm_head"])]
     given = {"num_calibration_samples": 8, "max_seq_length": 32, "progress": False}
