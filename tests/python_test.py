@@ -149,7 +149,7 @@ REFUSED = [
     (dict(rotations=["R1", ["R2"]]), spinor.ArgumentError, "rotations: has of type list in its list"),
     (dict(rotations=["R1,R2"]), spinor.InputError, "rotations: has a comma in 'R1,R2'"),
     (dict(rotations=["R9"]), spinor.InputError, "R9"),
-    (dict(recipe=[3]), spinor.ArgumentError, "recipe: has of type int in its list"),
+    (dict(recipe=[3]), spinor.ArgumentError, "recipe: has 3 in its list"),
     (dict(recipe={"a": object()}), spinor.ArgumentError, "recipe: is not made of"),
     (dict(recipe={}), spinor.InputError, "recipe"),
     (dict(recipe=RECIPE, rotations="R1"), spinor.InputError, "--recipe"),
