@@ -1,5 +1,5 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
-.PHONY: help build test lint parsers wheel demo bench bench-peer bench-builds bench-learning results learned-results \
+.PHONY: help build test lint parsers wheel demo bench bench-peer bench-builds bench-learning bench-memory results learned-results \
   check-vllm fuzz asan tsan lto tidy neon format
 .DEFAULT_GOAL := help
 
@@ -67,6 +67,9 @@ bench-builds: build
 	@test -n "$(OLD)" || { echo 'say against what: make bench-builds OLD=path/of/an/earlier/spinor'; exit 1; }
 	@$(PYTHON) benchmarks/builds_bench.py "$(OLD)" build/spinor \
 	  $(if $(CALIBRATION),--calibration $(CALIBRATION)) $(if $(TEXT),--text $(TEXT))
+
+bench-memory: build
+	@PYTHONPATH=build/release/python $(PYTHON) benchmarks/memory_bench.py build/spinor
 
 bench-learning: build
 	@$(PYTHON) benchmarks/learning_bench.py build/spinor

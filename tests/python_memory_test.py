@@ -157,6 +157,34 @@ def test_low_bits_are_attached_for_measuring(tmp_path, monkeypatch):
     assert torch.tensor(loss).exp().item() == pytest.approx(plain, rel=1e-5)
 
 
+KV = {"num_bits": 4, "type": "int", "symmetric": False, "strategy": "token", "dynamic": True}
+
+
+def test_load_gives_what_the_checkpoint_computes(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPINOR_TORCH_PROGRAM", str(BINARY.with_name("spinor-torch")))
+    source, out, low = tmp_path / "source", tmp_path / "out", tmp_path / "low"
+    tiny_models.save(source, "llama", "power_of_two", torch.float32)
+    spinor.rotate(source, out, rotations=["R1", "R2", "R3", "R4"], transform_type="auto-random", progress=False)
+    model = spinor.load(out)
+    before = outputs(logits.load(source, torch.float32))
+    assert logits.difference(before, outputs(model))[0] <= BOUND[torch.float32]
+    assert logits.difference(before, outputs(loaded(out)))[0] > 1e-2, "by itself transformers drops it"
+    assert spinor.load(source).config.tie_word_embeddings, "nothing to attach, nothing changed"
+
+    groups = {"group_0": {"targets": ["Linear"], "weights": {"num_bits": 8, "strategy": "channel"}}}
+    recipe = {"QuantizationModifier": {"config_groups": groups, "ignore": ["lm_head"], "kv_cache_scheme": KV}}
+    spinor.quantize(source, low, recipe=[recipe], progress=False)
+    tokens = torch.arange(3, 67)
+    (tmp_path / "tokens.json").write_text(str(tokens.tolist()))
+    with torch.no_grad():
+        loss = spinor.load(low)(tokens[None], labels=tokens[None]).loss.item()
+    if BINARY.with_name("spinor-torch").exists():
+        expected = spinor.eval(low, token_ids=tmp_path / "tokens.json", context=64).perplexity
+        assert torch.tensor(loss).exp().item() == pytest.approx(expected, rel=2e-3)
+    with pytest.raises(spinor.InputError, match="no such directory|not"):
+        spinor.load(tmp_path / "nothing")
+
+
 def refused(model, match, error=spinor.InputError, **arguments):
     before = state(model) if isinstance(model, torch.nn.Module) and not is_meta(model) else None
     with pytest.raises(error, match=match):

@@ -50,6 +50,7 @@ _LATER = {
     "attach_low_bits": "memory",
     "fuse_layer_norms": "operations",
     "learnable_rotations": "learnable",
+    "load": "_load",
     "match_named_modules": "config",
     "oneshot": "_oneshot",
     "remove_low_bits": "memory",

@@ -17,6 +17,7 @@
 #include "spinor/job/job.h"
 #include "spinor/plan/in_place.h"
 #include "spinor/plan/stored_edits.h"
+#include "spinor/transform/stored_online.h"
 
 namespace spinor::python {
 namespace {
@@ -69,6 +70,25 @@ struct Matrices {
   }
 };
 
+// Modules by their names in memory.
+Json online_of(const RewritePlan& plan) {
+  Matrices matrices;
+  Json places = Json::array();
+  for (const OnlineTransform& online : plan.online()) {
+    const Module* module = plan.model().find(online.module);
+    places.push_back(
+        {module->name_in_memory(), online.group, std::string(name_of(online.location)), matrices.index_of(online.r)});
+  }
+  return {{"matrices", matrices.json}, {"places", places}};
+}
+
+// What a checkpoint runs online.
+nb::tuple stored_online(const std::string& model, const nb::callable& listener) {
+  return run_to_its_end(
+      task([&](const cli::Context&) { return cli::Result{online_of(as_stored(Model::open(model))), "", ""}; }),
+      listener);
+}
+
 // One model and what shall become of it.
 class MemoryJob {
  public:
@@ -120,17 +140,6 @@ class MemoryJob {
             .problem = {}};
   }
 
-  static Json online_of(const RewritePlan& plan) {
-    Matrices matrices;
-    Json places = Json::array();
-    for (const OnlineTransform& online : plan.online()) {
-      const Module* module = plan.model().find(online.module);
-      places.push_back(
-          {module->name_in_memory(), online.group, std::string(name_of(online.location)), matrices.index_of(online.r)});
-    }
-    return {{"matrices", matrices.json}, {"places", places}};
-  }
-
   // What is multiplied onto each tensor as it is stored, whose rotations run in no other place.
   static Json products_of(const RewritePlan& plan) {
     Matrices matrices;
@@ -166,6 +175,8 @@ class MemoryJob {
 }  // namespace
 
 void define_memory(nb::module_& module) {
+  module.def("stored_online", &stored_online, nb::arg("model"), nb::arg("listener"),
+             "The matrices and places of what a checkpoint runs online. Returns as run().");
   nb::class_<MemoryJob>(module, "MemoryJob",
                         "A model's tensors (name, dtype, shape, strides in bytes, address) and a recipe for it.")
       .def(nb::init<std::string, std::vector<Described>, std::string>(), nb::arg("config"), nb::arg("tensors"),
