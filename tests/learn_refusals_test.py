@@ -127,7 +127,7 @@ def enlarged(layer):
 
 NOT_FINITE = {
     "a weight": ([("model.layers.1.mlp.down_proj.weight", torch.nan)], "down_proj.weight: is not finite: nan at row 0"),
-    "a norm": ([("model.norm.weight", torch.nan)], "model.norm.weight: is not finite: nan at row 0"),
+    "a norm": ([("model.norm.weight", torch.nan)], "model.norm.weight: contains NaN or infinity"),
     "activations": (enlarged(0), "model.layers.1.self_attn.q_proj: reads values that are not finite"),
     "logits": (enlarged(1), "its logits on the calibration text are not finite; look for the layer"),
 }
