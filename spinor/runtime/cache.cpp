@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 namespace spinor::runtime {
 
 KeyValueCache::KeyValueCache(int64_t layers, int64_t room)
@@ -14,6 +16,15 @@ std::pair<at::Tensor, at::Tensor> KeyValueCache::append(int64_t layer, const at:
                                                         const at::Tensor& values) {
   const auto i = static_cast<size_t>(layer);
   return {append(keys_[i], keys), append(values_[i], values)};
+}
+
+void KeyValueCache::keep(const at::Tensor& sequences) {
+  const auto choose = [&](at::Tensor& kept) {
+    if (kept.defined()) kept = kept.index_select(0, sequences.to(kept.device()));
+  };
+  for (at::Tensor& keys : keys_) choose(keys);
+  for (at::Tensor& values : values_) choose(values);
+  for (auto& states : states_) std::ranges::for_each(states, choose);
 }
 
 at::Tensor KeyValueCache::append(at::Tensor& kept, const at::Tensor& more) const {

@@ -21,6 +21,8 @@ class KeyValueCache {
   // Two tensors of linear attention, which every token changes; undefined before the first.
   std::array<at::Tensor, 2>& state(int64_t layer) { return states_[static_cast<size_t>(layer)]; }
   void advance(int64_t tokens) { length_ += tokens; }
+  // Only those of these sequences from now on: (sequences), int64.
+  void keep(const at::Tensor& sequences);
 
  private:
   at::Tensor append(at::Tensor& kept, const at::Tensor& more) const;

@@ -17,7 +17,8 @@
 namespace spinor::runtime {
 namespace {
 
-constexpr int64_t kTokensAtOnce = 1024;  // sequences go through a layer in batches of about so many
+constexpr int64_t kTokensAtOnce = 1024;    // sequences go through a layer in batches of about so many
+constexpr int64_t kTokensTogether = 4096;  // through all layers, where their weights are held
 
 }  // namespace
 
@@ -81,30 +82,65 @@ KeyValueCache Decoder::make_cache(int64_t tokens) const {
   return {model().num_layers(), tokens};
 }
 
+namespace {
+
+// On its way through the layers.
+struct Stream {
+  at::Tensor x;  // (sequences, tokens, hidden)
+  RopeTables tables;
+  KeyValueCache* cache;
+
+  // Sequences go through a layer in batches; those of a cache at once.
+  void pass(const Layer& layer) const {
+    const int64_t some = std::max<int64_t>(1, kTokensAtOnce / std::max<int64_t>(1, x.size(1)));
+    const int64_t step = cache ? x.size(0) : some;
+    for (int64_t first = 0; first < x.size(0); first += step)
+      layer(x.narrow(0, first, std::min(step, x.size(0) - first)), tables, cache);
+  }
+};
+
+}  // namespace
+
 at::Tensor Decoder::forward(const at::Tensor& tokens, KeyValueCache* cache, const LayerVisitor& visit) {
+  const Batch batch{tokens, cache};
+  return forward(std::span(&batch, 1), visit).front();
+}
+
+std::vector<at::Tensor> Decoder::forward(std::span<const Batch> batches, const LayerVisitor& visit) {
   const c10::InferenceMode inference;
   Data& d = *data_;
-  check_tokens(model(), tokens);
-  const int64_t past = cache ? cache->length() : 0, count = tokens.size(1);
-  at::Tensor stream = d.ends.embed(tokens, past);
-  const int64_t some = std::max<int64_t>(1, kTokensAtOnce / std::max<int64_t>(1, count));
-  const int64_t step = cache ? stream.size(0) : some;  // a cache is for all sequences at once
-  const RopeTables tables = rope_tables(d.factory.forward(), past, count, d.options);
+  std::vector<Stream> streams;
+  for (const auto& [tokens, cache] : batches) {
+    check_tokens(model(), tokens);
+    const int64_t past = cache ? cache->length() : 0;
+    streams.push_back(
+        {d.ends.embed(tokens, past), rope_tables(d.factory.forward(), past, tokens.size(1), d.options), cache});
+  }
   for (int64_t i = 0; i < model().num_layers(); ++i) {
-    if (d.options.stop.stop_requested()) throw Stopped();
     std::optional<Layer>& held = d.layers[static_cast<size_t>(i)];
-    if (!held) held = make_layer(d.factory, i);
-    std::vector<at::Tensor> experts;
-    held->mlp.choices = visit ? &experts : nullptr;
-    for (int64_t first = 0; first < stream.size(0); first += step)
-      (*held)(stream.narrow(0, first, std::min(step, stream.size(0) - first)), tables, cache);
-    if (visit) visit(i, stream, experts.empty() ? at::Tensor() : at::cat(experts));
-    held->mlp.choices = nullptr;
+    for (const Stream& stream : streams) {
+      if (d.options.stop.stop_requested()) throw Stopped();
+      if (!held) held = make_layer(d.factory, i);
+      std::vector<at::Tensor> experts;
+      held->mlp.choices = visit ? &experts : nullptr;
+      stream.pass(*held);
+      if (visit) visit(i, stream.x, experts.empty() ? at::Tensor() : at::cat(experts));
+      held->mlp.choices = nullptr;
+    }
     if (!d.resident) held.reset();
   }
-  if (cache) cache->advance(count);
-  d.ends.norm(stream);
-  return stream;
+  std::vector<at::Tensor> results;
+  for (const Stream& stream : streams) {
+    if (stream.cache) stream.cache->advance(stream.x.size(1));
+    results.push_back(d.ends.norm(stream.x));
+  }
+  return results;
+}
+
+int64_t Decoder::tokens_at_once() const {
+  if (resident()) return kTokensTogether;
+  const int64_t bytes = memory() > 0 ? memory() : free_memory() / 2;
+  return bytes / 4 / (model().hidden_size() * info(data_->options.dtype).bits / 8);
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden) {

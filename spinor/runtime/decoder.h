@@ -6,6 +6,8 @@
 
 #include <functional>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "spinor/plan/plan.h"
 #include "spinor/runtime/cache.h"
@@ -19,6 +21,12 @@ using LayerVisitor = std::function<void(int64_t layer, const at::Tensor& stream,
 
 // Error for a token outside the vocabulary.
 void check_tokens(const Model& model, const at::Tensor& tokens);
+
+// Sequences of one length.
+struct Batch {
+  at::Tensor tokens;               // (sequences, tokens), int64
+  KeyValueCache* cache = nullptr;  // they follow those it holds, and are added to it
+};
 
 // Layer by layer: all sequences go through one layer before the next one's weights are made, so that one layer's
 // weights are held at a time; all of them where they fit into options.memory.
@@ -41,6 +49,12 @@ class Decoder {
   // tokens (sequences, tokens), int64. The residual stream after the final norm: (sequences, tokens, hidden). With a
   // cache they follow those it holds, and are added to it. Error for a token outside the vocabulary.
   at::Tensor forward(const at::Tensor& tokens, KeyValueCache* cache = nullptr, const LayerVisitor& visit = {});
+  // The same for sequences of several lengths: no padding, so that no sequence depends on another's length. Of those
+  // that share a cache there is one batch.
+  std::vector<at::Tensor> forward(std::span<const Batch> batches, const LayerVisitor& visit = {});
+  // How many tokens should go through the layers together: where weights are not held, all whose streams fit, because
+  // weights are made anew for each call of forward().
+  int64_t tokens_at_once() const;
   // (..., hidden) -> (..., vocabulary).
   at::Tensor logits(const at::Tensor& hidden);
   // The same in parts, see Ends.

@@ -63,6 +63,35 @@ TEST_F(RuntimeDecoder, BatchesAreThoseOfManySequences) {
               1e-12);
 }
 
+// Of several lengths, with caches and without, where weights are held and where they are made layer by layer.
+TEST_F(RuntimeDecoder, SequencesOfSeveralLengthsGoThroughTheLayersTogether) {
+  const RewritePlan plan = testing::rotated(testing::make_model(directory_, {.biases = true}), testing::kAllSpins);
+  for (const int64_t memory : {int64_t{1} << 30, int64_t{1}}) {
+    Decoder decoder(plan, {.dtype = DType::F64, .threads = 1, .memory = memory});
+    KeyValueCache cache = decoder.make_cache(9), other = decoder.make_cache(9);
+    const at::Tensor begin = ids(2, 4), end = ids(2, 5, 9);
+    const std::vector<Batch> first = {{ids(3, 11)}, {begin, &cache}, {ids(1, 2)}};
+    const std::vector<at::Tensor> together = decoder.forward(first);
+    EXPECT_TRUE(together[0].equal(decoder.forward(first[0].tokens)));
+    EXPECT_TRUE(together[1].equal(decoder.forward(begin, &other)));
+    EXPECT_TRUE(together[2].equal(decoder.forward(first[2].tokens)));
+    const std::vector<Batch> second = {{end, &cache}, {ids(4, 1)}};
+    EXPECT_TRUE(decoder.forward(second).front().equal(decoder.forward(end, &other)));
+    EXPECT_EQ(cache.length(), 9);
+  }
+}
+
+TEST_F(RuntimeDecoder, ACacheKeepsSomeOfItsSequences) {
+  Decoder decoder(RewritePlan(testing::make_model(directory_)), {.dtype = DType::F64, .threads = 1});
+  const at::Tensor tokens = ids(4, 7), kept = at::tensor(std::vector<int64_t>{1, 3}, at::kLong);
+  KeyValueCache cache = decoder.make_cache(7);
+  decoder.forward(tokens.narrow(1, 0, 5), &cache);
+  cache.keep(kept);
+  const at::Tensor rest = decoder.forward(tokens.index_select(0, kept).narrow(1, 5, 2), &cache);
+  const at::Tensor whole = decoder.forward(tokens).index_select(0, kept).narrow(1, 5, 2);
+  EXPECT_LE((rest - whole).abs().max().item<double>(), 1e-12);
+}
+
 TEST_F(RuntimeDecoder, ATokenDoesNotSeeThoseAfterIt) {
   Decoder decoder(RewritePlan(testing::make_model(directory_)), {.threads = 1});
   const at::Tensor tokens = ids(1, 16);

@@ -11,7 +11,6 @@
 
 #include "spinor/base/error.h"
 #include "spinor/runtime/decoder.h"
-#include "spinor/runtime/free_memory.h"
 #include "spinor/runtime/score.h"
 #include "spinor/runtime/torch_errors.h"
 
@@ -28,14 +27,6 @@ at::Tensor rows_of(std::span<const int32_t> text, std::span<const Window> batch,
     std::copy_n(text.begin() + batch[i].begin, batch[i].tokens, row + lead);
   }
   return rows;
-}
-
-// How many windows go through the layers together. Where weights are not held, all that fit: they are made anew for
-// each batch.
-int64_t windows_at_once(const Decoder& decoder, int64_t tokens, const RuntimeOptions& runtime) {
-  if (decoder.resident()) return std::max<int64_t>(1, 4096 / tokens);
-  const int64_t memory = runtime.memory > 0 ? runtime.memory : free_memory() / 2;
-  return std::max<int64_t>(1, memory / 4 / (tokens * decoder.model().hidden_size() * info(runtime.dtype).bits / 8));
 }
 
 }  // namespace
@@ -142,7 +133,7 @@ Evaluation run(const RewritePlan& plan, Reference* reference, std::span<const in
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Window> all = windows(std::ssize(text), options);
   Evaluator evaluator(plan, reference, runtime);
-  const int64_t step = windows_at_once(evaluator.decoder(), all.front().tokens + 1, runtime);
+  const int64_t step = std::max<int64_t>(1, evaluator.decoder().tokens_at_once() / (all.front().tokens + 1));
   for (int64_t first = 0; first < std::ssize(all); first += step) {
     const int64_t count = std::min(step, std::ssize(all) - first);
     const auto batch = std::span(all).subspan(static_cast<size_t>(first), static_cast<size_t>(count));

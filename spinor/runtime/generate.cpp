@@ -1,93 +1,21 @@
 #include "spinor/runtime/generate.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
-
-#include <algorithm>
-#include <cmath>
-#include <numeric>
-#include <random>
 
 #include "spinor/base/error.h"
-#include "spinor/model/end_tokens.h"
+#include "spinor/runtime/answer.h"
 #include "spinor/runtime/decoder.h"
-#include "spinor/runtime/torch_errors.h"
 
 namespace spinor::runtime {
-namespace {
-
-// Tokens by falling probability, cut to top_k and top_p, with what each weighs.
-struct Candidates {
-  std::vector<int32_t> tokens;
-  std::vector<double> weights;
-};
-
-Candidates candidates(const std::vector<double>& logits, const GenerateOptions& options) {
-  Candidates result;
-  result.tokens.resize(logits.size());
-  std::iota(result.tokens.begin(), result.tokens.end(), 0);
-  const auto more_likely = [&](int32_t a, int32_t b) {
-    return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
-  };
-  const auto kept = options.top_k > 0 ? std::min(static_cast<size_t>(options.top_k), logits.size()) : logits.size();
-  std::partial_sort(result.tokens.begin(), result.tokens.begin() + static_cast<std::ptrdiff_t>(kept),
-                    result.tokens.end(), more_likely);
-  result.tokens.resize(kept);
-  const double largest = logits[static_cast<size_t>(result.tokens.front())];
-  for (const int32_t token : result.tokens)
-    result.weights.push_back(std::exp((logits[static_cast<size_t>(token)] - largest) / options.temperature));
-  const double all = std::accumulate(result.weights.begin(), result.weights.end(), 0.0);
-  size_t count = 0;
-  for (double sum = 0; count < kept && sum < options.top_p * all; ++count) sum += result.weights[count];
-  result.tokens.resize(std::max<size_t>(1, count));
-  result.weights.resize(result.tokens.size());
-  return result;
-}
-
-int32_t sample(const at::Tensor& logits, const GenerateOptions& options, std::mt19937_64& random) {
-  if (options.temperature == 0) return static_cast<int32_t>(logits.argmax().item<int64_t>());
-  const at::Tensor wide = logits.to(at::kCPU, at::kDouble).contiguous();
-  const double* values = wide.data_ptr<double>();
-  const Candidates from = candidates({values, values + wide.numel()}, options);
-  // Not std::discrete_distribution: its draws differ between standard libraries.
-  double left = std::ldexp(static_cast<double>(random() >> 11), -53) *
-                std::accumulate(from.weights.begin(), from.weights.end(), 0.0);
-  for (size_t i = 0; i < from.tokens.size(); ++i)
-    if ((left -= from.weights[i]) < 0) return from.tokens[i];
-  return from.tokens.back();
-}
-
-void check(const GenerateOptions& options) {
-  if (!(options.temperature >= 0) || !(options.top_p > 0) || options.top_k < 0 || options.max_new_tokens < 0)
-    throw Error("sampling", "needs temperature >= 0, top_p > 0 and top_k >= 0");
-}
-
-std::vector<int32_t> run(const RewritePlan& plan, std::span<const int32_t> prompt, const GenerateOptions& options,
-                         const RuntimeOptions& runtime, const TokenVisitor& visit) {
-  const c10::InferenceMode inference;
-  const std::vector<int32_t> eos = end_tokens(plan.model());
-  Decoder decoder(plan, runtime);
-  KeyValueCache cache = decoder.make_cache(std::ssize(prompt) + options.max_new_tokens);
-  std::mt19937_64 random(options.seed);
-  std::vector<int64_t> next(prompt.begin(), prompt.end());
-  std::vector<int32_t> result;
-  while (std::ssize(result) < options.max_new_tokens) {
-    const at::Tensor hidden = decoder.forward(at::tensor(next, at::kLong).unsqueeze(0), &cache);
-    const int32_t token = sample(decoder.logits(hidden.select(1, hidden.size(1) - 1)).squeeze(0), options, random);
-    result.push_back(token);
-    if ((visit && !visit(token)) || std::ranges::find(eos, token) != eos.end()) break;
-    next = {token};
-  }
-  return result;
-}
-
-}  // namespace
 
 std::vector<int32_t> generate(const RewritePlan& plan, std::span<const int32_t> prompt, const GenerateOptions& options,
                               const RuntimeOptions& runtime, const TokenVisitor& visit) {
-  check(options);
   if (prompt.empty()) throw Error("prompt", "is empty", "give some text, or --bos");
-  return with_torch_errors([&] { return run(plan, prompt, options, runtime, visit); });
+  check_tokens(plan.model(), at::tensor(at::ArrayRef<int32_t>(prompt.data(), prompt.size()), at::kInt));
+  const Request request{.context = {prompt.begin(), prompt.end()}, .generate = options};
+  AnswerOptions how;
+  if (visit) how.visit = [&](size_t, int32_t token) { return visit(token); };
+  return answer(plan, std::span(&request, 1), how, runtime).front().tokens;
 }
 
 }  // namespace spinor::runtime

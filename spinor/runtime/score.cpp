@@ -150,21 +150,8 @@ std::vector<TokenSums> start(const at::Tensor& targets) {
   return tokens;
 }
 
-}  // namespace
-
-void Scores::add(const Scores& other) {
-  negative_log_likelihood += other.negative_log_likelihood;
-  reference_negative_log_likelihood += other.reference_negative_log_likelihood;
-  divergence += other.divergence;
-  squared_difference += other.squared_difference;
-  largest_difference = std::max(largest_difference, other.largest_difference);
-  reference_variance += other.reference_variance;
-  agreements += other.agreements;
-  tokens += other.tokens;
-}
-
-Scores score(const at::Tensor& hidden, const at::Tensor& targets, Decoder& model, const at::Tensor& reference_hidden,
-             Decoder* reference) {
+std::vector<TokenSums> sums_of(const at::Tensor& hidden, const at::Tensor& targets, Decoder& model,
+                               const at::Tensor& reference_hidden, Decoder* reference) {
   std::vector<TokenSums> tokens = start(targets);
   const int64_t vocabulary = model.model().vocabulary_size(), part = part_of(model, reference);
   const at::Tensor read = model.head_input(hidden),
@@ -181,7 +168,32 @@ Scores score(const at::Tensor& hidden, const at::Tensor& targets, Decoder& model
                std::span(tokens).subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
     }
   }
-  return sum(tokens, vocabulary, reference != nullptr);
+  return tokens;
+}
+}  // namespace
+
+void Scores::add(const Scores& other) {
+  negative_log_likelihood += other.negative_log_likelihood;
+  reference_negative_log_likelihood += other.reference_negative_log_likelihood;
+  divergence += other.divergence;
+  squared_difference += other.squared_difference;
+  largest_difference = std::max(largest_difference, other.largest_difference);
+  reference_variance += other.reference_variance;
+  agreements += other.agreements;
+  tokens += other.tokens;
+}
+
+Scores score(const at::Tensor& hidden, const at::Tensor& targets, Decoder& model, const at::Tensor& reference_hidden,
+             Decoder* reference) {
+  return sum(sums_of(hidden, targets, model, reference_hidden, reference), model.model().vocabulary_size(),
+             reference != nullptr);
+}
+
+std::vector<TokenScore> score_tokens(const at::Tensor& hidden, const at::Tensor& targets, Decoder& model) {
+  std::vector<TokenScore> scores;
+  for (const TokenSums& token : sums_of(hidden, targets, model, {}, nullptr))
+    scores.push_back({token.model.target - token.model.log_sum(), token.model.most_likely == token.target});
+  return scores;
 }
 
 }  // namespace spinor::runtime

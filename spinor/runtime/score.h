@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "spinor/runtime/decoder.h"
 
@@ -27,5 +28,12 @@ struct Scores {
 // the heads once for all tokens: the more tokens, the better. Memory: some 100 MB beside resident weights.
 Scores score(const at::Tensor& hidden, const at::Tensor& targets, Decoder& model,
              const at::Tensor& reference_hidden = {}, Decoder* reference = nullptr);
+
+struct TokenScore {
+  double log_likelihood = 0;  // in nats
+  bool most_likely = false;   // of all tokens
+};
+// Of each target by itself.
+std::vector<TokenScore> score_tokens(const at::Tensor& hidden, const at::Tensor& targets, Decoder& model);
 
 }  // namespace spinor::runtime

@@ -69,6 +69,25 @@ TEST_F(Score, OfPartsOfTheVocabularyIsThatOfAll) {
   }
 }
 
+TEST_F(Score, OfEachTokenAddUpToThatOfAll) {
+  at::manual_seed(2);
+  Decoder decoder(plan("model", true, 1), {.dtype = DType::F64});
+  const at::Tensor hidden = 30 * at::randn({20, decoder.model().hidden_size()}, at::kDouble);
+  const at::Tensor logits = decoder.logits(hidden), likely = logits.argmax(-1);
+  at::Tensor targets = likely.clone();
+  targets.narrow(0, 0, 10).remainder_(kVocabulary - 1).add_(1);  // ten others
+  double sum = 0;
+  const std::vector<TokenScore> scores = score_tokens(hidden, targets, decoder);
+  ASSERT_EQ(scores.size(), 20u);
+  for (int64_t i = 0; i < 20; ++i) {
+    const TokenScore& score = scores[static_cast<size_t>(i)];
+    EXPECT_NEAR(score.log_likelihood, logits[i].log_softmax(-1)[targets[i].item<int64_t>()].item<double>(), 1e-9);
+    EXPECT_EQ(score.most_likely, i >= 10);
+    sum += score.log_likelihood;
+  }
+  EXPECT_NEAR(-sum, score(hidden, targets, decoder).negative_log_likelihood, 1e-9);
+}
+
 TEST_F(Score, OfLogitsThatAreNotFiniteIsNotFinite) {
   Decoder decoder(plan("model", true, 1), {.threads = 1});
   for (const double bad : {std::nan(""), HUGE_VAL}) {
