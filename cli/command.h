@@ -55,6 +55,7 @@ Runner tokenize_command(CLI::App& app);
 Runner verify_command(CLI::App& app);
 
 // Those that run models; in the core each throws NeedsTorch.
+Runner answer_command(CLI::App& app);
 Runner compare_command(CLI::App& app);
 Runner eval_command(CLI::App& app);
 Runner generate_command(CLI::App& app);

@@ -20,6 +20,7 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
+    {"answer", "Many requests of a model in one run: how likely continuations are, and texts", answer_command},
     {"compare", "Should this model be rotated? A recipe with and without rotations, over several seeds",
      compare_command},
     {"dequantize", "Write a quantized checkpoint as plain numbers, its online transforms in the weights",

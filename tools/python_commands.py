@@ -17,6 +17,7 @@ NOT_ARGUMENTS = {"--help", "--json", "--quiet"}  # a result is both, and progres
 OTHER_NAMES = {"ROTATIONS": "out"}  # learn has an option of that name
 TYPES = {"flag": "bool", "int": "int | None", "float": "float | None", "text": "Text"}
 EXAMPLES = {
+    "answer": 'spinor.answer("Llama-3.2-1B", "requests.json", scheme="W4A16").answers[0]["log_likelihood"]',
     "compare": 'spinor.compare("Llama-3.2-1B", text="wiki.txt", scheme="W4A16").rotate',
     "dequantize": 'spinor.dequantize("Llama-3.2-1B-w4a16", "Llama-3.2-1B-dense")',
     "eval": 'spinor.eval("Llama-3.2-1B", text="wiki.txt", context=2048).perplexity',

@@ -1,9 +1,6 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "cli/torch/evaluation_flags.h"
-#include "spinor/job/job.h"
 #include "spinor/transform/stored_online.h"
 
 namespace spinor::cli {
@@ -13,10 +10,8 @@ struct EvalCommand : EvaluationFlags {
   std::string reference;
 
   Result run(const Context& context) {
-    const Model source = Model::open(model);
-    Job job = recipe.given() ? Job(source, recipe.make()) : Job::as_stored(source);
+    Job job = planned(context);
     const RewritePlan& plan = job.finished_plan();
-    if (!common.quiet) std::ranges::for_each(job.warnings(), context.warn);
     const std::vector<int32_t> tokens = text.tokens(job.model());
     options.bos = text.bos_token(job.model());
     const runtime::RuntimeOptions how = runtime.options(common);

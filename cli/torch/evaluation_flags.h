@@ -2,23 +2,16 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <string>
 
-#include "cli/command.h"
-#include "cli/recipe.h"
-#include "cli/runtime_flags.h"
 #include "cli/text.h"
+#include "cli/torch/model_flags.h"
 #include "spinor/runtime/evaluate.h"
 
 namespace spinor::cli {
 
-struct EvaluationFlags {
-  std::string model;
-  RecipeOptions recipe;
+struct EvaluationFlags : ModelFlags {
   TextOptions text;
   runtime::EvaluateOptions options;
-  RuntimeFlags runtime;
-  CommonOptions common;
 
   void add_to(CLI::App& app);
 };

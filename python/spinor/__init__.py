@@ -14,6 +14,7 @@ from spinor import _core
 from spinor._errors import ArgumentError, Error, InputError, RunError, VerificationError
 from spinor._result import Result
 from spinor.commands import (
+    answer,
     compare,
     dequantize,
     eval,
@@ -74,6 +75,7 @@ __all__ = [
     "Result",
     "RunError",
     "VerificationError",
+    "answer",
     "compare",
     "dequantize",
     "eval",

@@ -18,6 +18,96 @@ Recipe = Union[str, "os.PathLike[str]", Mapping[str, Any], Sequence[Mapping[str,
 
 
 @command
+def answer(
+    model: Path,
+    requests: Path,
+    *,
+    architecture: Texts = None,
+    context: int | None = None,
+    recipe: Recipe = None,
+    rotations: Texts = None,
+    transform_type: Text = None,
+    rotation: Text = None,
+    seed: int | None = None,
+    block_size: int | None = None,
+    randomize: bool = False,
+    precision: Text = None,
+    vision: bool = False,
+    mtp: Text = None,
+    center_embeddings: bool = False,
+    compat: Text = None,
+    scheme: Text = None,
+    group_size: int | None = None,
+    targets: Texts = None,
+    ignore: Texts = None,
+    observer: Text = None,
+    format: Text = None,
+    quip: Texts = None,
+    threads: int | None = None,
+    dtype: Text = None,
+    device: Text = None,
+    memory: Text = None,
+    activations: int | None = None,
+    activations_symmetric: bool = False,
+    activations_clip: float | None = None,
+    kv: int | None = None,
+    kv_symmetric: bool = False,
+    kv_clip: float | None = None,
+    progress: Progress = None,
+) -> Result:
+    """Many requests of a model in one run: how likely continuations are, and texts.
+
+    model: A checkpoint directory, or org/name in the local Hugging Face cache
+    requests: A JSON list: {"context": tokens, "continuation": tokens} asks how likely that is, {"context": tokens,
+        "max_new_tokens": 64, "stop": texts} for a text
+    architecture: A row (YAML) for an architecture that spinor does not know
+    context: Most tokens that the model sees at once: of a longer context the first are left out; 0: any number (default
+        0)
+    recipe: A recipe (YAML or JSON), instead of the options below: a file, or text of several lines
+    rotations: R1 (residual stream), R2 (value heads), R3 (queries and keys), R4 (input of down_proj); rotate's default:
+        R1,R2
+    transform_type: auto (default): hadamard where a power of two, else random-hadamard where that is known, else
+        random-orthogonal; auto-random: without the first; or one of these, or random-matrix
+    rotation: A safetensors file of matrices of your own, R1 and R2 or R2.<layer>, orthogonal, and of exact scales;
+        rotations that it does not have are drawn
+    seed: Seed of the random types; default as compressed-tensors: 67280421310721
+    block_size: R1 and R4 as block-diagonal matrices with blocks of this size
+    randomize: Permute each matrix at random
+    precision: Arithmetic: float64 (default) or float32
+    vision: An R1 of its own for the residual stream of the vision tower
+    mtp: Layers for multi-token prediction that R1 would change: drop (left out) or approximate
+    center_embeddings: Subtract each embedding's mean first, as llm-compressor does; changes RMSNorm models
+    compat: llm-compressor: do what it does, also where that is not exact
+    scheme: A preset: W4A16, W8A8, FP8_DYNAMIC, MXFP4A16, ...
+    group_size: Columns that share a scale, in a scheme with groups: 64 instead of its 128
+    targets: Modules to quantize: names, re: regexes, classes; default Linear
+    ignore: Modules to leave as they are; default lm_head
+    observer: How scales are found: minmax (default), mse, or imatrix_mse, which needs calibration
+    format: As in compressed-tensors; dense: quantized, then stored as numbers, rotated back where a loader would have
+        to rotate; default by the scheme
+    quip: QuIP's rotations of every linear: v (input side), u (output side); online
+    threads: Threads (0: all) (default 0)
+    dtype: Type of all arithmetic: float64, float32, bfloat16 or float16 (default float32)
+    device: As torch spells it: cpu, cuda, cuda:1 (default cpu)
+    memory: Most memory for weights and activations, e.g. 3GB: with less than the model takes, one layer at a time is
+        held; default half of what is free
+    activations: Quantize the inputs of the layers' linears to so many bits, per token; 16: as the checkpoint declares
+        (default 16)
+    activations_symmetric: Symmetric instead of asymmetric
+    activations_clip: Multiplies the range of a token (default 1)
+    kv: Quantize keys and values to so many bits, per token and head (default 16)
+    kv_symmetric: Symmetric instead of asymmetric
+    kv_clip: Multiplies the range of a head (default 1)
+    progress: A bar (needs tqdm): True or False; or a function of (what, done, all)
+
+    The result has what `spinor answer --json` prints. Errors are spinor.Error.
+
+    Example: spinor.answer("Llama-3.2-1B", "requests.json", scheme="W4A16").answers[0]["log_likelihood"]
+    """
+    return run("answer", ("model", "requests"), locals())
+
+
+@command
 def compare(
     model: Path,
     *,
