@@ -1,6 +1,6 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
-.PHONY: help build test lint parsers wheel demo bench bench-peer bench-builds bench-learning bench-memory results learned-results \
-  check-vllm fuzz asan tsan lto tidy neon format
+.PHONY: help build test lint parsers wheel demo bench bench-peer bench-builds bench-learning bench-memory \
+  bench-lm-eval results learned-results check-vllm fuzz asan tsan lto tidy neon format
 .DEFAULT_GOAL := help
 
 JOBS ?= $(shell nproc)
@@ -19,6 +19,8 @@ help:
 	@echo 'make bench-peer  whole checkpoints and GPTQ against llm-compressor (installs it into .venv-peer)'
 	@echo 'make bench-builds OLD=spinor  the same jobs by an earlier program and by this one, in turn'
 	@echo 'make bench-learning  what learning rotations costs on the shapes of published models'
+	@echo 'make bench-memory  a model in memory, rotated where it is, against spinor rotate'
+	@echo 'make bench-lm-eval MODEL=directory  requests of lm-eval against its own hf model'
 	@echo 'make results     docs/results.md: perplexity with fewer bits; CALIBRATION=file TEXT=file, an hour'
 	@echo 'make learned-results  what learned rotations give, there too; CALIBRATION=file TEXT=file, an hour'
 	@echo 'make check-vllm  quantized checkpoints in vLLM on the CPU (installs it into .venv-vllm)'
@@ -73,6 +75,12 @@ bench-memory: build
 
 bench-learning: build
 	@$(PYTHON) benchmarks/learning_bench.py build/spinor
+
+bench-lm-eval: build
+	@test -n "$(MODEL)" || { echo 'say which model: make bench-lm-eval MODEL=SmolLM2-135M-Instruct'; exit 1; }
+	@tools/build.sh release spinor-torch spinor_python
+	@PYTHONPATH=build/release/python $(PYTHON) benchmarks/lm_eval_bench.py "$(MODEL)" \
+	  --program build/release/cli/spinor-torch
 
 results: build
 	@test -n "$(CALIBRATION)" -a -n "$(TEXT)" || \
