@@ -1,5 +1,10 @@
 # The target spinor_torch: libtorch out of a torch wheel. Where it lies:
 #   -DCMAKE_PREFIX_PATH=$(python -c 'import torch; print(torch.utils.cmake_prefix_path)')
+if(SKBUILD)  # that of the Python which builds the wheel
+  execute_process(COMMAND ${Python_EXECUTABLE} -c "import torch; print(torch.utils.cmake_prefix_path)"
+                  OUTPUT_VARIABLE torch_prefix OUTPUT_STRIP_TRAILING_WHITESPACE)
+  list(APPEND CMAKE_PREFIX_PATH ${torch_prefix})
+endif()
 find_package(Torch REQUIRED)
 # The wheel brings headers of other libraries, fmt among them: its folder is searched last, lest they hide the system's.
 set(torch_targets torch torch_library torch_cpu torch_cpu_library c10 headeronly)

@@ -3,7 +3,9 @@ what runs online attached to the modules, and what cannot be done refused before
 
 import gc
 import re
+import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -214,6 +216,27 @@ def test_what_cannot_be_rotated_is_refused(tmp_path):
     model.model.layers[1].mlp.down_proj.weight.data = torch.zeros(64, 128, dtype=torch.float8_e4m3fn)
     with pytest.raises(spinor.InputError, match="down_proj.weight: is of torch.float8"):
         spinor.rotate_model(model, progress=False)
+
+
+def test_ctrl_c_says_what_was_done(tmp_path, caplog):
+    sizes = {"hidden_size": 1000, "intermediate_size": 3000, "num_attention_heads": 10, "num_key_value_heads": 10,
+             "head_dim": 100, "num_hidden_layers": 4}
+    model = tiny_models.make("llama", "power_of_two", torch.float32, **sizes)
+    before = state(model)
+    started = []
+
+    def interrupt(what, done, total):
+        if done and not started:
+            started.append(time.monotonic())
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as ended:
+        spinor.rotate_model(model, transform_type="random-orthogonal", threads=1, progress=interrupt)
+    assert time.monotonic() - started[0] < 5, "one block is finished"
+    named = {*ended.value.rewritten, *ended.value.damaged}
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed and changed - {"lm_head.weight"} == named - {"lm_head.weight"}
+    assert "load it again" in caplog.text
 
 
 def test_two_threads_rotate_two_models(tmp_path):

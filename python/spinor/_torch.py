@@ -12,11 +12,17 @@ HINT = "pip install spinor-llm[torch]; or say where it is by SPINOR_TORCH_PROGRA
 
 
 def program() -> Path:
-    """Where it should be: where $SPINOR_TORCH_PROGRAM says, or beside the command spinor."""
+    """Where it should be: where $SPINOR_TORCH_PROGRAM says, in the distribution spinor-llm-torch, or beside the command
+    spinor."""
     import sysconfig
 
-    named = os.environ.get("SPINOR_TORCH_PROGRAM")
-    return Path(named) if named else Path(sysconfig.get_path("scripts")) / "spinor-torch"
+    if named := os.environ.get("SPINOR_TORCH_PROGRAM"):
+        return Path(named)
+    try:
+        import spinor_torch
+    except ImportError:
+        return Path(sysconfig.get_path("scripts")) / "spinor-torch"
+    return Path(spinor_torch.program())
 
 
 def run(words: list[bytes], listener: Callable[..., None]) -> tuple[Any, ...]:

@@ -61,18 +61,16 @@ def rotate_model(
         raise InputError("rotate_model", f"has no argument {next(iter(others))!r}", "see help(spinor.rotate_model)")
     _parameters.check_model(model)
     if recipe is None:
-        recipe = _recipe(rotations, transform_type, seed, block_size, randomize, precision, rotation,
-                         center_embeddings, mtp, compat)  # fmt: skip
+        recipe = {"SpinQuantModifier": _given(
+            rotations=rotations, transform_type=transform_type, seed=seed, transform_block_size=block_size,
+            randomize=randomize, precision=precision, rotation_file=None if rotation is None else str(rotation),
+            center_embeddings=center_embeddings, mtp=mtp, compat=compat,
+        )}  # fmt: skip
     return _rotate(model, recipe_text(recipe), threads, progress)
 
 
-def _recipe(rotations, transform_type, seed, block_size, randomize, precision, rotation, center, mtp, compat):
-    fields = {
-        "rotations": rotations, "transform_type": transform_type, "seed": seed, "transform_block_size": block_size,
-        "randomize": randomize or None, "precision": precision, "center_embeddings": center or None, "mtp": mtp,
-        "rotation_file": None if rotation is None else str(rotation), "compat": compat,
-    }  # fmt: skip
-    return {"SpinQuantModifier": {key: value for key, value in fields.items() if value is not None}}
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None and value is not False}
 
 
 def _rotate(model: Any, recipe: str, threads: int, progress: Progress) -> Result:
@@ -83,14 +81,19 @@ def _rotate(model: Any, recipe: str, threads: int, progress: Progress) -> Result
         plan = finished("rotate_model", job.plan(listener))
         places = _places(model, plan["online"]["places"])
         added = {name: torch.empty_like(tensors[source]) for name, source in plan["added"]}
-        done = finished("rotate_model", job.rewrite(_parameters.described(added), threads, listener))
+        finished("rotate_model", job.rewrite(_parameters.described(added), threads, listener))
     except RunError as error:
         for key in ("rewritten", "damaged"):
             setattr(error, key, getattr(getattr(error, "result", None), key, []))
         raise
+    except KeyboardInterrupt as error:
+        error.rewritten, error.damaged = (json.loads(job.ended()).get(key, []) for key in ("rewritten", "damaged"))
+        if error.rewritten or error.damaged:
+            counts = f"{len(error.rewritten)} tensors are rewritten, {len(error.damaged)} in part"
+            listener("warn", f"interrupted: {counts}; the model is of no use, load it again")
+        raise
     finally:
         listener.close()
-    del done
     torch.autograd.graph.increment_version([tensors[name] for name in plan["edited"] if name in tensors])
     _take_heads(model, added)
     _take_config(model.config, _parameters.config_of(model), plan["config"])

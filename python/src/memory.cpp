@@ -110,11 +110,15 @@ class MemoryJob {
         task([&](const cli::Context& context) { return rewrite_as_planned(added, threads, context); }), listener);
   }
 
+  // Where the work ended halfway, what was done; also where an exception of Python's ended it.
+  nb::str ended() const { return text(ended_.dump()); }
+
  private:
   std::string config_;
   std::vector<Described> tensors_;
   std::string recipe_;
   std::unique_ptr<Job> job_;
+  Json ended_ = Json::object();
 
   cli::Result make_plan() {
     std::vector<MemoryTensor> tensors;
@@ -164,9 +168,8 @@ class MemoryJob {
     try {
       rewrite_in_place(job_->finished_plan(), options);
     } catch (const PartlyRewritten& error) {
-      return {.json = {{"rewritten", error.rewritten()}, {"damaged", error.damaged()}},
-              .text = {},
-              .problem = error.what()};
+      ended_ = {{"rewritten", error.rewritten()}, {"damaged", error.damaged()}};
+      return {.json = ended_, .text = {}, .problem = error.what()};
     }
     return {.json = Json::object(), .text = {}, .problem = {}};
   }
@@ -184,6 +187,7 @@ void define_memory(nb::module_& module) {
       .def("plan", &MemoryJob::plan, nb::arg("listener"), "What shall be done. Returns as run().")
       .def("products", &MemoryJob::products, nb::arg("listener"),
            "After plan(): what is multiplied onto each tensor. Returns as run().")
+      .def("ended", &MemoryJob::ended, "What rewrite() has done where it ended halfway, as JSON.")
       .def("rewrite", &MemoryJob::rewrite, nb::arg("added"), nb::arg("threads"), nb::arg("listener"),
            "Does it. `added`: where tensors go that the model does not have. Returns as run().");
 }
