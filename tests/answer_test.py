@@ -66,6 +66,25 @@ def test_a_recipe_is_scored_as_eval_scores_it(tiny, tmp_path):
     assert abs(plain["log_likelihood"] - wanted) > 1  # 4 bits are few
 
 
+# Windows, latent attention, linear attention, positions that are learned, angles that depend on the length.
+SHARING = [("mistral", "three_heads", {}), ("deepseek_v2", None, {}), ("qwen3_next", None, {}), ("gpt2", "tied", {}),
+           ("llama", "wide_heads", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4},
+                                    "max_position_embeddings": 8})]
+
+
+@pytest.mark.parametrize("family, shape, settings", SHARING, ids=[row[0] for row in SHARING])
+def test_what_requests_share_changes_none_of_them(tmp_path, family, shape, settings):
+    shape = shape or next(iter(tiny_models.MORE_FAMILIES[family][1]))
+    source = tiny_models.save(tmp_path / "model", family, shape, torch.float64, **settings)
+    context = tokens(9)
+    requests = [{"context": context, "continuation": tokens(count)} for count in (1, 4, 2, 9)]
+    exact = ["--dtype", "float64"]
+    together = answered(tmp_path, source, [*requests, {"context": tokens(9), "continuation": tokens(2)}], *exact)
+    for request, found in zip(requests, together):
+        [alone] = answered(tmp_path, source, [request], *exact)
+        assert found["log_likelihood"] == pytest.approx(alone["log_likelihood"], rel=1e-10)
+
+
 def test_only_the_window_is_seen(tiny, tmp_path):
     source, _ = tiny("llama", "power_of_two", torch.float32)
     long = {"context": tokens(30), "continuation": [7, 8]}

@@ -63,6 +63,14 @@ TEST_F(Answers, AreThoseOfEachRequestAlone) {
   requests.push_back(scored({7, 8}, {9, 10}));
   requests.push_back(scored({7, 8, 9}, {11}));
   requests.push_back(written({7, 8}, {.max_new_tokens = 0}));
+  // Contexts that several share: of two lengths, with continuations of several, also one that is longer than its
+  // context.
+  for (uint32_t i = 0; i < 5; ++i) {
+    const std::vector<int32_t> context = testing::tokens(i < 3 ? 9 : 7, 40, i + 80);
+    for (uint32_t j = 0; j < 4; ++j) requests.push_back(scored(context, testing::tokens(1 + j * (i + 1) % 6, 40, j)));
+  }
+  requests.push_back(scored({5, 6}, testing::tokens(9, 40)));
+  requests.push_back(scored({5, 6}, testing::tokens(2, 40)));
   for (const int64_t memory : {int64_t{1} << 30, int64_t{1}}) {
     runtime_.memory = memory;
     const std::vector<Answer> together = answers(requests);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 #include "spinor/base/error.h"
@@ -76,6 +77,13 @@ int64_t Decoder::memory() const {
 
 bool Decoder::resident() const {
   return data_->resident;
+}
+
+bool Decoder::can_continue() const {
+  const ForwardConfig& forward = data_->factory.forward();
+  return std::ranges::none_of(std::array{forward.rope, forward.local_rope}, [](const auto& rope) {
+    return rope && (rope->type == RopeType::dynamic || rope->type == RopeType::longrope);
+  });
 }
 
 KeyValueCache Decoder::make_cache(int64_t tokens) const {

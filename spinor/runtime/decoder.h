@@ -43,14 +43,16 @@ class Decoder {
   // Whether every weight is held after its first use.
   bool resident() const;
 
+  // Whether a sequence is the same in one pass as when it is continued: its angles do not depend on its length.
+  bool can_continue() const;
   // An empty cache with room for so many tokens.
   KeyValueCache make_cache(int64_t tokens) const;
 
   // tokens (sequences, tokens), int64. The residual stream after the final norm: (sequences, tokens, hidden). With a
   // cache they follow those it holds, and are added to it. Error for a token outside the vocabulary.
   at::Tensor forward(const at::Tensor& tokens, KeyValueCache* cache = nullptr, const LayerVisitor& visit = {});
-  // The same for sequences of several lengths: no padding, so that no sequence depends on another's length. Of those
-  // that share a cache there is one batch.
+  // The same for sequences of several lengths, one batch a length: none depends on the lengths of others. A cache is one
+  // batch's.
   std::vector<at::Tensor> forward(std::span<const Batch> batches, const LayerVisitor& visit = {});
   // How many tokens should go through the layers together: where weights are not held, all whose streams fit, because
   // weights are made anew for each call of forward().

@@ -81,6 +81,20 @@ TEST_F(RuntimeDecoder, SequencesOfSeveralLengthsGoThroughTheLayersTogether) {
   }
 }
 
+TEST_F(RuntimeDecoder, LeavesContinueAStemInTheSamePass) {
+  Decoder decoder(testing::rotated(testing::make_model(directory_), testing::kAllSpins), {.dtype = DType::F64});
+  const at::Tensor begin = ids(2, 5), end = ids(3, 4, 9), rows = at::tensor(std::vector<int64_t>{1, 0, 1}, at::kLong);
+  ASSERT_TRUE(decoder.can_continue());
+  for (int twice = 0; twice < 2; ++twice) {
+    KeyValueCache stem = KeyValueCache::of_stem(), leaves = KeyValueCache::of_leaves(stem, 5, rows);
+    const std::vector<Batch> batches = {{begin, &stem}, {ids(1, 3)}, {end, &leaves}};
+    const std::vector<at::Tensor> states = decoder.forward(batches);
+    const at::Tensor whole = decoder.forward(at::cat({begin.index_select(0, rows), end}, 1));
+    EXPECT_LE((states[0].index_select(0, rows) - whole.narrow(1, 0, 5)).abs().max().item<double>(), 1e-12);
+    EXPECT_LE((states[2] - whole.narrow(1, 5, 4)).abs().max().item<double>(), 1e-12);
+  }
+}
+
 TEST_F(RuntimeDecoder, ACacheKeepsSomeOfItsSequences) {
   Decoder decoder(RewritePlan(testing::make_model(directory_)), {.dtype = DType::F64, .threads = 1});
   const at::Tensor tokens = ids(4, 7), kept = at::tensor(std::vector<int64_t>{1, 3}, at::kLong);
