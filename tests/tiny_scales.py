@@ -51,36 +51,40 @@ def sizes(config):
     return size, groups
 
 
-def names(directory, config):
-    """(kind, name, rows) of all that could be scaled, as the tensors in the files suggest."""
+def weights(directory):
+    """(name, its last part, shape) of every weight of the language model."""
     for file in sorted(directory.glob("*.safetensors")):
         with safe_open(file, "pt") as tensors:
             for tensor in tensors.keys():
-                name, last = tensor.removesuffix(".weight"), tensor.removesuffix(".weight").rpartition(".")[2]
-                if re.search(r"visual|vision|^mtp", tensor) or tensor.endswith("bias"):
-                    continue
-                shape = tensors.get_slice(tensor).get_shape()
-                if last in ("up_proj", "w3", "fc1", "fc_in", "c_fc", "dense_h_to_4h"):
-                    yield "m", name, shape[1] if last == "c_fc" and config.model_type == "gpt2" else shape[0]
-                elif last in ("gate_up_proj", "input_linear") and len(shape) == 3:
-                    rows = shape[2] if config.model_type == "gpt_oss" else shape[1]
-                    block = name.removesuffix("." + last).removesuffix(".experts")
-                    for expert in range(shape[0]):
-                        yield "m", f"{block}.experts.{expert}.up_proj", rows // 2
-                elif last == "gate_up_proj":
-                    yield "m", name + ".up_proj", shape[0] // 2
-                elif last == "k_proj":
-                    yield "k", name, shape[0]
-                elif last == "v_proj":
-                    yield "v", name, shape[0]
-                elif last in ("qkv_proj", "c_attn", "query_key_value"):
-                    size, groups = sizes(config)
-                    yield "k", name + ".k_proj", groups * size
-                    yield "v", name + ".v_proj", groups * size
-                elif last == "kv_a_proj_with_mqa":
-                    yield "k", name, shape[0]
-                elif last == "kv_b_proj":
-                    yield "v", name + ".v_proj", config.num_attention_heads * config.v_head_dim
+                name = tensor.removesuffix(".weight")
+                if not re.search(r"visual|vision|^mtp", tensor) and not tensor.endswith("bias"):
+                    yield name, name.rpartition(".")[2], tensors.get_slice(tensor).get_shape()
+
+
+def names(directory, config):
+    """(kind, name, rows) of all that could be scaled, as the tensors in the files suggest."""
+    for name, last, shape in weights(directory):
+        if last in ("up_proj", "w3", "fc1", "fc_in", "c_fc", "dense_h_to_4h"):
+            yield "m", name, shape[1] if last == "c_fc" and config.model_type == "gpt2" else shape[0]
+        elif last in ("gate_up_proj", "input_linear") and len(shape) == 3:
+            rows = shape[2] if config.model_type == "gpt_oss" else shape[1]
+            block = name.removesuffix("." + last).removesuffix(".experts")
+            for expert in range(shape[0]):
+                yield "m", f"{block}.experts.{expert}.up_proj", rows // 2
+        elif last == "gate_up_proj":
+            yield "m", name + ".up_proj", shape[0] // 2
+        elif last == "k_proj":
+            yield "k", name, shape[0]
+        elif last == "v_proj":
+            yield "v", name, shape[0]
+        elif last in ("qkv_proj", "c_attn", "query_key_value"):
+            size, groups = sizes(config)
+            yield "k", name + ".k_proj", groups * size
+            yield "v", name + ".v_proj", groups * size
+        elif last == "kv_a_proj_with_mqa":
+            yield "k", name, shape[0]
+        elif last == "kv_b_proj":
+            yield "v", name + ".v_proj", config.num_attention_heads * config.v_head_dim
 
 
 def paired(factors, config):
@@ -98,16 +102,10 @@ def paired(factors, config):
 
 def channels(directory, config):
     """(name, number of channels, whether experts are stacked) of all linears that read an MLP's channels."""
-    for file in sorted(directory.glob("*.safetensors")):
-        with safe_open(file, "pt") as tensors:
-            for tensor in tensors.keys():
-                name, last = tensor.removesuffix(".weight"), tensor.removesuffix(".weight").rpartition(".")[2]
-                if re.search(r"visual|vision|^mtp", tensor) or tensor.endswith("bias"):
-                    continue
-                shape = tensors.get_slice(tensor).get_shape()
-                known = ("down_proj", "w2", "fc2", "fc_out", "dense_4h_to_h", "output_linear")
-                if last in known or name.endswith("mlp.c_proj"):
-                    yield name, shape[0] if config.model_type == "gpt2" else shape[-1], len(shape) == 3
+    known = ("down_proj", "w2", "fc2", "fc_out", "dense_4h_to_h", "output_linear")
+    for name, last, shape in weights(directory):
+        if last in known or name.endswith("mlp.c_proj"):
+            yield name, shape[0] if config.model_type == "gpt2" else shape[-1], len(shape) == 3
 
 
 def draw_permutations(directory, seed=1):
