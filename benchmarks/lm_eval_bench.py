@@ -37,6 +37,8 @@ def requests(count):
 
 def run(kind, model, count, batch):
     """In this process: seconds to make the model, seconds for the requests, and the sum of the log-likelihoods."""
+    import transformers  # noqa: F401  which both need
+
     asked = requests(count)
     if kind == "hf":
         from lm_eval.models.huggingface import HFLM as Model
@@ -57,7 +59,7 @@ def measured(kind, given, batch=1):
     command = [sys.executable, __file__, given.model, "--program", given.program, "--requests", given.requests,
                "--run", kind, "--batch", batch]
     environment = {**os.environ, "SPINOR_TORCH_PROGRAM": str(given.program), "HF_HUB_OFFLINE": "1",
-                   "TOKENIZERS_PARALLELISM": "false"}
+                   "TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"}
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
 

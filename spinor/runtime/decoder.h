@@ -51,8 +51,8 @@ class Decoder {
   // tokens (sequences, tokens), int64. The residual stream after the final norm: (sequences, tokens, hidden). With a
   // cache they follow those it holds, and are added to it. Error for a token outside the vocabulary.
   at::Tensor forward(const at::Tensor& tokens, KeyValueCache* cache = nullptr, const LayerVisitor& visit = {});
-  // The same for sequences of several lengths, one batch a length: none depends on the lengths of others. A cache is one
-  // batch's.
+  // The same for sequences of several lengths, one batch a length: none depends on the lengths of others. A cache
+  // belongs to one batch.
   std::vector<at::Tensor> forward(std::span<const Batch> batches, const LayerVisitor& visit = {});
   // How many tokens should go through the layers together: where weights are not held, all whose streams fit, because
   // weights are made anew for each call of forward().
