@@ -337,3 +337,23 @@ def test_importing_it_imports_nothing_large():
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert "spinor" in loaded
     assert not {"torch", "numpy", "transformers", "tqdm", "logging", "subprocess", "typing_extensions"} & set(loaded)
+
+
+@pytest.mark.parametrize("built, fits", [(".".join(torch.__version__.split(".")[:2]), True), ("1.13", False)])
+def test_the_distribution_of_what_runs_models_fits_one_torch(tmp_path, built, fits):
+    package = tmp_path / "spinor_torch"
+    package.mkdir()
+    (package / "__init__.py").write_text((command.ROOT / "python/torch/spinor_torch/__init__.py").read_text())
+    (package / "_built.py").write_text(f'TORCH = "{built}"\n')
+    (package / "bin").mkdir()
+    (package / "bin" / "spinor-torch").symlink_to(TORCH)
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}"}
+    environment.pop("SPINOR_TORCH_PROGRAM", None)
+    code = "import spinor._torch as t; print(t.program())"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    if fits:
+        assert done.stdout.strip() == str(package / "bin" / "spinor-torch")
+    else:
+        assert f"spinor-llm-torch: is built for torch {built}, and torch {torch.__version__} is installed" in done.stderr
+    help_ = subprocess.run([sys.executable, "-m", "spinor", "rotate", "--help"], env=environment, capture_output=True)
+    assert help_.returncode == 0, "what needs no torch works all the same"
