@@ -1,6 +1,7 @@
 """Modifiers as Python objects, llm-compressor's and compressed-tensors' objects, oneshot, operations of one's own, and
 rotations that are trained in a loop of one's own."""
 
+import ast
 import json
 
 import compressed_tensors.quantization as ct_quantization
@@ -14,7 +15,7 @@ spinor = pytest.importorskip("spinor")  # PYTHONPATH=build/release/python; witho
 
 import logits  # noqa: E402
 import tiny_models  # noqa: E402
-from command import BINARY  # noqa: E402
+from command import BINARY, ROOT  # noqa: E402
 from spinor.learnable import learnable_rotations  # noqa: E402
 from spinor.modifiers import (  # noqa: E402
     GPTQModifier,
@@ -246,3 +247,24 @@ def test_rotations_are_trained_in_a_loop_and_fused(tmp_path, family, case):
 def test_rotations_that_run_online_cannot_be_trained(source):
     with pytest.raises(ValueError, match="R4"):
         learnable_rotations(logits.load(source, torch.float32), rotations=["R1", "R4"])
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    """Its cells, one after the other, as a kernel runs them."""
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((ROOT / "examples" / "spinor.ipynb").read_text())["cells"]
+    names, shown = {}, []
+    for cell in cells:
+        if cell["cell_type"] != "code":
+            continue
+        assert not cell["outputs"], "it is kept without outputs"
+        *body, last = ast.parse(cell["source"]).body
+        exec(compile(ast.Module(body, []), "notebook", "exec"), names)
+        if isinstance(last, ast.Expr):
+            shown.append(eval(compile(ast.Expression(last.value), "notebook", "eval"), names))
+        else:
+            exec(compile(ast.Module([last], []), "notebook", "exec"), names)
+    exact, low, trained, inspected = shown
+    assert exact <= 1e-4 and low > 0 and trained <= 1e-4
+    assert min(names["losses"]) < names["losses"][0]
+    assert "<pre>" in inspected._repr_html_()
