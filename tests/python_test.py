@@ -354,6 +354,6 @@ def test_the_distribution_of_what_runs_models_fits_one_torch(tmp_path, built, fi
     if fits:
         assert done.stdout.strip() == str(package / "bin" / "spinor-torch")
     else:
-        assert f"spinor-llm-torch: is built for torch {built}, and torch {torch.__version__} is installed" in done.stderr
+        assert f"is built for torch {built}, and torch {torch.__version__} is installed" in done.stderr
     help_ = subprocess.run([sys.executable, "-m", "spinor", "rotate", "--help"], env=environment, capture_output=True)
     assert help_.returncode == 0, "what needs no torch works all the same"
