@@ -68,8 +68,8 @@ def main():
     finally:
         shutil.rmtree(given.directory, ignore_errors=True)
     seconds, extra, head, command, copied = (statistics.median(column) for column in zip(*rows, strict=True))
-    ratio = statistics.median(row[0] / (row[3] - row[4]) for row in rows)
-    print("| in memory | spinor rotate | a copy | in memory over rotate less the copy | beyond the head (MB) |")
+    ratio = statistics.median(row[0] / row[3] for row in rows)
+    print("| in memory | spinor rotate | a copy, with fsync | in memory over rotate | beyond the head (MB) |")
     print("|---|---|---|---|---|")
     print(f"| {seconds:.1f} s | {command:.1f} s | {copied:.1f} s | {ratio:.2f} | {extra - head:.0f} |")
 
