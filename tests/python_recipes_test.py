@@ -240,6 +240,7 @@ def test_rotations_are_trained_in_a_loop_and_fused(tmp_path, family, case):
     trained = logits.logits(model)
     rotations.fuse(progress=False)
     assert not any(hasattr(module, "parametrizations") for module in model.modules())
+    assert all(parameter.requires_grad for parameter in model.parameters()), "they are frozen only meanwhile"
     assert logits.difference(before, logits.logits(model))[0] <= BOUND[torch.float32]
     assert logits.difference(trained, logits.logits(model))[0] <= BOUND[torch.float32]
 

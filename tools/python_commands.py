@@ -30,7 +30,7 @@ EXAMPLES = {
     "tokenize": 'spinor.tokenize("Llama-3.2-1B", text="wiki.txt").tokens',
     "verify": 'spinor.verify("Llama-3.2-1B", "Llama-3.2-1B-rotated")',
 }
-HEAD = '''"""A function for each command, with the command's options. Made by tools/python_commands.py."""
+HEAD = '''"""A table: a function for each command, with its options. Made by tools/python_commands.py."""
 
 # ruff: noqa: A001
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from spinor import _core
 from spinor._errors import ArgumentError, InputError
 
 # As safetensors calls them.
@@ -74,12 +75,13 @@ def config_of(model: Any) -> dict[str, Any]:
 
 def tensors_of(model: Any) -> dict[str, torch.Tensor]:
     """By the names and in the parts of the files that save_pretrained would write; each a view of a parameter."""
+    everything = model.state_dict()
+    tied = getattr(model, "all_tied_weights_keys", None) or {}  # by the name of who shares it, whose it is
     state: dict[str, torch.Tensor] = {}
-    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
     places: dict[Any, str] = {}
-    for name, tensor in model.state_dict().items():
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        if tensor.numel() and name in tied and place in places.keys() | {_place(model, name)}:
+    for name, tensor in everything.items():
+        place, owner = _place(tensor), everything.get(tied.get(name, ""))
+        if owner is not None and place == _place(owner):
             continue  # the head that is the embedding
         if tensor.numel() and place in places:
             raise InputError(name, f"is the same memory as {places[place]}", SAVED)
@@ -93,10 +95,8 @@ def tensors_of(model: Any) -> dict[str, torch.Tensor]:
     return {name: tensor.as_subclass(torch.Tensor) for name, tensor in named.items()}
 
 
-def _place(model: Any, name: str) -> Any:
-    source = model.all_tied_weights_keys[name]
-    tensor = model.state_dict().get(source)
-    return None if tensor is None else (tensor.data_ptr(), tensor.shape, tensor.stride())
+def _place(tensor: torch.Tensor) -> Any:
+    return tensor.data_ptr(), tensor.shape, tensor.stride()
 
 
 def _as_in_files(model: Any, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -111,3 +111,8 @@ def described(tensors: dict[str, torch.Tensor]) -> list[tuple[str, str, list[int
         (name, DTYPES[t.dtype], list(t.shape), [s * t.element_size() for s in t.stride()], t.data_ptr())
         for name, t in tensors.items()
     ]
+
+
+def job_of(model: Any, tensors: dict[str, torch.Tensor], recipe: str) -> _core.MemoryJob:
+    """What the recipe makes of the model, whose tensors these are."""
+    return _core.MemoryJob(json.dumps(config_of(model)), described(tensors), recipe)

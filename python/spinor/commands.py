@@ -1,4 +1,4 @@
-"""A function for each command, with the command's options. Made by tools/python_commands.py."""
+"""A table: a function for each command, with its options. Made by tools/python_commands.py."""
 
 # ruff: noqa: A001
 from __future__ import annotations

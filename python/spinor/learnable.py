@@ -13,7 +13,6 @@ Attach low bits first (attach_low_bits), or there is nothing to learn: rotating 
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from typing import Any
 import torch
 from torch.nn.utils import parametrize
 
-from spinor import _core, _parameters
+from spinor import _parameters
 from spinor._errors import InputError
 from spinor._listener import Listener
 from spinor._online import OnlineRotation
@@ -85,8 +84,10 @@ def _multiplied(x: torch.Tensor, matrix: torch.Tensor, columns: bool, part: Any)
 class LearnableRotations:
     """What learnable_rotations() attached to a model."""
 
-    def __init__(self, model: Any, rotations: dict[str, LearnableRotation], fields: dict[str, Any]):
-        self.model, self.rotations, self._fields = model, rotations, fields
+    def __init__(
+        self, model: Any, rotations: dict[str, LearnableRotation], fields: dict[str, Any], trained: list[Any]
+    ):
+        self.model, self.rotations, self._fields, self._trained = model, rotations, fields, trained
         self._hook = model.register_forward_pre_hook(lambda module, arguments: self.forget())
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
@@ -110,6 +111,8 @@ class LearnableRotations:
             for name in list(getattr(module, "parametrizations", ())):
                 if any(isinstance(p, _Rotated) for p in module.parametrizations[name]):
                     parametrize.remove_parametrizations(module, name, leave_parametrized=False)
+        for parameter in self._trained:
+            parameter.requires_grad_(True)
 
     def fuse(self, **arguments: Any) -> Any:
         """Rotates the weights by the matrices as they are by now, and detaches. Returns as rotate_model()."""
@@ -127,7 +130,7 @@ def learnable_rotations(
     model: Any, *, rotations: Sequence[str] = ("R1", "R2"), transform_type: str = "auto-random", seed: int | None = None
 ) -> LearnableRotations:
     """Attaches R1, and R2 of each layer, to the weights of a model in memory as trainable parameters. Norms are folded,
-    and a tied head gets a tensor of its own; the weights themselves stay, and are frozen."""
+    and a tied head gets a tensor of its own; the weights themselves stay, and are frozen until detach() or fuse()."""
     for name in rotations:
         if name not in ("R1", "R2"):
             raise InputError("rotations", f"has {name!r}, which runs online", "learn R1 and R2")
@@ -136,10 +139,7 @@ def learnable_rotations(
     fields = {"rotations": list(rotations), "transform_type": transform_type}
     steps = fields if seed is None else fields | {"seed": seed}
     tensors = _parameters.tensors_of(model)
-    job = _core.MemoryJob(
-        json.dumps(_parameters.config_of(model)), _parameters.described(tensors),
-        recipe_text({"SpinQuantModifier": steps}),
-    )  # fmt: skip
+    job = _parameters.job_of(model, tensors, recipe_text({"SpinQuantModifier": steps}))
     finished("learnable_rotations", job.plan(Listener(False)))
     products = finished("learnable_rotations", job.products(Listener(False)))
     names = _names_in_memory(model, tensors)
@@ -151,12 +151,12 @@ def learnable_rotations(
         if key not in made:
             made[key] = LearnableRotation(_start(factors))
         wanted.setdefault(tensor, []).append((made[key], columns, factors["transposed"], part))
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.requires_grad_(False)
     for tensor, some in wanted.items():
         parent, _, name = names[tensor].rpartition(".")
         parametrize.register_parametrization(model.get_submodule(parent), name, _Rotated(some), unsafe=True)
-    return LearnableRotations(model, made, fields)
+    return LearnableRotations(model, made, fields, trained)
 
 
 def _key(label: str, tensor: str) -> str:

@@ -57,12 +57,10 @@ def run(modifier: Any, state: State) -> None:
     """A modifier's whole life: initialize, the events of a calibration, finalize."""
     if not modifier.on_initialize(state):
         raise RunError(type(modifier).__name__, "on_initialize said that it did not work")
-    for step, kind in enumerate((EventType.CALIBRATION_EPOCH_START, EventType.CALIBRATION_EPOCH_END)):
-        event = Event(type_=kind)
-        if step == 0:
-            modifier.on_start(state, event)
-        modifier.on_event(state, event)
-        if step == 1:
-            modifier.on_end(state, event)
+    start, end = Event(type_=EventType.CALIBRATION_EPOCH_START), Event(type_=EventType.CALIBRATION_EPOCH_END)
+    modifier.on_start(state, start)
+    modifier.on_event(state, start)
+    modifier.on_event(state, end)
+    modifier.on_end(state, end)
     if not modifier.on_finalize(state):
         raise RunError(type(modifier).__name__, "on_finalize said that it did not work")

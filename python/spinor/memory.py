@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from spinor import _attention, _core, _online, _parameters
+from spinor import _attention, _online, _parameters
 from spinor._errors import InputError, RunError
 from spinor._listener import Listener, Progress
 from spinor._result import Result
@@ -75,7 +75,7 @@ def _given(**fields: Any) -> dict[str, Any]:
 
 def _rotate(model: Any, recipe: str, threads: int, progress: Progress) -> Result:
     tensors = _parameters.tensors_of(model)
-    job = _core.MemoryJob(json.dumps(_parameters.config_of(model)), _parameters.described(tensors), recipe)
+    job = _parameters.job_of(model, tensors, recipe)
     listener = Listener(progress)
     try:
         plan = finished("rotate_model", job.plan(listener))
