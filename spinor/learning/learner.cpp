@@ -84,7 +84,7 @@ CaptureOptions how_to_capture(const LearningRun& run, const calibration::Samples
                      .of_weights = objective.name == "weights",
                      .values = run.rotates(Spin::R2) && run.learns("R2") && !run.of_network(),
                      .scales = scales_to_find(run),
-                     .channels = channels_to_order(run),
+                     .channels = run.channels,
                      .outputs = run.request.learnable && computes_the_same_folded(run),
                      .seed = run.arguments().seed,
                      .runtime = run.options.judge.runtime,
@@ -106,8 +106,7 @@ Capture capture(const LearningRun& run, const calibration::Samples& samples) {
 std::map<std::string, std::vector<int64_t>> orders(const LearningRun& run,
                                                    const std::map<std::string, std::vector<double>>& mass) {
   std::map<std::string, std::vector<int64_t>> all;
-  if (mass.empty()) return all;
-  for (const BlockedChannels& one : channels_to_order(run)) {
+  for (const BlockedChannels& one : run.channels) {
     const auto found = mass.find(one.channels.name);
     if (found == mass.end()) continue;
     std::vector<double> scaled = found->second;
@@ -151,6 +150,7 @@ void learn(LearningRun& run, CaptureOnDemand& rows, const calibration::Samples& 
 LearnedRotations work(LearningRun run, const calibration::Samples& samples) {
   check_request(run);
   run.learned.record = write_fields(run.arguments());
+  run.channels = channels_to_order(run);
   CaptureOnDemand rows(run.options.work, [&] { return capture(run, samples); });
   choose_seed(run, rows);
   if (run.request.learnable) learn(run, rows, samples);

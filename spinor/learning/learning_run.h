@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "spinor/learning/channel_mass.h"
 #include "spinor/learning/learn.h"
 #include "spinor/learning/learner.h"
 #include "spinor/learning/objective.h"
@@ -19,9 +20,10 @@ inline constexpr std::string_view kDrawn = "drawn";  // the start that is not le
 struct LearningRun {
   const Model& model;
   const LearnerOptions& options;
-  Learnable::Request request;          // its start gets the seed that is chosen
-  LearnedRotations learned = {};       // so far
-  std::vector<std::string> kept = {};  // R1, R2, v, scales, permutation
+  Learnable::Request request;                  // its start gets the seed that is chosen
+  LearnedRotations learned = {};               // so far
+  std::vector<BlockedChannels> channels = {};  // to be put in order
+  std::vector<std::string> kept = {};          // R1, R2, v, scales, permutation
 
   const LearningArguments& arguments() const { return request.learning; }
   bool rotates(Spin spin) const;             // the request does
