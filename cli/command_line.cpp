@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <memory>
 #include <mutex>
 #include <set>
 
@@ -37,6 +38,16 @@ constexpr Command kCommands[] = {
     {"verify", "Check that a rotated checkpoint is the same function as its source", verify_command},
 };
 
+// Without "Excludes: ...": CLI11 lists those in the order of their addresses, another one in every process; the
+// descriptions say what goes with what.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_opts(const CLI::Option* option) const override {
+    const std::string all = CLI::Formatter::make_option_opts(option);
+    return all.substr(0, all.find(" " + get_label("Excludes") + ":"));
+  }
+};
+
 // A process that runs many commands may be given one row many times.
 void learn_row(const std::string& file) {
   static std::mutex mutex;
@@ -54,6 +65,7 @@ CommandLine::CommandLine()
     : app_("Rotation-based quantization of language models: any checkpoint, in bounded memory, exact.", "spinor") {
   app_.set_version_flag("--version", std::string(kVersion));
   app_.require_subcommand(1);
+  app_.formatter(std::make_shared<HelpFormatter>());
   for (const Command& command : kCommands) {
     CLI::App* sub = app_.add_subcommand(command.name, command.about);
     sub->add_option("--architecture", rows_, "A row (YAML) for an architecture that spinor does not know")

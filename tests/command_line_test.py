@@ -119,6 +119,11 @@ def test_every_option_that_a_message_names_exists():
     assert {option: path for option, path in named.items() if option not in known} == {}
 
 
+def test_help_is_the_same_in_every_process():
+    """CLI11 would list what an option excludes, in the order of addresses."""
+    assert "Excludes" not in spinor("plan", "--help") + spinor("rotate", "--help")
+
+
 FULL = [["--help"], ["--version"], ["inspect", "{}"], ["inspect", "{}", "--json"], ["plan", "{}"]]
 FULL += [["verify", "{}", "{}"]]
 
