@@ -1,0 +1,1 @@
+"""How a model may be rotated, found out from its own code and proved: what `spinor discover` does."""

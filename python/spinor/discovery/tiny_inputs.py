@@ -1,0 +1,13 @@
+"""What goes into the forward of a tiny model."""
+
+import torch
+
+LENGTH = (14, 17)  # tokens, beyond every window, chunk and top-k of the tables of sizes
+
+
+def text_inputs(model: torch.nn.Module, variant: int, seed: int) -> dict[str, torch.Tensor]:
+    """Two rows of tokens, none of them one with a meaning: those stand at both ends of the vocabulary."""
+    embeddings = model.get_input_embeddings()
+    vocab = embeddings.weight.shape[0] if isinstance(getattr(embeddings, "weight", None), torch.Tensor) else 64
+    generator = torch.Generator().manual_seed(seed)
+    return {"input_ids": torch.randint(8, max(16, vocab - 30), (2, LENGTH[variant]), generator=generator)}

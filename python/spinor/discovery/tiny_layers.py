@@ -1,0 +1,83 @@
+"""Which layers a tiny model keeps: one of each kind that the config has, in their order."""
+
+from typing import Any
+
+from spinor.discovery.tiny_sizes import LAYER_KEYS, OFFSETS, PERIOD, PERIODS
+
+# Lists of numbers of layers.
+INDEX_LISTS = frozenset(
+    "full_attn_idxs attn_layer_indices hybrid_layer_ids moe_layers mlp_only_layers ple_layer_ids cross_attention_layers "
+    "deepstack_visual_indexes fullatt_block_indexes global_attn_indexes intermediate_layers_indices "
+    "spatial_target_layers kv_source_layers rope_scaling_layers".split()
+)
+# Counts of layers that differ from those behind them, and from those before them.
+FIRST = frozenset("first_k_dense_replace num_dense_layers moe_layer_start_index max_window_layers".split())
+LAST = frozenset("num_kv_shared_layers".split())
+
+
+def layer_key(values: dict[str, Any]) -> str | None:
+    found = [key for key in LAYER_KEYS if isinstance(values.get(key), int) and values[key] > 0]
+    order = ("num_hidden_layers", "decoder_layers", "n_layer", "n_layers", "num_layers", "depth")
+    return min(found, key=lambda key: (order.index(key) if key in order else len(order), key), default=None)
+
+
+def _per_layer(values: dict[str, Any], count: int) -> list[str]:
+    return [k for k, v in values.items() if isinstance(v, list | tuple) and len(v) == count and k not in INDEX_LISTS]
+
+
+def _listed(values: dict[str, Any], count: int) -> list[str]:
+    """The keys that list numbers of layers."""
+    return [
+        key
+        for key in INDEX_LISTS & values.keys()
+        if isinstance(values[key], list | tuple) and all(isinstance(x, int) and 0 <= x < count for x in values[key])
+    ]
+
+
+def _kinds(values: dict[str, Any], count: int) -> list[tuple[str, ...]]:
+    lists = [values[key] for key in _per_layer(values, count)]
+    listed = [set(values[key]) for key in _listed(values, count)]
+    first = [values[key] for key in FIRST & values.keys() if isinstance(values[key], int)]
+    last = [count - values[key] for key in LAST & values.keys() if isinstance(values[key], int)]
+    return [
+        tuple(map(str, [*(x[i] for x in lists), *(i in x for x in listed), *(i < x for x in first + last)]))
+        for i in range(count)
+    ]
+
+
+def _period(values: dict[str, Any], variant: int) -> dict[str, int]:
+    """Periods as short as they can be, and where in them the other kind stands."""
+    new = {k: PERIOD[variant] for k in PERIODS if type(values.get(k)) is int and values[k] > 1}
+    new.update({k: 1 + variant for k in OFFSETS if type(values.get(k)) is int and values[k] > 0})
+    return {key: min(value, values[key]) for key, value in new.items()}
+
+
+def _picked(kinds: list[tuple[str, ...]], least: int) -> list[int]:
+    """The first layer of each kind, then further ones until there are enough."""
+    first = {kind: i for i, kind in reversed(list(enumerate(kinds)))}
+    picked = sorted(first.values())
+    more = [i for i in range(len(kinds)) if i not in picked]
+    return sorted(picked + more[: max(0, least - len(picked))])
+
+
+def fewer_layers(values: dict[str, Any], variant: int, least: int = 2) -> dict[str, Any]:
+    """What of `values`, the keys of a config, changes when only a few of the layers are kept."""
+    key = layer_key(values)
+    if key is None or values[key] > 10_000:
+        return {}
+    count = values[key]
+    new: dict[str, Any] = _period(values, variant)
+    kinds = _kinds(values, count)
+    least = max([least, len(set(kinds)), *(period + 1 for period in new.values())]) + variant
+    picked = _picked(kinds, least)
+    for name in _per_layer(values, count):
+        new[name] = type(values[name])(values[name][i] for i in picked)
+    for name in _listed(values, count):
+        new[name] = type(values[name])(at for at, i in enumerate(picked) if i in values[name])
+    for name in FIRST & values.keys():
+        if isinstance(values[name], int):
+            new[name] = sum(i < values[name] for i in picked)
+    for name in LAST & values.keys():
+        if isinstance(values[name], int):
+            new[name] = sum(i >= count - values[name] for i in picked)
+    return new | {name: len(picked) for name in LAYER_KEYS if values.get(name) == count} | {key: len(picked)}

@@ -1,0 +1,120 @@
+"""A user's own config with small sizes: every flag, every kind of layer and every pattern of it kept."""
+
+import copy
+import re
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from spinor.discovery.tiny_configs import EXCEPTIONS
+from spinor.discovery.tiny_layers import fewer_layers
+from spinor.discovery.tiny_sizes import (
+    EQUAL,
+    HEAD_DIM_KEYS,
+    HEADS_KEYS,
+    HIDDEN_KEYS,
+    ID_ENDINGS,
+    KV_HEADS_KEYS,
+    SUMS,
+    UNUSED,
+    sizes,
+)
+
+# What a config carries that its class does not take, or that is about files and not about the function.
+_DROPPED = frozenset("transformers_version quantization_config compression_config id2label label2id dtype".split())
+_TOWER = re.compile(r"vision|visual|audio|image|vq_|perceiver|qformer|(^|_)sam_|encoder$|protein|speech")
+_SECTIONS = ("mrope_section", "xdrope_section")
+_FACTORS = ("long_factor", "short_factor")
+
+
+class _Shrinking:
+    """One shrinking: the variant, what was relaxed, and the ids that tokens got."""
+
+    def __init__(self, variant: int, relaxed: frozenset[str]):
+        self.variant, self.relaxed = variant, relaxed
+        self.ids: dict[int, int] = {}
+
+    def config(self, config: PreTrainedConfig, tower: bool = False) -> PreTrainedConfig:
+        values = {k: v for k, v in vars(config).items() if k not in _DROPPED and not k.startswith("_")}
+        parts = {k: v for k, v in values.items() if isinstance(v, PreTrainedConfig)}
+        plain = {k: v for k, v in values.items() if k not in parts}
+        new = plain | self.sizes(plain, tower) | fewer_layers(plain, self.variant)
+        self.rope(new, plain)
+        shrunk = {k: self.config(v, tower or bool(_TOWER.search(k))) for k, v in parts.items()}
+        for exception in EXCEPTIONS.get(config.model_type, ()):
+            exception(new, shrunk, self.variant)
+        made = type(config)(**new, **shrunk)
+        made._name_or_path = getattr(config, "_name_or_path", "")
+        return made
+
+    def sizes(self, values: dict[str, Any], tower: bool) -> dict[str, Any]:
+        table = sizes(tower, "square" in self.relaxed, self.variant)
+        new: dict[str, Any] = {}
+        for key, value in values.items():
+            if key.endswith(ID_ENDINGS):
+                new[key] = self.token(value, table["vocab_size"])
+            elif key in UNUSED:
+                new[key] = 0
+            elif type(value) is int and value > 1 and key in table:
+                new[key] = table[key]
+            elif isinstance(value, list | tuple) and key in table and all(type(x) is int and x > 1 for x in value):
+                order = sorted(set(value))
+                new[key] = type(value)(table[key] + 4 * order.index(x) for x in value)
+        for key, *others in EQUAL:
+            other = next((x for x in others if values.get(key) and values.get(key) == values.get(x)), None)
+            if other:
+                new[key] = new[other]
+        for key, (one, other) in SUMS.items():
+            if values.get(key) and values[key] == values.get(one, 0) + values.get(other, 0):
+                new[key] = new[one] + new[other]
+        if "equal heads" in self.relaxed:
+            heads = next((new[k] for k in HEADS_KEYS if isinstance(new.get(k), int)), None)
+            new.update({k: heads for k in KV_HEADS_KEYS if k in new and heads})
+        return new
+
+    def token(self, value: Any, vocab: int) -> Any:
+        """Ids of tokens, told apart as before; those that are for images and the like are the last."""
+        if isinstance(value, list | tuple):
+            return type(value)(self.token(x, vocab) for x in value)
+        if type(value) is not int or value < 8:
+            return value
+        return self.ids.setdefault(value, vocab - 1 - len(self.ids))
+
+    def rope(self, new: dict[str, Any], values: dict[str, Any]) -> None:
+        """Sections and factors of rotary embeddings are as many as half of the dimensions that turn."""
+        ropes = new.get("rope_parameters") or new.get("rope_scaling")
+        if not isinstance(ropes, dict):
+            return
+        ropes = copy.deepcopy(ropes)
+        width = _rotary(new)
+        for rope in [ropes, *(x for x in ropes.values() if isinstance(x, dict))]:
+            half = int(width * (rope.get("partial_rotary_factor") or new.get("partial_rotary_factor") or 1)) // 2
+            for key in _SECTIONS:
+                if rope.get(key):
+                    rope[key] = _portioned(rope[key], half)
+            for key in _FACTORS:
+                if rope.get(key):
+                    rope[key] = [rope[key][i * len(rope[key]) // half] for i in range(half)]
+        new["rope_parameters" if new.get("rope_parameters") else "rope_scaling"] = ropes
+
+
+def _rotary(values: dict[str, Any]) -> int:
+    """How many dimensions of a head turn, before a partial factor."""
+    for key in ("qk_rope_head_dim", *HEAD_DIM_KEYS):
+        if values.get(key):
+            return values[key]
+    hidden = next((values[k] for k in HIDDEN_KEYS if isinstance(values.get(k), int)), 0)
+    heads = next((values[k] for k in HEADS_KEYS if isinstance(values.get(k), int)), 1)
+    return hidden // heads
+
+
+def _portioned(section: list[int], total: int) -> list[int]:
+    portions = [max(1, part * total // sum(section)) for part in section]
+    portions[0] += total - sum(portions)
+    return portions
+
+
+def shrunk(config: PreTrainedConfig, variant: int, relaxed: frozenset[str] = frozenset()) -> PreTrainedConfig:
+    """`config` with the sizes of a variant (0 or 1). `relaxed`: "square", where the class wants hidden_size = heads x
+    head_dim, "equal heads", where it wants as many key heads as heads. Raises what the class of the config raises."""
+    return _Shrinking(variant, relaxed).config(config)
