@@ -20,7 +20,7 @@ from spinor.discovery.float64 import widened
 from spinor.discovery.tiny_configs import DEFAULTS
 from spinor.discovery.tiny_inputs import text_inputs
 from spinor.discovery.tiny_shrink import shrunk
-from spinor.discovery.tiny_sizes import SIZE_KEYS
+from spinor.discovery.tiny_sizes import COUNTS
 
 _AUTOS = {"causal": transformers.AutoModelForCausalLM, "image-text": transformers.AutoModelForImageTextToText}
 _AUTO_NAMES = {"causal": "AutoModelForCausalLM", "image-text": "AutoModelForImageTextToText"}
@@ -107,7 +107,7 @@ def _default(model_type: str) -> PreTrainedConfig:
         raise CannotBuild(model_type, f"transformers {transformers.__version__} has no such model type")
     config_class = CONFIG_MAPPING[model_type]
     try:
-        return DEFAULTS.get(model_type, config_class)()
+        return config_class(**DEFAULTS.get(model_type, {}))
     except Exception as error:
         raise CannotBuild(model_type, f"its default config is refused by its own class: {_said(error)}") from error
 
@@ -118,7 +118,7 @@ def _check_config(config: PreTrainedConfig, trust_remote_code: bool) -> None:
         raise CannotBuild(_name(config), f"its code is its own ({code})", "allow it with trust_remote_code")
     for part in [config, *(x for x in vars(config).values() if isinstance(x, PreTrainedConfig))]:
         for key, value in vars(part).items():
-            if type(value) is int and key in SIZE_KEYS and not 0 <= value < _LARGEST_SIZE:
+            if type(value) is int and key in COUNTS and not 0 < value < _LARGEST_SIZE:
                 raise CannotBuild(_name(config), f"its config says {key} {value}")
 
 

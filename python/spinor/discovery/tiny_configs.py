@@ -1,22 +1,107 @@
-"""What single model types need beyond the common table of sizes: a function each of the keys of the config."""
+"""What single config classes need beyond the common table of sizes.
 
-from collections import defaultdict
+EXCEPTIONS: for the name of a config class, keys and what they become: a value, a pair (for variant 0, for variant 1),
+or a function of the keys as they are by then. DEFAULTS: for a model type, what its default config lacks; the published
+models of the type have it.
+"""
+
 from collections.abc import Callable
 from typing import Any
 
-from transformers import PreTrainedConfig
-
-Exception_ = Callable[[dict[str, Any], dict[str, PreTrainedConfig], int], None]
-EXCEPTIONS: dict[str, list[Exception_]] = defaultdict(list)
-# Default configs that their own class refuses: how one that it takes is made.
-DEFAULTS: dict[str, Callable[[], PreTrainedConfig]] = {}
+Values = dict[str, Any]
+Rule = Any  # a value, a pair of values, or Callable[[Values], Any]
 
 
-def _set(*types: str, **keys: Any) -> None:
-    """These keys of these types; of a tuple (a, b) the value for variant 0, or 1."""
+def _twice_hidden(values: Values) -> int:
+    return 2 * values["hidden_size"]
 
-    def change(values: dict[str, Any], parts: dict[str, PreTrainedConfig], variant: int) -> None:  # noqa: ARG001
-        values.update({k: v[variant] if isinstance(v, tuple) else v for k, v in keys.items() if k in values})
 
-    for name in types:
-        EXCEPTIONS[name].append(change)
+def _twice_hidden_a_head(values: Values) -> int:
+    return 2 * values["hidden_size"] // values["num_attention_heads"]
+
+
+def _heads_of_mixer(values: Values) -> int | None:
+    return values["mamba_n_heads"] * values["mamba_d_head"] if values.get("mamba_d_ssm") else None
+
+
+def _axial(values: Values) -> tuple[int, int]:
+    return (12, values["hidden_size"] - 12)
+
+
+EXCEPTIONS: dict[str, dict[str, Rule]] = {
+    "BltConfig": {"encoder_hash_byte_group_vocab": (34, 38)},
+    "CodeGenConfig": {"n_embd": (64, 96), "n_head": (4, 8)},  # its heads are in 4 parts
+    "Dots3NoteTextConfig": {"head_dim": (24, 28)},
+    "FalconH1Config": {"mamba_d_head": (10, 14), "mamba_d_ssm": _heads_of_mixer},
+    "Mamba2Config": {"num_heads": (8, 6), "head_dim": (12, 20)},
+    "ReformerConfig": {
+        "axial_pos_shape": ((4, 5), (5, 6)),
+        "axial_pos_embds_dim": _axial,
+        "attention_head_size": (12, 10),
+        "lsh_attn_chunk_length": (7, 17),
+        "local_attn_chunk_length": (7, 17),
+        "num_buckets": 4,
+        "hash_seed": 0,
+    },
+    "ZambaConfig": {"attention_hidden_size": _twice_hidden, "attention_head_dim": _twice_hidden_a_head},
+    "Zamba2Config": {
+        "attention_hidden_size": _twice_hidden,
+        "attention_head_dim": _twice_hidden_a_head,
+        "mamba_headdim": lambda values: _twice_hidden(values) // values["n_mamba_heads"],
+    },
+}
+
+_QWEN4_EXP = {
+    "indexer_n_heads": 4,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 256,
+    "indexer_budget": 2048,
+    "indexer_compress_ratio": 4,
+    "ple_layer_ids": [2],
+    "ple_embed_dim": 4096,
+}
+_ROTARY = {"rope_type": "default", "rope_theta": 10000.0}
+_SECTIONS = {"mrope_section": [24, 20, 20], **_ROTARY}
+_COMPASS = {
+    "layer_types": (["sliding_attention"] * 3 + ["full_attention"]) * 10,
+    "rope_parameters": {"sliding_attention": _SECTIONS, "full_attention": _SECTIONS},
+}
+
+DEFAULTS: dict[str, Values] = {
+    "cohere_compass": {"text_config": {"model_type": "cohere_compass_text", **_COMPASS}},
+    "cohere_compass_text": _COMPASS,
+    "dbrx": {"attn_config": {"kv_n_heads": 8, "clip_qkv": 8.0, "rope_theta": 500000.0}},
+    "deepseek_v2": {"num_experts_per_tok": 6, "first_k_dense_replace": 1},
+    "dots1": {
+        "n_routed_experts": 128,
+        "num_experts_per_tok": 6,
+        "n_shared_experts": 2,
+        "first_k_dense_replace": 1,
+    },
+    "hunyuan_v1_dense": {"head_dim": 128},
+    "hunyuan_v1_moe": {"head_dim": 128},
+    "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention", "conv"] * 8},
+    "ministral": {"head_dim": 128},
+    "nemotron": {"num_key_value_heads": 8},
+    "qwen4_exp": {"text_config": {"model_type": "qwen4_exp_text", **_QWEN4_EXP}},
+    "qwen4_exp_text": _QWEN4_EXP,
+    "step3p5": {
+        "layer_types": (["full_attention"] + ["sliding_attention"] * 3) * 11 + ["full_attention"],
+        "sliding_window": 512,
+        "num_sliding_attention_heads": 96,
+    },
+    "xmod": {"default_language": "en_XX"},
+}
+
+
+def changed(values: Values, class_name: str, variant: int) -> Values:
+    """What the exceptions of a class change."""
+    new: Values = {}
+    for key, rule in EXCEPTIONS.get(class_name, {}).items():
+        if key not in values:
+            continue
+        if isinstance(rule, Callable):
+            new[key] = rule(values | new)
+        else:
+            new[key] = rule[variant] if isinstance(rule, tuple) else rule
+    return new

@@ -60,16 +60,17 @@ def _picked(kinds: list[tuple[str, ...]], least: int) -> list[int]:
     return sorted(picked + more[: max(0, least - len(picked))])
 
 
-def fewer_layers(values: dict[str, Any], variant: int, least: int = 2) -> dict[str, Any]:
-    """What of `values`, the keys of a config, changes when only a few of the layers are kept."""
+def fewer_layers(values: dict[str, Any], variant: int, most: int | None = None) -> dict[str, Any]:
+    """What of `values`, the keys of a config, changes when only a few of the layers are kept; no more
+    than `most`, of a part where not every kind needs to be seen."""
     key = layer_key(values)
     if key is None or values[key] > 10_000:
         return {}
     count = values[key]
     new: dict[str, Any] = _period(values, variant)
     kinds = _kinds(values, count)
-    least = max([least, len(set(kinds)), *(period + 1 for period in new.values())]) + variant
-    picked = _picked(kinds, least)
+    least = max([2, len(set(kinds)), *(period + 1 for period in new.values())]) + variant
+    picked = _picked(kinds, least)[:most]
     for name in _per_layer(values, count):
         new[name] = type(values[name])(values[name][i] for i in picked)
     for name in _listed(values, count):

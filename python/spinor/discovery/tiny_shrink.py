@@ -6,8 +6,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from spinor.discovery.tiny_configs import EXCEPTIONS
-from spinor.discovery.tiny_layers import fewer_layers
+from spinor.discovery.tiny_configs import changed
+from spinor.discovery.tiny_layers import fewer_layers, layer_key
 from spinor.discovery.tiny_sizes import (
     EQUAL,
     HEAD_DIM_KEYS,
@@ -15,13 +15,17 @@ from spinor.discovery.tiny_sizes import (
     HIDDEN_KEYS,
     ID_ENDINGS,
     KV_HEADS_KEYS,
+    OTHER,
     SUMS,
     UNUSED,
     sizes,
 )
 
 # What a config carries that its class does not take, or that is about files and not about the function.
-_DROPPED = frozenset("transformers_version quantization_config compression_config id2label label2id dtype".split())
+_DROPPED = frozenset(
+    "transformers_version quantization_config compression_config id2label label2id dtype "
+    "ignore_keys_at_rope_validation".split()
+)
 _TOWER = re.compile(r"vision|visual|audio|image|vq_|perceiver|qformer|(^|_)sam_|encoder$|protein|speech")
 _SECTIONS = ("mrope_section", "xdrope_section")
 _FACTORS = ("long_factor", "short_factor")
@@ -37,15 +41,22 @@ class _Shrinking:
     def config(self, config: PreTrainedConfig, tower: bool = False) -> PreTrainedConfig:
         values = {k: v for k, v in vars(config).items() if k not in _DROPPED and not k.startswith("_")}
         parts = {k: v for k, v in values.items() if isinstance(v, PreTrainedConfig)}
-        plain = {k: v for k, v in values.items() if k not in parts}
-        new = plain | self.sizes(plain, tower) | fewer_layers(plain, self.variant)
-        self.rope(new, plain)
+        plain = {k: v for k, v in values.items() if k not in parts} | _overrides(config, layer_key(values))
+        new = plain | self.sizes(plain, tower)
+        new |= fewer_layers(new, self.variant, most=3 if tower else None)
+        new |= changed(new, type(config).__name__, self.variant)
+        self.rope(new)
+        if "per_layer_config" in new:
+            layers = enumerate(new["per_layer_config"])
+            new["per_layer_config"] = {i: self.override(layer) for i, layer in layers if layer}
         shrunk = {k: self.config(v, tower or bool(_TOWER.search(k))) for k, v in parts.items()}
-        for exception in EXCEPTIONS.get(config.model_type, ()):
-            exception(new, shrunk, self.variant)
         made = type(config)(**new, **shrunk)
         made._name_or_path = getattr(config, "_name_or_path", "")
         return made
+
+    def override(self, layer: dict[str, Any]) -> dict[str, Any]:
+        """The keys that one layer has otherwise: other sizes than those of the rest."""
+        return {k: OTHER[k][self.variant] if k in OTHER and type(v) is int else v for k, v in layer.items()}
 
     def sizes(self, values: dict[str, Any], tower: bool) -> dict[str, Any]:
         table = sizes(tower, "square" in self.relaxed, self.variant)
@@ -59,7 +70,7 @@ class _Shrinking:
                 new[key] = table[key]
             elif isinstance(value, list | tuple) and key in table and all(type(x) is int and x > 1 for x in value):
                 order = sorted(set(value))
-                new[key] = type(value)(table[key] + 4 * order.index(x) for x in value)
+                new[key] = type(value)(table[key] * (1 + order.index(x)) for x in value)
         for key, *others in EQUAL:
             other = next((x for x in others if values.get(key) and values.get(key) == values.get(x)), None)
             if other:
@@ -80,7 +91,7 @@ class _Shrinking:
             return value
         return self.ids.setdefault(value, vocab - 1 - len(self.ids))
 
-    def rope(self, new: dict[str, Any], values: dict[str, Any]) -> None:
+    def rope(self, new: dict[str, Any]) -> None:
         """Sections and factors of rotary embeddings are as many as half of the dimensions that turn."""
         ropes = new.get("rope_parameters") or new.get("rope_scaling")
         if not isinstance(ropes, dict):
@@ -96,6 +107,14 @@ class _Shrinking:
                 if rope.get(key):
                     rope[key] = [rope[key][i * len(rope[key]) // half] for i in range(half)]
         new["rope_parameters" if new.get("rope_parameters") else "rope_scaling"] = ropes
+
+
+def _overrides(config: PreTrainedConfig, key: str | None) -> dict[str, Any]:
+    """The keys that single layers have otherwise, a dict a layer, where the class of the config can say so."""
+    spec = getattr(config, "_heterogeneity_spec", None)
+    if spec is None or key is None:
+        return {}
+    return {"per_layer_config": [spec.per_layer_overrides.get(i, {}) for i in range(getattr(config, key))]}
 
 
 def _rotary(values: dict[str, Any]) -> int:

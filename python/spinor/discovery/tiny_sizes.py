@@ -20,7 +20,7 @@ def _table(*rows: tuple[str, Pair]) -> dict[str, Pair]:
 HIDDEN_KEYS = frozenset("hidden_size n_embd d_model dim embedding_dim emb_dim hidden_dim model_dim n_embed".split())
 HEADS_KEYS = frozenset(
     "num_attention_heads n_head n_heads num_heads attention_heads decoder_attention_heads encoder_attention_heads "
-    "num_decoder_attention_heads num_encoder_attention_heads swa_num_attention_heads".split()
+    "num_decoder_attention_heads num_encoder_attention_heads swa_num_attention_heads num_attention_heads_per_layer".split()
 )
 KV_HEADS_KEYS = frozenset(
     "num_key_value_heads num_kv_heads kv_n_heads swa_num_key_value_heads num_global_key_value_heads "
@@ -59,6 +59,18 @@ TEXT = _table(
     ("router_hidden_size", (38, 46)),
     ("vocab_size", (106, 118)),
     ("additional_vocab_size", (10, 14)),
+    ("pronunciation_vocab_size shape_vocab_size", (122, 134)),
+    ("pronunciation_embed_dim shape_embed_dim", (20, 26)),
+    ("n_mamba_heads", (8, 6)),
+    ("indexer_n_heads", (2, 3)),
+    ("indexer_head_dim", (16, 24)),
+    ("indexer_budget", (8, 6)),
+    ("indexer_compress_ratio", (2, 3)),
+    ("ple_embed_dim", (32, 36)),
+    ("heads_per_ngram", (2, 3)),
+    ("ngram_vocab_size_base", (64, 72)),
+    ("make_ngram_vocab_size_divisible_by", (8, 4)),
+    ("split_ngram_parts", (2, 3)),
     ("vocab_size_per_layer_input", (106, 118)),
     (
         "max_position_embeddings n_positions n_ctx max_seq_len max_sequence_length context_length "
@@ -147,8 +159,22 @@ EQUAL = (
     ("lru_width", "hidden_size"),
     ("word_embed_proj_dim", "hidden_size"),
     ("embedding_size", "hidden_size"),
+    ("num_sliding_attention_heads", "num_attention_heads"),
 )
 SUMS = {"qk_head_dim": ("qk_nope_head_dim", "qk_rope_head_dim"), "head_dim": ("qk_nope_head_dim", "qk_rope_head_dim")}
+
+# What single layers have in place of the value that the others have.
+OTHER = _table(
+    ("num_attention_heads", (4, 12)),
+    ("num_key_value_heads", (4, 12)),
+    ("head_dim", (32, 40)),
+    ("kv_lora_rank", (18, 38)),
+    ("q_lora_rank", (30, 42)),
+    ("qk_nope_head_dim", (16, 24)),
+    ("v_head_dim", (10, 22)),
+    ("intermediate_size", (96, 84)),
+    ("num_local_experts", (3, 5)),
+)
 
 # Switched off: layers that predict further tokens and that forward never runs.
 UNUSED = frozenset("num_nextn_predict_layers mtp_num_hidden_layers num_mtp_modules".split())
@@ -168,4 +194,5 @@ def sizes(tower: bool, square: bool, variant: int) -> dict[str, int]:
     return {name: pair[variant] for name, pair in pairs.items()}
 
 
-SIZE_KEYS = frozenset(TEXT) | LAYER_KEYS
+# What must be a plausible count in any config.
+COUNTS = HIDDEN_KEYS | HEADS_KEYS | LAYER_KEYS | {"vocab_size", "intermediate_size"}
