@@ -59,6 +59,7 @@ _QWEN4_EXP = {
     "indexer_compress_ratio": 4,
     "ple_layer_ids": [2],
     "ple_embed_dim": 4096,
+    "eos_token_id": 248046,
 }
 _ROTARY = {"rope_type": "default", "rope_theta": 10000.0}
 _SECTIONS = {"mrope_section": [24, 20, 20], **_ROTARY}
