@@ -107,11 +107,20 @@ struct Architecture {
 struct RefusedArchitecture {
   std::vector<std::string> names;
   std::string reason, instead;
+
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("names", names, required);
+    v("reason", reason, required);
+    v("instead", instead, required);
+  }
 };
 
+// Those of rows/*.yaml, which are compiled in; the order is that of the files.
 std::span<const Architecture> architectures();
 std::span<const RefusedArchitecture> refused_architectures();
-// The row with this name among its names; null if there is none.
+// The row with this name among its names, for the life of the program; null if there is none. Of the files only its own is
+// read. From any thread.
 const Architecture* find_architecture(std::string_view name);
 const RefusedArchitecture* find_refused_architecture(std::string_view name);
 // Adds a row to those that find_architecture() knows, for the life of the program. Error at `subject` if one

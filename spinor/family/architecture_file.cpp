@@ -7,7 +7,9 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/fields.h"
+#include "spinor/family/formula.h"
 #include "spinor/family/forward_names.h"
+#include "spinor/family/row_formulas.h"
 
 namespace spinor {
 namespace {
@@ -41,6 +43,7 @@ class Check {
     for (const NormRow& norm : row_.outer_norms) named("outer_norms", norm.reads, outer_linears_, {row_.head});
     for (const PartRow& part : row_.parts) named("parts", {part.linear}, linears_);
     for (const LinearRow& linear : row_.linears) connected(linear);
+    each_formula(row_, [&](std::string_view key, const std::string& formula) { this->formula(key, formula); });
     for (const Architecture& tower : row_.towers) {
       if (tower.forward) throw Error(subject_, "a tower has `forward`, but spinor does not run towers");
       Check(tower, subject_).run();
@@ -73,6 +76,14 @@ class Check {
                   "name it there, or in raw_reads if it reads the residual stream as it is");
     if (linear.out == "hidden_size" && !reads && !writes())
       throw Error(subject_, linear.name + " writes vectors of hidden_size, but `writes` does not name it");
+  }
+
+  void formula(std::string_view key, const std::string& formula) const {
+    try {
+      check_formula(formula);
+    } catch (const Error& error) {
+      throw Error(subject_, fmt::format("{}: {}", key, error.what()));
+    }
   }
 
   const Architecture& row_;

@@ -51,6 +51,9 @@ TEST(ArchitectureFile, ErrorsNameTheLineOrTheKey) {
   EXPECT_NE(
       error_of("names: [A]\nlinears: [{name: x, out: '1', in: '1', layout: diagonal}]\nnorms: []").find("diagonal"),
       std::string::npos);
+  EXPECT_EQ(
+      error_of("names: [A]\nwrites: []\nembeddings: [{name: x, rows: 'a +'}]\nlayers: ''\nlinears: []\nnorms: []"),
+      "abc.yaml: embeddings.rows: 'a +': is not a formula: it ends too early");
 }
 
 // What makes a row say of its forward pass what the row itself does not have, or leave out what it has.

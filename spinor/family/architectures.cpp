@@ -1,33 +1,69 @@
-// The table of architectures. To add a family: a row beside those it resembles (family_rows.h); see CONTRIBUTING.md.
+// The table of architectures: the rows that are compiled in (row_files.h), and those that programs register.
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <mutex>
 
 #include "spinor/base/error.h"
-#include "spinor/family/family_rows.h"
+#include "spinor/family/architecture.h"
+#include "spinor/family/architecture_file.h"
+#include "spinor/family/row_files.h"
 
 namespace spinor {
 namespace {
 
-std::vector<Architecture> make_architectures() {
-  std::vector<Architecture> rows;
-  for (auto* families : {gated_families, fused_families, gemma_families, expert_families, layer_norm_families,
-                         gpt_families, hybrid_families, vision_families})
-    for (Architecture& row : families()) rows.push_back(std::move(row));
+constexpr std::string_view kRefused = "rows/refused.yaml";
+
+Document parse_file(const RowFile& file) {
+  return parse_yaml(file.text, file.name);
+}
+
+// A row is read when it is asked for: there are hundreds, and a program needs one. From any thread.
+class ShippedRows {
+ public:
+  ShippedRows() {
+    for (const RowFile& file : row_files()) {
+      if (file.name == kRefused) continue;
+      for (const std::string_view name : names_of_row(file)) index_.emplace(name, files_.size());
+      files_.push_back(&file);
+    }
+    rows_.resize(files_.size());
+    is_read_.resize(files_.size());
+  }
+
+  const Architecture* find(std::string_view name) {
+    const auto found = index_.find(name);
+    return found == index_.end() ? nullptr : &read(found->second);
+  }
+  std::span<const Architecture> all() {
+    for (size_t i = 0; i < files_.size(); ++i) read(i);
+    return rows_;
+  }
+
+ private:
+  const Architecture& read(size_t i) {
+    const std::lock_guard lock(mutex_);
+    if (!is_read_[i]) rows_[i] = read_architecture(parse_file(*files_[i]));
+    is_read_[i] = true;
+    return rows_[i];
+  }
+
+  std::vector<const RowFile*> files_;
+  std::map<std::string_view, size_t> index_;
+  std::mutex mutex_;
+  std::vector<Architecture> rows_;
+  std::vector<bool> is_read_;
+};
+ShippedRows& shipped() {
+  static ShippedRows rows;
   return rows;
 }
 
-std::vector<RefusedArchitecture> make_refused_architectures() {
-  return {
-      {{"Gemma4ForConditionalGeneration"},
-       "spinor does not know its vision and audio towers yet",
-       "save its language model alone, as Gemma4ForCausalLM"},
-      {{"BloomForCausalLM"},
-       "R1 is impossible: a LayerNorm with weights stands between its embedding and the residual stream, and a "
-       "rotation "
-       "does not commute with it",
-       "use a model whose embedding writes to the stream itself"},
-  };
+std::vector<RefusedArchitecture> read_refused() {
+  const auto files = row_files();
+  const auto file = std::ranges::find(files, kRefused, &RowFile::name);
+  const Document document = parse_file(*file);
+  return read_fields<std::vector<RefusedArchitecture>>(document.value, {"refused", document.subject, &document.lines});
 }
 
 struct Registered {
@@ -49,17 +85,16 @@ auto find_row(const Rows& rows, std::string_view name) -> decltype(&*rows.begin(
 }  // namespace
 
 std::span<const Architecture> architectures() {
-  static const std::vector<Architecture> rows = make_architectures();
-  return rows;
+  return shipped().all();
 }
 
 std::span<const RefusedArchitecture> refused_architectures() {
-  static const std::vector<RefusedArchitecture> rows = make_refused_architectures();
+  static const std::vector<RefusedArchitecture> rows = read_refused();
   return rows;
 }
 
 const Architecture* find_architecture(std::string_view name) {
-  if (const Architecture* row = find_row(architectures(), name)) return row;
+  if (const Architecture* row = shipped().find(name)) return row;
   Registered& more = registered();
   const std::lock_guard lock(more.mutex);
   return find_row(more.rows, name);

@@ -52,6 +52,9 @@ class Parser {
     return value;
   }
   bool condition() { return truth(run()); }
+  void read() {
+    if_needed(false, [&] { return run(); });
+  }
 
  private:
   [[noreturn]] void fail(const std::string& problem) const { throw Error(fmt::format("'{}'", formula_), problem); }
@@ -262,6 +265,11 @@ Json evaluate(std::string_view formula, const FormulaNames& names) {
 
 bool holds(std::string_view formula, const FormulaNames& names, bool empty) {
   return formula.empty() ? empty : Parser(formula, names).condition();
+}
+
+void check_formula(std::string_view formula) {
+  const FormulaNames nothing = [](std::string_view) { return Json(); };
+  Parser(formula, nothing).read();
 }
 
 std::string explain(std::string_view formula, const FormulaNames& names) {

@@ -22,6 +22,8 @@ using FormulaNames = std::function<Json(std::string_view name)>;
 Json evaluate(std::string_view formula, const FormulaNames& names);
 // As a condition; an empty formula is `empty`.
 bool holds(std::string_view formula, const FormulaNames& names, bool empty);
+// Error if it is no formula, whatever its names stand for.
+void check_formula(std::string_view formula);
 // The formula for people, each name that has a value followed by it: "num_key_value_heads 2 x head_dim 8".
 std::string explain(std::string_view formula, const FormulaNames& names);
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "spinor/base/error.h"
 #include "spinor/base/testing.h"
 
 namespace spinor::formula_test {
@@ -91,6 +92,14 @@ TEST(Formula, ErrorsNameTheFormula) {
   starts("heads / 0.0", "divides by 0");
   starts("1.2.3", "is not a formula: '1.2.3' is not expected");
   starts("999999999999999999 * 999999999999999999", "is too large");
+}
+
+TEST(Formula, IsCheckedWithoutItsValues) {
+  for (const char* formula :
+       {"heads / dim % 3 - -sqrt(name)", "!flag ? types['a'][L] : 1 / (dim - dim)", "a in b ?? 0.5"})
+    EXPECT_NO_THROW(check_formula(formula)) << formula;
+  for (const char* formula : {"", "heads *", "flag ? 1", "true || (heads", "heads 3", "'open"})
+    EXPECT_THROW(check_formula(formula), Error) << formula;
 }
 
 TEST(Formula, ExplanationsHaveTheValues) {
