@@ -3,6 +3,7 @@ rotations that are trained in a loop of one's own."""
 
 import ast
 import json
+import re
 
 import compressed_tensors.quantization as ct_quantization
 import compressed_tensors.transform as ct_transform
@@ -15,6 +16,7 @@ spinor = pytest.importorskip("spinor")  # PYTHONPATH=build/release/python; witho
 
 import logits  # noqa: E402
 import tiny_models  # noqa: E402
+import tiny_vision  # noqa: E402
 from command import BINARY, ROOT  # noqa: E402
 from spinor.learnable import learnable_rotations  # noqa: E402
 from spinor.modifiers import (  # noqa: E402
@@ -144,16 +146,12 @@ def test_objects_of_compressed_tensors_are_taken_and_given_back(source, tmp_path
     assert [n for n, _ in spinor.match_named_modules(model, ["model.norm"])] == ["model.norm"]
 
 
-def hadamard(n, seed):
-    signs = torch.randint(0, 2, (n,), generator=torch.Generator().manual_seed(seed)).double() * 2 - 1
-    matrix = torch.ones(1, 1, dtype=torch.float64)
-    while len(matrix) < n:
-        matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
-    return signs[:, None] * matrix / n**0.5
-
-
-# The seed's own example: a class, its operations, its iterator.
+# RotLLM's example: classes, their operations, their iterator.
 class MyQwen2(transformers.Qwen2ForCausalLM):
+    pass
+
+
+class MyQwen2VL(transformers.Qwen2VLForConditionalGeneration):
     pass
 
 
@@ -164,51 +162,137 @@ class Qwen2NormLinearIterator(spinor.NormLinearIterator):
         self.model = model
 
     def __iter__(self):
-        for layer in self.model.model.layers:
+        decoder = self.model.get_decoder()
+        for layer in decoder.layers:
             yield layer, "input_layernorm", [layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj]
             yield layer, "post_attention_layernorm", [layer.mlp.up_proj, layer.mlp.gate_proj]
-        yield self.model.model, "norm", [self.model.lm_head]
+        yield decoder, "norm", [self.model.lm_head]
 
     @classmethod
     def supports_model(cls, model):
-        return isinstance(model, transformers.Qwen2ForCausalLM)
+        return isinstance(model, (transformers.Qwen2ForCausalLM, transformers.Qwen2VLForConditionalGeneration))
+
+
+@spinor.AutoOperation.register_operation("rotate_attn_v", nn.Module)
+def rotate_values(attention, R_v):
+    spinor.AutoOperation.rotate_output(attention.v_proj, R_v)
+    spinor.AutoOperation.rotate_input(attention.o_proj, R_v.T)
 
 
 @spinor.RotateOperationRegistry.register(MyQwen2)
-def first_operation(model, **options):
+@spinor.RotateOperationRegistry.register(MyQwen2VL)
+def first_operation(model):
     spinor.fuse_layer_norms(model)
 
 
 @spinor.RotateOperationRegistry.register(MyQwen2)
-def second_operation(model, seed=0):
-    rotation = hadamard(model.config.hidden_size, seed)
-    spinor.AutoOperation.rotate_output(model.model.embed_tokens, rotation)
-    for layer in model.model.layers:
+@spinor.RotateOperationRegistry.register(MyQwen2VL)
+def second_operation(model, R, R_v=None):
+    decoder = model.get_decoder()
+    spinor.AutoOperation.rotate_output(decoder.embed_tokens, R)
+    if isinstance(model, MyQwen2VL):
+        spinor.AutoOperation.rotate_output(model.model.visual.merger.mlp[2], R)
+    for layer in decoder.layers:
+        spinor.AutoOperation.rotate_attn_v(layer.self_attn, R_v)
         for linear in (layer.self_attn.o_proj, layer.mlp.down_proj):
-            spinor.AutoOperation.rotate_output(linear, rotation)
+            spinor.AutoOperation.rotate_output(linear, R)
     for _, _, linears in spinor.NormLinearIterator.from_model(model):
         for linear in linears:
-            spinor.AutoOperation.rotate_input(linear, rotation.T)
+            spinor.AutoOperation.rotate_input(linear, R.T)
 
 
-def test_operations_of_ones_own_rotate_a_class():
+def qwen(model_class, family, case):
+    """Norms and biases that are not trivial, in float64."""
     torch.manual_seed(0)
-    config = tiny_models.make("qwen2", "power_of_two").config
+    config = tiny_models.make(family, case).config
     config.tie_word_embeddings = False
-    model = MyQwen2(config).double().eval()
+    model = model_class(config).double().eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name or "bias" in name:
                 parameter.add_(0.3 * torch.randn_like(parameter))
-    before, weight = logits.logits(model), model.model.embed_tokens.weight.detach().clone()
-    spinor.rotate_model(model, seed=3)
-    assert logits.difference(before, logits.logits(model))[0] <= BOUND[torch.float64]
-    assert torch.allclose(model.model.embed_tokens.weight, weight @ hadamard(config.hidden_size, 3))
-    assert (model.model.norm.weight == 1).all()
-    with pytest.raises(ValueError, match="does not know Conv1d"):
+    return model
+
+
+def outputs(model):
+    return logits.logits(model, **(tiny_vision.prompt(model) if hasattr(model.config, "vision_config") else {}))
+
+
+QWENS = [("Qwen2ForCausalLM", MyQwen2, "qwen2", "power_of_two"),
+         ("Qwen2VLForConditionalGeneration", MyQwen2VL, "qwen2_vl", "untied")]
+
+
+@pytest.mark.parametrize("name, own, family, case", QWENS)
+def test_operations_of_ones_own_rotate_a_class(name, own, family, case):
+    model = qwen(own, family, case)
+    text = model.config.get_text_config()
+    R = spinor.get_orthogonal_matrix(text.hidden_size, "hadamard")
+    R_v = spinor.get_orthogonal_matrix(text.hidden_size // text.num_attention_heads, "random")
+    embedding = model.get_input_embeddings()
+    before, weight = outputs(model), embedding.weight.detach().clone()
+    spinor.rotate_model(model, R, R_v=R_v)
+    assert logits.difference(before, outputs(model))[0] <= BOUND[torch.float64]
+    assert torch.allclose(embedding.weight, weight @ R) and (model.get_decoder().norm.weight == 1).all()
+    for arguments, named in [((R, R_v, 3), {}), ((), {"seed": 1})]:
+        with pytest.raises(TypeError, match="rotate_model: has no operation that takes"):
+            spinor.rotate_model(model, *arguments, **named)
+    with pytest.raises(ValueError, match="rotate_output: does not know Conv1d"):
         spinor.AutoOperation.rotate_output(nn.Conv1d(2, 2, 1), torch.eye(2))
+    with pytest.raises(AttributeError, match="no operation 'rotate_attn_k'"):
+        spinor.AutoOperation.rotate_attn_k(model)
     with pytest.raises(ValueError, match="no iterator over its norms supports it"):
         spinor.fuse_layer_norms(nn.Linear(2, 2))
+
+
+def theirs(page, heading):
+    """What a page shows of the tool that its readers know."""
+    return re.search(rf"^## {heading}\n\n```\n(.*?)^```", page, re.MULTILINE | re.DOTALL).group(1)
+
+
+@pytest.mark.parametrize("name, own, family, case", QWENS)
+def test_the_example_of_rotllm_runs_with_another_import(name, own, family, case):
+    model = qwen(getattr(transformers, name), family, case)
+    before = outputs(model)
+    embedding, values = model.get_input_embeddings().weight, model.get_decoder().layers[1].self_attn.v_proj
+    weight, bias = embedding.detach().clone(), values.bias.detach().clone()
+    code = theirs((ROOT / "docs" / "coming_from.md").read_text(), "RotLLM")
+    names = {"model": model}
+    exec(code.replace("import rotate", "import spinor as rotate"), names)
+    assert logits.difference(before, outputs(model))[0] <= BOUND[torch.float64]
+    R, R_v = names["R"], names["R_v"]
+    assert torch.allclose(embedding, weight @ R) and not torch.allclose(embedding, weight)
+    assert torch.allclose(values.bias.view(-1, len(R_v[1])), bias.view(-1, len(R_v[1])) @ R_v[1])
+
+
+@pytest.mark.parametrize("mode, size", [("hadamard", 64), ("hadamard", 48), ("random", 7)])
+def test_matrices_are_drawn_with_torchs_seed(mode, size):
+    torch.manual_seed(4)
+    R = spinor.get_orthogonal_matrix(size, mode)
+    assert R.dtype == torch.float64 and torch.allclose(R @ R.T, torch.eye(size, dtype=torch.float64), atol=1e-13)
+    assert mode == "random" or torch.allclose(R.abs(), torch.full_like(R, size**-0.5))
+    other = spinor.get_orthogonal_matrix(size, mode)
+    torch.manual_seed(4)
+    assert torch.equal(R, spinor.get_orthogonal_matrix(size, mode)) and not torch.equal(R, other)
+
+
+def test_matrices_that_are_none_are_refused(source):
+    for size, mode, match in [(7, "hadamard", "no Hadamard matrix of that order"), (8, "dct", "mode: is 'dct'"),
+                              (0, "random", "size: is 0"), ("8", "random", "size: is '8'")]:
+        with pytest.raises(ValueError, match=match):
+            spinor.get_orthogonal_matrix(size, mode)
+    model = logits.load(source, torch.float32)
+    before = logits.logits(model)
+    R, R_v = spinor.get_orthogonal_matrix(64), spinor.get_orthogonal_matrix(16)
+    for arguments, named, match in [
+        ((R_v[:5],), {}, "R1: is not a square matrix"), ((R, R, R), {}, "takes model, R, R_v"),
+        ((2 * R,), {}, "R1: is not orthogonal"), (("R1",), {}, "R1: is of type str"),
+        ((R, [R_v]), {}, "R_v: has 1 matrices for 2 layers"), ((R,), {"rotation": "x"}, "is given R and rotation"),
+        ((R,), {"recipe": SpinQuantModifier()}, "is given a recipe and R"),
+        ((), {"recipe": SpinQuantModifier(), "rotations": ["R1"]}, "is given a recipe and rotations"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=match):
+            spinor.rotate_model(model, *arguments, **named, progress=False)
+    assert torch.equal(before, logits.logits(model))
 
 
 @pytest.mark.parametrize("family, case", [("llama", "power_of_two"), ("phi3", "plain"), ("gemma", "tied")])

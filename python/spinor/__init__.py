@@ -50,6 +50,7 @@ _LATER = {
     "apply_transform_config": "config",
     "attach_low_bits": "memory",
     "fuse_layer_norms": "operations",
+    "get_orthogonal_matrix": "_matrices",
     "learnable_rotations": "learnable",
     "load": "_load",
     "match_named_modules": "config",

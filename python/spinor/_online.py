@@ -65,9 +65,8 @@ class OnlineRotation(torch.nn.Module):
 
 def keep(name: str, module: torch.nn.Module, value: Any) -> None:
     """A buffer that no checkpoint has."""
-    tensor = None if value is None else torch.as_tensor(value)
-    if tensor is not None and name != "order":
-        tensor = tensor.to(torch.float64 if tensor.is_floating_point() else torch.float32)
+    kinds = {"order": torch.int64, "signs": torch.float32}  # all else keeps the bits of Python's numbers
+    tensor = None if value is None else torch.as_tensor(value, dtype=kinds.get(name, torch.float64))
     module.register_buffer(name, tensor, persistent=False)
 
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from spinor import _attention, _online, _parameters
-from spinor._errors import InputError, RunError
+from spinor import _attention, _matrices, _online, _parameters
+from spinor._errors import ArgumentError, InputError, RunError
 from spinor._listener import Listener, Progress
 from spinor._result import Result
-from spinor._run import finished, recipe_text
+from spinor._run import _nearest, finished, recipe_text
 from spinor.operations import RotateOperationRegistry
 
 
 def rotate_model(
     model: Any,
-    *,
+    *matrices: Any,
     rotations: Sequence[str] | None = None,
     transform_type: str = "auto",
     seed: int | None = None,
@@ -26,6 +29,7 @@ def rotate_model(
     randomize: bool = False,
     precision: str | None = None,
     rotation: Any = None,
+    vision: bool = False,
     center_embeddings: bool = False,
     mtp: str | None = None,
     compat: str | None = None,
@@ -44,6 +48,8 @@ def rotate_model(
       the embedding, which gets a tensor of its own (and the config says so).
     rotations: of R1, R2, R3, R4; R1 and R2 if it is left out. R3 and R4 run online: modules are attached that the
       forward pass calls; remove_online(model) takes them away, which changes the function.
+    matrices: R1 and R2 of one's own, as RotLLM takes them: rotate_model(model, R, R_v), or by these names. R is an
+      orthogonal tensor (n, n); R_v another one, or a list of one for each layer. Without R_v there is no R2.
     recipe: in the place of the options before: a dict, a list, YAML, a file, modifiers; it may not quantize.
     The other options are those of spinor.rotate().
 
@@ -54,23 +60,58 @@ def rotate_model(
     is changed, for what cannot be done; RunError, with lists `rewritten` and `damaged`, where the work ended halfway:
     the model is of no use then.
     """
+    given = {name: value for name, value in locals().items() if value is not _DEFAULTS.get(name, value)}
     if RotateOperationRegistry.operations_of(model):
-        given = {k: v for k, v in locals().items() if k not in ("model", "others", "progress", "threads") and v}
-        return RotateOperationRegistry.rotate(model, **(given | others))
+        return RotateOperationRegistry.rotate(model, *matrices, **(given | others))
+    own = _own_matrices(matrices, others)
     if others:
-        raise InputError("rotate_model", f"has no argument {next(iter(others))!r}", "see help(spinor.rotate_model)")
+        raise ArgumentError("rotate_model", f"has no argument {next(iter(others))!r}",
+                            _nearest(next(iter(others)), [*_DEFAULTS, "threads", "progress"]))  # fmt: skip
+    if recipe is not None:
+        _refuse_both("a recipe", sorted((given | own).keys() - {"recipe"}))
+    elif own:
+        _refuse_both(next(iter(own)), sorted(given.keys() & {"rotation"}))
     _parameters.check_model(model)
-    if recipe is None:
-        recipe = {"SpinQuantModifier": _given(
-            rotations=rotations, transform_type=transform_type, seed=seed, transform_block_size=block_size,
-            randomize=randomize, precision=precision, rotation_file=None if rotation is None else str(rotation),
-            center_embeddings=center_embeddings, mtp=mtp, compat=compat,
-        )}  # fmt: skip
-    return _rotate(model, recipe_text(recipe), threads, progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        if own:
+            file = Path(scratch) / "matrices.safetensors"
+            given = {"rotations": _matrices.save(file, **own, layers=_layers(model)), "rotation": file} | given
+        if recipe is None:
+            recipe = {"SpinQuantModifier": _fields(given)}
+        return _rotate(model, recipe_text(recipe), threads, progress)
 
 
-def _given(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None and value is not False}
+# What nobody has said.
+_DEFAULTS = {name: value for name, value in rotate_model.__kwdefaults__.items() if name not in ("threads", "progress")}
+_FIELDS = {"block_size": "transform_block_size", "rotation": "rotation_file"}  # as recipes call them
+
+
+def _own_matrices(matrices: Sequence[Any], named: dict[str, Any]) -> dict[str, Any]:
+    """R and R_v by their places or by their names, which are taken out of `named`."""
+    if len(matrices) > 2:
+        raise ArgumentError("rotate_model", "takes model, R, R_v, and all else by name")
+    own = dict(zip(("R", "R_v"), matrices)) | {name: named.pop(name) for name in ("R", "R_v") if name in named}
+    return own if any(value is not None for value in own.values()) else {}
+
+
+def _refuse_both(one: str, others: Sequence[str]) -> None:
+    if others:
+        raise ArgumentError("rotate_model", f"is given {one} and {others[0]}", "leave out one of them")
+
+
+def _layers(model: Any) -> int:
+    return model.config.get_text_config().num_hidden_layers
+
+
+def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of SpinQuantModifier, in a recipe."""
+    fields = {_FIELDS.get(name, name): value for name, value in ({"transform_type": "auto"} | given).items()}
+    for name, value in fields.items():
+        if name == "rotation_file":
+            fields[name] = os.fspath(value)
+        elif name == "rotations" and isinstance(value, str):
+            fields[name] = value.split(",")
+    return fields
 
 
 def _rotate(model: Any, recipe: str, threads: int, progress: Progress) -> Result:

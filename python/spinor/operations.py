@@ -5,17 +5,18 @@
         fuse_layer_norms(model)
 
     @RotateOperationRegistry.register(AbcForCausalLM)
-    def rotate_stream(model, seed=0, **options):
-        R = random_hadamard(model.config.hidden_size, seed)
+    def rotate_stream(model, R, **options):
         AutoOperation.rotate_output(model.model.embed_tokens, R)
         ...
 
-    spinor.rotate_model(model, seed=1)
+    spinor.rotate_model(model, get_orthogonal_matrix(model.config.hidden_size))
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,19 +50,32 @@ class RotateOperationRegistry:
 
     @classmethod
     @torch.no_grad()
-    def rotate(cls, model: Any, **arguments: Any) -> None:
-        """Calls them all. Of the arguments each gets those that it names, or all if it takes **options."""
+    def rotate(cls, model: Any, *arguments: Any, **named: Any) -> None:
+        """Calls them all. Of the arguments each gets those that it has a place for: all if it takes *arguments and
+        **options."""
         operations = cls.operations_of(model)
-        for name in arguments:
+        for name in named:
             if not any(_takes(operation, name) for operation in operations):
                 raise ArgumentError("rotate_model", f"has no operation that takes {name!r}")
+        most = max(_places(operation) for operation in operations)
+        if len(arguments) > most:
+            raise ArgumentError("rotate_model", f"has no operation that takes {len(arguments)} arguments and a model")
         for operation in operations:
-            operation(model, **{name: value for name, value in arguments.items() if _takes(operation, name)})
+            some = {name: value for name, value in named.items() if _takes(operation, name)}
+            operation(model, *arguments[:_places(operation)], **some)
 
 
 def _takes(operation: Operation, name: str) -> bool:
     parameters = inspect.signature(operation).parameters
     return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _places(operation: Operation) -> int:
+    """How many arguments behind the model it takes by their place."""
+    parameters = inspect.signature(operation).parameters.values()
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return sys.maxsize
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters) - 1
 
 
 class NormLinearIterator:
@@ -129,46 +143,52 @@ def _offset(norm: torch.nn.Module) -> float:
         weight.copy_(kept)
 
 
-class AutoOperation:
+class _ByName(type):
+    """Every operation that is registered is a method: AutoOperation.rotate_attn_v(attention, R)."""
+
+    def __getattr__(cls, name: str) -> Callable[..., Any]:
+        known: Any = type.__getattribute__(cls, "_operations")
+        if name in known:
+            return functools.partial(type.__getattribute__(cls, "apply_operation"), name)
+        raise AttributeError(f"AutoOperation has no operation {name!r}, but {', '.join(known)}")
+
+
+class AutoOperation(metaclass=_ByName):
     """The same operation on modules of different classes: the class itself, else its parents', in order."""
 
-    _outputs: dict[type, Callable[[Any, torch.Tensor], None]] = {}
-    _inputs: dict[type, Callable[[Any, torch.Tensor], None]] = {}
+    _operations: dict[str, dict[type, Callable[..., Any]]] = {}
 
     @classmethod
-    def register_output(cls, module_class: type) -> Callable[..., Any]:
-        return _registered(cls._outputs, module_class)
+    def register_operation(cls, name: str, module_class: type) -> Callable[..., Any]:
+        """A decorator of what the operation does to modules of the class, called as operation(module, ...)."""
 
-    @classmethod
-    def register_input(cls, module_class: type) -> Callable[..., Any]:
-        return _registered(cls._inputs, module_class)
+        def registered(operation: Callable[..., Any]) -> Callable[..., Any]:
+            cls._operations.setdefault(name, {})[module_class] = operation
+            return operation
+
+        return registered
 
     @classmethod
     @torch.no_grad()
+    def apply_operation(cls, name: str, module: torch.nn.Module, *arguments: Any, **named: Any) -> Any:
+        """AutoOperation.name(module, ...)."""
+        table = cls._operations.get(name, {})
+        for parent in type(module).__mro__:
+            if parent in table:
+                return table[parent](module, *arguments, **named)
+        kind = type(module).__name__
+        hint = f"register it: AutoOperation.register_operation({name!r}, {kind})"
+        raise InputError(name, f"does not know {kind}", hint)
+
+    @classmethod
     def rotate_output(cls, module: torch.nn.Module, rotation: torch.Tensor) -> None:
         """m'(x) = m(x) R, R (n, n) for an output of size n, or a divisor of it, repeated along the diagonal."""
-        _found(cls._outputs, module, "rotate_output")(module, rotation)
+        cls.apply_operation("rotate_output", module, rotation)
 
     @classmethod
-    @torch.no_grad()
     def rotate_input(cls, module: torch.nn.Module, rotation: torch.Tensor) -> None:
         """m'(x) = m(x R): what reads x R, R orthogonal, is given R.T."""
-        _found(cls._inputs, module, "rotate_input")(module, rotation)
-
-
-def _registered(table: dict[type, Any], module_class: type) -> Callable[..., Any]:
-    def registered(operation: Any) -> Any:
-        table[module_class] = operation
-        return operation
-
-    return registered
-
-
-def _found(table: dict[type, Any], module: torch.nn.Module, what: str) -> Any:
-    for parent in type(module).__mro__:
-        if parent in table:
-            return table[parent]
-    raise InputError(what, f"does not know {type(module).__name__}", f"register one: AutoOperation.register_{what[7:]}")
+        cls.apply_operation("rotate_input", module, rotation)
 
 
 def _times(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
@@ -179,18 +199,18 @@ def _times(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
     return (x.double().unflatten(-1, (-1, n)) @ rotation.double().to(x.device)).flatten(-2)
 
 
-@AutoOperation.register_output(torch.nn.Linear)
+@AutoOperation.register_operation("rotate_output", torch.nn.Linear)
 def _rotate_output_of_linear(linear: torch.nn.Linear, rotation: torch.Tensor) -> None:
     linear.weight.copy_(_times(linear.weight.T, rotation).T)
     if linear.bias is not None:
         linear.bias.copy_(_times(linear.bias, rotation))
 
 
-@AutoOperation.register_input(torch.nn.Linear)
+@AutoOperation.register_operation("rotate_input", torch.nn.Linear)
 def _rotate_input_of_linear(linear: torch.nn.Linear, rotation: torch.Tensor) -> None:
     linear.weight.copy_(_times(linear.weight, rotation.T))
 
 
-@AutoOperation.register_output(torch.nn.Embedding)
+@AutoOperation.register_operation("rotate_output", torch.nn.Embedding)
 def _rotate_output_of_embedding(embedding: torch.nn.Embedding, rotation: torch.Tensor) -> None:
     embedding.weight.copy_(_times(embedding.weight, rotation))

@@ -17,6 +17,7 @@
 #include "spinor/job/job.h"
 #include "spinor/plan/in_place.h"
 #include "spinor/plan/stored_edits.h"
+#include "spinor/transform/factory.h"
 #include "spinor/transform/stored_online.h"
 
 namespace spinor::python {
@@ -80,6 +81,14 @@ Json online_of(const RewritePlan& plan) {
         {module->name_in_memory(), online.group, std::string(name_of(online.location)), matrices.index_of(online.r)});
   }
   return {{"matrices", matrices.json}, {"places", places}};
+}
+
+// A matrix of a transform type, as a seed draws it.
+nb::tuple rotation(const std::string& type, int64_t size, uint64_t seed) {
+  return run_at_once([&] {
+    Random random(seed);
+    return factors_of(find_transform_type(type).make({.size = size}, random));
+  });
 }
 
 // What a checkpoint runs online.
@@ -180,6 +189,8 @@ class MemoryJob {
 void define_memory(nb::module_& module) {
   module.def("stored_online", &stored_online, nb::arg("model"), nb::arg("listener"),
              "The matrices and places of what a checkpoint runs online. Returns as run().");
+  module.def("rotation", &rotation, nb::arg("type"), nb::arg("size"), nb::arg("seed"),
+             "A matrix of a transform type. Returns as run().");
   nb::class_<MemoryJob>(module, "MemoryJob",
                         "A model's tensors (name, dtype, shape, strides in bytes, address) and a recipe for it.")
       .def(nb::init<std::string, std::vector<Described>, std::string>(), nb::arg("config"), nb::arg("tensors"),

@@ -3,11 +3,9 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <exception>
 #include <string>
 #include <vector>
 
-#include "cli/failure.h"
 #include "python/src/run.h"
 #include "spinor/base/json.h"
 #include "spinor/modifier/modifier_types.h"
@@ -23,15 +21,12 @@ std::vector<std::string> modifier_names() {
 }
 
 nb::tuple modifier(const std::string& name, const std::string& fields) {
-  try {
+  return run_at_once([&] {
     const Json step = {{name, parse_json(fields, name)}};
     const Json recipe = {{"default_stage", {{"default_modifiers", step}}}};
     const Recipe parsed = Recipe::parse(recipe.dump(), name);
-    return nb::make_tuple("done", text(parsed.steps().front().modifier->arguments().dump()), "", "");
-  } catch (const std::exception&) {
-    const cli::Failure failure = cli::failure_of(std::current_exception(), "out of memory");
-    return nb::make_tuple(failure.kind, text(failure.subject), text(failure.problem), text(failure.hint));
-  }
+    return parsed.steps().front().modifier->arguments();
+  });
 }
 
 }  // namespace

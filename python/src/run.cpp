@@ -50,4 +50,8 @@ nb::tuple run_to_its_end(Task task, const nb::callable& listener) {
   }
 }
 
+nb::tuple run_at_once(const std::function<Json()>& work) {
+  return tuple_of(task([&](const cli::Context&) { return cli::Result{work(), "", ""}; })(cli::Context()));
+}
+
 }  // namespace spinor::python

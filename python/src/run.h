@@ -3,9 +3,11 @@
 
 #include <nanobind/nanobind.h>
 
+#include <functional>
 #include <string>
 
 #include "python/src/work.h"
+#include "spinor/base/json.h"
 
 namespace spinor::python {
 
@@ -19,5 +21,8 @@ nb::str text(const std::string& bytes);
 // more.
 // Returns ("done", json, text, problem), or (kind, subject, problem, hint) if it failed.
 nb::tuple run_to_its_end(Task task, const nb::callable& listener);
+
+// What takes no time. Returns as run_to_its_end().
+nb::tuple run_at_once(const std::function<Json()>& work);
 
 }  // namespace spinor::python
