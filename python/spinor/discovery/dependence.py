@@ -1,0 +1,73 @@
+"""On which keys of its config the sizes and the presence of a model's tensors depend: each key is changed, one after
+another, and the model is built without memory for its weights."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import torch
+from transformers import PreTrainedConfig
+
+from .tiny import empty_model
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclasses.dataclass
+class Dependence:
+    """Of the tensors in memory."""
+
+    base: Shapes
+    sizes: dict[tuple[str, int], set[str]]  # of an axis: keys that change its length
+    seen: dict[tuple[str, int], list[tuple[str, int, int]]]  # of an axis: a key, its other value, the length then
+    flags: dict[str, set[str]]  # of a tensor: flags of the config without whose value it is not there
+    unknown: set[str]  # keys that could not be changed alone
+
+
+def shapes_of(config: PreTrainedConfig, kind: str, trust_remote_code: bool) -> Shapes:
+    with torch.device("meta"):
+        model = empty_model(config, kind, trust_remote_code)
+    return {name: tuple(value.shape) for name, value in [*model.named_parameters(), *model.named_buffers()]}
+
+
+def changed(config: PreTrainedConfig, section: str, key: str, value: object) -> PreTrainedConfig:
+    other = copy.deepcopy(config)
+    part = getattr(other, section) if section and hasattr(getattr(other, section), key) else other
+    setattr(part, key, value)
+    return other
+
+
+def dependence_of(config: PreTrainedConfig, kind: str, section: str, trust_remote_code: bool = False) -> Dependence:
+    def shapes(key: str, value: object) -> Shapes | None:
+        try:
+            return shapes_of(changed(config, section, key, value), kind, trust_remote_code)
+        except Exception:  # noqa: BLE001: whatever the class raises of such a config
+            return None
+
+    base = shapes_of(config, kind, trust_remote_code)
+    found = Dependence(base, {}, {}, {}, set())
+    keys = config.to_dict()
+    keys |= (keys.get(section) or {}) if section else {}
+    for key, value in keys.items():
+        if isinstance(value, bool):
+            if other := shapes(key, not value):
+                for name in set(base) - set(other):
+                    found.flags.setdefault(name, set()).add(key)
+        elif isinstance(value, int) and value > 0:
+            tried = {number: shapes(key, number) for number in (2 * value, value + 1, 3 * value)}
+            if not any(tried.values()):
+                found.unknown.add(key)
+            for number, other in tried.items():
+                add_lengths(found, key, number, other or {})
+    return found
+
+
+def add_lengths(found: Dependence, key: str, number: int, other: Shapes) -> None:
+    for name, shape in found.base.items():
+        if len(other.get(name, ())) != len(shape):
+            continue
+        for axis, (before, after) in enumerate(zip(shape, other[name], strict=True)):
+            if before != after:
+                found.sizes.setdefault((name, axis), set()).add(key)
+                found.seen.setdefault((name, axis), []).append((key, number, after))

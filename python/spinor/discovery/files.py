@@ -1,0 +1,56 @@
+"""The tensors of a checkpoint as discovery needs them: which axis of which tensor in memory each of their axes is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+
+from .file_names import Along, Provenance, file_tensors
+
+
+class CannotTell(Exception):
+    """Of a tensor: the row format has no words for what it is."""
+
+
+@dataclasses.dataclass
+class FileTensor:
+    name: str
+    shape: tuple[int, ...]
+    memory: str
+    axes: tuple[int | None, ...]  # of the tensor in memory; None: an axis of length 1, or one made of several
+    indices: tuple[torch.Tensor | None, ...]  # along each axis, where in the tensor in memory it stands
+
+    def axis_of(self, memory_axis: int) -> int | None:
+        return self.axes.index(memory_axis) if memory_axis in self.axes else None
+
+    def is_whole(self, axis: int, length: int) -> bool:
+        """The axis is that of the tensor in memory, entry by entry."""
+        index = self.indices[axis]
+        return index is not None and torch.equal(index, torch.arange(length))
+
+
+def length_of(along: tuple[Along, ...]) -> int:
+    return math.prod(len(one.index) for one in along)
+
+
+def made_of(name: str, parts: list[Provenance]) -> FileTensor:
+    """Of several parts, the first says what it is: they are alike, put together along one axis."""
+    part = parts[0]
+    shape = [length_of(along) for along in part.axes]
+    axes = [along[0].axis if len(along) == 1 else None for along in part.axes]
+    indices = [along[0].index if len(along) == 1 else None for along in part.axes]
+    if len(parts) > 1:
+        shape[part.rows_axis] = sum(len(one.rows) for one in parts)
+        indices[part.rows_axis] = None
+    return FileTensor(name, tuple(shape), part.tensor, tuple(axes), tuple(indices))
+
+
+def files_of(model: torch.nn.Module, config) -> dict[str, FileTensor]:
+    memory = model.state_dict()
+    found = {}
+    for name, parts in file_tensors(model, config).items():
+        if memory[parts[0].tensor].is_floating_point():
+            found[name] = made_of(name, parts)
+    return found

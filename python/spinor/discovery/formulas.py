@@ -1,0 +1,172 @@
+"""Formulas over the keys of config.json for sizes and conditions that were seen in several models of one class.
+
+A size is a sum of products of the very keys that it depends on (dependence.py): the simplest that fits every sample.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Callable, Iterable
+
+Keys = dict[str, object]
+Seen = list[tuple[Keys, int]]  # a size, and the config of the model that it was seen in
+
+def flat_keys(config: dict, section: str) -> Keys:
+    """As the row sees them: those of the section before those of the file, and keys of objects as object['key']."""
+    keys = {**config, **(config.get(section) or {})} if section else dict(config)
+    for name, value in list(keys.items()):
+        if isinstance(value, dict) and name.isidentifier():
+            keys |= {f"{name}['{inner}']": number for inner, number in value.items()
+                     if isinstance(number, int | float | str | list)}
+    return keys
+
+
+LAYERS = re.compile(r"layer|dense|first|replace|interval|period|offset|freq|step|moe|pattern|type")
+COEFFICIENTS = (1, 2, 3, 4)
+MOST_TERMS, MOST_FACTORS = 3, 3
+
+
+def is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """of[0] * of[1] ..., divided by `by` where it is not empty."""
+
+    of: tuple[str, ...]
+    by: str = ""
+
+    def value(self, keys: Keys) -> float:
+        number = math.prod(keys[key] for key in self.of)
+        return number / keys[self.by] if self.by else number
+
+    @property
+    def cost(self) -> int:
+        return len(self.of) + 2 * bool(self.by)
+
+    def text(self, coefficient: int = 1, without: str = "") -> str:
+        factors = list(self.of)
+        if without:
+            factors.remove(without)
+        if coefficient > 1 or not factors:
+            factors.insert(0, str(coefficient))
+        return " * ".join(factors) + (f" / {self.by}" if self.by else "")
+
+
+def products_of(keys: list[str]) -> list[Product]:
+    found = [Product(chosen) for count in range(1, MOST_FACTORS + 1)
+             for chosen in itertools.combinations(keys, count)]
+    found += [Product((key, key)) for key in keys]
+    found += [Product(one.of, by) for one in found for by in keys if by not in one.of and len(one.of) < MOST_FACTORS]
+    return sorted(found, key=lambda product: product.cost)
+
+
+def size_formula(seen: Seen, keys: list[str]) -> str | None:
+    """Of all the keys, that fits every sample; None if there is none as simple as these."""
+    if len({size for _, size in seen}) == 1 and not keys:
+        return str(seen[0][1])
+    usable = [(config, size) for config, size in seen if all(is_size(config.get(key)) for key in keys)]
+    if not keys or len(usable) < len(seen):
+        return None
+    keys = sorted(keys)
+    if len(keys) == 1 and (shifted := shifted_key(usable, keys[0])):
+        return shifted
+    products = products_of(keys)
+    for count in range(1, MOST_TERMS + 1):
+        for chosen in itertools.combinations(products, count):
+            used = {key for product in chosen for key in (*product.of, *filter(None, [product.by]))}
+            if used == set(keys) and (found := with_coefficients(usable, chosen)):
+                return found
+    return None
+
+
+def shifted_key(seen: Seen, key: str) -> str | None:
+    """A key with a constant added: positions with two rows for padding."""
+    differences = {size - config[key] for config, size in seen}
+    if len(differences) == 1 and (difference := differences.pop()) != 0 and len(seen) > 2:
+        return f"{key} {'+' if difference > 0 else '-'} {abs(difference)}"
+    return None
+
+
+def with_coefficients(seen: Seen, products: tuple[Product, ...]) -> str | None:
+    values = [[product.value(config) for product in products] for config, _ in seen]
+    for coefficients in itertools.product(COEFFICIENTS, repeat=len(products)):
+        if all(sum(a * b for a, b in zip(coefficients, row, strict=True)) == size
+               for row, (_, size) in zip(values, seen, strict=True)):
+            return sum_text(products, coefficients)
+    return None
+
+
+def sum_text(products: tuple[Product, ...], coefficients: tuple[int, ...]) -> str:
+    terms = list(zip(products, coefficients, strict=True))
+    common = set.intersection(*(set(product.of) for product in products)) if len(products) > 1 else set()
+    if common and not any(product.by for product in products):
+        key = sorted(common)[0]
+        return f"{key} * (" + " + ".join(product.text(number, key) for product, number in terms) + ")"
+    return " + ".join(product.text(number) for product, number in terms)
+
+
+class Conditions:
+    """Which layers: of samples with `counts` layers."""
+
+    def __init__(self, samples: list[Keys], counts: list[int]):
+        self.samples, self.counts = samples, counts
+
+    def find(self, layers: list[set[int]]) -> str | None:
+        """A formula over L that holds in those layers of each sample; empty: in all; None: there is none."""
+        if all(len(there) == count for there, count in zip(layers, self.counts, strict=True)):
+            return ""
+        for text, holds in self._candidates():
+            try:
+                if all({layer for layer in range(count) if holds(sample, layer)} == there
+                       for sample, count, there in zip(self.samples, self.counts, layers, strict=True)):
+                    return text
+            except (TypeError, KeyError, IndexError, ZeroDivisionError):
+                continue
+        return None
+
+    def _candidates(self) -> Iterable[tuple[str, Callable[[Keys, int], bool]]]:
+        first = self.samples[0]
+        lists = [key for key, value in first.items() if isinstance(value, list) and value]
+        numbers = [key for key, value in first.items()
+                   if isinstance(value, int) and not isinstance(value, bool) and LAYERS.search(key)]
+        yield from self._of_lists(lists)
+        for key in numbers:
+            yield f"L >= {key}", lambda sample, layer, key=key: layer >= sample[key]
+            yield f"L < {key}", lambda sample, layer, key=key: layer < sample[key]
+        for key in lists:
+            yield f"L in {key}", lambda sample, layer, key=key: layer in sample[key]
+            yield f"!(L in {key})", lambda sample, layer, key=key: layer not in sample[key]
+        for key in numbers:
+            for shift in (0, 1):
+                place = f"(L + {shift})" if shift else "L"
+                yield (f"{place} % {key} == 0",
+                       lambda sample, layer, key=key, shift=shift: (layer + shift) % sample[key] == 0)
+                yield (f"{place} % {key} != 0",
+                       lambda sample, layer, key=key, shift=shift: (layer + shift) % sample[key] != 0)
+            for other in numbers:
+                yield (f"L % {key} == {other}",
+                       lambda sample, layer, key=key, other=other: layer % sample[key] == sample[other])
+                yield (f"L % {key} != {other}",
+                       lambda sample, layer, key=key, other=other: layer % sample[key] != sample[other])
+
+    def _of_lists(self, lists: list[str]):
+        for key in lists:
+            values = {value for sample in self.samples for value in sample.get(key) or ()
+                      if isinstance(value, str | int | bool)}
+            for value in sorted(values, key=str):
+                text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else None
+                text = text or (f"'{value}'" if isinstance(value, str) else str(value))
+                yield f"{key}[L] == {text}", lambda sample, layer, key=key, value=value: sample[key][layer] == value
+                yield f"{key}[L] != {text}", lambda sample, layer, key=key, value=value: sample[key][layer] != value
+            yield from self._of_two(key, sorted((value for value in values if isinstance(value, str)), key=str))
+
+    def _of_two(self, key: str, values: list[str]):
+        for i, one in enumerate(values):
+            for other in values[i + 1 :]:
+                yield (f"{key}[L] == '{one}' || {key}[L] == '{other}'",
+                       lambda sample, layer, key=key, one=one, other=other: sample[key][layer] in (one, other))

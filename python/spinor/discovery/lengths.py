@@ -1,0 +1,140 @@
+"""Sizes of tensors, and whether they are there, as formulas over the keys of config.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+
+from .dependence import Dependence
+from .files import CannotTell, FileTensor
+from .formulas import Keys, Seen, is_size, size_formula
+from .roles import Roles
+
+ANY = "any"
+# Not told by a flag: a head that shares its weight is there, as the embedding.
+NO_FLAGS = {"tie_word_embeddings"}
+MOST_KEYS = 4
+
+
+@dataclasses.dataclass
+class Sample:
+    roles: Roles
+    keys: Keys  # of its config.json, flat (formulas.flat_keys)
+    dependence: Dependence
+    class_defaults: Keys
+    derived: set[str]  # keys that its config leaves to the class
+
+
+class Lengths:
+    def __init__(self, samples: list[Sample]):
+        self.samples = samples
+
+    def of(self, tensors: list[FileTensor], axis: int, on_stream: bool = False) -> str:
+        """Of an axis, one tensor a sample."""
+        sizes = [tensor.shape[axis] for tensor in tensors]
+        if on_stream:
+            return self._on_stream(tensors[0].name, sizes)
+        found = self._formula(tensors, axis)
+        if found == "hidden_size":
+            heads = [sample.keys["num_attention_heads"] * sample.keys["head_dim"] for sample in self.samples]
+            return "num_attention_heads * head_dim" if heads == sizes else ANY
+        return found or ANY
+
+    def number(self, values: list[int], tensors: list[FileTensor]) -> str:
+        """A part of an axis of these tensors: of some of the keys that it depends on. Raises CannotTell."""
+        if values == [sample.keys["head_dim"] for sample in self.samples]:
+            return "head_dim"
+        keys = sorted(set().union(*(self.keys_of(tensors[0], axis) for axis in range(len(tensors[0].shape)))))
+        seen = list(zip((sample.keys for sample in self.samples), values, strict=True))
+        for count in range(1, MOST_KEYS + 1):
+            for chosen in itertools.combinations([*keys, "head_dim"], count):
+                if found := size_formula(seen, list(chosen)):
+                    return found
+        raise CannotTell(f"{tensors[0].name}: no formula says how many of its rows are values, {values}")
+
+    def key_of(self, values: list[int], like: re.Pattern) -> str:
+        for key in self.samples[0].keys:
+            if like.search(key) and [sample.keys.get(key) for sample in self.samples] == values:
+                return key
+        raise CannotTell(f"no key of config.json is {values}")
+
+    def flag(self, tensor: FileTensor | None, always: bool = True, besides: FileTensor | None = None) -> str:
+        """When a tensor is there, where flags say so: else "true", or nothing."""
+        if tensor is None:
+            return ""
+        sample = self.samples[0]
+        flags = sample.dependence.flags.get(tensor.memory, set()) - NO_FLAGS
+        if besides is not None:
+            flags -= sample.dependence.flags.get(besides.memory, set())
+        text = " && ".join(key if sample.keys[key] else f"!{key}" for key in sorted(flags))
+        return text or ("true" if always else "")
+
+    def keys_of(self, tensor: FileTensor, axis: int) -> set[str]:
+        return self.samples[0].dependence.sizes.get((tensor.memory, tensor.axes[axis]), set())
+
+    def _on_stream(self, name: str, sizes: list[int]) -> str:
+        times = {size / sample.roles.width for size, sample in zip(sizes, self.samples, strict=True)}
+        if times == {1}:
+            return "hidden_size"
+        if len(times) == 1 and (count := times.pop()) == int(count):
+            return f"{int(count)} * hidden_size"
+        keys = [key for key in self.samples[0].keys
+                if [size // sample.roles.width for size, sample in zip(sizes, self.samples, strict=True)]
+                == [sample.keys.get(key) for sample in self.samples]]
+        if not keys:
+            raise CannotTell(f"{name}: its size {sizes} is no multiple of the residual stream's")
+        return f"{keys[0]} * hidden_size"
+
+    def _formula(self, tensors: list[FileTensor], axis: int) -> str | None:
+        sizes = [tensor.shape[axis] for tensor in tensors]
+        if set(sizes) == {1}:
+            return "1"
+        keys = self.keys_of(tensors[0], axis)
+        seen = list(zip((sample.keys for sample in self.samples), sizes, strict=True))
+        if not keys and len(set(sizes)) > 1:  # of a key that changes with others
+            keys = {key for key in self.samples[0].dependence.unknown
+                    if [sample.keys.get(key) for sample in self.samples] == sizes}
+            return sorted(keys)[0] if keys else None
+        seen += self._changed(tensors[0], axis)
+        for count in ("num_attention_heads", "num_key_value_heads"):
+            if all(config[count] * config["head_dim"] == size for config, size in seen):
+                return f"{count} * head_dim"
+        return size_formula(seen, sorted(keys))
+
+    def _changed(self, tensor: FileTensor, axis: int) -> Seen:
+        """With one key changed. Where a file has a part of an axis, the part changes as the whole does."""
+        sample, at = self.samples[0], (tensor.memory, tensor.axes[axis])
+        if at not in sample.dependence.seen:
+            return []
+        whole, part = sample.dependence.base[at[0]][at[1]], tensor.shape[axis]
+        found = [({**sample.keys, key: number}, length * part) for key, number, length in sample.dependence.seen[at]]
+        return [(derive(keys, sample.derived), size // whole) for keys, size in found if size % whole == 0]
+
+
+def derive(keys: Keys, derived: set[str]) -> Keys:
+    """What classes compute from other keys where config.json leaves it out, and spinor, too."""
+    if "num_key_value_heads" in derived:
+        keys["num_key_value_heads"] = keys["num_attention_heads"]
+    if "head_dim" in derived:
+        keys["head_dim"] = keys["hidden_size"] // keys["num_attention_heads"]
+    return keys
+
+
+def canonical(keys: Keys, attribute_map: dict[str, str], width: int) -> tuple[dict[str, str], set[str]]:
+    """Adds to the keys what every row calls them: by what formulas, and which are derived. Raises CannotTell."""
+    defaults = {key: attribute_map[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads",
+                                                    "num_key_value_heads", "intermediate_size", "vocab_size")
+                if key not in keys and attribute_map.get(key) in keys}
+    keys |= {key: keys[other] for key, other in defaults.items()}
+    if keys.get("hidden_size") != width:
+        raise CannotTell(f"no key of config.json says how wide the residual stream is ({width})")
+    if not is_size(keys.get("num_hidden_layers")):
+        raise CannotTell("no key of config.json says how many layers there are")
+    for key, formula, value in (("num_attention_heads", "1", 1), ("intermediate_size", "hidden_size", width),
+                                ("vocab_size", "hidden_size", width)):
+        if not is_size(keys.get(key)):
+            defaults[key], keys[key] = formula, value
+    derived = {key for key in ("num_key_value_heads", "head_dim") if not is_size(keys.get(key))}
+    derive(keys, derived)
+    return defaults, derived

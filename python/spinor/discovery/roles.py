@@ -1,0 +1,292 @@
+"""What each tensor of a file is for, in one tiny model: what the findings say of the tensors in memory, told of the
+modules that files name."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from .files import CannotTell, FileTensor
+from .find import Findings
+from .folds import scales_of
+
+STACKED = 3  # axes of experts in one tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Of a module: its layer, None outside of them, and its name below it or below the root; {E} counts experts."""
+
+    layer: int | None
+    name: str
+
+
+@dataclasses.dataclass
+class LinearRole:
+    place: Place
+    weight: FileTensor
+    out_axis: int
+    in_axis: int
+    layout: str = "matrix"
+    bias: FileTensor | None = None
+    reads: bool = False  # vectors of the stream
+    writes: bool = False
+    router: bool = False
+    mlp_in: bool = False
+    mlp_out: bool = False
+
+    @property
+    def out(self) -> int:
+        return self.weight.shape[self.out_axis]
+
+    @property
+    def into(self) -> int:
+        return self.weight.shape[self.in_axis]
+
+
+@dataclasses.dataclass
+class NormRole:
+    place: Place
+    weight: FileTensor
+    reads: list[str]  # names below the layer, or outside
+    layer_norm: bool = False
+    bias: FileTensor | None = None
+    offset: int = 0
+    scales_output: bool = False
+
+    @property
+    def size(self) -> int:
+        return self.weight.shape[-1]
+
+
+@dataclasses.dataclass
+class ParameterRole:
+    place: Place  # with the tensor's whole name
+    weight: FileTensor
+
+
+@dataclasses.dataclass
+class EmbeddingRole:
+    place: Place
+    weight: FileTensor
+    writes: bool
+
+
+@dataclasses.dataclass
+class AttentionRole:
+    layer: int
+    output: str
+    value: str
+    query: str
+    key: str
+    head_dim: int
+    value_weight: FileTensor
+    value_axis: int
+    part: tuple[int, int, int] | None  # begin, size, period of the values among the rows of `value`; None: all
+
+
+class Roles:
+    """Of one sample."""
+
+    def __init__(self, findings: Findings, files: dict[str, FileTensor]):
+        self.findings, self.files = findings, files
+        self.width = findings.stream.width
+        self.sites = whole_sites(findings)
+        self.uses = {}
+        for use in findings.graph.uses:
+            if use.axis is not None and use.operation.name != "convolution":
+                self.uses.setdefault(use.weight, use)
+        self.of_memory: dict[str, list[FileTensor]] = {}
+        for tensor in files.values():
+            self.of_memory.setdefault(tensor.memory, []).append(tensor)
+        self.layers_at = self._layers_at()
+        self.root, _, self.layers = self.layers_at.rpartition(".")
+        self.root += "." if self.root else ""
+        self.head = self._head()
+        self.linears: dict[str, LinearRole] = {}
+        self.norms: dict[str, NormRole] = {}
+        self.parameters: dict[str, ParameterRole] = {}
+        self.embeddings: dict[str, EmbeddingRole] = {}
+        self._assign()
+        self.attentions = self._attentions()
+
+    def _layers_at(self) -> str:
+        """Where the layers are: the list that most weights with an axis of the stream's size are in."""
+        counts: dict[str, int] = {}
+        for tensor in self.files.values():
+            if self.width in tensor.shape and (found := re.match(r"(.*?)\.\d+\.", tensor.name)):
+                counts[found[1]] = counts.get(found[1], 0) + 1
+        if not counts:
+            raise CannotTell("there are no layers")
+        return max(counts, key=counts.get)
+
+    def _head(self) -> str:
+        head = self.findings.subject.model.get_output_embeddings()
+        for name, value in self.findings.subject.parameters.items():
+            if value is getattr(head, "weight", None):
+                return module_of(self.of_memory[name][0].name)
+        last = self.findings.graph.uses[-1].weight
+        return module_of(self.of_memory[last][0].name)
+
+    def place(self, name: str) -> Place:
+        """Of a module or tensor of a file."""
+        if found := re.match(re.escape(self.layers_at) + r"\.(\d+)\.(.+)", name):
+            return Place(int(found[1]), re.sub(r"(experts?)\.\d+(?=\.|$)", r"\1.{E}", found[2]))
+        if name == self.head or not name.startswith(self.root):
+            return Place(None, name)
+        return Place(None, re.sub(r"\.\d+(?=\.|$)", lambda number: number[0], name[len(self.root) :]))
+
+    def _assign(self) -> None:
+        embedded = {operation.sources[0] for operation in self.findings.graph.trace.operations
+                    if operation.name == "embedding"}
+        scaled = {operation.sources[place]: operation for operation, place in scales_of(self.findings.graph)}
+        self._routers = set(self.findings.routers)
+        self._mlp = {writer.use.weight: writer for writer in self.findings.writers if writer.kind == "mlp"}
+        self._mlp_in = {name for writer in self._mlp.values() for name in writer.before} - self._routers
+        later = []
+        for name, tensor in self.files.items():
+            if tensor.memory in embedded and len(tensor.shape) == 2:
+                self._embedding(name, tensor)
+            elif tensor.memory in self.uses and len(tensor.shape) > 1:
+                self._linear(name, tensor)
+            else:
+                later.append((name, tensor, tensor.memory in scaled))
+        for name, tensor, is_scale in later:
+            if not self._bias(name, tensor):
+                self._norm_or_parameter(name, tensor, is_scale)
+
+    def _embedding(self, name: str, tensor: FileTensor) -> None:
+        module = module_of(name)
+        self.embeddings[module] = EmbeddingRole(self.place(module), tensor, (tensor.memory, 1) in self.sites)
+
+    def _linear(self, name: str, tensor: FileTensor) -> None:
+        module, use = module_of(name), self.uses[tensor.memory]
+        inner = tensor.axis_of(use.axis)
+        if inner is None and 1 in tensor.shape and len(tensor.shape) == 2:
+            inner = tensor.shape.index(1) if tensor.axes.count(None) == 1 else None
+        if inner is None or len(tensor.shape) > STACKED:
+            raise CannotTell(f"{name} {list(tensor.shape)}: what it sums over is no axis of it")
+        outer = next(axis for axis in reversed(range(len(tensor.shape))) if axis != inner)
+        layouts = {(2, 1): "matrix", (2, 0): "transposed", (3, 2): "experts", (3, 1): "experts_transposed"}
+        layout = layouts.get((len(tensor.shape), inner))
+        if layout is None:
+            raise CannotTell(f"{name} {list(tensor.shape)}: stacked in an order that rows do not know")
+        on_stream = self._on_stream(tensor)
+        role = LinearRole(self.place(module), tensor, outer, inner, layout,
+                          reads=inner in on_stream, writes=outer in on_stream,
+                          router=tensor.memory in self._routers, mlp_in=tensor.memory in self._mlp_in,
+                          mlp_out=tensor.memory in self._mlp)
+        if not self.sites:  # a stream that cannot be turned: by size
+            role.reads, role.writes = role.into == self.width, role.out == self.width
+        self.linears[module] = role
+
+    def _bias(self, name: str, tensor: FileTensor) -> bool:
+        module = name.removesuffix(".bias").removesuffix("_bias")
+        linear = self.linears.get(module)
+        if linear is None or module == name or tensor.shape[-1] != linear.out:
+            return False
+        if (tensor.memory in self.uses) or (linear.writes != self._turns(tensor) and self.sites):
+            raise CannotTell(f"{name}: the weight writes to the stream, or this bias does, and the other does not")
+        linear.bias = tensor
+        return True
+
+    def _turns(self, tensor: FileTensor) -> bool:
+        return bool(self._on_stream(tensor))
+
+    def _on_stream(self, tensor: FileTensor) -> set[int]:
+        found = {axis for axis in range(len(tensor.shape)) if (tensor.memory, tensor.axes[axis]) in self.sites}
+        for axis in found:
+            if not tensor.is_whole(axis, tensor.shape[axis]):
+                raise CannotTell(f"{tensor.name}: the file has its entries in another order than the model")
+        return found
+
+    def _norm_or_parameter(self, name: str, tensor: FileTensor, is_scale: bool) -> None:
+        module = module_of(name)
+        folds = {fold.norm: fold for fold in [*self.findings.folds, *self.findings.unfolded]}
+        biases = {bias: fold for fold in folds.values() for bias in fold.biases}
+        if name.endswith(".bias") and tensor.memory in biases and module in self.norms:
+            self.norms[module].bias = tensor
+            return
+        fold = folds.get(tensor.memory)
+        if fold is None or not is_scale or not name.endswith(".weight"):
+            if self._turns(tensor) or (fold in self.findings.folds):
+                raise CannotTell(f"{name} {list(tensor.shape)}: it is on the stream, and neither weight nor norm")
+            self.parameters[name] = ParameterRole(self.place(name), tensor)
+            return
+        proved = any(fold is other for other in self.findings.folds)
+        guilty = self.findings.reason.scales if self.findings.reason else []
+        self.norms[module] = NormRole(self.place(module), tensor, self._readers(fold) if proved else [],
+                                      fold.layer_norm, None, fold.offset, tensor.memory in guilty)
+        bias = module + ".bias"
+        if bias in self.files and self.files[bias].memory in fold.biases:
+            self.norms[module].bias = self.files[bias]
+
+    def _readers(self, fold) -> list[str]:
+        """Modules of the file that read a norm of the stream. Others stand elsewhere."""
+        if fold.norm and self.sites and not any((site.tensor, site.axis) in self.sites for site in fold.readers):
+            return []
+        if not self.sites and self.findings.subject.tensors[fold.norm].numel() != self.width:
+            return []
+        found: dict[str, None] = {}
+        for site in fold.readers:
+            for tensor in self.of_memory[site.tensor]:
+                found[self.place(module_of(tensor.name)).name] = None
+        return list(found)
+
+    def _attentions(self) -> list[AttentionRole]:
+        found = []
+        for attention in self.findings.attentions:
+            output = self.of_memory[attention.output.weight][0]
+            place = self.place(module_of(output.name))
+            values = self.findings.values.found.get(attention.output.weight, [])
+            if place.layer is None or not values or not self.findings.values.proved:
+                continue
+            tensor, axis, part = self._value_rows(values)
+            value = self.place(module_of(tensor.name))
+            if value.layer != place.layer:
+                continue  # those of another layer
+            names = [self.place(module_of(self.of_memory[names[0]][0].name)).name if names else ""
+                     for names in (attention.queries, attention.keys)]
+            found.append(AttentionRole(place.layer, place.name, value.name, *names, attention.head_dim, tensor, axis,
+                                       part))
+        return found
+
+    def _value_rows(self, values) -> tuple[FileTensor, int, tuple[int, int, int] | None]:
+        """The tensor of the file, its axis, and which of its rows."""
+        names = {value.sites[0].tensor for value in values}
+        if len(names) != 1:
+            raise CannotTell("the values of a layer come from several weights: " + ", ".join(sorted(names)))
+        name, size = names.pop(), values[0].sites[0].size
+        axis = values[0].sites[0].axis
+        memory_begins = sorted({value.sites[0].begin for value in values})
+        for tensor in self.of_memory[name]:
+            at = tensor.axis_of(axis)
+            index = tensor.indices[at].tolist() if at is not None and tensor.indices[at] is not None else []
+            if set(memory_begins) <= set(index):
+                return tensor, at, rows_of(tensor, [index.index(begin) for begin in memory_begins], size, len(index))
+        raise CannotTell(f"{name}: the values lie in several tensors of the file")
+
+
+def rows_of(tensor: FileTensor, begins: list[int], size: int, rows: int) -> tuple[int, int, int] | None:
+    steps = {b - a for a, b in zip(begins, begins[1:], strict=False)}
+    if steps <= {size}:
+        whole = begins[0] == 0 and len(begins) * size == rows
+        return None if whole else (begins[0], len(begins) * size, rows)
+    if len(steps) == 1 and rows == len(begins) * (step := steps.pop()):
+        return begins[0], size, step
+    raise CannotTell(f"{tensor.name}: its rows with values begin at {begins}")
+
+
+def whole_sites(findings: Findings) -> set[tuple[str, int]]:
+    """Axes of the stream, all blocks of which turn."""
+    blocks: dict[tuple[str, int], int] = {}
+    for site in findings.sites:
+        blocks[site.tensor, site.axis] = blocks.get((site.tensor, site.axis), 0) + site.size
+    for (name, axis), size in blocks.items():
+        if size != findings.subject.tensors[name].shape[axis]:
+            raise CannotTell(f"{name}: only a part of its axis {axis} is on the residual stream")
+    return set(blocks)
+
+
+def module_of(name: str) -> str:
+    return re.sub(r"\.(weight|bias)$", "", name)

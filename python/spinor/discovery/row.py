@@ -1,0 +1,265 @@
+"""A row (YAML) from what was found in two tiny models of one class: names without numbers, sizes as formulas."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from .files import CannotTell
+from .formulas import Conditions
+from .lengths import ANY, Lengths, Sample
+from .roles import AttentionRole, EmbeddingRole, LinearRole, NormRole, ParameterRole
+
+REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+PRESENT = "present"
+
+
+class RowMaker:
+    """`defaults`: keys as all rows call them, and what the class calls them. Raises CannotTell."""
+
+    def __init__(self, samples: list[Sample], defaults: dict[str, str]):
+        self.samples, self.defaults = samples, defaults
+        self.first = samples[0].roles
+        self.lengths = Lengths(samples)
+        counts = [sample.keys["num_hidden_layers"] for sample in samples]
+        self.conditions = Conditions([sample.keys for sample in samples], counts)
+
+    def row(self, names: list[str], section: str) -> dict:
+        roles = self.first
+        attentions, parts = self._attentions()
+        linears = [one for name in self._inside("linears") for one in self._linear(name)]
+        row: dict = {
+            "names": names,
+            "section": section,
+            "roots": [roles.root],
+            "embeddings": [self._embedding(name) for name in self._outside("embeddings")],
+            "layers": roles.layers,
+            "experts": self._experts() if any(is_expert(one) for one in linears) else "",
+            "linears": linears,
+            "parts": parts,
+            "norms": [one for name in self._inside("norms") for one in self._norm(name)],
+            "parameters": [one for name in self._inside("parameters") for one in self._parameter(name)],
+            "outer_linears": [self._outer_linear(name) for name in self._outside("linears")],
+            "outer_norms": [self._outer_norm(name) for name in self._outside("norms")],
+            "head": roles.head,
+            "head_bias": self.lengths.flag(roles.linears[roles.head].bias),
+            "writes": self._named(lambda role: role.writes and role.place.name != roles.head),
+            "raw_reads": self._raw_reads(),
+            "scaled_outputs": self._scaled_outputs(),
+            "attentions": attentions,
+            "mlp_in": self._named(lambda role: role.mlp_in and role.place.layer is not None),
+            "mlp_out": self._named(lambda role: role.mlp_out and role.place.layer is not None),
+        }
+        row["refusals"] = self._refusals(row["scaled_outputs"])
+        row["defaults"] = self._defaults(str(row))
+        keep = {"names", "linears", "norms", "writes", "attentions", "mlp_in", "mlp_out", "outer_norms"}
+        return {key: value for key, value in row.items() if value or key in keep}
+
+    # -- names
+
+    def _inside(self, kind: str) -> list[str]:
+        return self._names(kind, lambda place: place.layer is not None)
+
+    def _outside(self, kind: str) -> list[str]:
+        return [name for name in self._names(kind, lambda place: place.layer is None) if name != self.first.head]
+
+    def _names(self, kind: str, keep: Callable) -> list[str]:
+        return list(dict.fromkeys(role.place.name for sample in self.samples
+                                  for role in getattr(sample.roles, kind).values() if keep(role.place)))
+
+    def _named(self, keep: Callable[[LinearRole], bool]) -> list[str]:
+        return list(dict.fromkeys(role.place.name for role in self.first.linears.values() if keep(role)))
+
+    # -- modules of a layer
+
+    def _in_layers(self, kind: str, name: str) -> list[dict[int, object]]:
+        """Of each sample, the role in each layer that has it; of experts the first."""
+        found = []
+        for sample in self.samples:
+            layers: dict[int, object] = {}
+            for role in getattr(sample.roles, kind).values():
+                if role.place.name == name and role.place.layer is not None:
+                    layers.setdefault(role.place.layer, role)
+            found.append(layers)
+        if not all(found):
+            raise CannotTell(f"{name} is there in one of two models")
+        return found
+
+    def _alike(self, name: str, by_sample: list[dict], alike: Callable) -> list[tuple[list, list[set[int]]]]:
+        """Roles of the samples that are one line of the row, and the layers that have it."""
+        parts = []
+        for layers in by_sample:
+            groups: dict[object, list[int]] = {}
+            for layer in sorted(layers):
+                groups.setdefault(alike(layers[layer]), []).append(layer)
+            parts.append([(layers[group[0]], set(group)) for group in groups.values()])
+        if len({len(part) for part in parts}) > 1:
+            raise CannotTell(f"{name} changes from layer to layer, differently in two models")
+        return [([role for role, _ in group], [layers for _, layers in group]) for group in zip(*parts, strict=True)]
+
+    def _when(self, layers: list[set[int]], flag: str = "") -> dict:
+        found = self.conditions.find(layers)
+        found = PRESENT if found is None else " && ".join(filter(None, [flag, f"({found})" if flag and found else found]))
+        return {"when": found} if found else {}
+
+    def _linear(self, name: str) -> list[dict]:
+        rows = []
+        for roles, layers in self._alike(name, self._in_layers("linears", name),
+                                         lambda role: (role.out, role.into, role.bias is not None)):
+            rows.append(self._linear_row(name, roles) | self._when(layers, self.lengths.flag(roles[0].weight, False)))
+        return rows
+
+    def _linear_row(self, name: str, roles: list[LinearRole]) -> dict:
+        one = roles[0]
+        tensors = [role.weight for role in roles]
+        row = {"name": name, "out": self.lengths.of(tensors, one.out_axis, one.writes),
+               "in": self.lengths.of(tensors, one.in_axis, one.reads)}
+        if one.bias is not None:
+            row["bias"] = self.lengths.flag(one.bias, besides=one.weight) or "true"
+        if one.layout != "matrix":
+            row["layout"] = one.layout
+        if one.router:
+            row["router"] = "true"
+        return row
+
+    def _norm(self, name: str) -> list[dict]:
+        by_sample = self._in_layers("norms", name)
+        reads = dict.fromkeys(reader for role in self.first.norms.values() if role.place.name == name
+                              for reader in role.reads)
+        return [self._norm_row(name, roles, list(reads)) | self._when(layers, self.lengths.flag(roles[0].weight, False))
+                for roles, layers in self._alike(name, by_sample, lambda role: role.size)]
+
+    def _norm_row(self, name: str, roles: list[NormRole], reads: list[str]) -> dict:
+        one = roles[0]
+        row: dict = {"name": name}
+        on_stream = bool(reads) or one.scales_output
+        if (size := self.lengths.of([role.weight for role in roles], 0, on_stream)) != "hidden_size":
+            row["size"] = size
+        if reads:
+            row["reads"] = reads
+        if one.layer_norm:
+            row["layer_norm"] = "true"
+        if one.bias is not None:
+            row["bias"] = self.lengths.flag(one.bias, besides=one.weight) or "true"
+        if one.offset:
+            row["offset"] = one.offset
+        return row
+
+    def _parameter(self, name: str) -> list[dict]:
+        rows = []
+        for roles, layers in self._alike(name, self._in_layers("parameters", name), lambda role: role.weight.shape):
+            rows.append({"name": name, "shape": self._shape(roles)}
+                        | self._when(layers, self.lengths.flag(roles[0].weight, False)))
+        return rows
+
+    def _shape(self, roles: list[ParameterRole]) -> list[str]:
+        return [self.lengths.of([role.weight for role in roles], axis) for axis in range(len(roles[0].weight.shape))]
+
+    # -- modules outside of the layers
+
+    def _outer(self, kind: str, name: str) -> list:
+        found = [next((role for role in getattr(sample.roles, kind).values()
+                       if role.place.name == name and role.place.layer is None), None) for sample in self.samples]
+        if None in found:
+            raise CannotTell(f"{name} is there in one of two models")
+        return found
+
+    def _embedding(self, name: str) -> dict:
+        roles: list[EmbeddingRole] = self._outer("embeddings", name)
+        tensors = [role.weight for role in roles]
+        row = {"name": name, "rows": self.lengths.of(tensors, 0)}
+        if (columns := self.lengths.of(tensors, 1, roles[0].writes)) != "hidden_size":
+            row["columns"] = columns
+        if not roles[0].writes:
+            row["writes"] = "false"
+        return row
+
+    def _outer_linear(self, name: str) -> dict:
+        return self._linear_row(name, self._outer("linears", name))
+
+    def _outer_norm(self, name: str) -> dict:
+        roles = self._outer("norms", name)
+        return self._norm_row(name, roles, roles[0].reads)
+
+    def _experts(self) -> str:
+        stacks = [next((role.weight for role in sample.roles.linears.values() if "experts" in role.layout), None)
+                  for sample in self.samples]
+        if all(stacks):
+            return self.lengths.of(stacks, 0)
+        return self.lengths.key_of([experts_in(sample) for sample in self.samples], re.compile("expert"))
+
+    # -- what rotations need
+
+    def _raw_reads(self) -> list[str]:
+        read = {name for norm in self.first.norms.values() for name in norm.reads}
+        return self._named(lambda role: role.reads and role.place.layer is not None and role.place.name not in read)
+
+    def _scaled_outputs(self) -> list[str]:
+        scaled = [norm for norm in self.first.norms.values() if norm.scales_output]
+        if any(norm.place.layer is None for norm in scaled) or len(scaled) != len(self._guilty()):
+            return []  # a scale that is no norm of a layer: R1 is refused with its name
+        return list(dict.fromkeys(norm.place.name for norm in scaled))
+
+    def _guilty(self) -> list[str]:
+        reason = self.first.findings.reason
+        return reason.scales if reason else []
+
+    def _attentions(self) -> tuple[list[dict], list[dict]]:
+        """Each kind of attention, and the rows of fused weights that are its values."""
+        groups: dict[tuple, list[dict[int, AttentionRole]]] = {}
+        for number, sample in enumerate(self.samples):
+            for one in sample.roles.attentions:
+                key = (one.output, one.value, one.query, one.key, one.part is not None)
+                groups.setdefault(key, [{} for _ in self.samples])[number][one.layer] = one
+        rows, parts = [], {}
+        for (output, value, query, key, is_part), by_sample in groups.items():
+            if not all(by_sample):
+                raise CannotTell(f"{output} reads {value} in one of two models")
+            alike = self._alike(output, by_sample, lambda role: (role.head_dim, role.part))
+            for roles, layers in alike:
+                tensors = [role.value_weight for role in roles]
+                row = {"query": query, "key": key, "value": value, "output": output,
+                       "head_dim": self.lengths.number([role.head_dim for role in roles], tensors)}
+                if is_part:
+                    part = self._part(value, roles, tensors)
+                    parts[str(part)] = part
+                    row["value"] += "." + part["name"]
+                rows.append(row | (self._when(layers) if len(alike) > 1 else {}))
+        return rows, list(parts.values())
+
+    def _part(self, linear: str, roles: list[AttentionRole], tensors: list) -> dict:
+        begins, sizes, periods = (list(values) for values in zip(*(role.part for role in roles), strict=True))
+        found = {"linear": linear, "name": "values",
+                 "begin": self.lengths.number(begins, tensors) if any(begins) else "0",
+                 "size": self.lengths.number(sizes, tensors)}
+        if periods != [tensor.shape[role.value_axis] for role, tensor in zip(roles, tensors, strict=True)]:
+            found["period"] = self.lengths.number(periods, tensors)
+        return found
+
+    def _refusals(self, scaled_outputs: list[str]) -> list[dict]:
+        found, findings = [], self.first.findings
+        if not findings.stream.proved and not scaled_outputs:
+            found.append({"rotation": "R1", "reason": findings.reason.text})
+        if refused := sorted(set(findings.values.refused.values())):
+            found.append({"rotation": "R2", "reason": "; ".join(refused[:2])})
+        return found
+
+    def _defaults(self, text: str) -> dict[str, str]:
+        """What config.json may leave out: as its class has it."""
+        found = dict(self.defaults)
+        for key, value in self.samples[0].class_defaults.items():
+            if key not in found and isinstance(value, int) and key not in REQUIRED and re.search(rf"\b{key}\b", text):
+                found[key] = str(value).lower()
+        return found
+
+
+def is_expert(row: dict) -> bool:
+    return "{E}" in row["name"] or "experts" in row.get("layout", "")
+
+
+def experts_in(sample: Sample) -> int:
+    places = [role.place for role in sample.roles.linears.values() if "{E}" in role.place.name]
+    return places.count(places[0])
+
+
+__all__ = ["ANY", "RowMaker"]
