@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 
 import torch
 from transformers import PreTrainedConfig
@@ -12,6 +13,8 @@ from transformers import PreTrainedConfig
 from .tiny import empty_model
 
 Shapes = dict[str, tuple[int, ...]]
+# Flags that make another kind of model of it, or say nothing of its weights.
+OTHER_KINDS = re.compile(r"tie_|use_cache|^is_|cross|output_|return_|torchscript|lora|adapter|^mtp|nextn|vision|audio")
 
 
 @dataclasses.dataclass
@@ -65,9 +68,27 @@ def dependence_of(config: PreTrainedConfig, kind: str, section: str, trust_remot
 
 def add_lengths(found: Dependence, key: str, number: int, other: Shapes) -> None:
     for name, shape in found.base.items():
-        if len(other.get(name, ())) != len(shape):
+        if name not in other or len(other[name]) != len(shape):
             continue
         for axis, (before, after) in enumerate(zip(shape, other[name], strict=True)):
             if before != after:
                 found.sizes.setdefault((name, axis), set()).add(key)
                 found.seen.setdefault((name, axis), []).append((key, number, after))
+
+
+def more_tensors(config: PreTrainedConfig, kind: str, section: str, trust_remote_code: bool = False) -> dict[str, bool]:
+    """Flags with which the class has all tensors that it has otherwise, and more: biases, norms that are left out."""
+    base = shapes_of(config, kind, trust_remote_code)
+    keys = config.to_dict()
+    keys |= (keys.get(section) or {}) if section else {}
+    found = {}
+    for key, value in keys.items():
+        if not isinstance(value, bool) or OTHER_KINDS.search(key):
+            continue
+        try:
+            other = shapes_of(changed(config, section, key, not value), kind, trust_remote_code)
+        except Exception:  # noqa: BLE001: whatever the class raises of such a config
+            continue
+        if other.items() > base.items():
+            found[key] = not value
+    return found

@@ -26,6 +26,7 @@ def flat_keys(config: dict, section: str) -> Keys:
 
 LAYERS = re.compile(r"layer|dense|first|replace|interval|period|offset|freq|step|moe|pattern|type")
 COEFFICIENTS = (1, 2, 3, 4)
+PARTS = (2, 3, 4, 8)
 MOST_TERMS, MOST_FACTORS = 3, 3
 
 
@@ -73,8 +74,8 @@ def size_formula(seen: Seen, keys: list[str]) -> str | None:
     if not keys or len(usable) < len(seen):
         return None
     keys = sorted(keys)
-    if len(keys) == 1 and (shifted := shifted_key(usable, keys[0])):
-        return shifted
+    if len(keys) == 1 and (found := shifted_key(usable, keys[0]) or part_of_key(usable, keys[0])):
+        return found
     products = products_of(keys)
     for count in range(1, MOST_TERMS + 1):
         for chosen in itertools.combinations(products, count):
@@ -89,6 +90,13 @@ def shifted_key(seen: Seen, key: str) -> str | None:
     differences = {size - config[key] for config, size in seen}
     if len(differences) == 1 and (difference := differences.pop()) != 0 and len(seen) > 2:
         return f"{key} {'+' if difference > 0 else '-'} {abs(difference)}"
+    return None
+
+
+def part_of_key(seen: Seen, key: str) -> str | None:
+    for parts in PARTS:
+        if len(seen) > 1 and all(parts * size == config[key] for config, size in seen):
+            return f"{key} / {parts}"
     return None
 
 

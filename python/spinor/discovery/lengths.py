@@ -15,6 +15,7 @@ ANY = "any"
 # Not told by a flag: a head that shares its weight is there, as the embedding.
 NO_FLAGS = {"tie_word_embeddings"}
 MOST_KEYS = 4
+SIZE_OF_HEAD = re.compile(r"head.*dim|head.*size|kv_channels")
 
 
 @dataclasses.dataclass
@@ -47,6 +48,10 @@ class Lengths:
             return "head_dim"
         keys = sorted(set().union(*(self.keys_of(tensors[0], axis) for axis in range(len(tensors[0].shape)))))
         seen = list(zip((sample.keys for sample in self.samples), values, strict=True))
+        named = [key for key in self.samples[0].keys if SIZE_OF_HEAD.search(key)
+                 and [sample.keys.get(key) for sample in self.samples] == values]
+        if named and not set(named) & set(keys):
+            return named[0]
         for count in range(1, MOST_KEYS + 1):
             for chosen in itertools.combinations([*keys, "head_dim"], count):
                 if found := size_formula(seen, list(chosen)):

@@ -4,6 +4,7 @@ modules that files name."""
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 
 from .files import CannotTell, FileTensor
@@ -268,12 +269,20 @@ class Roles:
 
 
 def rows_of(tensor: FileTensor, begins: list[int], size: int, rows: int) -> tuple[int, int, int] | None:
-    steps = {b - a for a, b in zip(begins, begins[1:], strict=False)}
-    if steps <= {size}:
-        whole = begins[0] == 0 and len(begins) * size == rows
-        return None if whole else (begins[0], len(begins) * size, rows)
-    if len(steps) == 1 and rows == len(begins) * (step := steps.pop()):
-        return begins[0], size, step
+    """Heads that follow one another are one piece; pieces are alike, at equal distances."""
+    pieces: list[list[int]] = []
+    for begin in begins:
+        if pieces and begin == pieces[-1][0] + pieces[-1][1]:
+            pieces[-1][1] += size
+        else:
+            pieces.append([begin, size])
+    lengths, steps = {length for _, length in pieces}, {b[0] - a[0] for a, b in itertools.pairwise(pieces)}
+    if pieces == [[0, rows]]:
+        return None
+    if len(pieces) == 1:
+        return pieces[0][0], pieces[0][1], rows
+    if len(lengths) == 1 and len(steps) == 1 and rows == len(pieces) * (step := steps.pop()):
+        return pieces[0][0], lengths.pop(), step
     raise CannotTell(f"{tensor.name}: its rows with values begin at {begins}")
 
 

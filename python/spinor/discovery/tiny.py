@@ -74,7 +74,7 @@ def tiny(
     """A tiny model of `config` (sizes made small, all else kept) or of the default config of a model type. Variants 0
     and 1 differ in every size. `kind`: of a config that has both a causal class and one for images and text, which one
     ("causal" or "image-text"). Raises CannotBuild."""
-    config = _default(config) if isinstance(config, str) else config
+    config = default_config(config) if isinstance(config, str) else config
     _check_config(config, trust_remote_code)
     kind = kind or _kind(config, images)
     failed: list[Exception] = []
@@ -102,7 +102,7 @@ def _name(config: PreTrainedConfig) -> str:
     return (getattr(config, "architectures", None) or [config.model_type or type(config).__name__])[0]
 
 
-def _default(model_type: str) -> PreTrainedConfig:
+def default_config(model_type: str) -> PreTrainedConfig:
     if model_type not in CONFIG_MAPPING:
         raise CannotBuild(model_type, f"transformers {transformers.__version__} has no such model type")
     config_class = CONFIG_MAPPING[model_type]

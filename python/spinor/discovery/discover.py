@@ -1,0 +1,115 @@
+"""A row for a class that spinor does not know: proposed from its code, proved, written down."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import transformers
+from transformers import PreTrainedConfig
+
+from spinor._errors import InputError
+
+from .dependence import changed, dependence_of, more_tensors
+from .files import CannotTell, files_of
+from .find import Findings, find
+from .formulas import flat_keys
+from .lengths import Sample, canonical
+from .proof import SEED, Proof, prove
+from .roles import Roles
+from .row import RowMaker
+from .row_text import text_of
+from .tiny import CannotBuild, Tiny, default_config, tiny
+
+
+@dataclasses.dataclass
+class Discovery:
+    """`row` is its YAML text. What cannot be rotated is refused in it, with the reason."""
+
+    names: list[str]
+    row: str
+    proof: Proof
+    findings: Findings
+
+    def __str__(self):
+        said = [f"{rotation}: exact, logits to {error:.0e} of their deviation"
+                for rotation, error in self.proof.errors.items()]
+        said += [f"{rotation}: {reason}" for rotation, reason in self.proof.refused.items()]
+        return "\n".join([", ".join(self.names), *said])
+
+
+def section_of(config: PreTrainedConfig) -> str:
+    """The key of config.json that holds those of the language model."""
+    return "text_config" if isinstance(getattr(config, "text_config", None), PreTrainedConfig) else ""
+
+
+def class_defaults(config: PreTrainedConfig, section: str) -> dict:
+    part = getattr(config, section) if section else config
+    try:
+        return type(part)().to_dict()
+    except Exception:  # noqa: BLE001: a config without defaults
+        return {}
+
+
+def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, dict[str, str]]:
+    section = section_of(made.config)
+    part = getattr(made.config, section) if section else made.config
+    files = files_of(made.model, made.config)
+    roles = Roles(find(made.model, made.inputs), files)
+    keys = flat_keys(made.config.to_dict(), section)
+    renamed, derived = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width)
+    return Sample(roles, keys, dependence, defaults, derived), renamed
+
+
+def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code: bool = False) -> tuple[dict, Findings]:
+    """Without its proof. Raises CannotBuild of a class that does not run, CannotTell of one that no row can say."""
+    made = [tiny(config, variant=variant, kind=kind, trust_remote_code=trust_remote_code) for variant in (0, 1)]
+    section = section_of(made[0].config)
+    dependence = dependence_of(made[0].config, made[0].kind, section, trust_remote_code)
+    defaults = class_defaults(made[0].config, section)
+    samples, renamed = [], {}
+    for one in made:
+        sample, renamed = sample_of(one, dependence, defaults)
+        samples.append(sample)
+    row = RowMaker(samples, renamed).row([type(made[0].model).__name__], section)
+    return row, samples[0].roles.findings
+
+
+def general_row_of(model_type: str, kind: str | None = None) -> tuple[dict, Findings]:
+    """Of a class of transformers, with all that its flags can add."""
+    config = default_config(model_type)
+    made = tiny(config, kind=kind)
+    section = section_of(made.config)
+    flags = more_tensors(made.config, made.kind, section)
+    full = config
+    for key, value in flags.items():
+        full = changed(full, section, key, value)
+    for one in [full, config] if flags else [config]:
+        try:
+            return row_of(one, kind)
+        except (CannotBuild, CannotTell):
+            if one is config:
+                raise
+    raise AssertionError
+
+
+def discover(config: PreTrainedConfig | str, *, kind: str | None = None,
+             trust_remote_code: bool = False) -> Discovery:
+    """Of a config, or a model type of transformers. Raises InputError where there is no row, or no proof of it."""
+    try:
+        row, findings = row_of(config, kind, trust_remote_code)
+    except CannotTell as error:
+        raise InputError(str(getattr(config, "model_type", config)), f"no row can say how it is built: {error}") from error
+    text = text_of(row)
+    other = tiny(config, variant=1, seed=SEED, kind=kind, trust_remote_code=trust_remote_code)
+    with tempfile.TemporaryDirectory(prefix="spinor-") as name:
+        file = Path(name) / "row.yaml"
+        file.write_text(text)
+        proof = prove(file, other)
+    if not proof.holds:
+        raise InputError(row["names"][0], f"what was found is not exact: {proof.errors}", "this is a fault of spinor")
+    return Discovery(row["names"], text, proof, findings)
+
+
+VERSION = transformers.__version__
