@@ -49,6 +49,7 @@ using Runner = std::function<Result(const Context&)>;
 Runner rotate_command(CLI::App& app);
 Runner quantize_command(CLI::App& app);
 Runner dequantize_command(CLI::App& app);
+Runner discover_command(CLI::App& app);
 Runner plan_command(CLI::App& app);
 Runner inspect_command(CLI::App& app);
 Runner tokenize_command(CLI::App& app);

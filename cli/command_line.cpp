@@ -6,10 +6,14 @@
 #include <mutex>
 #include <set>
 
+#include "cli/discovery.h"
 #include "spinor/base/version.h"
 #include "spinor/base/yaml.h"
 #include "spinor/family/architecture_file.h"
+#include "spinor/family/model_config.h"
+#include "spinor/io/checkpoint.h"
 #include "spinor/io/file.h"
+#include "spinor/model/hub.h"
 
 namespace spinor::cli {
 namespace {
@@ -26,6 +30,8 @@ constexpr Command kCommands[] = {
      compare_command},
     {"dequantize", "Write a quantized checkpoint as plain numbers, its online transforms in the weights",
      dequantize_command},
+    {"discover", "Find out from a model's own code how it may be rotated, prove it, and write its row",
+     discover_command},
     {"eval", "Perplexity of a model on a text, as it is or as a recipe would make it", eval_command},
     {"generate", "Continue a prompt", generate_command},
     {"inspect", "Show a checkpoint: roles of its tensors, what is legal and why not, outliers", inspect_command},
@@ -49,10 +55,9 @@ class HelpFormatter : public CLI::Formatter {
 };
 
 // A process that runs many commands may be given one row many times.
-void learn_row(const std::string& file) {
+void learn_row(const std::string& text, const std::string& file) {
   static std::mutex mutex;
   static std::set<std::string> known;
-  const std::string text = read_text(file);
   const std::lock_guard lock(mutex);
   if (known.contains(text)) return;
   register_architecture(read_architecture(parse_yaml(text, file)), file);
@@ -70,6 +75,14 @@ CommandLine::CommandLine()
     CLI::App* sub = app_.add_subcommand(command.name, command.about);
     sub->add_option("--architecture", rows_, "A row (YAML) for an architecture that spinor does not know")
         ->group("Model");
+    if (sub->get_name() != "discover") {
+      sub->add_flag("--discover", discover_,
+                    "Of an architecture that spinor does not know: find its row out from the model's own code")
+          ->group("Model");
+      sub->add_flag("--trust-remote-code", trust_remote_code_,
+                    "Run the code that the model brings with it, to discover")
+          ->group("Model");
+    }
     sub->callback([this, runner = command.setup(*sub)] { chosen_ = runner; });
   }
 }
@@ -81,8 +94,16 @@ bool CommandLine::has_flag(const std::string& name) const {
 }
 
 Result CommandLine::run(const Context& context) {
-  for (const std::string& row : rows_) learn_row(row);
+  for (const std::string& row : rows_) learn_row(read_text(row), row);
+  if (discover_) discover(context);
   return chosen_(context);
+}
+
+void CommandLine::discover(const Context& context) const {
+  const std::string model = app_.get_subcommands().front()->get_option("MODEL")->as<std::string>();
+  const std::string name = read_architecture_name(Checkpoint::open(resolve_model(model)).config(), model);
+  if (find_architecture(name) == nullptr)
+    learn_row(discover_row(model, trust_remote_code_, context).at("row").get<std::string>(), model);
 }
 
 std::string CommandLine::out_of_memory() const {

@@ -58,7 +58,8 @@ def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, dict[str,
     files = files_of(made.model, made.config)
     roles = Roles(find(made.model, made.inputs), files)
     keys = flat_keys(made.config.to_dict(), section)
-    renamed, derived = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width)
+    renamed, derived = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width,
+                                roles.layer_count)
     return Sample(roles, keys, dependence, defaults, derived), renamed
 
 
@@ -113,3 +114,15 @@ def discover(config: PreTrainedConfig | str, *, kind: str | None = None,
 
 
 VERSION = transformers.__version__
+
+
+def discover_model(directory: str, trust_remote_code: bool = False) -> Discovery:
+    """Of a checkpoint: its config.json, and its code where it brings some and may run it."""
+    try:
+        config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=trust_remote_code)
+    except ImportError as error:
+        raise InputError(directory, f"its code needs something that is not installed: {error}") from error
+    except Exception as error:
+        hint = "" if trust_remote_code else "if its code is its own, allow it with --trust-remote-code"
+        raise InputError(directory, f"transformers {VERSION} cannot read its config: {error}", hint) from error
+    return discover(config, trust_remote_code=trust_remote_code)

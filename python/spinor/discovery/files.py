@@ -48,9 +48,4 @@ def made_of(name: str, parts: list[Provenance]) -> FileTensor:
 
 
 def files_of(model: torch.nn.Module, config) -> dict[str, FileTensor]:
-    memory = model.state_dict()
-    found = {}
-    for name, parts in file_tensors(model, config).items():
-        if memory[parts[0].tensor].is_floating_point():
-            found[name] = made_of(name, parts)
-    return found
+    return {name: made_of(name, parts) for name, parts in file_tensors(model, config).items()}

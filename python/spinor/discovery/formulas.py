@@ -82,7 +82,7 @@ def size_formula(seen: Seen, keys: list[str]) -> str | None:
             used = {key for product in chosen for key in (*product.of, *filter(None, [product.by]))}
             if used == set(keys) and (found := with_coefficients(usable, chosen)):
                 return found
-    return None
+    return difference(usable, keys) if len(keys) == 2 else None
 
 
 def shifted_key(seen: Seen, key: str) -> str | None:
@@ -94,9 +94,18 @@ def shifted_key(seen: Seen, key: str) -> str | None:
 
 
 def part_of_key(seen: Seen, key: str) -> str | None:
-    for parts in PARTS:
-        if len(seen) > 1 and all(parts * size == config[key] for config, size in seen):
-            return f"{key} / {parts}"
+    for times, parts in itertools.product(COEFFICIENTS, PARTS):
+        if math.gcd(times, parts) > 1:
+            continue
+        if len(seen) > 1 and all(parts * size == times * config[key] for config, size in seen):
+            return f"{key} / {parts}" if times == 1 else f"{times} * {key} / {parts}"
+    return None
+
+
+def difference(seen: Seen, keys: list[str]) -> str | None:
+    for one, other in itertools.permutations(keys, 2):
+        if all(config[one] - config[other] == size for config, size in seen):
+            return f"{one} - {other}"
     return None
 
 

@@ -22,7 +22,7 @@ class Writer:
 def writers_of(graph: Graph, attentions: list[Attention], stream: list[Site], width: int) -> list[Writer]:
     """Products in layers whose output is added to the stream: by the sites of the stream, or else by their size."""
     sites = {(site.tensor, site.axis) for site in stream}
-    outputs, found = {attention.output.weight for attention in attentions}, {}
+    outputs, found = after_attentions(graph, attentions), {}
     for use in graph.uses:
         tensor = graph.trace.parameters[use.weight]
         if use.axis is None or tensor.dim() < 2 or use.weight in found or (use.weight, use.axis) in sites:
@@ -39,6 +39,16 @@ def writers_of(graph: Graph, attentions: list[Attention], stream: list[Site], wi
         kind = "attention" if use.weight in outputs else "mixer" if names & ALONG_TOKENS else "mlp"
         found[use.weight] = Writer(use, kind, list(before))
     return list(found.values())
+
+
+def after_attentions(graph: Graph, attentions: list[Attention]) -> set[str]:
+    """What reads attentions, and what reads the outputs of that and nothing else."""
+    found = {attention.output.weight for attention in attentions}
+    for use in graph.uses:
+        before = graph.back(use.activation, use.operation.index)[1]
+        if before and set(before) <= found and use.axis is not None and use.weight not in before:
+            found.add(use.weight)
+    return found
 
 
 def routers_of(graph: Graph) -> list[str]:

@@ -35,7 +35,7 @@ class Lengths:
         """Of an axis, one tensor a sample."""
         sizes = [tensor.shape[axis] for tensor in tensors]
         if on_stream:
-            return self._on_stream(tensors[0].name, sizes)
+            return self._on_stream(tensors[0], axis, sizes)
         found = self._formula(tensors, axis)
         if found == "hidden_size":
             heads = [sample.keys["num_attention_heads"] * sample.keys["head_dim"] for sample in self.samples]
@@ -78,18 +78,17 @@ class Lengths:
     def keys_of(self, tensor: FileTensor, axis: int) -> set[str]:
         return self.samples[0].dependence.sizes.get((tensor.memory, tensor.axes[axis]), set())
 
-    def _on_stream(self, name: str, sizes: list[int]) -> str:
-        times = {size / sample.roles.width for size, sample in zip(sizes, self.samples, strict=True)}
-        if times == {1}:
-            return "hidden_size"
-        if len(times) == 1 and (count := times.pop()) == int(count):
-            return f"{int(count)} * hidden_size"
-        keys = [key for key in self.samples[0].keys
-                if [size // sample.roles.width for size, sample in zip(sizes, self.samples, strict=True)]
-                == [sample.keys.get(key) for sample in self.samples]]
-        if not keys:
-            raise CannotTell(f"{name}: its size {sizes} is no multiple of the residual stream's")
-        return f"{keys[0]} * hidden_size"
+    def _on_stream(self, tensor: FileTensor, axis: int, sizes: list[int]) -> str:
+        """Streams side by side are some times as many."""
+        times = [size // sample.roles.width for size, sample in zip(sizes, self.samples, strict=True)]
+        if any(size % sample.roles.width for size, sample in zip(sizes, self.samples, strict=True)):
+            raise CannotTell(f"{tensor.name}: its size {sizes} is no multiple of the residual stream's")
+        keys = [key for key in self.keys_of(tensor, axis) if [sample.keys.get(key) for sample in self.samples] == times]
+        if keys:
+            return f"{min(keys)} * hidden_size"
+        if len(set(times)) > 1:
+            raise CannotTell(f"{tensor.name}: no key of config.json says how many vectors it reads side by side")
+        return "hidden_size" if times[0] == 1 else f"{times[0]} * hidden_size"
 
     def _formula(self, tensors: list[FileTensor], axis: int) -> str | None:
         sizes = [tensor.shape[axis] for tensor in tensors]
@@ -126,7 +125,16 @@ def derive(keys: Keys, derived: set[str]) -> Keys:
     return keys
 
 
-def canonical(keys: Keys, attribute_map: dict[str, str], width: int) -> tuple[dict[str, str], set[str]]:
+def count_of_layers(keys: Keys, layers: int) -> str:
+    """A key that is their number, or a list with an entry for each."""
+    found = [key for key, value in keys.items() if "layer" in key and
+             (value == layers or (isinstance(value, list) and len(value) == layers))]
+    if not found:
+        raise CannotTell("no key of config.json says how many layers there are")
+    return min(found, key=lambda key: (isinstance(keys[key], list), len(key)))
+
+
+def canonical(keys: Keys, attribute_map: dict[str, str], width: int, layers: int) -> tuple[dict[str, str], set[str]]:
     """Adds to the keys what every row calls them: by what formulas, and which are derived. Raises CannotTell."""
     defaults = {key: attribute_map[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads",
                                                     "num_key_value_heads", "intermediate_size", "vocab_size")
@@ -135,7 +143,8 @@ def canonical(keys: Keys, attribute_map: dict[str, str], width: int) -> tuple[di
     if keys.get("hidden_size") != width:
         raise CannotTell(f"no key of config.json says how wide the residual stream is ({width})")
     if not is_size(keys.get("num_hidden_layers")):
-        raise CannotTell("no key of config.json says how many layers there are")
+        defaults["num_hidden_layers"] = count_of_layers(keys, layers)
+        keys["num_hidden_layers"] = layers
     for key, formula, value in (("num_attention_heads", "1", 1), ("intermediate_size", "hidden_size", width),
                                 ("vocab_size", "hidden_size", width)):
         if not is_size(keys.get(key)):

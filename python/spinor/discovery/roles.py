@@ -104,6 +104,7 @@ class Roles:
         self.root, _, self.layers = self.layers_at.rpartition(".")
         self.root += "." if self.root else ""
         self.head = self._head()
+        self.unsaid = ""  # what else stands in the way of a stream that turns where scales are constant
         self.linears: dict[str, LinearRole] = {}
         self.norms: dict[str, NormRole] = {}
         self.parameters: dict[str, ParameterRole] = {}
@@ -112,14 +113,18 @@ class Roles:
         self.attentions = self._attentions()
 
     def _layers_at(self) -> str:
-        """Where the layers are: the list that most weights with an axis of the stream's size are in."""
+        """Where the layers are: the list that most weights are in."""
         counts: dict[str, int] = {}
         for tensor in self.files.values():
-            if self.width in tensor.shape and (found := re.match(r"(.*?)\.\d+\.", tensor.name)):
+            if len(tensor.shape) > 1 and "vision" not in tensor.name and (found := re.match(r"(.*?)\.\d+\.", tensor.name)):
                 counts[found[1]] = counts.get(found[1], 0) + 1
         if not counts:
             raise CannotTell("there are no layers")
         return max(counts, key=counts.get)
+
+    @property
+    def layer_count(self) -> int:
+        return 1 + max(place.layer for name in self.files if (place := self.place(name)).layer is not None)
 
     def _head(self) -> str:
         head = self.findings.subject.model.get_output_embeddings()
@@ -146,13 +151,14 @@ class Roles:
         self._mlp_in = {name for writer in self._mlp.values() for name in writer.before} - self._routers
         later = []
         for name, tensor in self.files.items():
-            if tensor.memory in embedded and len(tensor.shape) == 2:
+            rows = name.endswith(".weight") and (tensor.memory, 1) in self.sites and tensor.memory not in self.uses
+            if len(tensor.shape) == 2 and (tensor.memory in embedded or rows):  # rows: positions that are a slice
                 self._embedding(name, tensor)
             elif tensor.memory in self.uses and len(tensor.shape) > 1:
                 self._linear(name, tensor)
             else:
                 later.append((name, tensor, tensor.memory in scaled))
-        for name, tensor, is_scale in later:
+        for name, tensor, is_scale in sorted(later, key=lambda one: one[0].endswith("bias")):
             if not self._bias(name, tensor):
                 self._norm_or_parameter(name, tensor, is_scale)
 
@@ -187,9 +193,15 @@ class Roles:
         if linear is None or module == name or tensor.shape[-1] != linear.out:
             return False
         if (tensor.memory in self.uses) or (linear.writes != self._turns(tensor) and self.sites):
-            raise CannotTell(f"{name}: the weight writes to the stream, or this bias does, and the other does not")
+            self._unsaid(f"{name}: the weight writes to the stream, or this bias does, and the other does not")
         linear.bias = tensor
         return True
+
+    def _unsaid(self, problem: str) -> None:
+        """Of a rotation that is possible it must be said what turns."""
+        if self.findings.stream.proved:
+            raise CannotTell(problem)
+        self.unsaid = problem
 
     def _turns(self, tensor: FileTensor) -> bool:
         return bool(self._on_stream(tensor))
@@ -211,7 +223,7 @@ class Roles:
         fold = folds.get(tensor.memory)
         if fold is None or not is_scale or not name.endswith(".weight"):
             if self._turns(tensor) or (fold in self.findings.folds):
-                raise CannotTell(f"{name} {list(tensor.shape)}: it is on the stream, and neither weight nor norm")
+                self._unsaid(f"{name} {list(tensor.shape)}: it is on the stream, and neither weight nor norm")
             self.parameters[name] = ParameterRole(self.place(name), tensor)
             return
         proved = any(fold is other for other in self.findings.folds)

@@ -21,6 +21,7 @@ class RowMaker:
         self.samples, self.defaults = samples, defaults
         self.first = samples[0].roles
         self.lengths = Lengths(samples)
+        self.routers = {role.place.name for role in self.first.linears.values() if role.router}
         counts = [sample.keys["num_hidden_layers"] for sample in samples]
         self.conditions = Conditions([sample.keys for sample in samples], counts)
 
@@ -31,6 +32,7 @@ class RowMaker:
         row: dict = {
             "names": names,
             "section": section,
+            "num_layers": self.defaults.pop("num_hidden_layers", ""),
             "roots": [roles.root],
             "embeddings": [self._embedding(name) for name in self._outside("embeddings")],
             "layers": roles.layers,
@@ -118,7 +120,7 @@ class RowMaker:
             row["bias"] = self.lengths.flag(one.bias, besides=one.weight) or "true"
         if one.layout != "matrix":
             row["layout"] = one.layout
-        if one.router:
+        if name in self.routers:
             row["router"] = "true"
         return row
 
@@ -192,11 +194,12 @@ class RowMaker:
 
     def _raw_reads(self) -> list[str]:
         read = {name for norm in self.first.norms.values() for name in norm.reads}
-        return self._named(lambda role: role.reads and role.place.layer is not None and role.place.name not in read)
+        return self._named(lambda role: role.reads and role.place.name not in {*read, self.first.head})
 
     def _scaled_outputs(self) -> list[str]:
         scaled = [norm for norm in self.first.norms.values() if norm.scales_output]
-        if any(norm.place.layer is None for norm in scaled) or len(scaled) != len(self._guilty()):
+        others = any(norm.place.layer is None for norm in scaled) or len(scaled) != len(self._guilty())
+        if others or self.first.unsaid:
             return []  # a scale that is no norm of a layer: R1 is refused with its name
         return list(dict.fromkeys(norm.place.name for norm in scaled))
 

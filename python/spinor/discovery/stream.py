@@ -56,6 +56,8 @@ class StreamSearch:
             best = min(best, self._find(gradients, base), key=lambda finding: finding.error)
             if best.proved:
                 break
+        if not best.sites:
+            best.width = self.widths[-1]
         self.width = best.width
         return best
 
