@@ -33,7 +33,12 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
     "CodeGenConfig": {"n_embd": (64, 96), "n_head": (4, 8)},  # its heads are in 4 parts
     "Dots3NoteTextConfig": {"head_dim": (24, 28)},
     "FalconH1Config": {"mamba_d_head": (10, 14), "mamba_d_ssm": _heads_of_mixer},
+    "Glm4vMoeTextConfig": {"num_attention_heads": (4, 2)},  # three sections in the half of a head that turns
     "Mamba2Config": {"num_heads": (8, 6), "head_dim": (12, 20)},
+    "MuseGlimmerConfig": {"out_hidden_size": (4 * 32, 4 * 40)},
+    "MuseSparkConfig": {"out_hidden_size": (4 * 32, 4 * 40)},
+    "Qwen2VLVisionConfig": {"hidden_size": lambda values: values["text width"]},
+    "RadioConfig": {"patch_dim": 3 * 16, "video_patch_dim": 3 * 2 * 16, "max_img_size": (32, 48)},
     "ReformerConfig": {
         "axial_pos_shape": ((4, 5), (5, 6)),
         "axial_pos_embds_dim": _axial,
@@ -68,7 +73,20 @@ _COMPASS = {
     "rope_parameters": {"sliding_attention": _SECTIONS, "full_attention": _SECTIONS},
 }
 
+_TURNED_IN_SECTIONS = {"rope_parameters": _ROTARY | {"mrope_section": [16, 24, 24]}}
+_STEP3P7 = {
+    "layer_types": (["full_attention"] + ["sliding_attention"] * 3) * 11 + ["full_attention"],
+    "sliding_window": 512,
+    "num_sliding_attention_heads": 96,
+}
+
+
+def _with_sections(model_type: str, **more: Any) -> Values:
+    return {"text_config": {"model_type": model_type, **_TURNED_IN_SECTIONS, **more}}
+
+
 DEFAULTS: dict[str, Values] = {
+    "bamba": {"attn_layer_indices": [9, 18, 27]},
     "cohere_compass": {"text_config": {"model_type": "cohere_compass_text", **_COMPASS}},
     "cohere_compass_text": _COMPASS,
     "dbrx": {"attn_config": {"kv_n_heads": 8, "clip_qkv": 8.0, "rope_theta": 500000.0}},
@@ -79,18 +97,41 @@ DEFAULTS: dict[str, Values] = {
         "n_shared_experts": 2,
         "first_k_dense_replace": 1,
     },
+    "ernie4_5_vl_moe": _with_sections("ernie4_5_vl_moe_text"),
+    "glm46v": _with_sections("glm4v_text"),
+    "glm4v": _with_sections("glm4v_text"),
+    "glm4v_moe": {
+        "text_config": {
+            "model_type": "glm4v_moe_text",
+            "rope_parameters": _ROTARY | {"partial_rotary_factor": 0.5, "mrope_section": [8, 12, 12]},
+        }
+    },
+    "glm_ocr": _with_sections("glm_ocr_text"),
+    "glmga": _with_sections("glm4v_text"),
+    "granitemoehybrid": {
+        "layer_types": (["mamba"] * 5 + ["attention"]) * 5 + ["mamba"] * 2,
+    },
     "hunyuan_v1_dense": {"head_dim": 128},
     "hunyuan_v1_moe": {"head_dim": 128},
+    "hunyuan_vl": {
+        "text_config": {
+            "model_type": "hunyuan_vl_text",
+            "head_dim": 128,
+            "rope_parameters": _ROTARY | {"xdrope_section": [16, 16, 16, 16]},
+        }
+    },
+    "lfm2": {"full_attn_idxs": [2, 5, 8, 10, 12, 14]},
     "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention", "conv"] * 8},
     "ministral": {"head_dim": 128},
     "nemotron": {"num_key_value_heads": 8},
     "qwen4_exp": {"text_config": {"model_type": "qwen4_exp_text", **_QWEN4_EXP}},
     "qwen4_exp_text": _QWEN4_EXP,
-    "step3p5": {
-        "layer_types": (["full_attention"] + ["sliding_attention"] * 3) * 11 + ["full_attention"],
-        "sliding_window": 512,
-        "num_sliding_attention_heads": 96,
-    },
+    "paddleocr_vl": _with_sections("paddleocr_vl_text"),
+    "qwen2_5_omni_thinker": _with_sections("qwen2_5_omni_text"),
+    "qwen2_5_vl": _with_sections("qwen2_5_vl_text"),
+    "qwen2_vl": _with_sections("qwen2_vl_text"),
+    "step3p5": _STEP3P7,
+    "step3p7": {"text_config": {"model_type": "step3p7_text", **_STEP3P7}},
     "xmod": {"default_language": "en_XX"},
 }
 

@@ -13,6 +13,8 @@ INDEX_LISTS = frozenset(
 # Counts of layers that differ from those behind them, and from those before them.
 FIRST = frozenset("first_k_dense_replace num_dense_layers moe_layer_start_index max_window_layers".split())
 LAST = frozenset("num_kv_shared_layers".split())
+# Says that layers of one kind share weights: that takes two of them to see.
+SHARED = frozenset("num_mem_blocks n_mamba_heads".split())
 
 
 def layer_key(values: dict[str, Any]) -> str | None:
@@ -45,6 +47,12 @@ def _kinds(values: dict[str, Any], count: int) -> list[tuple[str, ...]]:
     ]
 
 
+def _pattern(values: dict[str, Any], count: int) -> int:
+    """How long the longest list of kinds is that is repeated until there are enough."""
+    lists = [v for v in values.values() if isinstance(v, list | tuple) and all(isinstance(x, str) for x in v)]
+    return max((len(v) for v in lists if len(v) < count and len(set(v)) > 1), default=0)
+
+
 def _period(values: dict[str, Any], variant: int) -> dict[str, int]:
     """Periods as short as they can be, and where in them the other kind stands."""
     new = {k: PERIOD[variant] for k in PERIODS if type(values.get(k)) is int and values[k] > 1}
@@ -52,10 +60,9 @@ def _period(values: dict[str, Any], variant: int) -> dict[str, int]:
     return {key: min(value, values[key]) for key, value in new.items()}
 
 
-def _picked(kinds: list[tuple[str, ...]], least: int) -> list[int]:
-    """The first layer of each kind, then further ones until there are enough."""
-    first = {kind: i for i, kind in reversed(list(enumerate(kinds)))}
-    picked = sorted(first.values())
+def _picked(kinds: list[tuple[str, ...]], least: int, each: int) -> list[int]:
+    """The first layers of each kind, then further ones until there are enough."""
+    picked = [i for i, kind in enumerate(kinds) if kinds[:i].count(kind) < each]
     more = [i for i in range(len(kinds)) if i not in picked]
     return sorted(picked + more[: max(0, least - len(picked))])
 
@@ -69,8 +76,10 @@ def fewer_layers(values: dict[str, Any], variant: int, most: int | None = None) 
     count = values[key]
     new: dict[str, Any] = _period(values, variant)
     kinds = _kinds(values, count)
-    least = max([2, len(set(kinds)), *(period + 1 for period in new.values())]) + variant
-    picked = _picked(kinds, least)[:most]
+    shown = [2, len(set(kinds)), _pattern(values, count), *(period + 1 for period in new.values())]
+    least = max(shown) + variant
+    each = 2 if SHARED & values.keys() else 1
+    picked = _picked(kinds, least, each)[:most]
     for name in _per_layer(values, count):
         new[name] = type(values[name])(values[name][i] for i in picked)
     for name in _listed(values, count):

@@ -17,6 +17,10 @@ from spinor.discovery.tiny_sizes import (
     KV_HEADS_KEYS,
     OTHER,
     SUMS,
+    TEXT_WIDTH,
+    TEXT_WIDTH_IF,
+    TOWER,
+    TOWER_WIDTH,
     UNUSED,
     sizes,
 )
@@ -37,29 +41,50 @@ class _Shrinking:
     def __init__(self, variant: int, relaxed: frozenset[str]):
         self.variant, self.relaxed = variant, relaxed
         self.ids: dict[int, int] = {}
+        self.text: tuple[int, int] | None = None  # how wide the text is: before, now
 
     def config(self, config: PreTrainedConfig, tower: bool = False) -> PreTrainedConfig:
         values = {k: v for k, v in vars(config).items() if k not in _DROPPED and not k.startswith("_")}
         parts = {k: v for k, v in values.items() if isinstance(v, PreTrainedConfig)}
-        plain = {k: v for k, v in values.items() if k not in parts} | _overrides(config, layer_key(values))
-        new = plain | self.sizes(plain, tower)
-        new |= fewer_layers(new, self.variant, most=3 if tower else None)
-        new |= changed(new, type(config).__name__, self.variant)
-        self.rope(new)
-        if "per_layer_config" in new:
-            layers = enumerate(new["per_layer_config"])
-            new["per_layer_config"] = {i: self.override(layer) for i, layer in layers if layer}
-        shrunk = {k: self.config(v, tower or bool(_TOWER.search(k))) for k, v in parts.items()}
+        towers = {k: tower or bool(_TOWER.search(k)) for k in parts}
+        shrunk = {k: self.config(parts[k], towers[k]) for k in sorted(parts, key=towers.__getitem__)}  # the text first
+        new = self.plain(config, {k: v for k, v in values.items() if k not in parts}, tower)
         made = type(config)(**new, **shrunk)
         made._name_or_path = getattr(config, "_name_or_path", "")
         return made
+
+    def plain(self, config: PreTrainedConfig, values: dict[str, Any], tower: bool) -> dict[str, Any]:
+        """The keys that are no configs of parts."""
+        values = values | _overrides(config, layer_key(values))
+        new = values | self.sizes(values, tower)
+        new |= fewer_layers(new, self.variant, most=3 if tower else None)
+        width = _width(new) if not tower else None
+        if width and self.text is None:
+            self.text = (_width(values), width)
+        new |= self.widths(values, tower)
+        new |= changed(new | {"text width": self.text and self.text[1]}, type(config).__name__, self.variant)
+        self.rope(new, values)
+        if "per_layer_config" in new:
+            layers = enumerate(new["per_layer_config"])
+            new["per_layer_config"] = {i: self.override(layer) for i, layer in layers if layer}
+        return new
+
+    def widths(self, values: dict[str, Any], tower: bool) -> dict[str, int]:
+        """What has to fit between the text and its towers."""
+        if self.text is None:
+            return {}
+        before, now = self.text
+        same = {k for k in TEXT_WIDTH_IF if tower and values.get(k) == before and k != "hidden_size"}
+        new = {k: now for k in (TEXT_WIDTH | same) & values.keys() if type(values[k]) is int}
+        own = TOWER["hidden_size"][self.variant]
+        return new | {k: own for k in TOWER_WIDTH & values.keys() if type(values[k]) is int}
 
     def override(self, layer: dict[str, Any]) -> dict[str, Any]:
         """The keys that one layer has otherwise: other sizes than those of the rest."""
         return {k: OTHER[k][self.variant] if k in OTHER and type(v) is int else v for k, v in layer.items()}
 
     def sizes(self, values: dict[str, Any], tower: bool) -> dict[str, Any]:
-        table = sizes(tower, "square" in self.relaxed, self.variant)
+        table = sizes(tower, "square" in self.relaxed or _partly_turned(values), self.variant)
         new: dict[str, Any] = {}
         for key, value in values.items():
             if key.endswith(ID_ENDINGS):
@@ -77,7 +102,7 @@ class _Shrinking:
                 new[key] = new[other]
         for key, (one, other) in SUMS.items():
             if values.get(key) and values[key] == values.get(one, 0) + values.get(other, 0):
-                new[key] = new[one] + new[other]
+                new[key] = new.get(one, values.get(one)) + new.get(other, values.get(other))
         if "equal heads" in self.relaxed:
             heads = next((new[k] for k in HEADS_KEYS if isinstance(new.get(k), int)), None)
             new.update({k: heads for k in KV_HEADS_KEYS if k in new and heads})
@@ -91,14 +116,18 @@ class _Shrinking:
             return value
         return self.ids.setdefault(value, vocab - 1 - len(self.ids))
 
-    def rope(self, new: dict[str, Any]) -> None:
+    def rope(self, new: dict[str, Any], values: dict[str, Any]) -> None:
         """Sections and factors of rotary embeddings are as many as half of the dimensions that turn."""
         ropes = new.get("rope_parameters") or new.get("rope_scaling")
         if not isinstance(ropes, dict):
             return
         ropes = copy.deepcopy(ropes)
         width = _rotary(new)
+        part = (new.get("qk_rope_head_dim") or 0) / (new.get("head_dim") or 1)
+        part_before = (values.get("qk_rope_head_dim") or 0) / (values.get("head_dim") or 1)
         for rope in [ropes, *(x for x in ropes.values() if isinstance(x, dict))]:
+            if rope.get("partial_rotary_factor") == part_before and 0 < part < 1:
+                rope["partial_rotary_factor"] = part
             half = int(width * (rope.get("partial_rotary_factor") or new.get("partial_rotary_factor") or 1)) // 2
             for key in _SECTIONS:
                 if rope.get(key):
@@ -117,12 +146,23 @@ def _overrides(config: PreTrainedConfig, key: str | None) -> dict[str, Any]:
     return {"per_layer_config": [spec.per_layer_overrides.get(i, {}) for i in range(getattr(config, key))]}
 
 
+def _width(values: dict[str, Any]) -> int | None:
+    return next((values[k] for k in HIDDEN_KEYS if type(values.get(k)) is int), None)
+
+
+def _partly_turned(values: dict[str, Any]) -> bool:
+    """Part of a head turns, and how wide heads are follows from hidden_size: they must not be too narrow for it."""
+    rope = values.get("rope_parameters")
+    part = (rope.get("partial_rotary_factor") if isinstance(rope, dict) else None) or 1
+    return part < 1 and not any(values.get(k) for k in HEAD_DIM_KEYS | {"qk_rope_head_dim"})
+
+
 def _rotary(values: dict[str, Any]) -> int:
     """How many dimensions of a head turn, before a partial factor."""
     for key in ("qk_rope_head_dim", *HEAD_DIM_KEYS):
         if values.get(key):
             return values[key]
-    hidden = next((values[k] for k in HIDDEN_KEYS if isinstance(values.get(k), int)), 0)
+    hidden = _width(values) or 0
     heads = next((values[k] for k in HEADS_KEYS if isinstance(values.get(k), int)), 1)
     return hidden // heads
 

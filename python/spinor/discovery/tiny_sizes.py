@@ -17,7 +17,7 @@ def _table(*rows: tuple[str, Pair]) -> dict[str, Pair]:
     return {name: pair for names, pair in rows for name in names.split()}
 
 
-HIDDEN_KEYS = frozenset("hidden_size n_embd d_model dim embedding_dim emb_dim hidden_dim model_dim n_embed".split())
+HIDDEN_KEYS = frozenset("hidden_size n_embd d_model dim embedding_dim emb_dim hidden_dim model_dim n_embed embed_dim".split())
 HEADS_KEYS = frozenset(
     "num_attention_heads n_head n_heads num_heads attention_heads decoder_attention_heads encoder_attention_heads "
     "num_decoder_attention_heads num_encoder_attention_heads swa_num_attention_heads num_attention_heads_per_layer".split()
@@ -129,6 +129,8 @@ TEXT = _table(
     ("embedding_size input_embedding_size output_embedding_size word_embed_proj_dim", (40, 56)),
     ("image_size", (16, 24)),
     ("patch_size", (4, 4)),
+    ("latent_query_num num_query_tokens resampler_n_latents", (8, 6)),
+    ("projector_hidden_size alignment_intermediate_size", (44, 68)),
 )
 
 # Of image and audio towers, where it is another one than the text's.
@@ -140,7 +142,14 @@ TOWER = {
         (" ".join(KV_HEADS_KEYS), (2, 1)),
         (" ".join(HEAD_DIM_KEYS), (8, 20)),
         ("intermediate_size ffn_dim d_ff encoder_ffn_dim mlp_dim", (56, 66)),
-        ("projection_dim", (36, 52)),
+        ("projection_dim projector_output_dim vision_output_dim", (36, 52)),
+        ("projector_input_dim projection_intermediate_size adapter_hidden_size", (44, 68)),
+        ("num_groups", (4, 2)),
+        ("base_channels", (32, 64)),
+        ("num_embeddings codebook_size", (66, 74)),
+        ("pos_emb_height pos_emb_width", (6, 8)),
+        ("projection_hidden_size projection_hidden_dim patch_embed_hidden_size", (24, 28)),
+        ("max_num_patches num_position_embeddings max_vit_seq_len", (64, 144)),
     ),
 }
 
@@ -162,6 +171,12 @@ EQUAL = (
     ("num_sliding_attention_heads", "num_attention_heads"),
 )
 SUMS = {"qk_head_dim": ("qk_nope_head_dim", "qk_rope_head_dim"), "head_dim": ("qk_nope_head_dim", "qk_rope_head_dim")}
+
+# What of a tower, or beside it, is as wide as the text: always, or where it is in the user's config.
+TEXT_WIDTH = frozenset("out_hidden_size text_hidden_size adapter_out_dim output_dim".split())
+TEXT_WIDTH_IF = frozenset("projection_dim projector_output_dim vision_output_dim hidden_size".split())
+# And what beside a tower is as wide as that.
+TOWER_WIDTH = frozenset("vision_hidden_size adapter_in_dim encoder_hidden_size".split())
 
 # What single layers have in place of the value that the others have.
 OTHER = _table(
