@@ -77,11 +77,12 @@ def tiny(
     config = default_config(config) if isinstance(config, str) else config
     _check_config(config, trust_remote_code)
     kind = kind or _kind(config, images)
+    config, model_class = _of_class(config, kind)
     failed: list[Exception] = []
     for relaxed in _RELAXED:
         try:
             small = shrunk(config, variant, frozenset(relaxed))
-            model = _built(small, kind, trust_remote_code, seed)
+            model = _built(small, model_class, trust_remote_code, seed)
             inputs = text_inputs(model, variant, seed)
         except Exception as error:  # noqa: BLE001: whatever the class raises
             failed.append(error)
@@ -136,16 +137,30 @@ def _kind(config: PreTrainedConfig, images: bool) -> str:
     return known[-1] if images else known[0]
 
 
+def _of_class(config: PreTrainedConfig, kind: str) -> tuple[PreTrainedConfig, Any]:
+    """The part of a config that the class of the kind takes, and what makes a model of it: mostly the whole config and
+    the auto class, but a few take only the config of their decoder."""
+    for model_class in _classes(_AUTOS[kind]._model_mapping.get(type(config), ())):
+        own = getattr(model_class, "config_class", None)
+        parts = [x for x in vars(config).values() if own is not None and type(x) is own]
+        if parts and type(config) is not own:
+            return parts[0], model_class
+    if kind == "image-text" and (config.is_encoder_decoder or config.get_text_config().is_encoder_decoder):
+        raise CannotBuild(_name(config), "it is an encoder with a decoder, not a decoder")
+    return config, _AUTOS[kind]
+
+
 def _classes(found: Any) -> tuple[type, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
 def empty_model(config: PreTrainedConfig, kind: str, trust_remote_code: bool = False) -> torch.nn.Module:
     """Of a config as it is, on the device that is the default: for names and shapes."""
-    return _from_config(_AUTOS[kind], config, {"trust_remote_code": True} if trust_remote_code else {})
+    config, model_class = _of_class(config, kind)
+    return _from_config(model_class, config, {"trust_remote_code": True} if trust_remote_code else {})
 
 
-def _built(config: PreTrainedConfig, kind: str, trust_remote_code: bool, seed: int) -> torch.nn.Module:
+def _built(config: PreTrainedConfig, model_class: Any, trust_remote_code: bool, seed: int) -> torch.nn.Module:
     for part in _parts(config):
         for key, value in _WANTED.items():
             if hasattr(part, key):
@@ -153,7 +168,7 @@ def _built(config: PreTrainedConfig, kind: str, trust_remote_code: bool, seed: i
     options = {"trust_remote_code": True} if trust_remote_code else {}
     with torch.random.fork_rng(devices=[]), torch.device("cpu"), _Bounded(), widened():
         torch.manual_seed(seed)
-        model = _from_config(_AUTOS[kind], config, options).double().eval()
+        model = _from_config(model_class, config, options).double().eval()
     _untie(model)
     randomize(model, seed)
     return model.requires_grad_(False)
@@ -167,13 +182,14 @@ def _parts(config: PreTrainedConfig) -> list[PreTrainedConfig]:
     return [config, *inner]
 
 
-def _from_config(auto: Any, config: PreTrainedConfig, options: dict[str, Any]) -> torch.nn.Module:
+def _from_config(model_class: Any, config: PreTrainedConfig, options: dict[str, Any]) -> torch.nn.Module:
     """Eager wherever the class knows more than one way."""
     eager = {"attn_implementation": "eager"}
+    make = getattr(model_class, "from_config", None) or model_class._from_config
     for choice in ({**eager, "experts_implementation": "eager"}, eager):
         with suppress(TypeError, ValueError):
-            return auto.from_config(config, dtype=torch.float64, **choice, **options)
-    return auto.from_config(config, dtype=torch.float64, **options)
+            return make(config, dtype=torch.float64, **choice, **options)
+    return make(config, dtype=torch.float64, **options)
 
 
 def _untie(model: torch.nn.Module) -> None:

@@ -24,6 +24,19 @@ def _heads_of_mixer(values: Values) -> int | None:
     return values["mamba_n_heads"] * values["mamba_d_head"] if values.get("mamba_d_ssm") else None
 
 
+def _head_of_mixer(values: Values) -> int:
+    return values["mamba_expand"] * values["hidden_size"] // values["mamba_n_heads"]
+
+
+def _hidden_a_head(values: Values) -> int:
+    return values["hidden_size"] // values["num_attention_heads"]
+
+
+# What codes of images are called among the words.
+_IMAGE_WORDS = {"<image>": 9, "IMGIMGAZ": 10, "IMGIMGBZ": 11, "IMGIMGCZ": 12}
+_VISUAL_TOKENS = {"<image>": 9, **{f"<|visual token {i:06d}|>": 10 + i for i in range(66)}}
+
+
 def _axial(values: Values) -> tuple[int, int]:
     return (12, values["hidden_size"] - 12)
 
@@ -33,8 +46,18 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
     "CodeGenConfig": {"n_embd": (64, 96), "n_head": (4, 8)},  # its heads are in 4 parts
     "Dots3NoteTextConfig": {"head_dim": (24, 28)},
     "FalconH1Config": {"mamba_d_head": (10, 14), "mamba_d_ssm": _heads_of_mixer},
-    "Glm4vMoeTextConfig": {"num_attention_heads": (4, 2)},  # three sections in the half of a head that turns
+    "BambaConfig": {"mamba_d_head": _head_of_mixer},
+    "BltPatcherConfig": {"head_dim": _hidden_a_head},
+    "BltGlobalTransformerConfig": {"head_dim": _hidden_a_head},
+    "BltLocalDecoderConfig": {"head_dim": _hidden_a_head, "hidden_size_global": (48, 60)},
+    "BltLocalEncoderConfig": {"head_dim": _hidden_a_head, "hidden_size_global": (48, 60)},
+    "ChameleonConfig": {"vocabulary_map": _IMAGE_WORDS},
+    "Emu3Config": {"vocabulary_map": _VISUAL_TOKENS},
+    "Glm4vMoeTextConfig": {"hidden_size": (64, 72)},  # three sections in the half of a head that turns
+    "Granite4VisionConfig": {"deepstack_layer_map": [[-1, 0], [-2, 1]], "spatial_target_layers": [0, 1, 0, 1]},
+    "GraniteMoeHybridConfig": {"mamba_d_head": _head_of_mixer},
     "Mamba2Config": {"num_heads": (8, 6), "head_dim": (12, 20)},
+    "Molmo2AdapterConfig": {"vision_feature_layer": [1, 0]},
     "MuseGlimmerConfig": {"out_hidden_size": (4 * 32, 4 * 40)},
     "MuseSparkConfig": {"out_hidden_size": (4 * 32, 4 * 40)},
     "Qwen2VLVisionConfig": {"hidden_size": lambda values: values["text width"]},
@@ -90,6 +113,24 @@ DEFAULTS: dict[str, Values] = {
     "cohere_compass": {"text_config": {"model_type": "cohere_compass_text", **_COMPASS}},
     "cohere_compass_text": _COMPASS,
     "dbrx": {"attn_config": {"kv_n_heads": 8, "clip_qkv": 8.0, "rope_theta": 500000.0}},
+    "chameleon": {"vocabulary_map": _IMAGE_WORDS},
+    "deepseek_ocr2": {
+        "text_config": {
+            "model_type": "deepseek_ocr2_text",
+            "mlp_layer_types": ["dense"] + ["sparse"] * 31,
+            "num_experts_per_tok": 6,
+        }
+    },
+    "diffusion_gemma": {
+        "text_config": {
+            "model_type": "diffusion_gemma_text",
+            "num_experts": 128,
+            "top_k_experts": 8,
+            "moe_intermediate_size": 704,
+        }
+    },
+    "emu3": {"vocabulary_map": _VISUAL_TOKENS},
+    "granite4_vision": {"deepstack_layer_map": [[-1, 0], [-7, 3], [-13, 6], [-19, 9]]},
     "deepseek_v2": {"num_experts_per_tok": 6, "first_k_dense_replace": 1},
     "dots1": {
         "n_routed_experts": 128,
@@ -97,7 +138,12 @@ DEFAULTS: dict[str, Values] = {
         "n_shared_experts": 2,
         "first_k_dense_replace": 1,
     },
-    "ernie4_5_vl_moe": _with_sections("ernie4_5_vl_moe_text"),
+    "ernie4_5_vl_moe": {
+        "text_config": {
+            "model_type": "ernie4_5_vl_moe_text",
+            "rope_parameters": _ROTARY | {"mrope_section": [22, 22, 20]},
+        }
+    },
     "glm46v": _with_sections("glm4v_text"),
     "glm4v": _with_sections("glm4v_text"),
     "glm4v_moe": {
@@ -136,8 +182,9 @@ DEFAULTS: dict[str, Values] = {
 }
 
 
-def changed(values: Values, class_name: str, variant: int) -> Values:
-    """What the exceptions of a class change."""
+def changed(values: Values, class_name: str, variant: int, text_width: int | None) -> Values:
+    """What the exceptions of a class change; functions find the width of the text as "text width"."""
+    values = values | {"text width": text_width}
     new: Values = {}
     for key, rule in EXCEPTIONS.get(class_name, {}).items():
         if key not in values:

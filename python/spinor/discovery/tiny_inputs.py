@@ -9,5 +9,6 @@ def text_inputs(model: torch.nn.Module, variant: int, seed: int) -> dict[str, to
     """Two rows of tokens, none of them one with a meaning: those stand at both ends of the vocabulary."""
     embeddings = model.get_input_embeddings()
     vocab = embeddings.weight.shape[0] if isinstance(getattr(embeddings, "weight", None), torch.Tensor) else 64
+    rows = 2 * getattr(model.config, "num_codebooks", 1)
     generator = torch.Generator().manual_seed(seed)
-    return {"input_ids": torch.randint(8, max(16, vocab - 30), (2, LENGTH[variant]), generator=generator)}
+    return {"input_ids": torch.randint(8, max(16, vocab - 30), (rows, LENGTH[variant]), generator=generator)}

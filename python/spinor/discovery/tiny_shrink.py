@@ -58,11 +58,10 @@ class _Shrinking:
         values = values | _overrides(config, layer_key(values))
         new = values | self.sizes(values, tower)
         new |= fewer_layers(new, self.variant, most=3 if tower else None)
-        width = _width(new) if not tower else None
-        if width and self.text is None:
-            self.text = (_width(values), width)
         new |= self.widths(values, tower)
-        new |= changed(new | {"text width": self.text and self.text[1]}, type(config).__name__, self.variant)
+        new |= changed(new, type(config).__name__, self.variant, self.text and self.text[1])
+        if self.text is None and not tower and _width(new):
+            self.text = (_width(values), _width(new))
         self.rope(new, values)
         if "per_layer_config" in new:
             layers = enumerate(new["per_layer_config"])
@@ -154,7 +153,7 @@ def _partly_turned(values: dict[str, Any]) -> bool:
     """Part of a head turns, and how wide heads are follows from hidden_size: they must not be too narrow for it."""
     rope = values.get("rope_parameters")
     part = (rope.get("partial_rotary_factor") if isinstance(rope, dict) else None) or 1
-    return part < 1 and not any(values.get(k) for k in HEAD_DIM_KEYS | {"qk_rope_head_dim"})
+    return part < 1 and not any(values.get(k) for k in (*HEAD_DIM_KEYS, "qk_rope_head_dim"))
 
 
 def _rotary(values: dict[str, Any]) -> int:
@@ -169,7 +168,7 @@ def _rotary(values: dict[str, Any]) -> int:
 
 def _portioned(section: list[int], total: int) -> list[int]:
     portions = [max(1, part * total // sum(section)) for part in section]
-    portions[0] += total - sum(portions)
+    portions[-1] += total - sum(portions)
     return portions
 
 

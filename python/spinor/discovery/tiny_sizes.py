@@ -17,16 +17,17 @@ def _table(*rows: tuple[str, Pair]) -> dict[str, Pair]:
     return {name: pair for names, pair in rows for name in names.split()}
 
 
-HIDDEN_KEYS = frozenset("hidden_size n_embd d_model dim embedding_dim emb_dim hidden_dim model_dim n_embed embed_dim".split())
-HEADS_KEYS = frozenset(
+# The first of them that a config has is meant.
+HIDDEN_KEYS = tuple("hidden_size n_embd d_model dim embedding_dim emb_dim hidden_dim model_dim n_embed embed_dim".split())
+HEADS_KEYS = tuple(
     "num_attention_heads n_head n_heads num_heads attention_heads decoder_attention_heads encoder_attention_heads "
     "num_decoder_attention_heads num_encoder_attention_heads swa_num_attention_heads num_attention_heads_per_layer".split()
 )
-KV_HEADS_KEYS = frozenset(
+KV_HEADS_KEYS = tuple(
     "num_key_value_heads num_kv_heads kv_n_heads swa_num_key_value_heads num_global_key_value_heads "
     "num_query_groups".split()
 )
-HEAD_DIM_KEYS = frozenset("head_dim attention_head_dim kv_channels attention_head_size d_head d_kv dim_head".split())
+HEAD_DIM_KEYS = tuple("head_dim attention_head_dim kv_channels attention_head_size d_head d_kv dim_head".split())
 LAYER_KEYS = frozenset(
     "num_hidden_layers n_layer n_layers num_layers decoder_layers encoder_layers num_decoder_layers "
     "num_encoder_layers layers depth num_blocks".split()
@@ -114,7 +115,8 @@ TEXT = _table(
     ("hidden_size_per_layer_input", (10, 14)),
     ("altup_num_inputs", (2, 3)),
     ("laurel_rank", (14, 18)),
-    ("index_topk", (6, 5)),
+    ("index_topk", (6, 4)),
+    ("index_kpool", (3, 2)),
     ("index_n_heads", (2, 3)),
     ("index_head_dim", (18, 22)),
     ("index_block_size", (4, 3)),
@@ -176,7 +178,7 @@ SUMS = {"qk_head_dim": ("qk_nope_head_dim", "qk_rope_head_dim"), "head_dim": ("q
 TEXT_WIDTH = frozenset("out_hidden_size text_hidden_size adapter_out_dim output_dim".split())
 TEXT_WIDTH_IF = frozenset("projection_dim projector_output_dim vision_output_dim hidden_size".split())
 # And what beside a tower is as wide as that.
-TOWER_WIDTH = frozenset("vision_hidden_size adapter_in_dim encoder_hidden_size".split())
+TOWER_WIDTH = frozenset("vision_hidden_size adapter_in_dim adapter_input_size encoder_hidden_size".split())
 
 # What single layers have in place of the value that the others have.
 OTHER = _table(
@@ -199,7 +201,7 @@ def sizes(tower: bool, square: bool, variant: int) -> dict[str, int]:
     """What each key becomes in the text or a tower of a variant."""
     pairs = dict(TOWER if tower else TEXT)
     if square and not tower:
-        same: Iterable[tuple[frozenset[str], str]] = (
+        same: Iterable[tuple[tuple[str, ...], str]] = (
             (HIDDEN_KEYS, "hidden_size"),
             (HEADS_KEYS, "num_attention_heads"),
             (HEAD_DIM_KEYS, "head_dim"),
@@ -210,4 +212,4 @@ def sizes(tower: bool, square: bool, variant: int) -> dict[str, int]:
 
 
 # What must be a plausible count in any config.
-COUNTS = HIDDEN_KEYS | HEADS_KEYS | LAYER_KEYS | {"vocab_size", "intermediate_size"}
+COUNTS = LAYER_KEYS | {*HIDDEN_KEYS, *HEADS_KEYS} | {"vocab_size", "intermediate_size"}
