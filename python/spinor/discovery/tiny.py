@@ -18,6 +18,7 @@ from transformers.models.auto.modeling_auto import (
 from spinor._errors import InputError
 from spinor.discovery.float64 import widened
 from spinor.discovery.tiny_configs import DEFAULTS
+from spinor.discovery.tiny_images import with_images
 from spinor.discovery.tiny_inputs import text_inputs
 from spinor.discovery.tiny_shrink import shrunk
 from spinor.discovery.tiny_sizes import COUNTS
@@ -83,11 +84,10 @@ def tiny(
         try:
             small = shrunk(config, variant, frozenset(relaxed))
             model = _built(small, model_class, trust_remote_code, seed)
-            inputs = text_inputs(model, variant, seed)
         except Exception as error:  # noqa: BLE001: whatever the class raises
             failed.append(error)
             continue
-        problem = _problem(model, inputs)
+        inputs, problem = _answered(model, text_inputs(model, variant, seed), seed, images, kind)
         if problem is None:
             return Tiny(model, small, inputs, kind)
         failed.append(problem)
@@ -231,6 +231,26 @@ def _fan_in(weight: torch.Tensor, module: torch.nn.Module, name: str) -> int:
     if weight.dim() == 2 or "expert" in name:
         return weight.shape[-1]
     return math.prod(weight.shape[1:])
+
+
+def _answered(
+    model: torch.nn.Module, text: dict[str, torch.Tensor], seed: int, images: bool, kind: str
+) -> tuple[dict[str, torch.Tensor], CannotBuild | None]:
+    """Inputs that the model answers: text, or images in it where they are asked for or where it does not go without."""
+    problem = _problem(model, text)
+    if kind == "causal" or not (images or problem):
+        return text, problem
+    for inputs in with_images(model, text, seed):
+        if (found := _problem(model, inputs)) is None and _sees(model, inputs):
+            return inputs, None
+        problem = problem or found
+    return text, problem or CannotBuild(type(model).__name__, "it takes images in no way that is known")
+
+
+def _sees(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> bool:
+    """The pixels matter."""
+    other = inputs | {"pixel_values": inputs["pixel_values"] * 1.5 + 0.1}
+    return not torch.equal(_logits(model, inputs), _logits(model, other))
 
 
 def _problem(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> CannotBuild | None:
