@@ -32,6 +32,9 @@ def _hidden_a_head(values: Values) -> int:
     return values["hidden_size"] // values["num_attention_heads"]
 
 
+# Two tiles of an image of the size that towers take here.
+_TILES = ([[16, 32], [32, 16], [32, 32]], [[24, 48], [48, 24], [48, 48]])
+
 # What codes of images are called among the words.
 _IMAGE_WORDS = {"<image>": 9, "IMGIMGAZ": 10, "IMGIMGBZ": 11, "IMGIMGCZ": 12}
 _VISUAL_TOKENS = {"<image>": 9, **{f"<|visual token {i:06d}|>": 10 + i for i in range(66)}}
@@ -54,8 +57,19 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
     "ChameleonConfig": {"vocabulary_map": _IMAGE_WORDS},
     "Emu3Config": {"vocabulary_map": _VISUAL_TOKENS},
     "Glm4vMoeTextConfig": {"hidden_size": (64, 72)},  # three sections in the half of a head that turns
-    "Granite4VisionConfig": {"deepstack_layer_map": [[-1, 0], [-2, 1]], "spatial_target_layers": [0, 1, 0, 1]},
+    "Granite4VisionConfig": {
+        "deepstack_layer_map": [[-1, 0], [-2, 1]],
+        "spatial_target_layers": [0, 1, 0, 1],
+        "image_grid_pinpoints": _TILES,
+    },
     "GraniteMoeHybridConfig": {"mamba_d_head": _head_of_mixer},
+    "Llama4VisionConfig": {"intermediate_size": lambda values: int(values["hidden_size"] / values["pixel_shuffle_ratio"] ** 2)},
+    "LlavaNextConfig": {"image_grid_pinpoints": _TILES},
+    "LlavaNextVideoConfig": {"image_grid_pinpoints": _TILES},
+    "LlavaOnevisionConfig": {"image_grid_pinpoints": _TILES},
+    "MllamaVisionConfig": {
+        "vision_output_dim": lambda values: values["hidden_size"] * (1 + len(values["intermediate_layers_indices"]))
+    },
     "Mamba2Config": {"num_heads": (8, 6), "head_dim": (12, 20)},
     "Molmo2AdapterConfig": {"vision_feature_layer": [1, 0]},
     "MuseGlimmerConfig": {"out_hidden_size": (4 * 32, 4 * 40)},
@@ -144,6 +158,7 @@ DEFAULTS: dict[str, Values] = {
             "rope_parameters": _ROTARY | {"mrope_section": [22, 22, 20]},
         }
     },
+    "gemma4": {"vision_config": {"model_type": "gemma4_vision"}},
     "glm46v": _with_sections("glm4v_text"),
     "glm4v": _with_sections("glm4v_text"),
     "glm4v_moe": {

@@ -83,8 +83,9 @@ def _strips(asked: Asked) -> Inputs:
     return {"pixel_values": pixels, "target_sizes": torch.tensor([[across, across]] * ROWS)}
 
 
-def _square(*before: int) -> Callable[[Asked], Inputs]:
-    """Images as they are, with these axes (such as tiles) between the rows and the channels."""
+def _square(*before: int, told: bool = True) -> Callable[[Asked], Inputs]:
+    """Images as they are, with these axes (such as tiles) between the rows and the channels, and what else the class may
+    want to be told about them."""
 
     def made(asked: Asked) -> Inputs:
         pixels = asked.pixels(ROWS, *before, asked.channels, asked.side, asked.side)
@@ -97,7 +98,7 @@ def _square(*before: int) -> Callable[[Asked], Inputs]:
             "aspect_ratio_ids": torch.ones(ROWS, 1, dtype=torch.long),
             "aspect_ratio_mask": torch.ones(ROWS, 1, before[-1] if before else 1, dtype=torch.long),
         }
-        return {"pixel_values": pixels, **{k: v for k, v in others.items() if k in asked.names}}
+        return {"pixel_values": pixels, **{k: v for k, v in others.items() if told and k in asked.names}}
 
     return made
 
@@ -113,6 +114,7 @@ STYLES: tuple[tuple[str, Callable[[Asked], Inputs]], ...] = (
     ("target_sizes", _strips),
     ("aspect_ratio_ids", _square(1, 4)),
     ("pixel_values", _square()),
+    ("image_sizes", _square(told=False)),
     ("pixel_values", _square(1)),
     ("pixel_values", _square(3)),
 )

@@ -73,7 +73,7 @@ class _Shrinking:
         if self.text is None:
             return {}
         before, now = self.text
-        same = {k for k in TEXT_WIDTH_IF if tower and values.get(k) == before and k != "hidden_size"}
+        same = {k for k in TEXT_WIDTH_IF if values.get(k) == before}
         new = {k: now for k in (TEXT_WIDTH | same) & values.keys() if type(values[k]) is int}
         own = TOWER["hidden_size"][self.variant]
         return new | {k: own for k in TOWER_WIDTH & values.keys() if type(values[k]) is int}

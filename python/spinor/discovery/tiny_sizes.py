@@ -132,6 +132,8 @@ TEXT = _table(
     ("image_size", (16, 24)),
     ("patch_size", (4, 4)),
     ("latent_query_num num_query_tokens resampler_n_latents", (8, 6)),
+    ("mm_tokens_per_image", (4, 9)),
+    ("num_global_layers", (2, 1)),
     ("projector_hidden_size alignment_intermediate_size", (44, 68)),
 )
 
@@ -152,7 +154,7 @@ TOWER = {
         ("codebook_size", (64, 128)),
         ("window_size", (16, 24)),
         ("pos_emb_height pos_emb_width", (6, 8)),
-        ("projection_hidden_size projection_hidden_dim patch_embed_hidden_size", (24, 28)),
+        ("projection_hidden_dim patch_embed_hidden_size", (24, 28)),
         ("max_num_patches num_position_embeddings max_vit_seq_len", (64, 144)),
     ),
 }
@@ -178,9 +180,11 @@ SUMS = {"qk_head_dim": ("qk_nope_head_dim", "qk_rope_head_dim"), "head_dim": ("q
 
 # What of a tower, or beside it, is as wide as the text: always, or where it is in the user's config.
 TEXT_WIDTH = frozenset("out_hidden_size text_hidden_size adapter_out_dim output_dim".split())
-TEXT_WIDTH_IF = frozenset("projection_dim projector_output_dim vision_output_dim hidden_size".split())
+TEXT_WIDTH_IF = frozenset("projection_dim projector_output_dim vision_output_dim".split())
 # And what beside a tower is as wide as that.
-TOWER_WIDTH = frozenset("vision_hidden_size adapter_in_dim adapter_input_size encoder_hidden_size".split())
+TOWER_WIDTH = frozenset(
+    "vision_hidden_size adapter_in_dim adapter_input_size encoder_hidden_size projection_hidden_size".split()
+)
 
 # What single layers have in place of the value that the others have.
 OTHER = _table(
