@@ -200,6 +200,10 @@ def _untie(model: torch.nn.Module) -> None:
         head.weight = torch.nn.Parameter(weight.detach().clone())
 
 
+# Saved tables that say which experts each token goes to.
+_EXPERTS_OF_TOKENS = frozenset({"tid2eid"})
+
+
 @torch.no_grad()
 def randomize(model: torch.nn.Module, seed: int) -> None:
     """Random weights about as large as what they read wants them, norms, biases and saved buffers off neutral."""
@@ -220,8 +224,11 @@ def randomize(model: torch.nn.Module, seed: int) -> None:
         else:
             weight.copy_(drawn / math.sqrt(_fan_in(weight, module, name)))
     saved = model.state_dict().keys()
+    experts = getattr(model.config, "n_routed_experts", 0)
     for name, buffer in model.named_buffers():
-        if name in saved and buffer.is_floating_point():
+        if name.rpartition(".")[2] in _EXPERTS_OF_TOKENS:
+            buffer.copy_(torch.randint(0, experts, buffer.shape, generator=generator))
+        elif name in saved and buffer.is_floating_point():
             buffer.add_(0.2 * torch.randn(buffer.shape, generator=generator, dtype=torch.float64))
 
 

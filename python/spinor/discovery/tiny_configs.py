@@ -49,6 +49,7 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
     "CodeGenConfig": {"n_embd": (64, 96), "n_head": (4, 8)},  # its heads are in 4 parts
     "Dots3NoteTextConfig": {"head_dim": (24, 28)},
     "FalconH1Config": {"mamba_d_head": (10, 14), "mamba_d_ssm": _heads_of_mixer},
+    "AriaConfig": {"projector_patch_to_query_dict": ({16: 8}, {36: 12})},
     "BambaConfig": {"mamba_d_head": _head_of_mixer},
     "BltPatcherConfig": {"head_dim": _hidden_a_head},
     "BltGlobalTransformerConfig": {"head_dim": _hidden_a_head},
@@ -63,7 +64,11 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
         "image_grid_pinpoints": _TILES,
     },
     "GraniteMoeHybridConfig": {"mamba_d_head": _head_of_mixer},
-    "Llama4VisionConfig": {"intermediate_size": lambda values: int(values["hidden_size"] / values["pixel_shuffle_ratio"] ** 2)},
+    "JanusVisionConfig": {"num_image_tokens": (16, 36)},
+    "Llama4VisionConfig": {
+        "intermediate_size": lambda values: int(values["hidden_size"] / values["pixel_shuffle_ratio"] ** 2),
+        "projector_input_dim": (36, 52),
+    },
     "LlavaNextConfig": {"image_grid_pinpoints": _TILES},
     "LlavaNextVideoConfig": {"image_grid_pinpoints": _TILES},
     "LlavaOnevisionConfig": {"image_grid_pinpoints": _TILES},
@@ -85,6 +90,7 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
         "num_buckets": 4,
         "hash_seed": 0,
     },
+    "VipLlavaConfig": {"vision_feature_layers": [-1, -2], "vision_feature_layer": [-1, -2]},
     "ZambaConfig": {"attention_hidden_size": _twice_hidden, "attention_head_dim": _twice_hidden_a_head},
     "Zamba2Config": {
         "attention_hidden_size": _twice_hidden,
@@ -127,6 +133,7 @@ DEFAULTS: dict[str, Values] = {
     "cohere_compass": {"text_config": {"model_type": "cohere_compass_text", **_COMPASS}},
     "cohere_compass_text": _COMPASS,
     "dbrx": {"attn_config": {"kv_n_heads": 8, "clip_qkv": 8.0, "rope_theta": 500000.0}},
+    "blip-2": {"image_token_index": 50265},
     "chameleon": {"vocabulary_map": _IMAGE_WORDS},
     "deepseek_ocr2": {
         "text_config": {
@@ -159,6 +166,7 @@ DEFAULTS: dict[str, Values] = {
         }
     },
     "gemma4": {"vision_config": {"model_type": "gemma4_vision"}},
+    "gemma4_unified": {"vision_config": {"model_type": "gemma4_unified_vision"}},
     "glm46v": _with_sections("glm4v_text"),
     "glm4v": _with_sections("glm4v_text"),
     "glm4v_moe": {
@@ -181,8 +189,13 @@ DEFAULTS: dict[str, Values] = {
             "rope_parameters": _ROTARY | {"xdrope_section": [16, 16, 16, 16]},
         }
     },
+    "instructblip": {"image_token_index": 50265},
+    "instructblipvideo": {"video_token_index": 50265},
     "lfm2": {"full_attn_idxs": [2, 5, 8, 10, 12, 14]},
     "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention", "conv"] * 8},
+    "minicpm_ocr": {"image_token_id": 248056},
+    "minicpmv4_6": {"image_token_id": 248056},
+    "minicpmv4_7": {"image_token_id": 248056},
     "ministral": {"head_dim": 128},
     "nemotron": {"num_key_value_heads": 8},
     "qwen4_exp": {"text_config": {"model_type": "qwen4_exp_text", **_QWEN4_EXP}},

@@ -46,11 +46,29 @@ def _first(config: PreTrainedConfig, key: str, default: int) -> int:
     return value[0] if isinstance(value, list | tuple) else value
 
 
-def _grid(asked: Asked, *patch: int) -> Inputs:
-    """Patches of all images below one another, and the grid of each: time, height, width."""
+def _grid(asked: Asked, *patch: int, merged: bool = False) -> Inputs:
+    """Patches of all images below one another (`merged`: those that become one token together), and the grid of each:
+    time, height, width."""
     high, wide = 2 * asked.merge, 3 * asked.merge
-    grid = torch.tensor([[1, high, wide]] * ROWS)
-    return {"pixel_values": asked.pixels(ROWS * high * wide, *patch), "image_grid_thw": grid}
+    count = ROWS * high * wide // (asked.merge**2 if merged else 1)
+    told = {"image_merge_sizes": torch.tensor([asked.merge] * ROWS)}
+    return {
+        "pixel_values": asked.pixels(count, *patch),
+        "image_grid_thw": torch.tensor([[1, high, wide]] * ROWS),
+        **{k: v for k, v in told.items() if k in asked.names},
+    }
+
+
+def _flat_grid(asked: Asked) -> Inputs:
+    """Patches of all images below one another, and the height and width of each."""
+    found = _grid(asked, asked.channels * asked.patch**2)
+    return {"pixel_values": found["pixel_values"], "image_grid_hw": found["image_grid_thw"][:, 1:]}
+
+
+def _tiles(asked: Asked) -> Inputs:
+    """Tiles of each image, and which of them there are."""
+    pixels = asked.pixels(ROWS, 1, asked.channels, asked.side, asked.side)
+    return {"pixel_values": pixels, "pixel_attention_mask": torch.ones(ROWS, 1, dtype=torch.long)}
 
 
 def _patches(asked: Asked) -> tuple[torch.Tensor, int]:
@@ -84,8 +102,8 @@ def _strips(asked: Asked) -> Inputs:
 
 
 def _square(*before: int, told: bool = True) -> Callable[[Asked], Inputs]:
-    """Images as they are, with these axes (such as tiles) between the rows and the channels, and what else the class may
-    want to be told about them."""
+    """Images as they are, with these axes (such as tiles) between the rows and the channels, and what else the class
+    may want to be told about them."""
 
     def made(asked: Asked) -> Inputs:
         pixels = asked.pixels(ROWS, *before, asked.channels, asked.side, asked.side)
@@ -109,6 +127,12 @@ STYLES: tuple[tuple[str, Callable[[Asked], Inputs]], ...] = (
     ("image_grid_thw", lambda a: _grid(a, a.channels, a.patch, a.patch)),
     ("image_grid_thw", lambda a: _grid(a, a.channels * a.patch**2)),
     ("image_grid_thw", lambda a: _grid(a, a.channels, a.time, a.patch, a.patch)),
+    (
+        "image_grid_thw",
+        lambda a: _grid(a, a.merge * a.patch, a.merge * a.patch, a.channels, merged=True),
+    ),
+    ("image_grid_hw", _flat_grid),
+    ("tile_fine_mask", _tiles),
     ("image_position_ids", _placed),
     ("spatial_shapes", _shaped),
     ("target_sizes", _strips),

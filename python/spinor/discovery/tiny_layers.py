@@ -6,9 +6,9 @@ from spinor.discovery.tiny_sizes import LAYER_KEYS, OFFSETS, PERIOD, PERIODS
 
 # Lists of numbers of layers.
 INDEX_LISTS = frozenset(
-    "full_attn_idxs attn_layer_indices hybrid_layer_ids moe_layers mlp_only_layers ple_layer_ids cross_attention_layers "
-    "deepstack_visual_indexes fullatt_block_indexes global_attn_indexes intermediate_layers_indices "
-    "spatial_target_layers kv_source_layers rope_scaling_layers".split()
+    "full_attn_idxs attn_layer_indices hybrid_layer_ids moe_layers mlp_only_layers ple_layer_ids "
+    "cross_attention_layers deepstack_visual_indexes fullatt_block_indexes global_attn_indexes "
+    "intermediate_layers_indices spatial_target_layers kv_source_layers rope_scaling_layers".split()
 )
 # Counts of layers that differ from those behind them, and from those before them.
 FIRST = frozenset("first_k_dense_replace num_dense_layers moe_layer_start_index max_window_layers".split())

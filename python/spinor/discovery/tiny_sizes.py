@@ -18,10 +18,13 @@ def _table(*rows: tuple[str, Pair]) -> dict[str, Pair]:
 
 
 # The first of them that a config has is meant.
-HIDDEN_KEYS = tuple("hidden_size n_embd d_model dim embedding_dim emb_dim hidden_dim model_dim n_embed embed_dim".split())
+HIDDEN_KEYS = tuple(
+    "hidden_size n_embd d_model dim embedding_dim emb_dim hidden_dim model_dim n_embed embed_dim".split()
+)
 HEADS_KEYS = tuple(
     "num_attention_heads n_head n_heads num_heads attention_heads decoder_attention_heads encoder_attention_heads "
-    "num_decoder_attention_heads num_encoder_attention_heads swa_num_attention_heads num_attention_heads_per_layer".split()
+    "num_decoder_attention_heads num_encoder_attention_heads swa_num_attention_heads "
+    "num_attention_heads_per_layer".split()
 )
 KV_HEADS_KEYS = tuple(
     "num_key_value_heads num_kv_heads kv_n_heads swa_num_key_value_heads num_global_key_value_heads "
