@@ -28,6 +28,36 @@ struct RefusalRow {
   }
 };
 
+// How a row was found and proved, by discovery: the largest difference of the logits, in their deviations, of a tiny
+// model that was rotated by it.
+struct ProofRow {
+  std::string with;              // "transformers 5.23.0"
+  std::optional<double> R1, R2;  // none: refused
+  std::string flags = {};        // of the config, where they are not those of the class
+
+  bool operator==(const ProofRow&) const = default;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("with", with, required);
+    v("R1", R1);
+    v("R2", R2);
+    v("flags", flags);
+  }
+};
+
+// Modules that no rotation concerns, with names of their own: a vision tower, but for what feeds the stream.
+struct UntouchedRow {
+  std::string beginning;                  // of their names: "model.visual."
+  std::vector<std::string> linears = {};  // after it; {N} is any number. Others are no linears.
+
+  bool operator==(const UntouchedRow&) const = default;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("beginning", beginning, required);
+    v("linears", linears);
+  }
+};
+
 struct Architecture {
   std::vector<std::string> names;  // values of config.json "architectures"
   std::string classes;             // "Llama": LlamaModel, LlamaDecoderLayer, LlamaAttention, LlamaMLP, LlamaRMSNorm
@@ -39,7 +69,8 @@ struct Architecture {
   // published, has none of the beginnings that the class with the head gives to its names.
   std::vector<std::string> roots = {"model.", ""};
   std::vector<EmbeddingRow> embeddings = {{"embed_tokens", "vocab_size"}};  // that of the tokens first
-  std::string layers = "layers", num_layers = "num_hidden_layers";          // empty: a tower that has none
+  // Empty: a tower that has none. Their number, or a list with an entry for each.
+  std::string layers = "layers", num_layers = "num_hidden_layers";
   std::string experts = {};  // their number, or a list with an entry for each; empty: there are none
   std::vector<BlockRow> blocks = {{"self_attn", "Attention"}, {"mlp", "MLP", true}};
   std::vector<LinearRow> linears = {};  // in the order of named_modules(), as are the lists below
@@ -62,7 +93,9 @@ struct Architecture {
   // the stream of this one, whose size is their key language_hidden_size.
   std::vector<Architecture> towers = {};
   std::vector<std::string> feeds = {};
+  std::vector<UntouchedRow> untouched = {};
   std::optional<MtpRow> mtp = {};
+  std::optional<ProofRow> proof = {};      // none: written by hand
   std::optional<ForwardRow> forward = {};  // none: of a tower, or of a row that does not say how its models compute
 
   bool operator==(const Architecture&) const = default;
@@ -98,7 +131,9 @@ struct Architecture {
     v("buffers", buffers);
     v("towers", towers);
     v("feeds", feeds);
+    v("untouched", untouched);
     v("mtp", mtp);
+    v("proof", proof);
     v("forward", forward);
   }
 };

@@ -36,7 +36,7 @@ class Check {
   void run() const {
     named("writes", row_.writes, linears_, outer_linears_);
     if (!row_.layers.empty()) blocks();
-    named("raw_reads", row_.raw_reads, linears_);
+    named("raw_reads", row_.raw_reads, linears_, outer_linears_);
     named("scaled_outputs", row_.scaled_outputs, norms_);
     named("feeds", row_.feeds, outer_linears_);
     for (const NormRow& norm : row_.norms) named("norms", norm.reads, linears_);

@@ -77,7 +77,8 @@ Json keys_of(const Json& json, const Architecture& row, const std::string& subje
 std::optional<int64_t> number_of_layers(const ModelConfig& config, const Architecture* row) {
   if (!row || row->num_layers == "num_hidden_layers")
     return ConfigKeys{config.keys, config.subject}.size("num_hidden_layers");
-  return size_of(row->num_layers, config);
+  const Json found = about_file(config, [&] { return evaluate(row->num_layers, names_of(config)); });
+  return found.is_array() ? std::ssize(found) : size_of(row->num_layers, config);
 }
 
 }  // namespace

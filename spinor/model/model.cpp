@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "spinor/base/error.h"
+#include "spinor/base/list.h"
 #include "spinor/family/model_config.h"
 #include "spinor/model/hub.h"
 #include "spinor/model/linear_experts.h"
@@ -21,6 +22,7 @@
 #include "spinor/model/mtp.h"
 #include "spinor/model/quantized_source.h"
 #include "spinor/model/stream.h"
+#include "spinor/model/untouched.h"
 
 namespace spinor {
 
@@ -252,6 +254,7 @@ Model Model::describe(const Checkpoint& stored, ModelOptions options) {
                                      : modules_by_name(checkpoint, data->name);
   if (data->architecture) {
     add_towers(*data);
+    append(data->modules, untouched_modules(*data->architecture, checkpoint, data->modules));
     name_as_loaded(*data);
   }
   if (!data->architecture && data->config.tie_word_embeddings) add_tied_head(*data);

@@ -97,6 +97,8 @@ Stream stream_of(const ModuleNames& names) {
         for (const Module* module : names.in_layer(layer, {norm.name}))
           add_reads(stream, module, names.in_layer(layer, norm.reads));
   }
+  for (const LinearRow& linear : row.outer_linears)
+    if (contains(row.raw_reads, linear.name)) append(stream.raw_readers, names.outer(linear.name));
   add_outer_reads(stream, names);
   return stream;
 }

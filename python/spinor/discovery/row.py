@@ -12,6 +12,7 @@ from .roles import AttentionRole, EmbeddingRole, LinearRole, NormRole, Parameter
 
 REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 PRESENT = "present"
+NO_ATTENTION = {"query": "", "key": "", "value": "", "output": ""}
 
 
 class RowMaker:
@@ -21,6 +22,7 @@ class RowMaker:
         self.samples, self.defaults = samples, defaults
         self.first = samples[0].roles
         self.lengths = Lengths(samples)
+        self.present: dict[str, list[set[int]]] = {}  # modules for whose layers there is no formula
         self.routers = {role.place.name for role in self.first.linears.values() if role.router}
         counts = [sample.keys["num_hidden_layers"] for sample in samples]
         self.conditions = Conditions([sample.keys for sample in samples], counts)
@@ -48,13 +50,15 @@ class RowMaker:
             "writes": self._named(lambda role: role.writes and role.place.name != roles.head),
             "raw_reads": self._raw_reads(),
             "scaled_outputs": self._scaled_outputs(),
-            "attentions": attentions,
+            "attention": attentions[0] if attentions else NO_ATTENTION,
+            "other_attentions": attentions[1:],
+            "layer_kinds": self._layer_kinds(),
             "mlp_in": self._named(lambda role: role.mlp_in and role.place.layer is not None),
             "mlp_out": self._named(lambda role: role.mlp_out and role.place.layer is not None),
         }
         row["refusals"] = self._refusals(row["scaled_outputs"])
         row["defaults"] = self._defaults(str(row))
-        keep = {"names", "linears", "norms", "writes", "attentions", "mlp_in", "mlp_out", "outer_norms"}
+        keep = {"names", "linears", "norms", "writes", "mlp_in", "mlp_out", "outer_norms"}
         return {key: value for key, value in row.items() if value or key in keep}
 
     # -- names
@@ -99,8 +103,18 @@ class RowMaker:
             raise CannotTell(f"{name} changes from layer to layer, differently in two models")
         return [([role for role, _ in group], [layers for _, layers in group]) for group in zip(*parts, strict=True)]
 
-    def _when(self, layers: list[set[int]], flag: str = "") -> dict:
+    def _layer_kinds(self) -> list[list[str]]:
+        """Which of the modules that are there without a rule a layer has, in each of the samples."""
+        kinds: dict[tuple, None] = {}
+        for number, sample in enumerate(self.samples):
+            for layer in range(sample.keys["num_hidden_layers"]):
+                kinds[tuple(name for name, layers in self.present.items() if layer in layers[number])] = None
+        return [list(kind) for kind in kinds if self.present]
+
+    def _when(self, name: str, layers: list[set[int]], flag: str = "") -> dict:
         found = self.conditions.find(layers)
+        if found is None:
+            self.present[name] = layers
         found = PRESENT if found is None else " && ".join(filter(None, [flag, f"({found})" if flag and found else found]))
         return {"when": found} if found else {}
 
@@ -108,7 +122,7 @@ class RowMaker:
         rows = []
         for roles, layers in self._alike(name, self._in_layers("linears", name),
                                          lambda role: (role.out, role.into, role.bias is not None)):
-            rows.append(self._linear_row(name, roles) | self._when(layers, self.lengths.flag(roles[0].weight, False)))
+            rows.append(self._linear_row(name, roles) | self._when(name, layers, self.lengths.flag(roles[0].weight, False)))
         return rows
 
     def _linear_row(self, name: str, roles: list[LinearRole]) -> dict:
@@ -128,7 +142,7 @@ class RowMaker:
         by_sample = self._in_layers("norms", name)
         reads = dict.fromkeys(reader for role in self.first.norms.values() if role.place.name == name
                               for reader in role.reads)
-        return [self._norm_row(name, roles, list(reads)) | self._when(layers, self.lengths.flag(roles[0].weight, False))
+        return [self._norm_row(name, roles, list(reads)) | self._when(name, layers, self.lengths.flag(roles[0].weight, False))
                 for roles, layers in self._alike(name, by_sample, lambda role: role.size)]
 
     def _norm_row(self, name: str, roles: list[NormRole], reads: list[str]) -> dict:
@@ -151,7 +165,7 @@ class RowMaker:
         rows = []
         for roles, layers in self._alike(name, self._in_layers("parameters", name), lambda role: role.weight.shape):
             rows.append({"name": name, "shape": self._shape(roles)}
-                        | self._when(layers, self.lengths.flag(roles[0].weight, False)))
+                        | self._when(name, layers, self.lengths.flag(roles[0].weight, False)))
         return rows
 
     def _shape(self, roles: list[ParameterRole]) -> list[str]:
@@ -227,7 +241,7 @@ class RowMaker:
                     part = self._part(value, roles, tensors)
                     parts[str(part)] = part
                     row["value"] += "." + part["name"]
-                rows.append(row | (self._when(layers) if len(alike) > 1 else {}))
+                rows.append(row | (self._when(output, layers) if len(alike) > 1 else {}))
         return rows, list(parts.values())
 
     def _part(self, linear: str, roles: list[AttentionRole], tensors: list) -> dict:

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""rows.py [TYPE ...]: finds the rows of transformers' decoders out again, proves them, and writes rows/<type>.yaml; says
+what changed. Classes with a row written by hand keep it. Of those that can have none, rows/undecided.yaml says why.
+
+Types are those of transformers: all of its causal classes, and all for images and text, if none is given."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "critical")
+warnings.filterwarnings("ignore")
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
+
+from spinor.discovery.discover import CannotTell, discover_type, row_head  # noqa: E402
+from spinor.discovery.tiny import causal_types, image_text_types  # noqa: E402
+from spinor._errors import Error  # noqa: E402
+
+ROWS = Path(__file__).resolve().parent.parent / "rows"
+UNDECIDED = ROWS / "undecided.yaml"
+SECONDS = 180
+
+
+def file_of(kind, model_type):
+    return ROWS / f"{model_type.replace('-', '_')}{'' if kind == 'causal' else '_images'}.yaml"
+
+
+def is_generated(path):
+    return not path.exists() or path.read_text().startswith("# Found by spinor discover")
+
+
+def found(kind, model_type):
+    """Text of the row, or the reason why there is none."""
+    try:
+        discovery = discover_type(model_type, kind)
+    except (Error, CannotTell) as error:
+        return None, str(error)
+    except Exception as error:  # noqa: BLE001: a class may raise anything
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return None, f"{type(error).__name__}: {error} ({Path(where.filename).name})"
+    return discovery.row, str(discovery)
+
+
+def in_a_process(kind, model_type, out):
+    """Classes may take long, or end the process; what they leave in memory is of no use to the next."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(SECONDS)
+        out.write_text(json.dumps(found(kind, model_type)))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return json.loads(out.read_text()) if status == 0 else (None, f"took more than {SECONDS} s, or ended its process")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("types", nargs="*")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    wanted = [("causal", one) for one in causal_types()] + [("image-text", one) for one in image_text_types()]
+    known = hand_written()
+    reasons = {}
+    for kind, model_type in wanted:
+        if given.types and model_type not in given.types:
+            continue
+        path = file_of(kind, model_type)
+        if not is_generated(path) or (names := row_head(kind, model_type)) and set(names) <= known:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            row, said = in_a_process(kind, model_type, Path(folder) / "found.json")
+        before = path.read_text() if path.exists() else None
+        if row:
+            path.write_text(row)
+        else:
+            reasons[model_type, kind] = said
+        change = "" if row == before else "new" if before is None else "changed"
+        print(f"{model_type} ({kind}): {said.splitlines()[0] if not row else said} {change}", flush=True)
+    if reasons and not given.types:
+        write_undecided(reasons)
+
+
+def hand_written():
+    import re
+
+    names = set()
+    for path in ROWS.glob("*.yaml"):
+        if path.name not in (UNDECIDED.name,) and not is_generated(path):
+            for line in re.findall(r"^-? ?names: \[(.*?)\]", path.read_text(), re.M | re.S):
+                names |= {name.strip() for name in line.split(",")}
+    return names
+
+
+def write_undecided(reasons):
+    lines = [f"# Classes of transformers {transformers.__version__} without a row, and why. Made by tools/rows.py."]
+    for (model_type, kind), reason in sorted(reasons.items()):
+        if names := row_head(kind, model_type):
+            text = " ".join(reason.split())[:300].replace('"', "'")
+            lines += [f"- names: [{', '.join(names)}]", f"  reason: {json.dumps(text)}",
+                      "  instead: write a row (docs/adding_an_architecture.md)"]
+    UNDECIDED.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
