@@ -13,7 +13,7 @@ constexpr std::string_view kBegin = "names: [", kEnd = "]";
 
 std::vector<std::string_view> names_of_row(const RowFile& file) {
   std::string_view text = file.text;
-  while (text.starts_with('#')) text.remove_prefix(std::min(text.size(), text.find('\n') + 1));
+  while (text.starts_with('#')) text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
   const std::string_view line = text.substr(0, text.find('\n'));
   if (!line.starts_with(kBegin) || !line.ends_with(kEnd))
     throw Error(std::string(file.name), "does not begin with a line `names: [...]`");
