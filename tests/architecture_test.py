@@ -68,6 +68,19 @@ def test_the_row_of_the_page_is_exact(tmp_path):
     assert "is the same function" in spinor("verify", abc, out, "--architecture", tmp_path / "abc.yaml")
 
 
+def test_what_a_row_leaves_to_the_files_is_rotated_alike(tmp_path):
+    """The same bytes, whether a row says the sizes of the MLP and which layers have one, or leaves it to the files."""
+    abc = save_abc(tmp_path / "llama", tmp_path / "abc")
+    open_row = re.sub(r"(out|in): intermediate_size(.*?)}", r"\1: any\2, when: present}", ROW)
+    open_row = open_row.replace("forward: {}", "layer_kinds: [[mlp.w1, mlp.w3, mlp.w2]]\nforward: {}")
+    written = []
+    for name, text in (("said", ROW), ("open", open_row)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+        spinor("rotate", abc, tmp_path / name, "--architecture", tmp_path / f"{name}.yaml", "--quiet")
+        written.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert open_row.count("any") == 3 and written[0] == written[1]
+
+
 def test_the_row_of_the_page_is_what_inspect_drafts(tmp_path):
     abc = save_abc(tmp_path / "llama", tmp_path / "abc")
     (tmp_path / "drafted.yaml").write_text(spinor_json("inspect", abc)["draft"])

@@ -59,6 +59,9 @@ struct UntouchedRow {
 };
 
 struct Architecture {
+  // All kinds: `attention` first.
+  std::vector<const AttentionRow*> attentions() const;
+
   std::vector<std::string> names;  // values of config.json "architectures"
   std::string classes;             // "Llama": LlamaModel, LlamaDecoderLayer, LlamaAttention, LlamaMLP, LlamaRMSNorm
   std::string section = {};        // the key of config.json that holds the others, where it is there: "text_config"
@@ -83,10 +86,13 @@ struct Architecture {
                                                  // it has a bias
   std::vector<std::string> writes = {"self_attn.o_proj", "mlp.down_proj"};  // their output is added to the stream
   AttentionRow attention = {};
+  std::vector<AttentionRow> other_attentions = {};  // of other kinds
   std::vector<std::string> mlp_in = {"mlp.gate_proj", "mlp.up_proj"}, mlp_out = {"mlp.down_proj"};
-  std::vector<std::string> scaled_outputs = {};  // norms between a writer and the stream
-  std::vector<std::string> raw_reads = {};       // linears that read the stream without a norm
-  std::vector<RefusalRow> refusals = {};         // beside R1 with scaled outputs, which is always impossible
+  std::vector<std::string> scaled_outputs = {};            // norms between a writer and the stream
+  std::vector<std::string> raw_reads = {};                 // linears that read the stream without a norm
+  std::vector<std::vector<std::string>> layer_kinds = {};  // which of the modules with `when: present` a layer has:
+                                                           // one of these sets, whole
+  std::vector<RefusalRow> refusals = {};                   // beside R1 with scaled outputs, which is always impossible
   NamePairs loaded_as = {};  // beginnings of names as they are in files, and as transformers has them in memory
   std::vector<std::string> buffers = {"rotary_emb.inv_freq"};  // ends of names of tensors that nobody reads
   // Encoders with a stream of their own, and what follows them; `feeds` names those of their outer linears that write
@@ -122,10 +128,12 @@ struct Architecture {
     v("head_bias", head_bias);
     v("writes", writes);
     v("attention", attention);
+    v("other_attentions", other_attentions);
     v("mlp_in", mlp_in);
     v("mlp_out", mlp_out);
     v("scaled_outputs", scaled_outputs);
     v("raw_reads", raw_reads);
+    v("layer_kinds", layer_kinds);
     v("refusals", refusals);
     v("loaded_as", loaded_as);
     v("buffers", buffers);

@@ -9,6 +9,7 @@
 #include "spinor/base/fields.h"
 #include "spinor/family/formula.h"
 #include "spinor/family/forward_names.h"
+#include "spinor/family/left_to_files.h"
 #include "spinor/family/row_formulas.h"
 
 namespace spinor {
@@ -43,6 +44,7 @@ class Check {
     for (const NormRow& norm : row_.outer_norms) named("outer_norms", norm.reads, outer_linears_, {row_.head});
     for (const PartRow& part : row_.parts) named("parts", {part.linear}, linears_);
     for (const LinearRow& linear : row_.linears) connected(linear);
+    check_left_to_files(row_, subject_);
     each_formula(row_, [&](std::string_view key, const std::string& formula) { this->formula(key, formula); });
     for (const Architecture& tower : row_.towers) {
       if (tower.forward) throw Error(subject_, "a tower has `forward`, but spinor does not run towers");
@@ -55,14 +57,18 @@ class Check {
   void blocks() const {
     named("mlp_in", row_.mlp_in, linears_);
     named("mlp_out", row_.mlp_out, linears_);
-    const AttentionRow& a = row_.attention;
-    named("attention", {a.query, a.key, a.output}, linears_);
-    named("attention.value", {a.value}, linears_, parts_);
-    for (const std::string& norm : {a.query_norm, a.key_norm, a.value_norm})
-      if (!norm.empty()) named("attention", {norm}, norms_);
+    for (const AttentionRow* a : row_.attentions()) {
+      const std::string key = a == &row_.attention ? "attention" : "other_attentions";
+      for (const std::string& linear : {a->query, a->key, a->output})
+        if (!linear.empty()) named(key, {linear}, linears_);
+      if (!a->value.empty()) named(key + ".value", {a->value}, linears_, parts_);
+      for (const std::string& norm : {a->query_norm, a->key_norm, a->value_norm})
+        if (!norm.empty()) named(key, {norm}, norms_);
+    }
   }
 
-  void named(const char* key, const std::vector<std::string>& names, const Names& known, const Names& more = {}) const {
+  void named(const std::string& key, const std::vector<std::string>& names, const Names& known,
+             const Names& more = {}) const {
     for (const std::string& name : names)
       if (!known.contains(name) && !more.contains(name))
         throw Error(subject_, fmt::format("{} names {}, which the row does not have", key, name));

@@ -84,6 +84,12 @@ auto find_row(const Rows& rows, std::string_view name) -> decltype(&*rows.begin(
 
 }  // namespace
 
+std::vector<const AttentionRow*> Architecture::attentions() const {
+  std::vector<const AttentionRow*> all = {&attention};
+  for (const AttentionRow& other : other_attentions) all.push_back(&other);
+  return all;
+}
+
 std::span<const Architecture> architectures() {
   return shipped().all();
 }

@@ -36,6 +36,7 @@ class ForwardNames {
         parameters_(row.parameters) {}
 
   void run() {
+    if (!row_.other_attentions.empty()) fail("other_attentions: spinor runs one kind of attention", kHowNotRun);
     if (forward_.latent)
       latent(*forward_.latent);
     else

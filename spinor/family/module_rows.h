@@ -1,11 +1,13 @@
 // What a row of the table of architectures (architecture.h) is made of: the modules and tensors of a layer, by name.
 //
 // Sizes, shapes and conditions are formulas (formula.h) over the keys of config.json; in a layer L is its number. Names
-// of modules are below the layer, `outer_` ones below the root; {E} in a name counts to `experts`.
+// of modules are below the layer, `outer_` ones below the root; {E} in a name counts to `experts`. What a row leaves to
+// the files, `any` and `present`: left_to_files.h.
 #pragma once
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,10 @@
 namespace spinor {
 
 using NamePairs = std::vector<std::pair<std::string, std::string>>;
+// In the place of a size that no formula gives: that of the tensor.
+inline constexpr std::string_view kAny = "any";
+// In the place of a condition: where the layer has the tensor.
+inline constexpr std::string_view kPresent = "present";
 
 // How a linear's weight W (out, in) lies in the file.
 enum class Layout {
@@ -75,7 +81,7 @@ struct NormRow {
 // A tensor that no rotation concerns: sinks, a router's correction, the state of linear attention.
 struct ParameterRow {
   std::string name;
-  std::vector<std::string> shape;
+  std::vector<std::string> shape;  // `any` alone: of any shape
   std::string when = {};
   std::string count = {};  // of tensors, {E} in the name being the number; empty: one
 
@@ -83,7 +89,7 @@ struct ParameterRow {
   template <class Visitor>
   void fields(Visitor& v) {
     v("name", name, required);
-    v("shape", shape, required);
+    v("shape", one_or_many(shape), required);
     v("when", when);
     v("count", count);
   }
@@ -126,6 +132,8 @@ struct PartRow {
   }
 };
 
+// The layers that have it are those that have its value and its output. An empty name: no linear makes it, or it does not
+// matter.
 struct AttentionRow {
   std::string query = "self_attn.q_proj", key = "self_attn.k_proj", value = "self_attn.v_proj",
               output = "self_attn.o_proj";
@@ -134,6 +142,7 @@ struct AttentionRow {
   std::string head_dim = "head_dim";           // of the values
   std::string shared = {}, shared_like = {};   // when a layer reads the values of another: of the last before it that
                                                // does not, and for which this formula has the same value
+  std::string when = {};                       // of them, those that have it; empty: all
 
   bool operator==(const AttentionRow&) const = default;
   template <class Visitor>
@@ -148,6 +157,7 @@ struct AttentionRow {
     v("head_dim", head_dim);
     v("shared", shared);
     v("shared_like", shared_like);
+    v("when", when);
   }
 };
 

@@ -26,8 +26,11 @@ class FormulaWalk {
       all("parameters", {{"when", &one.when}, {"count", &one.count}});
     }
     parts("parts", row.parts);
-    const AttentionRow& a = row.attention;
-    all("attention", {{"head_dim", &a.head_dim}, {"shared", &a.shared}, {"shared_like", &a.shared_like}});
+    for (const AttentionRow* one : row.attentions())
+      all(one == &row.attention ? "attention" : "other_attentions", {{"head_dim", &one->head_dim},
+                                                                     {"shared", &one->shared},
+                                                                     {"shared_like", &one->shared_like},
+                                                                     {"when", &one->when}});
     for (const RefusalRow& one : row.refusals) all("refusals", {{"when", &one.when}});
     if (row.mtp) all("mtp", {{"count", &row.mtp->count}});
     if (row.forward) forward(*row.forward);

@@ -10,8 +10,14 @@ namespace spinor {
 const CheckpointTensor* CheckedTensors::shaped(const std::string& name, const std::vector<std::string>& formulas,
                                                int64_t layer) const {
   const CheckpointTensor* found = present(name);
+  const std::vector<int64_t>& there = found->info.shape;
+  if (formulas.size() == 1 && formulas[0] == kAny) return found;
   std::vector<int64_t> shape;
-  for (const std::string& formula : formulas) shape.push_back(size_of(formula, config_, layer));
+  for (const std::string& formula : formulas) {
+    const size_t axis = shape.size();
+    const bool any = formula == kAny && axis < there.size();
+    shape.push_back(any ? there[axis] : size_of(formula, config_, layer));
+  }
   if (found->info.shape != shape) fail_shape(*found, shape, formulas, layer);
   return found;
 }

@@ -16,7 +16,7 @@ class CheckedTensors {
   CheckedTensors(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint)
       : row_(row), config_(config), checkpoint_(checkpoint) {}
 
-  // Of a layer, if it is one of a layer.
+  // Of a layer, if it is one of a layer. `any` is the size that it has; `any` alone: it may have any shape.
   const CheckpointTensor* shaped(const std::string& name, const std::vector<std::string>& formulas,
                                  int64_t layer = -1) const;
   const CheckpointTensor* weight(const std::string& name, const LinearRow& row, int64_t layer) const;  // by its layout

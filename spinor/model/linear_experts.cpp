@@ -29,6 +29,7 @@ void replace(std::vector<std::string>& names, const std::string& name, const std
 void replace_everywhere(Architecture& row, const std::string& name, const std::vector<std::string>& by) {
   for (std::vector<std::string>* names : {&row.mlp_in, &row.mlp_out, &row.writes}) replace(*names, name, by);
   for (NormRow& norm : row.norms) replace(norm.reads, name, by);
+  for (std::vector<std::string>& kind : row.layer_kinds) replace(kind, name, by);
 }
 
 // The linears of an expert in the order of llm-compressor's ExpertMLPWithGate: up, gate, down.

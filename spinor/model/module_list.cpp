@@ -40,6 +40,16 @@ void ModuleList::hang(const std::string& name, int index) {
   container(above, {"Module"}, index);
 }
 
+namespace {
+
+// Of the weight of a linear, in the order of the file; a stack's are its last two.
+int64_t size_there(const CheckpointTensor& weight, bool first) {
+  const std::vector<int64_t>& shape = weight.info.shape;
+  return shape[shape.size() - (first ? 2 : 1)];
+}
+
+}  // namespace
+
 void ModuleList::linear(const std::string& name, const LinearRow& row, int index, Role role) {
   hang(name, index);
   containers_.insert(name);
@@ -47,19 +57,24 @@ void ModuleList::linear(const std::string& name, const LinearRow& row, int index
   const bool parameter = row.layout == Layout::transposed && checkpoint_.find(name);
   const bool bare = parameter || (stacked && checkpoint_.find(name + ".weight") == nullptr);  // not a module
   const bool has_bias = is_so(row.bias, config_, false, index);
-  std::vector<std::string> bias_shape = {row.out};
-  if (stacked) bias_shape.insert(bias_shape.begin(), row_.experts);
+  const bool transposed = row.layout == Layout::transposed || row.layout == Layout::experts_transposed;
+  const CheckpointTensor* weight = tensors_.weight(bare ? name : name + ".weight", row, index);
+  const auto size = [&](const std::string& formula, bool first) {
+    return formula == kAny ? size_there(*weight, first) : size_of(formula, config_, index);
+  };
   Module module{.name = name,
                 .classes = {"Linear", "Module"},
                 .kind = ModuleKind::linear,
                 .role = role,
                 .layer = index,
-                .weight = tensors_.weight(bare ? name : name + ".weight", row, index),
-                .shape = {.out = size_of(row.out, config_, index),
-                          .in = size_of(row.in, config_, index),
+                .weight = weight,
+                .shape = {.out = size(row.out, !transposed),
+                          .in = size(row.in, transposed),
                           .count = stacked ? experts_ : 1,
-                          .transposed = row.layout == Layout::transposed || row.layout == Layout::experts_transposed},
+                          .transposed = transposed},
                 .expert = is_counted(row)};
+  std::vector<std::string> bias_shape = {row.out == kAny ? std::to_string(module.shape.out) : row.out};
+  if (stacked) bias_shape.insert(bias_shape.begin(), row_.experts);
   if (has_bias) module.bias = tensors_.shaped(bare ? name + "_bias" : name + ".bias", bias_shape, index);
   if (row.router) module.classes = {"Router", "Module"};
   if (stacked) module.classes = {"Experts", "Module"};

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "spinor/base/list.h"
+#include "spinor/model/layer_kinds.h"
 #include "spinor/model/module_list.h"
 #include "spinor/model/module_name.h"
 #include "spinor/model/mtp_modules.h"
@@ -62,12 +64,17 @@ class Walk {
 
   void layer(int index) {
     const std::string prefix = fmt::format("{}{}.{}.", root_, row_.layers, index);
+    present_ = present_in_layer(row_, prefix, list_);
     list_.container(prefix.substr(0, prefix.size() - 1),
                     {row_.classes + "DecoderLayer", "GradientCheckpointingLayer", "Module"}, index);
     for (const std::string& block : blocks()) this->block(block, prefix, index);
     for (const NormRow& row : row_.norms)
-      if (row.name.find('.') == std::string::npos && is_so(row.when, config_, true, index))
-        list_.norm(prefix + row.name, row, index);
+      if (row.name.find('.') == std::string::npos && is_here(row, index)) list_.norm(prefix + row.name, row, index);
+  }
+
+  template <typename Row>
+  bool is_here(const Row& row, int index) const {
+    return row.when == kPresent ? present_.contains(row.name) : is_so(row.when, config_, true, index);
   }
 
   // The first components of names below a layer, in the order in which the row has them. Norms of the layer itself
@@ -89,9 +96,7 @@ class Walk {
     const auto known = std::ranges::find(row_.blocks, name, &BlockRow::name);
     if (known != row_.blocks.end())
       list_.container(prefix + name, {row_.classes + known->class_suffix, "Module"}, index);
-    const auto has = [&](const auto& row) {
-      return first_component(row.name) == name && is_so(row.when, config_, true, index);
-    };
+    const auto has = [&](const auto& row) { return first_component(row.name) == name && is_here(row, index); };
     std::vector<const LinearRow*> of_experts;  // expert by expert, as in the tree
     for (const LinearRow& row : row_.linears) {
       if (!has(row)) continue;
@@ -117,6 +122,7 @@ class Walk {
   const ModelConfig& config_;
   ModuleList list_;
   std::string root_, head_;
+  std::set<std::string> present_;  // in this layer, of those with `when: present`
 };
 
 }  // namespace

@@ -48,9 +48,11 @@ class HeadsOf {
       for (const Module* module : norm.reads.empty() ? none_ : names_.below(prefix, norm.name))
         if (std::vector<const Module*> linears = all_below(prefix, norm.reads); !linears.empty())
           head.norm_reads.push_back({module, std::move(linears), {}});
-    const auto values = names_.below(prefix, row.attention.value), outputs = names_.below(prefix, row.attention.output);
-    if (values.size() == 1 && outputs.size() == 1)
-      head.value_outputs.push_back({values[0], outputs[0], size_of(row.attention.head_dim, names_.config())});
+    for (const AttentionRow* one : row.attentions()) {
+      const auto values = names_.below(prefix, one->value), outputs = names_.below(prefix, one->output);
+      if (values.size() == 1 && outputs.size() == 1)
+        head.value_outputs.push_back({values[0], outputs[0], size_of(one->head_dim, names_.config())});
+    }
   }
 
   static void end(MtpHead& head) {
@@ -84,9 +86,12 @@ std::vector<MtpPlace> mtp_places(const Architecture& row, const ModelConfig& con
   std::vector<MtpPlace> places;
   for (int64_t i = 0; i < size_of(mtp.count, config); ++i) {
     MtpPlace place = place_of(row, *config.num_layers + i, i, model_root);
+    const auto attends = [&](const MtpPlace& one) {
+      return std::ranges::any_of(row.attentions(), [&](const AttentionRow* a) { return has(one.layer + a->output); });
+    };
     const auto in_root = [&](const std::string& name) { return has(place.root + name); };
     const bool whole = in_root(mtp.concat) && in_root(mtp.embedding_norm) && in_root(mtp.hidden_norm) &&
-                       in_root(mtp.output_norm) && has(place.layer + row.attention.output);
+                       in_root(mtp.output_norm) && attends(place);
     if (!whole) break;
     places.push_back(std::move(place));
     if (mtp.layer.find("{L}") == std::string::npos && !mtp.layer.empty()) break;

@@ -7,14 +7,15 @@
 
 namespace spinor {
 Role role_of(const Architecture& row, const LinearRow& linear) {
-  const AttentionRow& a = row.attention;
   const std::string& name = linear.name;
   if (linear.router) return Role::router;
-  if (name == a.query && name == a.key) return Role::attn_qkv;
-  if (name == a.query) return Role::attn_q;
-  if (name == a.key) return Role::attn_k;
-  if (name == a.value) return Role::attn_v;
-  if (name == a.output) return Role::attn_o;
+  for (const AttentionRow* a : row.attentions()) {
+    if (name == a->query && name == a->key) return Role::attn_qkv;
+    if (name == a->query) return Role::attn_q;
+    if (name == a->key) return Role::attn_k;
+    if (name == a->value) return Role::attn_v;
+    if (name == a->output) return Role::attn_o;
+  }
   if (contains(row.mlp_in, name)) return Role::mlp_in;
   if (contains(row.mlp_out, name)) return Role::mlp_out;
   return contains(row.writes, name) ? Role::attn_o : Role::attn_latent;
@@ -23,7 +24,9 @@ Role role_of(const Architecture& row, const LinearRow& linear) {
 Role role_of(const Architecture& row, const NormRow& norm) {
   if (!norm.reads.empty()) return Role::stream_norm;
   if (contains(row.scaled_outputs, norm.name)) return Role::output_norm;
-  const bool heads = norm.name == row.attention.query_norm || norm.name == row.attention.key_norm;
+  const bool heads = std::ranges::any_of(row.attentions(), [&](const AttentionRow* one) {
+    return norm.name == one->query_norm || norm.name == one->key_norm;
+  });
   return heads ? Role::qk_norm : Role::inner_norm;
 }
 

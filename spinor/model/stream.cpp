@@ -18,9 +18,13 @@ void add_reads(Stream& stream, const Module* norm, std::vector<const Module*> li
   stream.norm_reads.push_back({norm, std::move(linears)});
 }
 
+// Whether a layer may have it; a module that is there where its tensor is, is found or not.
+bool may_have(const std::string& when, const ModuleNames& names, int64_t layer) {
+  return when == kPresent || is_so(when, names.config(), true, layer);
+}
+
 // See AttentionRow::shared. Of a layer that shares with none, the layer itself.
-int64_t layer_of_values(const ModuleNames& names, int64_t layer) {
-  const AttentionRow& row = names.row().attention;
+int64_t layer_of_values(const ModuleNames& names, const AttentionRow& row, int64_t layer) {
   const auto shares = [&](int64_t i) { return is_so(row.shared, names.config(), false, i); };
   if (!shares(layer)) return layer;
   const auto kind = [&](int64_t i) { return evaluate(row.shared_like, names_of(names.config(), i)); };
@@ -93,7 +97,7 @@ Stream stream_of(const ModuleNames& names) {
     append(stream.output_norms, names.in_layer(layer, row.scaled_outputs));
     append(stream.raw_readers, names.in_layer(layer, row.raw_reads));
     for (const NormRow& norm : row.norms)
-      if (!norm.reads.empty() && is_so(norm.when, names.config(), true, layer))
+      if (!norm.reads.empty() && may_have(norm.when, names, layer))
         for (const Module* module : names.in_layer(layer, {norm.name}))
           add_reads(stream, module, names.in_layer(layer, norm.reads));
   }
@@ -116,14 +120,19 @@ std::string refusal_of(const Architecture& row, const ModelConfig& config, std::
 }
 
 std::vector<ValueOutput> value_outputs_of(const ModuleNames& names) {
-  const AttentionRow& row = names.row().attention;
   std::vector<ValueOutput> pairs;
-  for (int64_t layer = 0; layer < *names.config().num_layers; ++layer) {
-    const auto values = names.in_layer(layer_of_values(names, layer), {row.value}),
-               outputs = names.in_layer(layer, {row.output});
-    if (values.size() != 1 || outputs.size() != 1) continue;
-    pairs.push_back({values[0], outputs[0], size_of(row.head_dim, names.config(), layer)});
-  }
+  for (int64_t layer = 0; layer < *names.config().num_layers; ++layer)
+    for (const AttentionRow* row : names.row().attentions()) {
+      if (!is_so(row->when, names.config(), true, layer)) continue;
+      const auto outputs = names.in_layer(layer, {row->output});
+      if (outputs.size() != 1) continue;
+      const auto values = names.in_layer(layer_of_values(names, *row, layer), {row->value});
+      if (values.size() != 1) continue;
+      if (std::ranges::find(pairs, outputs[0], &ValueOutput::output) != pairs.end())
+        throw Error(outputs[0]->name, "is the output of two attentions of the row",
+                    "their `when` must tell their layers apart");
+      pairs.push_back({values[0], outputs[0], size_of(row->head_dim, names.config(), layer)});
+    }
   return pairs;
 }
 

@@ -184,7 +184,9 @@ void QuantizationModifier::calibrate(const std::vector<QuantizedModule>& modules
     add(one.module->name, "output", one.module->layer, one.group->second.output_activations);
   }
   if (!config_.kv_cache_scheme) return;
-  for (const Module* key : model.named({model.architecture()->attention.key}))
+  std::vector<std::string> keys;
+  for (const AttentionRow* row : model.architecture()->attentions()) keys.push_back(row->key);
+  for (const Module* key : model.named(keys))
     for (const char* place : {"k", "v"})
       add(std::string(parent_of(key->name)), place, key->layer, config_.kv_cache_scheme);
 }

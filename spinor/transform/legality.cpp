@@ -38,6 +38,9 @@ std::string why_no_r2(const Model& model) {
 
 std::string why_no_r3(const Model& model) {
   if (std::string reason = model.refusal("R3"); !reason.empty()) return reason;
+  const Architecture& row = *model.architecture();
+  if (!row.other_attentions.empty()) return "its layers have several kinds of attention, and spinor writes it for one";
+  if (row.attention.query.empty() || row.attention.key.empty()) return "no linear makes queries and keys";
   for (const ValueOutput& pair : model.value_outputs()) {
     if (pair.output->role == Role::mtp) continue;
     const std::string name(parent_of(pair.output->name));

@@ -95,7 +95,8 @@ Places places_of(const Model& model) {
 }
 
 bool norms_values(const Model& model) {
-  return model.architecture() && !model.architecture()->attention.value_norm.empty();
+  const auto norms = [](const AttentionRow* row) { return !row->value_norm.empty(); };
+  return model.architecture() && std::ranges::any_of(model.architecture()->attentions(), norms);
 }
 
 bool is_attention(const Module& module) {

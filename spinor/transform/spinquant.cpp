@@ -99,7 +99,8 @@ bool fits_mapping(const Architecture& row) {
   };
   const bool reads = std::ranges::all_of(
       row.norms, [&](const NormRow& norm) { return among(norm.reads, {a.query, a.key, a.value}, row.mlp_in); });
-  return reads && among(row.writes, {a.output}, row.mlp_out) && row.parts.empty() && row.raw_reads.empty() &&
+  const bool one = row.other_attentions.empty() && !a.query.empty() && !a.key.empty() && !a.value.empty();
+  return reads && one && among(row.writes, {a.output}, row.mlp_out) && row.parts.empty() && row.raw_reads.empty() &&
          row.experts.empty() && row.embeddings.size() == 1 && row.outer_linears.empty() && row.towers.empty();
 }
 
