@@ -1,5 +1,5 @@
-# spinor_rows(target): rows/*.yaml are compiled into the target (spinor/family/row_files.h). This file is also the script
-# that writes the source for it: cmake -P spinor_rows.cmake OUT FILE...
+# spinor_rows(target): rows/*.yaml are compiled into the target (spinor/family/row_files.h). This file is also the
+# script that writes the source for it: cmake -P spinor_rows.cmake OUT FILE...
 function(spinor_rows target)
   set(folder ${PROJECT_SOURCE_DIR})
   set(script ${CMAKE_CURRENT_FUNCTION_LIST_FILE})

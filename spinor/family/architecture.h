@@ -162,8 +162,8 @@ struct RefusedArchitecture {
 // Those of rows/*.yaml, which are compiled in; the order is that of the files.
 std::span<const Architecture> architectures();
 std::span<const RefusedArchitecture> refused_architectures();
-// The row with this name among its names, for the life of the program; null if there is none. Of the files only its own is
-// read. From any thread.
+// The row with this name among its names, for the life of the program; null if there is none. Of the files only its
+// own is read. From any thread.
 const Architecture* find_architecture(std::string_view name);
 const RefusedArchitecture* find_refused_architecture(std::string_view name);
 // Adds a row to those that find_architecture() knows, for the life of the program. Error at `subject` if one

@@ -132,8 +132,8 @@ struct PartRow {
   }
 };
 
-// The layers that have it are those that have its value and its output. An empty name: no linear makes it, or it does not
-// matter.
+// The layers that have it are those that have its value and its output. An empty name: no linear makes it, or it does
+// not matter.
 struct AttentionRow {
   std::string query = "self_attn.q_proj", key = "self_attn.k_proj", value = "self_attn.v_proj",
               output = "self_attn.o_proj";

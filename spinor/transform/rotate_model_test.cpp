@@ -116,14 +116,15 @@ TEST(RotateModel, RotatesTheValuesOfEachKindOfAttention) {
   row.other_attentions = {{.when = "L % 2 == 1"}};
   register_architecture(row, "row of the test");
   const Model one = golden::model("transforms/llama"), two = with_class(one, row.names.front());
-  const RotateOptions options = {.spin = {.rotations = {Spin::R1, Spin::R2, Spin::R4}, .seed = 3}};
+  const RotateOptions options = {
+      .spin = {.rotations = {Spin::R1, Spin::R2, Spin::R4}, .transform_type = "random-orthogonal", .seed = 3}};
   RewritePlan expected(one), plan(two);
   rotate_model(one, expected, options);
   rotate_model(two, plan, options);
   for (const TensorPlan& tensor : expected.tensors())
-    EXPECT_EQ(golden::distance(golden::evaluate(plan, golden::tensor(plan, tensor.name)),
-                               golden::evaluate(expected, tensor)),
-              0)
+    EXPECT_EQ(
+        golden::distance(golden::evaluate(plan, golden::tensor(plan, tensor.name)), golden::evaluate(expected, tensor)),
+        0)
         << tensor.name;
   const std::string reason = "its layers have several kinds of attention, and spinor writes it for one";
   EXPECT_NE(refusal(two, {.spin = {.rotations = {Spin::R3}}}).find(reason), std::string::npos);
