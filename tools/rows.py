@@ -21,9 +21,9 @@ warnings.filterwarnings("ignore")
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from spinor.discovery.discover import CannotTell, discover_type, row_head  # noqa: E402
-from spinor.discovery.tiny import causal_types, image_text_types  # noqa: E402
 from spinor._errors import Error  # noqa: E402
+from spinor.discovery.discover import HEADER, CannotTell, discover_type  # noqa: E402
+from spinor.discovery.tiny import causal_types, class_names, image_text_types  # noqa: E402
 
 ROWS = Path(__file__).resolve().parent.parent / "rows"
 UNDECIDED = ROWS / "undecided.yaml"
@@ -35,7 +35,7 @@ def file_of(kind, model_type):
 
 
 def is_generated(path):
-    return not path.exists() or path.read_text().startswith("# Found by spinor discover")
+    return not path.exists() or path.read_text().startswith(HEADER[:20])
 
 
 def found(kind, model_type):
@@ -73,7 +73,8 @@ def main():
         if given.types and model_type not in given.types:
             continue
         path = file_of(kind, model_type)
-        if not is_generated(path) or (names := row_head(kind, model_type)) and set(names) <= known:
+        names = class_names(model_type, kind)
+        if not is_generated(path) or set(names) <= known:
             continue
         with tempfile.TemporaryDirectory() as folder:
             row, said = in_a_process(kind, model_type, Path(folder) / "found.json")
@@ -102,7 +103,8 @@ def hand_written():
 def write_undecided(reasons):
     lines = [f"# Classes of transformers {transformers.__version__} without a row, and why. Made by tools/rows.py."]
     for (model_type, kind), reason in sorted(reasons.items()):
-        if names := row_head(kind, model_type):
+        names = class_names(model_type, kind)
+        if names:
             text = " ".join(reason.split())[:300].replace('"', "'")
             lines += [f"- names: [{', '.join(names)}]", f"  reason: {json.dumps(text)}",
                       "  instead: write a row (docs/adding_an_architecture.md)"]

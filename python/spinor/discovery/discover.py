@@ -20,7 +20,12 @@ from .proof import SEED, Proof, prove
 from .roles import Roles
 from .row import RowMaker
 from .row_text import text_of
+from .tower import towers_of
 from .tiny import CannotBuild, Tiny, default_config, tiny
+
+
+VERSION = transformers.__version__
+HEADER = "# Found by spinor discover with transformers {}.\n"
 
 
 @dataclasses.dataclass
@@ -56,16 +61,16 @@ def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, dict[str,
     section = section_of(made.config)
     part = getattr(made.config, section) if section else made.config
     files = files_of(made.model, made.config)
-    roles = Roles(find(made.model, made.inputs), files)
+    roles = Roles(find(made.model, made.inputs), files, made.kind == "image-text")
     keys = flat_keys(made.config.to_dict(), section)
-    renamed, derived = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width,
-                                roles.layer_count)
+    renamed, derived = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width, roles.layer_count)
     return Sample(roles, keys, dependence, defaults, derived), renamed
 
 
 def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code: bool = False) -> tuple[dict, Findings]:
     """Without its proof. Raises CannotBuild of a class that does not run, CannotTell of one that no row can say."""
-    made = [tiny(config, variant=variant, kind=kind, trust_remote_code=trust_remote_code) for variant in (0, 1)]
+    options = {"kind": kind, "trust_remote_code": trust_remote_code, "images": kind == "image-text"}
+    made = [tiny(config, variant=variant, **options) for variant in (0, 1)]
     section = section_of(made[0].config)
     dependence = dependence_of(made[0].config, made[0].kind, section, trust_remote_code)
     defaults = class_defaults(made[0].config, section)
@@ -74,6 +79,8 @@ def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code:
         sample, renamed = sample_of(one, dependence, defaults)
         samples.append(sample)
     row = RowMaker(samples, renamed).row([type(made[0].model).__name__], section)
+    if made[0].kind == "image-text":
+        row |= towers_of(samples[0].roles, made[0].config, made[0].model)
     return row, samples[0].roles.findings
 
 
@@ -95,25 +102,34 @@ def general_row_of(model_type: str, kind: str | None = None) -> tuple[dict, Find
     raise AssertionError
 
 
-def discover(config: PreTrainedConfig | str, *, kind: str | None = None,
-             trust_remote_code: bool = False) -> Discovery:
-    """Of a config, or a model type of transformers. Raises InputError where there is no row, or no proof of it."""
-    try:
-        row, findings = row_of(config, kind, trust_remote_code)
-    except CannotTell as error:
-        raise InputError(str(getattr(config, "model_type", config)), f"no row can say how it is built: {error}") from error
-    text = text_of(row)
-    other = tiny(config, variant=1, seed=SEED, kind=kind, trust_remote_code=trust_remote_code)
+def proved(row: dict, findings: Findings, config: PreTrainedConfig, kind: str | None,
+           trust_remote_code: bool = False) -> Discovery:
+    """Raises InputError where a model that is rotated by the row is another function."""
+    other = tiny(config, variant=1, seed=SEED, kind=kind, trust_remote_code=trust_remote_code,
+                 images=kind == "image-text")
     with tempfile.TemporaryDirectory(prefix="spinor-") as name:
         file = Path(name) / "row.yaml"
-        file.write_text(text)
+        file.write_text(text_of(row))
         proof = prove(file, other)
     if not proof.holds:
         raise InputError(row["names"][0], f"what was found is not exact: {proof.errors}", "this is a fault of spinor")
-    return Discovery(row["names"], text, proof, findings)
+    row["proof"] = {"with": f"transformers {VERSION}"} | {key: f"{value:.0e}" for key, value in proof.errors.items()}
+    return Discovery(row["names"], HEADER.format(VERSION) + text_of(row), proof, findings)
 
 
-VERSION = transformers.__version__
+def discover(config: PreTrainedConfig, *, kind: str | None = None, trust_remote_code: bool = False) -> Discovery:
+    """Of a config. Raises InputError where there is no row, or no proof of it."""
+    try:
+        row, findings = row_of(config, kind, trust_remote_code)
+    except CannotTell as error:
+        raise InputError(str(config.model_type), f"no row can say how it is built: {error}") from error
+    return proved(row, findings, config, kind, trust_remote_code)
+
+
+def discover_type(model_type: str, kind: str) -> Discovery:
+    """Of a class of transformers, for all of its checkpoints."""
+    row, findings = general_row_of(model_type, kind)
+    return proved(row, findings, default_config(model_type), kind)
 
 
 def discover_model(directory: str, trust_remote_code: bool = False) -> Discovery:

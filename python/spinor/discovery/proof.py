@@ -3,6 +3,7 @@ the same as before."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 from pathlib import Path
@@ -34,12 +35,27 @@ class Proof:
 
 @torch.no_grad()
 def logits_of(directory: Path, tiny: Tiny, dtype: torch.dtype) -> torch.Tensor:
-    auto = transformers.AutoModelForCausalLM if tiny.kind == "causal" else transformers.AutoModelForImageTextToText
-    model = auto.from_pretrained(directory, dtype=dtype, attn_implementation="eager").eval()
-    if dtype == torch.float64:
-        with widened():
-            return model(**tiny.inputs, use_cache=False).logits
-    return model(**tiny.inputs, use_cache=False).logits
+    """Of the files, loaded as anyone loads them."""
+    model = loaded(directory, tiny, dtype).eval()
+    with widened() if dtype == torch.float64 else contextlib.nullcontext():
+        return model(**inputs_in(tiny.inputs, dtype), use_cache=False).logits
+
+
+def loaded(directory: Path, tiny: Tiny, dtype: torch.dtype) -> torch.nn.Module:
+    options = {"dtype": dtype, "attn_implementation": "eager", "trust_remote_code": True}
+    for more in ({"experts_implementation": "eager"}, {}):
+        with contextlib.suppress(TypeError, ValueError):
+            return auto_class(tiny).from_pretrained(directory, **options, **more)
+    return auto_class(tiny).from_pretrained(directory, **options)
+
+
+def auto_class(tiny: Tiny):
+    return transformers.AutoModelForCausalLM if tiny.kind == "causal" else transformers.AutoModelForImageTextToText
+
+
+def inputs_in(inputs: dict, dtype: torch.dtype) -> dict:
+    return {name: value.to(dtype) if torch.is_tensor(value) and value.is_floating_point() else value
+            for name, value in inputs.items()}
 
 
 def prove(row: Path, tiny: Tiny, dtype: torch.dtype = torch.float64) -> Proof:
@@ -54,8 +70,10 @@ def prove(row: Path, tiny: Tiny, dtype: torch.dtype = torch.float64) -> Proof:
             try:
                 spinor.rotate(source, out, rotations=rotation, transform_type="random-orthogonal", seed=SEED,
                               architecture=[row], progress=False)
-            except spinor.RefusedError as refusal:
-                proof.refused[rotation] = str(refusal)
+            except spinor.InputError as refusal:
+                if "would change the model" not in refusal.problem:
+                    raise
+                proof.refused[rotation] = refusal.problem.partition(": ")[2]
                 continue
             after = logits_of(out, tiny, dtype)
             proof.errors[rotation] = float((after - before).abs().max() / before.std())

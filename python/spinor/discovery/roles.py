@@ -11,6 +11,7 @@ from .files import CannotTell, FileTensor
 from .find import Findings
 from .folds import scales_of
 
+OTHER_PARTS = re.compile(r"vision|visual|image|audio|projector")
 STACKED = 3  # axes of experts in one tensor
 
 
@@ -89,7 +90,7 @@ class AttentionRole:
 class Roles:
     """Of one sample."""
 
-    def __init__(self, findings: Findings, files: dict[str, FileTensor]):
+    def __init__(self, findings: Findings, files: dict[str, FileTensor], has_towers: bool = False):
         self.findings, self.files = findings, files
         self.width = findings.stream.width
         self.sites = whole_sites(findings)
@@ -100,10 +101,13 @@ class Roles:
         self.of_memory: dict[str, list[FileTensor]] = {}
         for tensor in files.values():
             self.of_memory.setdefault(tensor.memory, []).append(tensor)
+        self.head = self._head()
         self.layers_at = self._layers_at()
         self.root, _, self.layers = self.layers_at.rpartition(".")
         self.root += "." if self.root else ""
-        self.head = self._head()
+        self.towers: dict[str, FileTensor] = {}  # what is not below the root: of other parts of the model
+        if not all(map(self._is_below, files)) and not has_towers:
+            self.root, self.layers = "", self.layers_at
         self.unsaid = ""  # what else stands in the way of a stream that turns where scales are constant
         self.linears: dict[str, LinearRole] = {}
         self.norms: dict[str, NormRole] = {}
@@ -116,15 +120,24 @@ class Roles:
         """Where the layers are: the list that most weights are in."""
         counts: dict[str, int] = {}
         for tensor in self.files.values():
-            if len(tensor.shape) > 1 and "vision" not in tensor.name and (found := re.match(r"(.*?)\.\d+\.", tensor.name)):
+            if len(tensor.shape) > 1 and self._is_language(tensor) and (found := re.match(r"(.*?)\.\d+\.", tensor.name)):
                 counts[found[1]] = counts.get(found[1], 0) + 1
         if not counts:
             raise CannotTell("there are no layers")
         return max(counts, key=counts.get)
 
+    def _is_below(self, name: str) -> bool:
+        return name.startswith(self.root) or module_of(name) == self.head
+
     @property
     def layer_count(self) -> int:
         return 1 + max(place.layer for name in self.files if (place := self.place(name)).layer is not None)
+
+    def _is_language(self, tensor: FileTensor) -> bool:
+        """Part of it: on the stream, or where no stream was found, not called otherwise."""
+        if self.sites:
+            return any((tensor.memory, axis) in self.sites for axis in tensor.axes)
+        return not OTHER_PARTS.search(tensor.name)
 
     def _head(self) -> str:
         head = self.findings.subject.model.get_output_embeddings()
@@ -151,6 +164,9 @@ class Roles:
         self._mlp_in = {name for writer in self._mlp.values() for name in writer.before} - self._routers
         later = []
         for name, tensor in self.files.items():
+            if not self._is_below(name):
+                self.towers[name] = tensor
+                continue
             rows = name.endswith(".weight") and (tensor.memory, 1) in self.sites and tensor.memory not in self.uses
             if len(tensor.shape) == 2 and (tensor.memory in embedded or rows):  # rows: positions that are a slice
                 self._embedding(name, tensor)

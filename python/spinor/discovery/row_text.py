@@ -32,10 +32,16 @@ def flow(value: object, key: str = "") -> str:
     return scalar(value, key)
 
 
+def nested(row: dict) -> list[str]:
+    return [("- " if i == 0 else "  ") + line for i, line in enumerate(text_of(row).splitlines())]
+
+
 def text_of(row: dict) -> str:
     lines = []
     for key, value in row.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
+        if key == "towers":
+            lines += [f"{key}:", *(line for one in value for line in nested(one))]
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
             lines += [f"{key}:", *(f"- {flow(one)}" for one in value)]
         else:
             lines.append(f"{key}: {flow(value, key)}")

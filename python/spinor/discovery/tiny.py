@@ -53,6 +53,13 @@ def image_text_types() -> list[str]:
     return list(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
 
 
+def class_names(model_type: str, kind: str) -> list[str]:
+    """What config.json of such a model says in architectures."""
+    names = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if kind == "causal" else MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    found = names.get(model_type, ())
+    return [found] if isinstance(found, str) else list(found)
+
+
 class _Bounded(TorchDispatchMode):
     """Refuses to make a tensor that no tiny model has."""
 
