@@ -47,6 +47,13 @@ def _axial(values: Values) -> tuple[int, int]:
 EXCEPTIONS: dict[str, dict[str, Rule]] = {
     "BltConfig": {"encoder_hash_byte_group_vocab": (34, 38)},
     "CodeGenConfig": {"n_embd": (64, 96), "n_head": (4, 8)},  # its heads are in 4 parts
+    "DeepseekV4Config": {
+        "compress_rates": (
+            {"compressed_sparse_attention": 2, "heavily_compressed_attention": 4},
+            {"compressed_sparse_attention": 3, "heavily_compressed_attention": 5},
+        ),
+        "index_topk": (3, 2),
+    },
     "Dots3NoteTextConfig": {"head_dim": (24, 28)},
     "FalconH1Config": {"mamba_d_head": (10, 14), "mamba_d_ssm": _heads_of_mixer},
     "AriaConfig": {"projector_patch_to_query_dict": ({16: 8}, {36: 12})},
@@ -63,8 +70,9 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
         "spatial_target_layers": [0, 1, 0, 1],
         "image_grid_pinpoints": _TILES,
     },
+    "GraniteDoclingVisionConfig": {"image_size": (16, 32)},
     "GraniteMoeHybridConfig": {"mamba_d_head": _head_of_mixer},
-    "JanusVisionConfig": {"num_image_tokens": (16, 36)},
+    "JanusVisionConfig": {"num_image_tokens": (16, 36), "projection_dim": lambda values: values["text width"]},
     "Llama4VisionConfig": {
         "intermediate_size": lambda values: int(values["hidden_size"] / values["pixel_shuffle_ratio"] ** 2),
         "projector_input_dim": (36, 52),
@@ -197,6 +205,7 @@ DEFAULTS: dict[str, Values] = {
     "minicpmv4_6": {"image_token_id": 248056},
     "minicpmv4_7": {"image_token_id": 248056},
     "ministral": {"head_dim": 128},
+    "nemotron_h_omni": {"image_token_id": 18},
     "nemotron": {"num_key_value_heads": 8},
     "qwen4_exp": {"text_config": {"model_type": "qwen4_exp_text", **_QWEN4_EXP}},
     "qwen4_exp_text": _QWEN4_EXP,

@@ -26,7 +26,7 @@ class Asked:
         config = model.config
         vision = next((x for k, x in vars(config).items() if re.search("vis|vq_", k) and _is_config(x)), config)
         vision = getattr(vision, "sam_config", vision)
-        self.patch = _first(vision, "patch_size", 4)
+        self.patch = _first(vision, "model_patch_size", 0) or _first(vision, "patch_size", 4)
         self.side = _first(vision, "image_size", 4 * self.patch)
         self.merge = _first(vision, "spatial_merge_size", 0) or _first(vision, "merge_size", 0) or 2
         self.time = _first(vision, "temporal_patch_size", 0) or _first(vision, "patch_temporal", 0) or 1
@@ -46,14 +46,12 @@ def _first(config: PreTrainedConfig, key: str, default: int) -> int:
     return value[0] if isinstance(value, list | tuple) else value
 
 
-def _grid(asked: Asked, *patch: int, merged: bool = False) -> Inputs:
-    """Patches of all images below one another (`merged`: those that become one token together), and the grid of each:
-    time, height, width."""
+def _grid(asked: Asked, *patch: int) -> Inputs:
+    """Patches of all images below one another, and the grid of each: time, height, width."""
     high, wide = 2 * asked.merge, 3 * asked.merge
-    count = ROWS * high * wide // (asked.merge**2 if merged else 1)
     told = {"image_merge_sizes": torch.tensor([asked.merge] * ROWS)}
     return {
-        "pixel_values": asked.pixels(count, *patch),
+        "pixel_values": asked.pixels(ROWS * high * wide, *patch),
         "image_grid_thw": torch.tensor([[1, high, wide]] * ROWS),
         **{k: v for k, v in told.items() if k in asked.names},
     }
@@ -68,12 +66,12 @@ def _flat_grid(asked: Asked) -> Inputs:
 def _tiles(asked: Asked) -> Inputs:
     """Tiles of each image, and which of them there are."""
     pixels = asked.pixels(ROWS, 1, asked.channels, asked.side, asked.side)
-    return {"pixel_values": pixels, "pixel_attention_mask": torch.ones(ROWS, 1, dtype=torch.long)}
+    return {"pixel_values": pixels, "pixel_attention_mask": torch.ones(ROWS, 1, dtype=torch.bool)}
 
 
 def _patches(asked: Asked) -> tuple[torch.Tensor, int]:
-    count = (asked.side // asked.patch) ** 2
-    return asked.pixels(ROWS, count, asked.channels * asked.patch**2), asked.side // asked.patch
+    across = max(2, asked.side // asked.patch)
+    return asked.pixels(ROWS, across**2, asked.channels * asked.patch**2), across
 
 
 def _placed(asked: Asked) -> Inputs:
@@ -127,10 +125,7 @@ STYLES: tuple[tuple[str, Callable[[Asked], Inputs]], ...] = (
     ("image_grid_thw", lambda a: _grid(a, a.channels, a.patch, a.patch)),
     ("image_grid_thw", lambda a: _grid(a, a.channels * a.patch**2)),
     ("image_grid_thw", lambda a: _grid(a, a.channels, a.time, a.patch, a.patch)),
-    (
-        "image_grid_thw",
-        lambda a: _grid(a, a.merge * a.patch, a.merge * a.patch, a.channels, merged=True),
-    ),
+    ("image_grid_thw", lambda a: _grid(a, a.merge * a.patch, a.merge * a.patch, a.channels)),
     ("image_grid_hw", _flat_grid),
     ("tile_fine_mask", _tiles),
     ("image_position_ids", _placed),

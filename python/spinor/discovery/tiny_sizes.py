@@ -113,7 +113,8 @@ TEXT = _table(
     ("time_step_rank mamba_dt_rank", (6, 7)),
     ("lru_width", HIDDEN),
     ("chunk_size mamba_chunk_size", (8, 4)),
-    ("attention_chunk_size", (6, 5)),
+    ("attention_chunk_size keep_window_size local_attention_window_len", (6, 5)),
+    ("block_size", (4, 3)),
     ("sliding_window window_size sliding_window_size attention_window_size local_attention", (6, 5)),
     ("hidden_size_per_layer_input", (10, 14)),
     ("altup_num_inputs", (2, 3)),
@@ -166,7 +167,7 @@ TOWER = {
 PERIODS = frozenset(
     "attn_layer_period expert_layer_period decoder_sparse_step interleave_moe_layer_step full_attention_interval "
     "global_attn_every_n_layers sliding_window_pattern no_rope_layer_interval layer_group_size moe_layer_interval "
-    "moe_layer_freq cross_attention_frequency".split()
+    "moe_layer_freq cross_attention_frequency n_layers_per_attn_res_block".split()
 )
 OFFSETS = frozenset("attn_layer_offset expert_layer_offset".split())
 PERIOD: Pair = (2, 3)
