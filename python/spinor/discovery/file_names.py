@@ -115,7 +115,7 @@ def _parts(
         owner = names[present[0]]
         return [_part(name, numbers - first[owner], owner, shapes[owner], None, None)]
     axis = _axis_of(name, owners)
-    line = owners.movedim(axis, 0).flatten(1)[:, 0]
+    line = _line(owners, axis)
     parts = []
     for at in present:
         rows = (line == at).nonzero().flatten()
@@ -127,8 +127,8 @@ def _parts(
 def _axis_of(name: str, owners: torch.Tensor) -> int:
     """The axis along which tensors in memory were put together."""
     for axis in range(owners.dim()):
-        flat = owners.movedim(axis, 0).flatten(1)
-        if (flat == flat[:, :1]).all():
+        shape = [-1 if a == axis else 1 for a in range(owners.dim())]
+        if (owners == _line(owners, axis).reshape(shape)).all():
             return axis
     raise InputError(name, "saving it mixes several tensors in more than one direction")
 

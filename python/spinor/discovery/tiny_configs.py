@@ -68,6 +68,7 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
     "Granite4VisionConfig": {
         "deepstack_layer_map": [[-1, 0], [-2, 1]],
         "spatial_target_layers": [0, 1, 0, 1],
+        "downsample_rate": ("2/4", "2/6"),
         "image_grid_pinpoints": _TILES,
     },
     "GraniteDoclingVisionConfig": {"image_size": (16, 32)},
@@ -85,6 +86,7 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
     },
     "Mamba2Config": {"num_heads": (8, 6), "head_dim": (12, 20)},
     "Molmo2AdapterConfig": {"vision_feature_layer": [1, 0]},
+    "Molmo2VisionConfig": {"num_position_embeddings": (16, 36)},
     "MuseGlimmerConfig": {"out_hidden_size": (4 * 32, 4 * 40)},
     "MuseSparkConfig": {"out_hidden_size": (4 * 32, 4 * 40)},
     "Qwen2VLVisionConfig": {"hidden_size": lambda values: values["text width"]},
@@ -105,6 +107,11 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
         "attention_head_dim": _twice_hidden_a_head,
         "mamba_headdim": lambda values: _twice_hidden(values) // values["n_mamba_heads"],
     },
+}
+
+# What some classes want of a part of theirs: the class, the part, and its keys.
+OF_PARTS: dict[str, dict[str, dict[str, Rule]]] = {
+    "Granite4VisionConfig": {"vision_config": {"hidden_size": (64, 128)}},  # heads of 64 read it
 }
 
 _QWEN4_EXP = {
@@ -159,7 +166,10 @@ DEFAULTS: dict[str, Values] = {
         }
     },
     "emu3": {"vocabulary_map": _VISUAL_TOKENS},
-    "granite4_vision": {"deepstack_layer_map": [[-1, 0], [-7, 3], [-13, 6], [-19, 9]]},
+    "granite4_vision": {
+        "deepstack_layer_map": [[-1, 0], [-7, 3], [-13, 6], [-19, 9]],
+        "downsample_rate": "4/8",
+    },
     "deepseek_v2": {"num_experts_per_tok": 6, "first_k_dense_replace": 1},
     "dots1": {
         "n_routed_experts": 128,
@@ -219,11 +229,11 @@ DEFAULTS: dict[str, Values] = {
 }
 
 
-def changed(values: Values, class_name: str, variant: int, text_width: int | None) -> Values:
-    """What the exceptions of a class change; functions find the width of the text as "text width"."""
+def changed(values: Values, rules: dict[str, Rule], variant: int, text_width: int | None) -> Values:
+    """What exceptions change; functions find the width of the text as "text width"."""
     values = values | {"text width": text_width}
     new: Values = {}
-    for key, rule in EXCEPTIONS.get(class_name, {}).items():
+    for key, rule in rules.items():
         if key not in values:
             continue
         if isinstance(rule, Callable):

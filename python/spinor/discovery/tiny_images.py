@@ -81,6 +81,14 @@ def _placed(asked: Asked) -> Inputs:
     return {"pixel_values": pixels, "image_position_ids": places.expand(ROWS, -1, -1).clone()}
 
 
+def _pooled(asked: Asked) -> Inputs:
+    """Patches of each image in a row, and the four of them that become one token."""
+    pixels, across = _patches(asked)
+    tokens = torch.arange(ROWS * across**2).reshape(-1, 4)
+    grids = torch.tensor([[0, 0, 1, across**2 // 4]] * ROWS)
+    return {"pixel_values": pixels, "image_token_pooling": tokens, "image_grids": grids}
+
+
 def _shaped(asked: Asked) -> Inputs:
     """Patches of each image in a row, and how many are on either side."""
     pixels, across = _patches(asked)
@@ -129,6 +137,7 @@ STYLES: tuple[tuple[str, Callable[[Asked], Inputs]], ...] = (
     ("image_grid_hw", _flat_grid),
     ("tile_fine_mask", _tiles),
     ("image_position_ids", _placed),
+    ("image_token_pooling", _pooled),
     ("spatial_shapes", _shaped),
     ("target_sizes", _strips),
     ("aspect_ratio_ids", _square(1, 4)),
@@ -187,11 +196,14 @@ def image_token(config: PreTrainedConfig) -> int | None:
 def _inputs(model: torch.nn.Module, asked: Asked, images: Inputs, ids: torch.Tensor, count: int) -> Inputs:
     """Tokens for the images between those of the text, and what the class wants to be told about each token."""
     each = count // ROWS
+    if "image_embeds_position_mask" in asked.names:
+        each = getattr(model.config, "latent_query_num", 0)
     token = image_token(model.config)
-    if each:
-        ids = torch.cat([ids[:, :4], torch.full((ROWS, each), token), ids[:, 4:]], 1)
-    of_images = (ids == token).long() if each else torch.zeros_like(ids)
+    ids = torch.cat([ids[:, :4], torch.full((ROWS, each), 9 if token is None else token), ids[:, 4:]], 1)
+    of_images = torch.zeros_like(ids)
+    of_images[:, 4 : 4 + each] = 1
     told = {
+        "image_embeds_position_mask": of_images,
         "mm_token_type_ids": of_images,
         "moe_mm_token_type_ids": of_images,
         "token_type_ids": of_images,

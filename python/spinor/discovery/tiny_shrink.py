@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from spinor.discovery.tiny_configs import changed
+from spinor.discovery.tiny_configs import EXCEPTIONS, OF_PARTS, changed
 from spinor.discovery.tiny_layers import fewer_layers, layer_key
 from spinor.discovery.tiny_sizes import (
     EQUAL,
@@ -30,7 +30,7 @@ _DROPPED = frozenset(
     "transformers_version quantization_config compression_config id2label label2id dtype "
     "ignore_keys_at_rope_validation".split()
 )
-_TOWER = re.compile(r"vision|visual|audio|image|vq_|perceiver|qformer|(^|_)sam_|encoder$|protein|speech")
+_TOWER = re.compile(r"vision|visual|adapter|audio|image|vq_|perceiver|qformer|(^|_)sam_|encoder$|protein|speech")
 _SECTIONS = ("mrope_section", "xdrope_section")
 _FACTORS = ("long_factor", "short_factor")
 
@@ -43,23 +43,30 @@ class _Shrinking:
         self.ids: dict[int, int] = {}
         self.text: tuple[int, int] | None = None  # how wide the text is: before, now
 
-    def config(self, config: PreTrainedConfig, tower: bool = False) -> PreTrainedConfig:
+    def config(
+        self, config: PreTrainedConfig, tower: bool = False, rules: dict[str, Any] | None = None
+    ) -> PreTrainedConfig:
         values = {k: v for k, v in vars(config).items() if k not in _DROPPED and not k.startswith("_")}
         parts = {k: v for k, v in values.items() if isinstance(v, PreTrainedConfig)}
         towers = {k: tower or bool(_TOWER.search(k)) for k in parts}
-        shrunk = {k: self.config(parts[k], towers[k]) for k in sorted(parts, key=towers.__getitem__)}  # the text first
-        new = self.plain(config, {k: v for k, v in values.items() if k not in parts}, tower)
+        of_parts = OF_PARTS.get(type(config).__name__, {})
+        order = sorted(parts, key=towers.__getitem__)  # the text first
+        shrunk = {k: self.config(parts[k], towers[k], of_parts.get(k)) for k in order}
+        rules = EXCEPTIONS.get(type(config).__name__, {}) | (rules or {})
+        new = self.plain(config, {k: v for k, v in values.items() if k not in parts}, tower, rules)
         made = type(config)(**new, **shrunk)
         made._name_or_path = getattr(config, "_name_or_path", "")
         return made
 
-    def plain(self, config: PreTrainedConfig, values: dict[str, Any], tower: bool) -> dict[str, Any]:
+    def plain(
+        self, config: PreTrainedConfig, values: dict[str, Any], tower: bool, rules: dict[str, Any]
+    ) -> dict[str, Any]:
         """The keys that are no configs of parts."""
         values = values | _overrides(config, layer_key(values))
         new = values | self.sizes(values, tower)
         new |= fewer_layers(new, self.variant, most=3 if tower else None)
         new |= self.widths(values, tower)
-        new |= changed(new, type(config).__name__, self.variant, self.text and self.text[1])
+        new |= changed(new, rules, self.variant, self.text and self.text[1])
         if self.text is None and not tower and _width(new):
             self.text = (_width(values), _width(new))
         self.rope(new, values)
