@@ -66,6 +66,7 @@ def main():
     parser.add_argument("types", nargs="*")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
     wanted = [("causal", one) for one in causal_types()] + [("image-text", one) for one in image_text_types()]
     known = hand_written()
     reasons = {}
@@ -81,6 +82,7 @@ def main():
         before = path.read_text() if path.exists() else None
         if row:
             path.write_text(row)
+            known |= set(names)
         else:
             reasons[model_type, kind] = said
         change = "" if row == before else "new" if before is None else "changed"

@@ -23,8 +23,8 @@ inline constexpr std::string_view kPresent = "present";
 
 // How a linear's weight W (out, in) lies in the file.
 enum class Layout {
-  matrix,
-  transposed,          // (in, out): GPT-2's Conv1D; or <name>, where that is a tensor: a parameter
+  matrix,              // <name>.weight; or <name>, where that is a tensor: a parameter
+  transposed,          // (in, out): GPT-2's Conv1D; or a parameter
   experts,             // (experts, out, in); where <name>.weight is not there: <name>, and for its bias <name>_bias
   experts_transposed,  // (experts, in, out)
   filter               // of a convolution: (out, ...), the sizes after it multiply to `in`

@@ -54,7 +54,7 @@ void ModuleList::linear(const std::string& name, const LinearRow& row, int index
   hang(name, index);
   containers_.insert(name);
   const bool stacked = row.layout == Layout::experts || row.layout == Layout::experts_transposed;
-  const bool parameter = row.layout == Layout::transposed && checkpoint_.find(name);
+  const bool parameter = !stacked && checkpoint_.find(name) != nullptr;
   const bool bare = parameter || (stacked && checkpoint_.find(name + ".weight") == nullptr);  // not a module
   const bool has_bias = is_so(row.bias, config_, false, index);
   const bool transposed = row.layout == Layout::transposed || row.layout == Layout::experts_transposed;

@@ -113,7 +113,7 @@ def proved(row: dict, findings: Findings, config: PreTrainedConfig, kind: str | 
         proof = prove(file, other)
     if not proof.holds:
         raise InputError(row["names"][0], f"what was found is not exact: {proof.errors}", "this is a fault of spinor")
-    row["proof"] = {"with": f"transformers {VERSION}"} | {key: f"{value:.0e}" for key, value in proof.errors.items()}
+    row["proof"] = {"with": f"transformers {VERSION}"} | {key: float(f"{value:.0e}") for key, value in proof.errors.items()}
     return Discovery(row["names"], HEADER.format(VERSION) + text_of(row), proof, findings)
 
 

@@ -38,13 +38,16 @@ class Findings:
 def find(model, inputs) -> Findings:
     """Of a tiny model in float64, untied, with random weights; its norms are folded afterwards."""
     subject = Subject(model, inputs)
+    before = subject.state()
     graph = Graph(subject.trace())
     folds, unfolded = fold_all(subject, graph)
     search = StreamSearch(subject, graph)
     stream = search.find()
     reason = None if stream.proved else reason_of(subject, graph, folds, search)
-    attentions = attentions_of(graph)
+    attentions, folded = attentions_of(graph), subject.state()
+    subject.restore(before)  # a norm of the values stays where it is
     values = ValuesSearch(subject, attentions).find()
+    subject.restore(folded)
     found = Findings(subject, graph, folds, unfolded, stream, reason, attentions, values, [], routers_of(graph))
     found.writers = writers_of(graph, attentions, found.sites, search.width)
     return found

@@ -142,7 +142,7 @@ def canonical(keys: Keys, attribute_map: dict[str, str], width: int, layers: int
     keys |= {key: keys[other] for key, other in defaults.items()}
     if keys.get("hidden_size") != width:
         raise CannotTell(f"no key of config.json says how wide the residual stream is ({width})")
-    if not is_size(keys.get("num_hidden_layers")):
+    if keys.get("num_hidden_layers") != layers:
         defaults["num_hidden_layers"] = count_of_layers(keys, layers)
         keys["num_hidden_layers"] = layers
     for key, formula, value in (("num_attention_heads", "1", 1), ("intermediate_size", "hidden_size", width),

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-import transformers
 
 import spinor
 
@@ -42,15 +41,11 @@ def logits_of(directory: Path, tiny: Tiny, dtype: torch.dtype) -> torch.Tensor:
 
 
 def loaded(directory: Path, tiny: Tiny, dtype: torch.dtype) -> torch.nn.Module:
-    options = {"dtype": dtype, "attn_implementation": "eager", "trust_remote_code": True}
+    options = {"dtype": dtype, "attn_implementation": "eager"}
     for more in ({"experts_implementation": "eager"}, {}):
         with contextlib.suppress(TypeError, ValueError):
-            return auto_class(tiny).from_pretrained(directory, **options, **more)
-    return auto_class(tiny).from_pretrained(directory, **options)
-
-
-def auto_class(tiny: Tiny):
-    return transformers.AutoModelForCausalLM if tiny.kind == "causal" else transformers.AutoModelForImageTextToText
+            return type(tiny.model).from_pretrained(directory, **options, **more).to(dtype)
+    return type(tiny.model).from_pretrained(directory, **options).to(dtype)
 
 
 def inputs_in(inputs: dict, dtype: torch.dtype) -> dict:

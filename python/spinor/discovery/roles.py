@@ -167,8 +167,8 @@ class Roles:
             if not self._is_below(name):
                 self.towers[name] = tensor
                 continue
-            rows = name.endswith(".weight") and (tensor.memory, 1) in self.sites and tensor.memory not in self.uses
-            if len(tensor.shape) == 2 and (tensor.memory in embedded or rows):  # rows: positions that are a slice
+            rows = (tensor.memory, 1) in self.sites and tensor.memory not in self.uses  # positions that are a slice
+            if len(tensor.shape) == 2 and name.endswith(".weight") and (tensor.memory in embedded or rows):
                 self._embedding(name, tensor)
             elif tensor.memory in self.uses and len(tensor.shape) > 1:
                 self._linear(name, tensor)
@@ -180,7 +180,8 @@ class Roles:
 
     def _embedding(self, name: str, tensor: FileTensor) -> None:
         module = module_of(name)
-        self.embeddings[module] = EmbeddingRole(self.place(module), tensor, (tensor.memory, 1) in self.sites)
+        writes = (tensor.memory, 1) in self.sites if self.sites else tensor.shape[1] == self.width
+        self.embeddings[module] = EmbeddingRole(self.place(module), tensor, writes)
 
     def _linear(self, name: str, tensor: FileTensor) -> None:
         module, use = module_of(name), self.uses[tensor.memory]
@@ -198,7 +199,7 @@ class Roles:
         role = LinearRole(self.place(module), tensor, outer, inner, layout,
                           reads=inner in on_stream, writes=outer in on_stream,
                           router=tensor.memory in self._routers, mlp_in=tensor.memory in self._mlp_in,
-                          mlp_out=tensor.memory in self._mlp)
+                          mlp_out=tensor.memory in self._mlp and use.activation.shape[-1] == tensor.shape[inner])
         if not self.sites:  # a stream that cannot be turned: by size
             role.reads, role.writes = role.into == self.width, role.out == self.width
         self.linears[module] = role
@@ -245,7 +246,7 @@ class Roles:
         proved = any(fold is other for other in self.findings.folds)
         guilty = self.findings.reason.scales if self.findings.reason else []
         self.norms[module] = NormRole(self.place(module), tensor, self._readers(fold) if proved else [],
-                                      fold.layer_norm, None, fold.offset, tensor.memory in guilty)
+                                      fold.layer_norm or self.findings.stream.keeps_mean, None, fold.offset, tensor.memory in guilty)
         bias = module + ".bias"
         if bias in self.files and self.files[bias].memory in fold.biases:
             self.norms[module].bias = self.files[bias]
@@ -257,9 +258,14 @@ class Roles:
         if not self.sites and self.findings.subject.tensors[fold.norm].numel() != self.width:
             return []
         found: dict[str, None] = {}
+        layer = self.place(self.of_memory[fold.norm][0].name).layer
         for site in fold.readers:
             for tensor in self.of_memory[site.tensor]:
-                found[self.place(module_of(tensor.name)).name] = None
+                place = self.place(module_of(tensor.name))
+                if place.layer == layer:
+                    found[place.name] = None
+                else:
+                    self._unsaid(f"{tensor.name} reads what is normed in another layer, by {fold.norm}")
         return list(found)
 
     def _attentions(self) -> list[AttentionRole]:

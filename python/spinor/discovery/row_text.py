@@ -14,7 +14,9 @@ FLAGS = {"layer_norm", "router"}
 def scalar(value: object, key: str = "") -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float):
+    if isinstance(value, float):
+        return f"{value:.1e}"
+    if isinstance(value, int):
         return str(value)
     text = str(value)
     if key in FLAGS and text in BARE:
