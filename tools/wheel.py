@@ -47,18 +47,28 @@ def packages(libraries):
         yield run("dpkg", "-S", path).split(":")[0]
 
 
-def add_licences(wheel, out):
-    import nanobind
-
+def complete(wheel, out):
+    """With the licences of what is inside, and the torch that it was built for."""
     with InWheel(wheel, out) as content:
         inside = Path(content)
-        licences = next(inside.glob("*.dist-info")) / "licenses"
-        for package in {*packages(inside.glob("*.libs/*.so*")), *COMPILED_IN}:
-            text = Path("/usr/share/doc", package, "copyright").read_text()
-            (licences / f"{package}.txt").write_text(text)
-        if list(inside.glob("*/_core*.so")):
-            ours = next(Path(nanobind.__file__).parents[1].glob("nanobind-*.dist-info/licenses/LICENSE"))
-            (licences / "nanobind.txt").write_text(ours.read_text())
+        info = next(inside.glob("*.dist-info"))
+        add_licences(inside, info / "licenses")
+        for built in inside.glob("spinor_torch/_built.py"):
+            minor = re.search(r'"(.*)"', built.read_text())[1]
+            metadata = (info / "METADATA").read_text()
+            pinned = re.sub("^Requires-Dist: torch$", f"Requires-Dist: torch=={minor}.*", metadata, flags=re.MULTILINE)
+            (info / "METADATA").write_text(pinned)
+
+
+def add_licences(inside, licences):
+    import nanobind
+
+    for package in {*packages(inside.glob("*.libs/*.so*")), *COMPILED_IN}:
+        text = Path("/usr/share/doc", package, "copyright").read_text()
+        (licences / f"{package}.txt").write_text(text)
+    if list(inside.glob("*/_core*.so")):
+        ours = next(Path(nanobind.__file__).parents[1].glob("nanobind-*.dist-info/licenses/LICENSE"))
+        (licences / "nanobind.txt").write_text(ours.read_text())
 
 
 def main():
@@ -67,7 +77,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         plain = build(Path(scratch) / "plain", *sys.argv[2:] or ["."])
         wheel = repair(plain, Path(scratch) / "repaired")
-        add_licences(wheel, out / wheel.name)
+        complete(wheel, out / wheel.name)
     print(out / wheel.name)
 
 
