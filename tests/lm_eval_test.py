@@ -19,6 +19,7 @@ from lm_eval import simple_evaluate  # noqa: E402
 from lm_eval.tasks import TaskManager  # noqa: E402
 
 import command  # noqa: E402
+import hub_cache  # noqa: E402
 import tiny_models  # noqa: E402
 from spinor.lm_eval import SpinorLM  # noqa: E402
 from spoken_model import TEXT, speak  # noqa: E402
@@ -181,6 +182,17 @@ def test_says_what_is_wrong_with_its_arguments(models, tiny):
         model.loglikelihood([SimpleNamespace(args=("They went", " up the hill"))], disable_tqdm=True)
     with pytest.raises(spinor.InputError, match="--activations"):
         SpinorLM(models(), activations=1).loglikelihood([SimpleNamespace(args=("x", " y"))], disable_tqdm=True)
+
+
+def test_a_model_is_org_and_name_in_the_local_cache(models, tmp_path, monkeypatch):
+    hub_cache.keep(tmp_path, "org/model", models())
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    asked = [SimpleNamespace(args=("They went", " up the hill"))]
+    for tokenizer in (None, models()):
+        found = SpinorLM("org/model", tokenizer=tokenizer).loglikelihood(asked, disable_tqdm=True)
+        assert found == SpinorLM(models()).loglikelihood(asked, disable_tqdm=True)
+    with pytest.raises(spinor.InputError, match="^org/none: neither a directory nor in the cache"):
+        SpinorLM("org/none")
 
 
 def test_says_that_contexts_are_cut(models, caplog):

@@ -4,8 +4,11 @@ what runs online attached to the modules, and what cannot be done refused before
 import gc
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +23,8 @@ import tiny_vision  # noqa: E402
 from command import BINARY  # noqa: E402
 from command import spinor as command  # noqa: E402
 from rotated_families_test import cases as more_cases  # noqa: E402
+from spinor import _parameters  # noqa: E402
+from spinor.modifiers import QuIPModifier  # noqa: E402
 
 BOUND = {torch.float64: 1e-9, torch.float32: 1e-4}  # as in scales_test
 
@@ -55,8 +60,27 @@ def outputs(model):
 IN_PARTS = set()
 
 
-@pytest.mark.parametrize("family, case", cases(), ids=lambda value: str(value))
-def test_the_bytes_are_those_of_the_command(tmp_path, family, case):
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Called, it says that parameters lie on a device, so that they pass the host a tile at a time. Returns the bytes
+    of each tile that passes, with the tensor's name."""
+
+    def begin():
+        passed, copy = [], _parameters.Tiles.__call__
+
+        def counted(tiles, name, row, rows, begin, width, address, to_host):
+            passed.append((name, rows * width))
+            copy(tiles, name, row, rows, begin, width, address, to_host)
+
+        monkeypatch.setattr(_parameters, "is_here", lambda tensor: False)
+        monkeypatch.setattr(_parameters.Tiles, "__call__", counted)
+        return passed
+
+    return begin
+
+
+@pytest.mark.parametrize("family, case", list(cases()), ids=lambda value: str(value))
+def test_the_bytes_are_those_of_the_command(tmp_path, elsewhere, family, case):
     source, out = tmp_path / "source", tmp_path / "out"
     tiny_models.save(source, family, case, torch.float32)
     model = logits.load(source, torch.float32)
@@ -78,11 +102,18 @@ def test_the_bytes_are_those_of_the_command(tmp_path, family, case):
     assert result.edited and result.rotations
     moved = [name for name, p in model.named_parameters() if places.get(name) != p.data_ptr()]
     assert all("head" in name or "output" in name for name in moved), "nothing is copied but a tied head"
+    other, passed = logits.load(source, torch.float32), elsewhere()
+    spinor.rotate_model(other, progress=False)
+    assert same(state(other), state(model)), "on a device"
+    assert set(result.edited) <= {name for name, _ in passed}
 
 
+@pytest.mark.parametrize("on_a_device", [False, True])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-def test_every_type_and_a_tied_head(tmp_path, dtype):
+def test_every_type_and_a_tied_head(tmp_path, elsewhere, dtype, on_a_device):
     source, out = tmp_path / "source", tmp_path / "out"
+    if on_a_device:
+        elsewhere()
     tiny_models.save(source, "llama", "power_of_two", dtype, tie_word_embeddings=True)
     model = loaded(source)
     assert model.lm_head.weight is model.model.embed_tokens.weight
@@ -135,6 +166,21 @@ def test_what_runs_online_is_attached_and_taken_away(tmp_path, family, case, rot
     assert gone > 1e-3 if "R4" in rotations else gone <= BOUND[torch.float64], "R3 alone is in no weight"
     assert model.config._attn_implementation == attention
     assert spinor.remove_online(model) == 0
+
+
+@pytest.mark.parametrize("family, case", [("llama", "power_of_two"), ("qwen2", "three_heads")])
+def test_quip_runs_online_too(tmp_path, family, case):
+    source, out = tmp_path / "source", tmp_path / "out"
+    tiny_models.save(source, family, case, torch.float64)
+    model, recipe = logits.load(source, torch.float64), QuIPModifier(rotations=["v", "u"])
+    before, weight = outputs(model), model.model.layers[0].mlp.down_proj.weight
+    unrotated = weight.clone()
+    spinor.rotate_model(model, recipe=recipe, progress=False)
+    assert logits.difference(before, outputs(model))[0] <= BOUND[torch.float64]
+    assert not torch.allclose(weight, unrotated, atol=1e-2)
+    spinor.rotate(source, out, recipe=recipe, progress=False)
+    assert logits.difference(before, outputs(spinor.load(out, dtype=torch.float64)))[0] <= BOUND[torch.float64]
+    assert spinor.remove_online(model) >= 2 * 7 * 2 and logits.difference(before, outputs(model))[0] > 1e-2
 
 
 @pytest.mark.skipif(not BINARY.with_name("spinor-torch").exists(), reason="spinor-torch is not built")
@@ -218,6 +264,72 @@ def test_what_cannot_be_rotated_is_refused(tmp_path):
         spinor.rotate_model(model, progress=False)
 
 
+def test_only_devices_that_are_known_to_work_are_taken():
+    for kind in ("mps", "xpu", "hpu"):
+        tensor = SimpleNamespace(device=torch.device(kind), data=None)
+        with pytest.raises(spinor.InputError, match=f"x: is on {kind}; move the model: model.to\\('cpu'\\)"):
+            _parameters._check_tensor("x", tensor)
+    there = SimpleNamespace(device=torch.device("cuda", 1), data=None, layout=torch.strided, is_quantized=False,
+                            dtype=torch.bfloat16)
+    _parameters._check_tensor("x", there)
+    assert not _parameters.is_here(there) and _parameters.is_here(torch.zeros(2))
+
+
+def test_a_device_that_fails_is_an_error_that_says_what_was_done(tmp_path, elsewhere, monkeypatch):
+    source = tmp_path / "source"
+    tiny_models.save(source, "llama", "power_of_two", torch.float32)
+    model = loaded(source)
+    passed, written, copy = elsewhere(), [], _parameters.Tiles.__call__
+
+    def failing(tiles, name, row, rows, begin, width, address, to_host):
+        if not to_host:
+            written.append(name)
+        if len(written) > allowed:
+            raise RuntimeError("CUDA error: it went away")
+        copy(tiles, name, row, rows, begin, width, address, to_host)
+
+    monkeypatch.setattr(_parameters.Tiles, "__call__", failing)
+    for allowed in (-1, 5):
+        before = state(model)
+        with pytest.raises(spinor.Error, match="cannot be copied: RuntimeError: CUDA error: it went away") as ended:
+            spinor.rotate_model(model, threads=1, progress=False)
+        changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+        assert bool(changed) == (allowed > 0)
+        told = {name for key in ("rewritten", "damaged") for name in getattr(ended.value, key, [])}
+        assert changed - {"lm_head.weight"} <= told
+    assert passed
+
+
+# Of 201 MB in bfloat16, the largest tensor having 33. What two threads hold at once: each a block, read and written (a
+# panel of columns, 8 MB here), and a tile of it in float64: 50 MB were seen. A copy of the model would be 201.
+PEAK = """
+import resource, sys, torch, transformers, spinor
+from spinor import _parameters
+if sys.argv[1] == "elsewhere":
+    _parameters.is_here = lambda tensor: False
+sizes = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 4, "num_attention_heads": 16,
+         "num_key_value_heads": 16, "vocab_size": 16384, "tie_word_embeddings": False, "dtype": "bfloat16"}
+with torch.device("meta"):
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).bfloat16()
+model.to_empty(device="cpu")
+for parameter in model.parameters():
+    parameter.data.fill_(0.01)
+spinor.rotate_model  # imported
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+spinor.rotate_model(model, threads=2, progress=False)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6, (after - before) * 1024 / 1e6)
+"""
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_no_copy_is_made(where):
+    done = subprocess.run([sys.executable, "-c", PEAK, where], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    size, growth = map(float, done.stdout.split())
+    assert size > 200 and growth < size / 2, done.stdout
+
+
 def test_ctrl_c_says_what_was_done(tmp_path, caplog):
     sizes = {"hidden_size": 1000, "intermediate_size": 3000, "num_attention_heads": 10, "num_key_value_heads": 10,
              "head_dim": 100, "num_hidden_layers": 4}
@@ -250,6 +362,45 @@ def test_two_threads_rotate_two_models(tmp_path):
     for thread in threads:
         thread.join()
     assert same(state(models[0]), state(models[1])) and same(state(models[0]), state(models[2]))
+
+
+def test_one_model_is_rotated_by_one_thread(tmp_path):
+    source = tmp_path / "source"
+    tiny_models.save(source, "llama", "power_of_two", torch.float32)
+    model, refused_too = loaded(source), []
+
+    def another(what, done, total):
+        with pytest.raises(spinor.RunError, match="model: is being rotated by another thread"):
+            spinor.rotate_model(model, progress=False)
+        refused_too.append(done)
+
+    spinor.rotate_model(model, progress=another)
+    assert refused_too
+    spinor.rotate_model(model, progress=False)
+
+
+def test_commands_take_a_model_in_memory(tmp_path):
+    """It is on disk for as long as they read it, beside what they write, and stays as it is."""
+    source = tmp_path / "source"
+    tiny_models.save(source, "llama", "power_of_two", torch.float32)
+    model = loaded(source)
+    before = state(model)
+    spinor.quantize(model, tmp_path / "memory", scheme="W4A16", group_size=16, progress=False)
+    spinor.quantize(source, tmp_path / "disk", scheme="W4A16", group_size=16, progress=False)
+    assert (tmp_path / "memory/model.safetensors").read_bytes() == (tmp_path / "disk/model.safetensors").read_bytes()
+    assert same(before, state(model)) and {path.name for path in tmp_path.iterdir()} == {"source", "memory", "disk"}
+    spinor.rotate_model(model, progress=False)
+    assert spinor.verify(source, model).passed and spinor.plan(model).bytes == spinor.plan(source).bytes
+    spinor.attach_low_bits(model, activations=4)
+    with pytest.raises(spinor.InputError, match="is a FakeQuantize, which runs in memory alone"):
+        spinor.eval(model, text="x")
+    spinor.remove_low_bits(model)
+    learnable = spinor.learnable_rotations(model)
+    with pytest.raises(spinor.InputError, match="is being learned; call fuse"):
+        spinor.plan(model)
+    learnable.detach()
+    with torch.device("meta"), pytest.raises(spinor.InputError, match="is on the meta device"):
+        spinor.plan(transformers.LlamaForCausalLM(model.config))
 
 
 def test_a_model_is_not_held_when_the_call_is_over(tmp_path):

@@ -22,8 +22,10 @@ from spinor.learnable import learnable_rotations  # noqa: E402
 from spinor.modifiers import (  # noqa: E402
     GPTQModifier,
     Modifier,
+    NormMapping,
     QuantizationModifier,
     QuIPModifier,
+    SpinQuantMapping,
     SpinQuantModifier,
 )
 
@@ -54,6 +56,27 @@ def test_modifiers_have_their_fields_and_defaults():
     with pytest.raises(ValueError):
         modifier.rotations = ["R9"]
     assert modifier.rotations == ["R1"], "what was refused did not happen"
+
+
+def test_mappings_are_objects_too(source, tmp_path):
+    mapping = SpinQuantMapping(embedding="re:.*embed_tokens$", attn_q="re:.*q_proj$", attn_k="re:.*k_proj$",
+                               attn_v="re:.*v_proj$", attn_o="re:.*o_proj$", lm_head="lm_head",
+                               mlp_in=["re:.*up_proj$", "re:.*gate_proj$"], mlp_out=["re:.*down_proj$"])
+    norms = [NormMapping(norm="re:.*input_layernorm$", linears=["re:.*q_proj$", "re:.*k_proj$", "re:.*v_proj$"]),
+             NormMapping(norm="re:.*post_attention_layernorm$", linears=["re:.*up_proj$", "re:.*gate_proj$"]),
+             NormMapping(norm="model.norm", linears=["lm_head"])]
+    assert mapping.attn_head_dim is None and SpinQuantMapping(mapping) == mapping
+    modifier = SpinQuantModifier(rotations=["R1"], mappings=mapping, norm_mappings=norms)
+    spinor.rotate(source, tmp_path / "mapped", recipe=modifier, progress=False)
+    spinor.rotate(source, tmp_path / "plain", recipe=SpinQuantModifier(rotations=["R1"]), progress=False)
+    assert files(tmp_path / "mapped") == files(tmp_path / "plain")
+    for wrong, match in [({"norm": "n"}, "NormMapping: needs linears"),
+                         ({"norm": "n", "linear": []}, "has no field 'linear'; did you mean 'linears'")]:
+        with pytest.raises(ValueError, match=match):
+            NormMapping(**wrong)
+    with pytest.raises(ValueError, match="TransformArgs: is given 3"):
+        spinor.TransformArgs(3)
+    assert spinor.TransformArgs(targets=["x"], location="input").inverse is False
 
 
 def test_recipes_of_objects_are_those_of_text(source, tmp_path):
@@ -98,7 +121,7 @@ class Doubling(Modifier):
     """Of the head, and what it was told."""
 
     def on_initialize(self, state, **arguments):
-        self.told = ["initialize"]
+        self.told, self.data = ["initialize"], state.data
         state.model.lm_head.weight.data *= self.factor
         return True
 
@@ -114,9 +137,16 @@ def test_oneshot_in_memory_runs_modifiers_written_in_python(source):
     model = logits.load(source, torch.float32)
     before = logits.logits(model)
     doubling = Doubling(factor=2)
-    assert spinor.oneshot(model, [SpinQuantModifier(), doubling], progress=False) is model
+    assert spinor.oneshot(model, [SpinQuantModifier(), doubling], ["rows"], progress=False) is model
+    assert doubling.data == ["rows"]
     assert logits.difference(2 * before, logits.logits(model))[0] <= BOUND[torch.float32]
     assert doubling.told == ["initialize", "calibration_epoch_start", "calibration_epoch_end", "finalize"]
+    for given, match in [({"dataset": ["x"]}, "dataset, and nothing in the recipe reads it"),
+                         ({"scheme": "W4A16"}, "has no argument 'scheme' for a model in memory")]:
+        with pytest.raises(TypeError, match=match):
+            spinor.oneshot(model, [SpinQuantModifier()], **given)
+    with pytest.raises(TypeError, match="model: is of type int"):
+        spinor.oneshot(3, [doubling])
     with pytest.raises(ValueError, match="GPTQModifier: quantizes, which would need a copy"):
         spinor.oneshot(model, [GPTQModifier(scheme="W4A16")], progress=False)
 
@@ -327,6 +357,35 @@ def test_rotations_are_trained_in_a_loop_and_fused(tmp_path, family, case):
     assert all(parameter.requires_grad for parameter in model.parameters()), "they are frozen only meanwhile"
     assert logits.difference(before, logits.logits(model))[0] <= BOUND[torch.float32]
     assert logits.difference(trained, logits.logits(model))[0] <= BOUND[torch.float32]
+
+
+R1 = {"type": "random-hadamard", "requires_grad": True, "apply": [
+    {"targets": ["re:.*embed_tokens$", "re:.*o_proj$", "re:.*down_proj$"], "location": "weight_output"},
+    {"targets": ["re:.*(q|k|v|up|gate)_proj$", "lm_head"], "location": "weight_input", "inverse": True}]}
+
+
+@pytest.mark.parametrize("recipe", [SpinQuantModifier(rotations=["R1"], learnable=True),
+                                    [{"SpinQuantModifier": {"rotations": ["R1"], "learnable": True}}],
+                                    ct_transform.TransformConfig(config_groups={"R1": R1})],
+                         ids=lambda recipe: type(recipe).__name__)
+def test_what_is_learnable_is_attached_to_be_trained(source, recipe):
+    model = logits.load(source, torch.float32)
+    before = logits.logits(model)
+    if isinstance(recipe, ct_transform.TransformConfig):
+        rotations = spinor.apply_transform_config(model, recipe, progress=False)
+        assert recipe.config_groups["R1"].requires_grad, "it is left as it is"
+    else:
+        spinor.oneshot(model, recipe, progress=False)
+        rotations = model.spinor_rotations
+    assert [p for p in model.parameters() if p.requires_grad] == [*rotations.parameters()] != []
+    start = rotations.matrices()["R1"]
+    with torch.no_grad():
+        next(rotations.parameters()).add_(0.1 * torch.randn(64, 64))
+    assert (rotations.matrices()["R1"] - start).abs().max() > 0.05
+    assert logits.difference(before, logits.logits(model))[0] <= BOUND[torch.float32]
+    rotations.fuse(progress=False)
+    assert logits.difference(before, logits.logits(model))[0] <= BOUND[torch.float32]
+    assert not hasattr(model, "spinor_rotations")
 
 
 def test_rotations_that_run_online_cannot_be_trained(source):

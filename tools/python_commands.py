@@ -44,6 +44,7 @@ from spinor._result import Result
 from spinor._run import command, run
 
 Path = Union[str, "os.PathLike[str]"]
+Model = Any  # a Path, or a model of transformers
 Text = Union[str, "os.PathLike[str]", None]
 Texts = Union[str, Sequence[str], None]
 Recipe = Union[str, "os.PathLike[str]", Mapping[str, Any], Sequence[Mapping[str, Any]], None]
@@ -67,7 +68,7 @@ def arguments(command):
 
 def declared(name, option):
     if not option["name"].startswith("--"):
-        return f"{name}: Path"
+        return f"{name}: {'Model' if name == 'model' else 'Path'}"
     kind = "Recipe" if name == "recipe" else "Texts" if option["list"] else TYPES[option["kind"]]
     if option["required"]:
         return f"{name}: {kind}"
@@ -86,7 +87,8 @@ def wrapped(text, indent, further=4):
 
 def described(name, option):
     default = f" (default {option['default']})" if option["default"] and option["kind"] != "flag" else ""
-    return wrapped(f"{name}: {as_arguments(option['help'])}{default}", 4)
+    more = "; or a model of transformers in memory, which is saved on disk meanwhile" if name == "model" else ""
+    return wrapped(f"{name}: {as_arguments(option['help'])}{default}{more}", 4)
 
 
 def function(name, command):

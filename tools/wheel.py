@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """wheel.py DIR [SOURCE]: builds the wheel of the Python package into DIR, with the libraries that it needs inside, for
-systems with glibc 2.34 and newer, and with the licences of all that it is made of. SOURCE: python/torch for that of what
-runs models, which uses libtorch where torch is installed."""
+systems with glibc 2.34 and newer, and with the licences of all that it is made of. SOURCE: python/torch for that of
+what runs models, which uses libtorch where torch is installed."""
 
 import os
 import re

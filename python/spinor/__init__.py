@@ -10,6 +10,8 @@ Every command of the program is a function, every option an argument. Threads ma
 and what it had written is kept for the next one. Warnings go to logging.getLogger("spinor").
 """
 
+from typing import TYPE_CHECKING
+
 from spinor import _core
 from spinor._errors import ArgumentError, Error, InputError, RunError, VerificationError
 from spinor._result import Result
@@ -38,10 +40,12 @@ _LATER = {
     "GPTQModifier": "modifiers",
     "Modifier": "modifiers",
     "NormLinearIterator": "operations",
+    "NormMapping": "modifiers",
     "QuIPModifier": "modifiers",
     "QuantizationModifier": "modifiers",
     "QuantizationScheme": "config",
     "RotateOperationRegistry": "operations",
+    "SpinQuantMapping": "modifiers",
     "SpinQuantModifier": "modifiers",
     "State": "lifecycle",
     "TransformArgs": "config",
@@ -59,6 +63,47 @@ _LATER = {
     "remove_online": "memory",
     "rotate_model": "memory",
 }
+
+
+if TYPE_CHECKING:  # the same, for tools that read types
+    from spinor._load import load as load
+    from spinor._matrices import get_orthogonal_matrix as get_orthogonal_matrix
+    from spinor._oneshot import oneshot as oneshot
+    from spinor.config import (
+        QuantizationScheme as QuantizationScheme,
+        TransformArgs as TransformArgs,
+        TransformConfig as TransformConfig,
+        TransformScheme as TransformScheme,
+        apply_transform_config as apply_transform_config,
+        match_named_modules as match_named_modules,
+    )
+    from spinor.learnable import learnable_rotations as learnable_rotations
+    from spinor.lifecycle import Event as Event, EventType as EventType, State as State
+    from spinor.memory import (
+        attach_low_bits as attach_low_bits,
+        remove_low_bits as remove_low_bits,
+        remove_online as remove_online,
+        rotate_model as rotate_model,
+    )
+    from spinor.modifiers import (
+        GPTQModifier as GPTQModifier,
+        Modifier as Modifier,
+        NormMapping as NormMapping,
+        QuIPModifier as QuIPModifier,
+        QuantizationModifier as QuantizationModifier,
+        SpinQuantMapping as SpinQuantMapping,
+        SpinQuantModifier as SpinQuantModifier,
+    )
+    from spinor.operations import (
+        AutoOperation as AutoOperation,
+        NormLinearIterator as NormLinearIterator,
+        RotateOperationRegistry as RotateOperationRegistry,
+        fuse_layer_norms as fuse_layer_norms,
+    )
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
 
 
 def __getattr__(name: str):  # noqa: ANN202

@@ -8,7 +8,7 @@ from typing import Any
 from spinor import _core
 from spinor._errors import InputError
 from spinor._listener import Listener
-from spinor._run import finished
+from spinor._run import directory_of, finished
 from spinor.memory import _attach, _places, attach_low_bits
 
 
@@ -18,13 +18,14 @@ def load(path: str | os.PathLike[str], *, model_class: Any = None, kv: bool = Tr
 
         model = spinor.load("Llama-3.2-1B-w4a4kv4", dtype="auto")
 
+    path: a directory, or org/name in the local Hugging Face cache; nothing is downloaded.
     model_class: AutoModelForCausalLM, unless another one is given. kv=False: the cache is left to transformers.
     The other arguments are from_pretrained()'s. Raises InputError for a checkpoint that spinor cannot read, and for a
     cache whose scales are not computed token by token.
     """
     import transformers
 
-    place = os.fspath(path)
+    place = directory_of("path", path)
     online = finished("load", _core.stored_online(place, Listener(False)))
     config = arguments.pop("config", None) or transformers.AutoConfig.from_pretrained(place)
     scheme = _take_cache_scheme(config) if kv else None

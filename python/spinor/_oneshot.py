@@ -34,7 +34,8 @@ def oneshot(
                 dataset="train.txt", num_calibration_samples=128, max_seq_length=2048, output_dir="Llama-3.2-1B-w4a16")
 
     model: a checkpoint directory or org/name: the result goes to output_dir, streamed, never in memory as a whole. Or
-      a model of transformers, which SpinQuantModifier, QuIPModifier and modifiers written in Python change where it is.
+      a model of transformers, which SpinQuantModifier, QuIPModifier and modifiers written in Python change where it is;
+      these find the dataset in state.data.
     recipe: modifiers, a dict, YAML or a file.
     dataset: a text file, a directory, a `.jsonl` or `.json` file as --calibration takes it; or rows: texts, dicts that
       have `text_column`, or lists of tokens, as datasets.Dataset gives them.
@@ -42,10 +43,10 @@ def oneshot(
 
     Returns the Result of spinor.quantize(), or the model in memory.
     """
-    import torch
-
-    if isinstance(model, torch.nn.Module):
-        return _in_memory(model, recipe, output_dir, progress)
+    if not isinstance(model, (str, os.PathLike)):
+        if options:
+            raise ArgumentError("oneshot", f"has no argument {next(iter(options))!r} for a model in memory")
+        return _in_memory(model, recipe, dataset, output_dir, progress)
     if output_dir is None:
         raise ArgumentError("oneshot", "needs output_dir", "the model is streamed from its directory to another one")
     if dataset is None:
@@ -96,17 +97,22 @@ def _row(row: Any, column: str, number: int) -> str | list[int]:
         raise InputError("dataset", f"row {number} is no text and no list of tokens") from None
 
 
-def _in_memory(model: Any, recipe: Any, output_dir: Any, progress: Progress) -> Any:
+def _in_memory(model: Any, recipe: Any, dataset: Any, output_dir: Any, progress: Progress) -> Any:
+    from spinor._parameters import check_model
     from spinor.memory import rotate_model
 
+    check_model(model)
     steps = recipe if isinstance(recipe, (list, tuple)) else [recipe]
+    written = [step for step in steps if isinstance(step, Modifier) and not isinstance(step, _CoreModifier)]
+    if dataset is not None and not written:
+        raise ArgumentError("oneshot", "is given a dataset, and nothing in the recipe reads it", "leave it out")
     for step in steps:
         if isinstance(step, _CoreModifier) and not isinstance(step, (SpinQuantModifier, QuIPModifier)):
             raise InputError(type(step).__name__, "quantizes, which would need a copy of the model in memory",
                              "save the model, and give oneshot() its directory and an output_dir")  # fmt: skip
     for step in steps:
-        if isinstance(step, Modifier) and not isinstance(step, _CoreModifier):
-            lifecycle.run(step, lifecycle.State(model=model))
+        if step in written:
+            lifecycle.run(step, lifecycle.State(model=model, data=dataset))
         else:
             rotate_model(model, recipe=step, progress=progress)
     if output_dir is not None:

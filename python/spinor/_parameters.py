@@ -1,7 +1,9 @@
-"""A model's parameters as the tensors of its checkpoint, where they are: nothing is copied."""
+"""A model's parameters as the tensors of its checkpoint, where they are: nothing is copied, but tiles of what is on a
+device."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 from typing import Any
 
@@ -55,12 +57,24 @@ def check_model(model: Any) -> None:
         _check_tensor(name, parameter)
 
 
+def check_savable(model: Any) -> None:
+    """Refuses what is not the same function without what is attached to it, which no file would have."""
+    check_model(model)
+    for name, module in model.named_modules():
+        kind = type(module)
+        if kind.__module__ == "spinor._online":
+            raise InputError(name, f"is a {kind.__name__}, which runs in memory alone",
+                             "remove it, and say it by arguments: rotations, activations, kv")  # fmt: skip
+        if kind.__name__ == "_Rotated":
+            raise InputError(name, "is being learned", "call fuse() or detach() of its rotations first")
+
+
 def _check_tensor(name: str, tensor: torch.Tensor) -> None:
     if type(tensor).__name__ == "DTensor" or type(tensor.data).__name__ == "DTensor":
         raise InputError(name, "is sharded (a DTensor)", "rotate the model before it is distributed")
     if tensor.device.type == "meta":
         raise InputError(name, "is on the meta device: it has no values", "load the model with its weights")
-    if tensor.device.type != "cpu":
+    if tensor.device.type not in ("cpu", "cuda"):
         raise InputError(name, f"is on {tensor.device}", "move the model: model.to('cpu'), and back afterwards")
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.dtype not in DTYPES:
         raise InputError(name, f"is of {tensor.dtype}, {tensor.layout}", "give a model of plain numbers")
@@ -105,14 +119,42 @@ def _as_in_files(model: Any, state: dict[str, torch.Tensor]) -> dict[str, torch.
     return revert_weight_conversion(model, state)
 
 
-def described(tensors: dict[str, torch.Tensor]) -> list[tuple[str, str, list[int], list[int], int]]:
-    """Name, dtype, shape, strides in bytes, address."""
-    return [
-        (name, DTYPES[t.dtype], list(t.shape), [s * t.element_size() for s in t.stride()], t.data_ptr())
-        for name, t in tensors.items()
-    ]
+def is_here(tensor: torch.Tensor) -> bool:
+    """In the memory of this process."""
+    return tensor.device.type == "cpu"
 
 
-def job_of(model: Any, tensors: dict[str, torch.Tensor], recipe: str) -> _core.MemoryJob:
+class Tiles:
+    """Copies tiles of tensors that lie elsewhere to the host and back: rows [row, row + rows), of each the bytes
+    [begin, begin + width), one behind the other at an address. No more than a tile is ever on the host."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, torch.Tensor] = {}
+
+    def add(self, name: str, tensor: torch.Tensor) -> None:
+        try:
+            rows = tensor.view(-1, tensor.shape[-1] if tensor.ndim else 1)
+            self.rows[name] = rows.view(torch.uint8)
+        except RuntimeError:
+            raise InputError(name, "has rows or columns that lie apart", "make it contiguous first") from None
+
+    def __call__(self, name: str, row: int, rows: int, begin: int, width: int, address: int, to_host: bool) -> None:
+        host = torch.frombuffer((ctypes.c_byte * (rows * width)).from_address(address), dtype=torch.uint8)
+        host, tile = host.view(rows, width), self.rows[name][row : row + rows, begin : begin + width]
+        (host if to_host else tile).copy_(tile if to_host else host)
+
+
+def described(tensors: dict[str, torch.Tensor], tiles: Tiles) -> list[tuple[str, str, list[int], list[int], int]]:
+    """Name, dtype, shape, strides in bytes, address; 0 of those that go through `tiles`, which has them then."""
+    rows = []
+    for name, t in tensors.items():
+        address = t.data_ptr() if is_here(t) else 0
+        if address == 0:
+            tiles.add(name, t)
+        rows.append((name, DTYPES[t.dtype], list(t.shape), [s * t.element_size() for s in t.stride()], address))
+    return rows
+
+
+def job_of(model: Any, tensors: dict[str, torch.Tensor], recipe: str, tiles: Tiles) -> _core.MemoryJob:
     """What the recipe makes of the model, whose tensors these are."""
-    return _core.MemoryJob(json.dumps(config_of(model)), described(tensors), recipe)
+    return _core.MemoryJob(json.dumps(config_of(model)), described(tensors, tiles), recipe, tiles)

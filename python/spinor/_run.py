@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from spinor import _core, _torch
@@ -50,17 +51,44 @@ def run(name: str, positional: Sequence[str], arguments: dict[str, Any]) -> Resu
     progress = arguments.pop("progress")
     if progress is not None and not isinstance(progress, bool) and not callable(progress):
         raise ArgumentError("progress", f"is {_kind(progress)}", "give True, False or a function of (what, done, all)")
-    words = [os.fsencode(name), *(_place(key, arguments.pop(key)) for key in positional)]
-    for key, value in arguments.items():
-        words += _words(key, value)
+    places = [arguments.pop(key) for key in positional]
+    options = [word for key, value in arguments.items() for word in _words(key, value)]
     listener = Listener(progress)
-    try:
-        outcome = _core.run(words, listener)
-        if outcome[0] == "torch":
-            outcome = _torch.run(words, listener)
-    finally:
-        listener.close()
+    with contextlib.ExitStack() as saved:
+        beside = dict(zip(positional, places)).get("out")
+        places = [saved.enter_context(_saved(place, beside)) if _is_in_memory(place) else place for place in places]
+        words = [os.fsencode(name), *(_place(*place) for place in zip(positional, places)), *options]
+        try:
+            outcome = _core.run(words, listener)
+            if outcome[0] == "torch":
+                outcome = _torch.run(words, listener)
+        finally:
+            listener.close()
     return _result(name, words, outcome)
+
+
+def _is_in_memory(value: Any) -> bool:
+    """A model of transformers; torch is not imported to find out."""
+    return hasattr(value, "save_pretrained") and hasattr(value, "named_modules")
+
+
+@contextlib.contextmanager
+def _saved(model: Any, out: Any) -> Iterator[str]:
+    """A model in memory as a checkpoint, for as long as it is read: beside what is written, where there is room."""
+    import logging
+    import tempfile
+
+    from spinor._parameters import check_savable
+
+    check_savable(model)
+    beside = os.path.dirname(os.path.abspath(out)) if isinstance(out, (str, os.PathLike)) else ""
+    with tempfile.TemporaryDirectory(prefix="model.", dir=beside if os.path.isdir(beside) else None) as place:
+        logging.getLogger("spinor").info("the model in memory is saved in %s, and deleted there afterwards", place)
+        try:
+            model.save_pretrained(place)
+        except OSError as error:
+            raise RunError(place, f"the model in memory cannot be saved: {error}") from error
+        yield place
 
 
 def _result(name: str, words: list[bytes], outcome: tuple[Any, ...]) -> Result:
@@ -122,6 +150,12 @@ def _place(key: str, value: Any) -> bytes:
     return b"./" + word if word.startswith(b"-") else word
 
 
+def directory_of(key: str, model: Any) -> str:
+    """A directory as it is, or that of org/name in the local Hugging Face cache."""
+    place = os.fsdecode(_place(key, model))
+    return place if os.path.isdir(place) else finished(key, _core.resolve_model(place))["directory"]
+
+
 def _words(key: str, value: Any) -> list[bytes]:
     """--key=value, as often as there are values. None: not given."""
     option = b"--" + key.rstrip("_").replace("_", "-").encode()
@@ -157,7 +191,8 @@ def _recipe(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """A recipe as a dict, of stages or of modifiers, or as a list of modifiers, in their order."""
     import json
 
-    from spinor.modifiers import plain, step_of
+    from spinor._fields import plain
+    from spinor.modifiers import step_of
 
     if not isinstance(value, Mapping) or _has_modifiers(value):
         groups: list[dict[str, Any]] = [{}]

@@ -12,6 +12,7 @@ from spinor._result import Result
 from spinor._run import command, run
 
 Path = Union[str, "os.PathLike[str]"]
+Model = Any  # a Path, or a model of transformers
 Text = Union[str, "os.PathLike[str]", None]
 Texts = Union[str, Sequence[str], None]
 Recipe = Union[str, "os.PathLike[str]", Mapping[str, Any], Sequence[Mapping[str, Any]], None]
@@ -19,7 +20,7 @@ Recipe = Union[str, "os.PathLike[str]", Mapping[str, Any], Sequence[Mapping[str,
 
 @command
 def answer(
-    model: Path,
+    model: Model,
     requests: Path,
     *,
     architecture: Texts = None,
@@ -57,7 +58,8 @@ def answer(
 ) -> Result:
     """Many requests of a model in one run: how likely continuations are, and texts.
 
-    model: A checkpoint directory, or org/name in the local Hugging Face cache
+    model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
+        which is saved on disk meanwhile
     requests: A JSON list: {"context": tokens, "continuation": tokens} asks how likely that is, {"context": tokens,
         "max_new_tokens": 64, "stop": texts} for a text
     architecture: A row (YAML) for an architecture that spinor does not know
@@ -109,7 +111,7 @@ def answer(
 
 @command
 def compare(
-    model: Path,
+    model: Model,
     *,
     architecture: Texts = None,
     context: int | None = None,
@@ -163,7 +165,8 @@ def compare(
 ) -> Result:
     """Should this model be rotated? A recipe with and without rotations, over several seeds.
 
-    model: A checkpoint directory, or org/name in the local Hugging Face cache
+    model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
+        which is saved on disk meanwhile
     architecture: A row (YAML) for an architecture that spinor does not know
     context: Tokens in a window (default 2048)
     stride: From one window to the next, so that tokens have a context; 0: windows do not overlap (default 0)
@@ -231,7 +234,7 @@ def compare(
 
 @command
 def dequantize(
-    model: Path,
+    model: Model,
     out: Path,
     *,
     architecture: Texts = None,
@@ -244,7 +247,8 @@ def dequantize(
 ) -> Result:
     """Write a quantized checkpoint as plain numbers, its online transforms in the weights.
 
-    model: A checkpoint directory, or org/name in the local Hugging Face cache
+    model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
+        which is saved on disk meanwhile
     out: The directory to write
     architecture: A row (YAML) for an architecture that spinor does not know
     dtype: float64, float32, float16 or bfloat16; default as the source
@@ -263,7 +267,7 @@ def dequantize(
 
 @command
 def eval(
-    model: Path,
+    model: Model,
     *,
     architecture: Texts = None,
     context: int | None = None,
@@ -306,7 +310,8 @@ def eval(
 ) -> Result:
     """Perplexity of a model on a text, as it is or as a recipe would make it.
 
-    model: A checkpoint directory, or org/name in the local Hugging Face cache
+    model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
+        which is saved on disk meanwhile
     architecture: A row (YAML) for an architecture that spinor does not know
     context: Tokens in a window (default 2048)
     stride: From one window to the next, so that tokens have a context; 0: windows do not overlap (default 0)
@@ -361,7 +366,7 @@ def eval(
 
 @command
 def generate(
-    model: Path,
+    model: Model,
     *,
     architecture: Texts = None,
     prompt: Text,
@@ -385,7 +390,8 @@ def generate(
 ) -> Result:
     """Continue a prompt.
 
-    model: A checkpoint directory, or org/name in the local Hugging Face cache
+    model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
+        which is saved on disk meanwhile
     architecture: A row (YAML) for an architecture that spinor does not know
     prompt: The text to continue; special tokens in it count as such
     bos: Begin with the tokenizer's bos token
@@ -417,7 +423,7 @@ def generate(
 
 @command
 def inspect(
-    model: Path,
+    model: Model,
     *,
     architecture: Texts = None,
     outliers: bool = False,
@@ -438,7 +444,8 @@ def inspect(
 ) -> Result:
     """Show a checkpoint: roles of its tensors, what is legal and why not, outliers.
 
-    model: A checkpoint directory, or org/name in the local Hugging Face cache
+    model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
+        which is saved on disk meanwhile
     architecture: A row (YAML) for an architecture that spinor does not know
     outliers: Outlier statistics of every weight (reads the whole checkpoint)
     recipe: A recipe (YAML or JSON), instead of the options below: a file, or text of several lines
@@ -468,7 +475,7 @@ def inspect(
 
 @command
 def learn(
-    model: Path,
+    model: Model,
     out: Path,
     *,
     architecture: Texts = None,
@@ -499,7 +506,8 @@ def learn(
 ) -> Result:
     """Learn rotations from a text and write them to a file, for rotation.
 
-    model: A checkpoint directory, or org/name in the local Hugging Face cache
+    model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
+        which is saved on disk meanwhile
     out: The safetensors file to write
     architecture: A row (YAML) for an architecture that spinor does not know
     recipe: A recipe (YAML or JSON), instead of the options below: a file, or text of several lines
@@ -542,7 +550,7 @@ def learn(
 
 @command
 def plan(
-    model: Path,
+    model: Model,
     *,
     architecture: Texts = None,
     recipe: Recipe = None,
@@ -572,7 +580,8 @@ def plan(
 ) -> Result:
     """Show what rotate or quantize would do to every tensor, its memory and its size; writes nothing.
 
-    model: A checkpoint directory, or org/name in the local Hugging Face cache
+    model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
+        which is saved on disk meanwhile
     architecture: A row (YAML) for an architecture that spinor does not know
     recipe: A recipe (YAML or JSON), instead of the options below: a file, or text of several lines
     rotations: R1 (residual stream), R2 (value heads), R3 (queries and keys), R4 (input of down_proj); rotate's default:
@@ -612,7 +621,7 @@ def plan(
 
 @command
 def quantize(
-    model: Path,
+    model: Model,
     out: Path,
     *,
     architecture: Texts = None,
@@ -656,7 +665,8 @@ def quantize(
 ) -> Result:
     """Rotate and quantize a checkpoint and write it to a new directory.
 
-    model: A checkpoint directory, or org/name in the local Hugging Face cache
+    model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
+        which is saved on disk meanwhile
     out: The directory to write
     architecture: A row (YAML) for an architecture that spinor does not know
     recipe: A recipe (YAML or JSON), instead of the options below: a file, or text of several lines
@@ -714,7 +724,7 @@ def quantize(
 
 @command
 def rotate(
-    model: Path,
+    model: Model,
     out: Path,
     *,
     architecture: Texts = None,
@@ -752,7 +762,8 @@ def rotate(
 ) -> Result:
     """Rotate a checkpoint and write it to a new directory.
 
-    model: A checkpoint directory, or org/name in the local Hugging Face cache
+    model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
+        which is saved on disk meanwhile
     out: The directory to write
     architecture: A row (YAML) for an architecture that spinor does not know
     recipe: A recipe (YAML or JSON), instead of the options below: a file, or text of several lines
@@ -803,7 +814,7 @@ def rotate(
 
 @command
 def tokenize(
-    model: Path,
+    model: Model,
     *,
     architecture: Texts = None,
     skip_special: bool = False,
@@ -813,7 +824,8 @@ def tokenize(
 ) -> Result:
     """Turn a text into the tokens of a model's tokenizer.json, or back.
 
-    model: A directory with tokenizer.json, or org/name in the local Hugging Face cache
+    model: A directory with tokenizer.json, or org/name in the local Hugging Face cache; or a model of transformers in
+        memory, which is saved on disk meanwhile
     architecture: A row (YAML) for an architecture that spinor does not know
     skip_special: Leave special tokens out of the text
     text: A UTF-8 file: print its tokens; special tokens in it are found, none are added
@@ -829,7 +841,7 @@ def tokenize(
 
 @command
 def verify(
-    model: Path,
+    model: Model,
     out: Path,
     *,
     architecture: Texts = None,
@@ -846,7 +858,7 @@ def verify(
 ) -> Result:
     """Check that a rotated checkpoint is the same function as its source.
 
-    model: The source checkpoint
+    model: The source checkpoint; or a model of transformers in memory, which is saved on disk meanwhile
     out: The rotated checkpoint
     architecture: A row (YAML) for an architecture that spinor does not know
     probe_seed: Seed of the random probes (default 1)

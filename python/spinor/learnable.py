@@ -13,6 +13,7 @@ Attach low bits first (attach_low_bits), or there is nothing to learn: rotating 
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,10 +25,12 @@ from torch.nn.utils import parametrize
 
 from spinor import _parameters
 from spinor._errors import InputError
+from spinor._fields import plain
 from spinor._listener import Listener
 from spinor._online import OnlineRotation
 from spinor._run import finished, recipe_text
 from spinor.memory import rotate_model
+from spinor.modifiers import step_of
 
 
 class LearnableRotation(torch.nn.Module):
@@ -82,13 +85,14 @@ def _multiplied(x: torch.Tensor, matrix: torch.Tensor, columns: bool, part: Any)
 
 
 class LearnableRotations:
-    """What learnable_rotations() attached to a model."""
+    """What learnable_rotations() attached to a model, as model.spinor_rotations."""
 
     def __init__(
         self, model: Any, rotations: dict[str, LearnableRotation], fields: dict[str, Any], trained: list[Any]
     ):
         self.model, self.rotations, self._fields, self._trained = model, rotations, fields, trained
         self._hook = model.register_forward_pre_hook(lambda module, arguments: self.forget())
+        model.spinor_rotations = self
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """For an optimizer: one for each matrix."""
@@ -107,6 +111,7 @@ class LearnableRotations:
     def detach(self) -> None:
         """The model as it was before: norms folded, not rotated."""
         self._hook.remove()
+        del self.model.spinor_rotations
         for module in list(self.model.modules()):
             for name in list(getattr(module, "parametrizations", ())):
                 if any(isinstance(p, _Rotated) for p in module.parametrizations[name]):
@@ -123,23 +128,37 @@ class LearnableRotations:
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / "rotations.safetensors"
             save_file({name: matrix.contiguous() for name, matrix in matrices.items()}, file)
-            return rotate_model(self.model, rotation=file, **(self._fields | arguments))
+            recipe = {"SpinQuantModifier": self._fields | {"rotation_file": str(file)}}
+            return rotate_model(self.model, recipe=recipe, **arguments)
 
 
 def learnable_rotations(
     model: Any, *, rotations: Sequence[str] = ("R1", "R2"), transform_type: str = "auto-random", seed: int | None = None
 ) -> LearnableRotations:
     """Attaches R1, and R2 of each layer, to the weights of a model in memory as trainable parameters. Norms are folded,
-    and a tied head gets a tensor of its own; the weights themselves stay, and are frozen until detach() or fuse()."""
-    for name in rotations:
+    and a tied head gets a tensor of its own; the weights themselves stay, and are frozen until detach() or fuse().
+
+        rotations = spinor.learnable_rotations(model)
+        optimizer = torch.optim.Adam(rotations.parameters(), lr=0.004)
+        ...                                              # a loop of one's own
+        rotations.fuse()
+
+    transform_type, seed: where the matrices begin. Raises InputError for rotations that run online, and for what
+    rotate_model() refuses.
+    """
+    fields = {"rotations": list(rotations), "transform_type": transform_type}
+    return attach(model, fields if seed is None else fields | {"seed": seed})
+
+
+def attach(model: Any, fields: dict[str, Any]) -> LearnableRotations:
+    """As a SpinQuantModifier of these fields says."""
+    for name in fields.get("rotations", ()):
         if name not in ("R1", "R2"):
             raise InputError("rotations", f"has {name!r}, which runs online", "learn R1 and R2")
     _parameters.check_model(model)
     rotate_model(model, rotations=[], progress=False)
-    fields = {"rotations": list(rotations), "transform_type": transform_type}
-    steps = fields if seed is None else fields | {"seed": seed}
     tensors = _parameters.tensors_of(model)
-    job = _parameters.job_of(model, tensors, recipe_text({"SpinQuantModifier": steps}))
+    job = _parameters.job_of(model, tensors, recipe_text({"SpinQuantModifier": fields}), _parameters.Tiles())
     finished("learnable_rotations", job.plan(Listener(False)))
     products = finished("learnable_rotations", job.products(Listener(False)))
     names = _names_in_memory(model, tensors)
@@ -149,7 +168,7 @@ def learnable_rotations(
         factors = products["matrices"][index]
         key = _key(label, tensor)
         if key not in made:
-            made[key] = LearnableRotation(_start(factors))
+            made[key] = LearnableRotation(_start(factors)).to(tensors[tensor].device)
         wanted.setdefault(tensor, []).append((made[key], columns, factors["transposed"], part))
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.requires_grad_(False)
@@ -157,6 +176,24 @@ def learnable_rotations(
         parent, _, name = names[tensor].rpartition(".")
         parametrize.register_parametrization(model.get_submodule(parent), name, _Rotated(some), unsafe=True)
     return LearnableRotations(model, made, fields, trained)
+
+
+def learnable_fields(recipe: Any) -> dict[str, Any] | None:
+    """Of a SpinQuantModifier whose rotations are to be trained, which is all that the recipe has; else None. A recipe
+    that is a text or a file is none: learnable there asks for `spinor learn`."""
+    steps = recipe if isinstance(recipe, (list, tuple)) else [recipe]
+    if len(steps) != 1 or isinstance(steps[0], (str, os.PathLike)) or steps[0] is None:
+        return None
+    [(name, fields), *more] = step_of(steps[0]).items() or [("", {})]
+    if more or name != "SpinQuantModifier" or not isinstance(fields, dict):
+        return None
+    fields = plain(fields)  # a copy
+    groups = (fields.get("transform_config") or {}).get("config_groups", {}).values()
+    if not fields.get("learnable") and not any(group.get("requires_grad") for group in groups):
+        return None
+    for group in groups:
+        group.pop("requires_grad", None)
+    return {name: value for name, value in fields.items() if name not in ("learnable", "learning")}
 
 
 def _key(label: str, tensor: str) -> str:

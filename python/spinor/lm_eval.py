@@ -22,7 +22,7 @@ from lm_eval.models import utils as model_utils
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from spinor._errors import ArgumentError, InputError, RunError
-from spinor._run import _nearest
+from spinor._run import _nearest, directory_of
 from spinor.commands import answer
 
 # What a task may say of a text, and spinor's word for it; all else is refused.
@@ -59,8 +59,9 @@ class SpinorLM(TemplateLM):
         for name in options:
             if name not in OPTIONS:
                 raise ArgumentError("model_args", f"have no {name!r}", _nearest(name, [*own, *OPTIONS]))
-        self.pretrained, self.options = os.fspath(pretrained), {**options, "device": _device(device)}
-        self.tokenizer = _tokenizer(os.fspath(tokenizer or pretrained), trust_remote_code)
+        self.pretrained = directory_of("pretrained", pretrained)
+        self.options = {**options, "device": _device(device)}
+        self.tokenizer = _tokenizer(self.pretrained if tokenizer is None else os.fspath(tokenizer), trust_remote_code)
         self.max_length = int(max_length or _max_length(self.pretrained, self.tokenizer, trust_remote_code))
         self.max_gen_toks, self.add_bos_token = int(max_gen_toks), add_bos_token
         self.own_prefix, self.chat_template_args = prefix_token_id, chat_template_args or {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +46,16 @@ def rotate_model(
         print(spinor.rotate_model(model))           # R1 and R2, fused into the weights: the same function
         spinor.rotate_model(model, rotations=["R4"])
 
-    model: its parameters are on the CPU, in float32, bfloat16, float16 or float64. Nothing is copied but a head that is
-      the embedding, which gets a tensor of its own (and the config says so).
+    model: its parameters are on the CPU or on CUDA devices, whose pass the host a tile at a time, in float32, bfloat16,
+      float16 or float64. Nothing is copied but a head that is the embedding, which gets a tensor of its own (and the
+      config says so).
     rotations: of R1, R2, R3, R4; R1 and R2 if it is left out. R3 and R4 run online: modules are attached that the
       forward pass calls; remove_online(model) takes them away, which changes the function.
     matrices: R1 and R2 of one's own, as RotLLM takes them: rotate_model(model, R, R_v), or by these names. R is an
       orthogonal tensor (n, n); R_v another one, or a list of one for each layer. Without R_v there is no R2.
-    recipe: in the place of the options before: a dict, a list, YAML, a file, modifiers; it may not quantize.
+    recipe: in the place of the options before: a dict, a list, YAML, a file, modifiers; it may not quantize. With
+      SpinQuantModifier(learnable=True), or requires_grad in its groups, the rotations are attached to be trained, and
+      what learnable_rotations() returns comes back.
     The other options are those of spinor.rotate().
 
     For a class that RotateOperationRegistry has operations for, these are called instead, one after the other, with the
@@ -60,6 +65,8 @@ def rotate_model(
     is changed, for what cannot be done; RunError, with lists `rewritten` and `damaged`, where the work ended halfway:
     the model is of no use then.
     """
+    from spinor import learnable
+
     given = {name: value for name, value in locals().items() if value is not _DEFAULTS.get(name, value)}
     if RotateOperationRegistry.operations_of(model):
         return RotateOperationRegistry.rotate(model, *matrices, **(given | others))
@@ -72,13 +79,16 @@ def rotate_model(
     elif own:
         _refuse_both(next(iter(own)), sorted(given.keys() & {"rotation"}))
     _parameters.check_model(model)
+    if (fields := learnable.learnable_fields(recipe)) is not None:
+        return learnable.attach(model, fields)
     with tempfile.TemporaryDirectory() as scratch:
         if own:
             file = Path(scratch) / "matrices.safetensors"
             given = {"rotations": _matrices.save(file, **own, layers=_layers(model)), "rotation": file} | given
         if recipe is None:
             recipe = {"SpinQuantModifier": _fields(given)}
-        return _rotate(model, recipe_text(recipe), threads, progress)
+        with _alone(model):
+            return _rotate(model, recipe_text(recipe), threads, progress)
 
 
 # What nobody has said.
@@ -114,15 +124,33 @@ def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+_rotating: set[int] = set()  # models, by id()
+_lock = threading.Lock()  # of the set
+
+
+@contextlib.contextmanager
+def _alone(model: Any) -> Iterator[None]:
+    """No two threads change one model."""
+    with _lock:
+        if id(model) in _rotating:
+            raise RunError("model", "is being rotated by another thread", "wait for that one")
+        _rotating.add(id(model))
+    try:
+        yield
+    finally:
+        _rotating.discard(id(model))
+
+
 def _rotate(model: Any, recipe: str, threads: int, progress: Progress) -> Result:
     tensors = _parameters.tensors_of(model)
-    job = _parameters.job_of(model, tensors, recipe)
+    tiles = _parameters.Tiles()
+    job = _parameters.job_of(model, tensors, recipe, tiles)
     listener = Listener(progress)
     try:
         plan = finished("rotate_model", job.plan(listener))
         places = _places(model, plan["online"]["places"])
         added = {name: torch.empty_like(tensors[source]) for name, source in plan["added"]}
-        finished("rotate_model", job.rewrite(_parameters.described(added), threads, listener))
+        finished("rotate_model", job.rewrite(_parameters.described(added, tiles), threads, listener))
     except RunError as error:
         for key in ("rewritten", "damaged"):
             setattr(error, key, getattr(getattr(error, "result", None), key, []))
@@ -158,11 +186,14 @@ def _places(model: Any, places: Sequence[Any]) -> list[tuple[torch.nn.Module, st
 
 
 def _attach(model: Any, matrices: Sequence[Any], places: Sequence[tuple[torch.nn.Module, str, int]]) -> None:
-    rotations = [_online.OnlineRotation(factors) for factors in matrices]
+    made: dict[Any, _online.OnlineRotation] = {}
     for module, location, index in places:
         if location in (_online.QUERY, _online.KEY):
             _attention.install(model)
-        _online.append(module, location, rotations[index])
+        key = index, next(module.parameters()).device
+        if key not in made:
+            made[key] = _online.OnlineRotation(matrices[index]).to(key[1])
+        _online.append(module, location, made[key])
 
 
 def _take_heads(model: Any, added: Mapping[str, torch.Tensor]) -> None:
@@ -191,7 +222,11 @@ def _take_config(config: Any, before: Mapping[str, Any], after: Mapping[str, Any
 
 def remove_online(model: Any) -> int:
     """Takes away the modules that rotate_model attached. Returns how many there were. The model is not the same
-    function then, unless its weights are rotated back."""
+    function then, unless its weights are rotated back.
+
+        spinor.rotate_model(model, rotations=["R3"])     # in no weight
+        spinor.remove_online(model)                      # as it was
+    """
     count = _online.remove(model, (_online.OnlineRotation,))
     _attention.uninstall_if_unused(model)
     return count
@@ -202,7 +237,16 @@ def attach_low_bits(
 ) -> None:
     """The model computes with activations, and a KV cache, of so many bits from now on: what linears but the head read,
     and keys and values behind their rotation, token by token, dynamically. To measure, with gradients straight through.
-    remove_low_bits(model) ends it."""
+    remove_low_bits(model) ends it.
+
+        spinor.attach_low_bits(model, activations=4, kv=4)
+        loss = model(input_ids=ids, labels=ids).loss
+
+    activations, kv: 2 to 16 bits; None: as they are. symmetric: without a zero point.
+    """
+    for name, bits in (("activations", activations), ("kv", kv)):
+        if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 16):
+            raise ArgumentError(name, f"is {bits!r}", "give 2 to 16 bits")
     head = model.get_output_embeddings()
     for name, module in model.named_modules():
         if activations and isinstance(module, torch.nn.Linear) and module is not head:
@@ -214,7 +258,10 @@ def attach_low_bits(
 
 
 def remove_low_bits(model: Any) -> int:
-    """Undoes attach_low_bits. Returns how many modules there were."""
+    """Undoes attach_low_bits. Returns how many modules there were.
+
+        spinor.remove_low_bits(model)
+    """
     count = _online.remove(model, (_online.FakeQuantize,))
     _attention.uninstall_if_unused(model)
     return count

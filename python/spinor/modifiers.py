@@ -17,19 +17,11 @@ from typing import Any
 
 from spinor import _core
 from spinor._errors import ArgumentError, InputError, RunError
+from spinor._fields import Fields, plain
+from spinor.lifecycle import Event, EventType, State
 
-
-def plain(value: Any) -> Any:
-    """Of numbers, texts, lists and dicts: an object of compressed-tensors or of pydantic as what it is made of."""
-    if hasattr(value, "model_dump"):
-        return plain(value.model_dump(mode="json", exclude_none=True))
-    if hasattr(value, "to_dict"):
-        return plain(value.to_dict())
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return [plain(item) for item in value]
-    return value
+__all__ = ["Event", "EventType", "GPTQModifier", "Modifier", "NormMapping", "QuIPModifier", "QuantizationModifier",
+           "SpinQuantMapping", "SpinQuantModifier", "State", "step_of"]
 
 
 class Modifier:
@@ -112,6 +104,26 @@ class QuantizationModifier(_CoreModifier):
 
 class GPTQModifier(_CoreModifier):
     """Finds codes by GPTQ, with data. QuantizationModifier's fields, block_size=128, dampening_frac=0.01, actorder."""
+
+
+class SpinQuantMapping(Fields):
+    """Which modules SpinQuantModifier(mappings=) rotates, each by a name, or by re: and a regex; of MLPs lists.
+
+        SpinQuantMapping(embedding="re:.*embed$", attn_q="re:.*q_proj$", attn_k="re:.*k_proj$", attn_v="re:.*v_proj$",
+                         attn_o="re:.*o_proj$", mlp_in=["re:.*up$"], mlp_out=["re:.*down$"], lm_head="head")
+    """
+
+    _fields = {"embedding": ..., "attn": None, "attn_q": ..., "attn_k": ..., "attn_v": ..., "attn_o": ...,
+               "attn_head_dim": None, "mlp_in": ..., "mlp_out": ..., "lm_head": ...}
+
+
+class NormMapping(Fields):
+    """A norm, and the linears that read what it gives: SpinQuantModifier(norm_mappings=).
+
+        NormMapping(norm="re:.*input_norm$", linears=["re:.*q_proj$", "re:.*k_proj$", "re:.*v_proj$"])
+    """
+
+    _fields = {"norm": ..., "linears": ...}
 
 
 def step_of(modifier: Any) -> dict[str, Any]:

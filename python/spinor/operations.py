@@ -112,7 +112,10 @@ class NormLinearIterator:
 @torch.no_grad()
 def fuse_layer_norms(model: Any) -> None:
     """Moves the scale (and the bias, where the linears have one) of every norm into the linears that read it, in
-    float64. An RMS norm scales by 1 from then on; the mean that a LayerNorm subtracts stays its own affair."""
+    float64. An RMS norm scales by 1 from then on; the mean that a LayerNorm subtracts stays its own affair.
+
+        spinor.fuse_layer_norms(model)     # of a class that a NormLinearIterator supports
+    """
     for father, name, linears in NormLinearIterator.from_model(model):
         norm = getattr(father, name)
         scale = norm.weight.double()

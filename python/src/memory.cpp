@@ -15,6 +15,7 @@
 #include "spinor/base/dtype.h"
 #include "spinor/base/json.h"
 #include "spinor/job/job.h"
+#include "spinor/model/hub.h"
 #include "spinor/plan/in_place.h"
 #include "spinor/plan/stored_edits.h"
 #include "spinor/transform/factory.h"
@@ -23,14 +24,30 @@
 namespace spinor::python {
 namespace {
 
-// Name, dtype ("BF16"), shape, strides in bytes, address.
+// Name, dtype ("BF16"), shape, strides in bytes, address; 0: it lies elsewhere.
 using Described = std::tuple<std::string, std::string, std::vector<int64_t>, std::vector<int64_t>, uintptr_t>;
 
-MemoryTensor tensor_of(const Described& described) {
+// Tiles of what lies elsewhere, by Python's copy(name, row, rows, begin, width, address, to_host).
+TileCopy copy_by(const nb::callable& copy, const std::string& name) {
+  return [&copy, name](const MemoryTile& tile, std::byte* host, bool to_host) {
+    const nb::gil_scoped_acquire held;
+    try {
+      copy(name, tile.row, tile.rows, tile.begin, tile.width, reinterpret_cast<uintptr_t>(host), to_host);
+    } catch (nb::python_error& error) {
+      const auto text = [](nb::handle object) { return std::string(nb::str(object).c_str()); };
+      throw Error(name, "cannot be copied: " + text(error.type().attr("__name__")) + ": " + text(error.value()));
+    }
+  };
+}
+
+// `copy` must stay.
+MemoryTensor tensor_of(const Described& described, const nb::callable& copy) {
   const auto& [name, dtype, shape, strides, address] = described;
   const DTypeInfo* found = find_dtype(dtype);
   if (!found) throw Error(name, "is of " + dtype + ", which spinor does not know");
-  return MemoryTensor::of(name, found->dtype, shape, reinterpret_cast<std::byte*>(address), strides);
+  MemoryTensor tensor = MemoryTensor::of(name, found->dtype, shape, reinterpret_cast<std::byte*>(address), strides);
+  if (address == 0) tensor.copy = copy_by(copy, name);
+  return tensor;
 }
 
 Json numbers(const Matrix<double>& matrix) {
@@ -101,8 +118,8 @@ nb::tuple stored_online(const std::string& model, const nb::callable& listener) 
 // One model and what shall become of it.
 class MemoryJob {
  public:
-  MemoryJob(std::string config, std::vector<Described> tensors, std::string recipe)
-      : config_(std::move(config)), tensors_(std::move(tensors)), recipe_(std::move(recipe)) {}
+  MemoryJob(std::string config, std::vector<Described> tensors, std::string recipe, nb::callable copy)
+      : copy_(std::move(copy)), config_(std::move(config)), tensors_(std::move(tensors)), recipe_(std::move(recipe)) {}
 
   nb::tuple plan(const nb::callable& listener) {
     return run_to_its_end(task([this](const cli::Context&) { return make_plan(); }), listener);
@@ -123,6 +140,7 @@ class MemoryJob {
   nb::str ended() const { return text(ended_.dump()); }
 
  private:
+  nb::callable copy_;
   std::string config_;
   std::vector<Described> tensors_;
   std::string recipe_;
@@ -131,7 +149,7 @@ class MemoryJob {
 
   cli::Result make_plan() {
     std::vector<MemoryTensor> tensors;
-    for (const Described& tensor : tensors_) tensors.push_back(tensor_of(tensor));
+    for (const Described& tensor : tensors_) tensors.push_back(tensor_of(tensor, copy_));
     const Checkpoint checkpoint = Checkpoint::of_memory("model", parse_json(config_, "config"), std::move(tensors));
     job_ =
         std::make_unique<Job>(Model::describe(checkpoint, {.accept_unknown = true}), Recipe::parse(recipe_, "recipe"));
@@ -172,7 +190,7 @@ class MemoryJob {
 
   cli::Result rewrite_as_planned(const std::vector<Described>& added, int threads, const cli::Context& context) {
     InPlaceOptions options{.threads = threads, .stop = context.stop};
-    for (const Described& tensor : added) options.added.emplace(std::get<0>(tensor), tensor_of(tensor));
+    for (const Described& tensor : added) options.added.emplace(std::get<0>(tensor), tensor_of(tensor, copy_));
     options.progress = [&](const SaveProgress& p) { context.progress("rotate", p.bytes_done, p.bytes_total); };
     try {
       rewrite_in_place(job_->finished_plan(), options);
@@ -189,12 +207,20 @@ class MemoryJob {
 void define_memory(nb::module_& module) {
   module.def("stored_online", &stored_online, nb::arg("model"), nb::arg("listener"),
              "The matrices and places of what a checkpoint runs online. Returns as run().");
+  module.def(
+      "resolve_model",
+      [](const std::string& model) {
+        return run_at_once([&] { return Json{{"directory", resolve_model(model).string()}}; });
+      },
+      nb::arg("model"), "The directory of a model, which may be org/name. Returns as run().");
   module.def("rotation", &rotation, nb::arg("type"), nb::arg("size"), nb::arg("seed"),
              "A matrix of a transform type. Returns as run().");
-  nb::class_<MemoryJob>(module, "MemoryJob",
-                        "A model's tensors (name, dtype, shape, strides in bytes, address) and a recipe for it.")
-      .def(nb::init<std::string, std::vector<Described>, std::string>(), nb::arg("config"), nb::arg("tensors"),
-           nb::arg("recipe"))
+  nb::class_<MemoryJob>(
+      module, "MemoryJob",
+      "A model's tensors (name, dtype, shape, strides in bytes, address) and a recipe for it. Those at the "
+      "address 0 are copied by copy(name, row, rows, begin, width, address, to_host).")
+      .def(nb::init<std::string, std::vector<Described>, std::string, nb::callable>(), nb::arg("config"),
+           nb::arg("tensors"), nb::arg("recipe"), nb::arg("copy"))
       .def("plan", &MemoryJob::plan, nb::arg("listener"), "What shall be done. Returns as run().")
       .def("products", &MemoryJob::products, nb::arg("listener"),
            "After plan(): what is multiplied onto each tensor. Returns as run().")

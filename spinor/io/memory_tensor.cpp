@@ -14,23 +14,47 @@ namespace {
 // Where a row begins.
 std::byte* row_at(const MemoryTensor& tensor, int64_t row) {
   std::byte* at = tensor.data;
-  for (size_t d = tensor.info.shape.size() - 1; d-- > 0; row /= tensor.info.shape[d])
+  for (size_t d = std::max<size_t>(tensor.info.shape.size(), 1) - 1; d-- > 0; row /= tensor.info.shape[d])
     at += row % tensor.info.shape[d] * tensor.strides[d];
   return at;
 }
 
-// Calls copy(memory, how many bytes of the range lie there, their place in the range) row by row.
-template <typename Copy>
-void for_memory(const MemoryTensor& tensor, int64_t offset, int64_t size, Copy copy) {
-  const bool scalar = tensor.info.shape.empty();
-  const int64_t entry = spinor::info(tensor.info.dtype).bits / 8;
-  const int64_t row = scalar ? entry : tensor.info.shape.back() * entry;
-  for (int64_t done = 0; done < size;) {
-    const int64_t at = offset + done, within = at % row, bytes = std::min(size - done, row - within);
-    copy((scalar ? tensor.data : row_at(tensor, at / row)) + within, static_cast<size_t>(bytes),
-         static_cast<size_t>(done));
-    done += bytes;
+void move(const MemoryTensor& tensor, const MemoryTile& tile, std::byte* host, bool to_host) {
+  if (tensor.copy) return tensor.copy(tile, host, to_host);
+  for (int64_t i = 0; i < tile.rows; ++i, host += tile.width) {
+    std::byte* memory = row_at(tensor, tile.row + i) + tile.begin;
+    std::memcpy(to_host ? host : memory, to_host ? memory : host, static_cast<size_t>(tile.width));
   }
+}
+
+int64_t row_bytes(const MemoryTensor& tensor) {
+  const int64_t entry = spinor::info(tensor.info.dtype).bits / 8;
+  return tensor.info.shape.empty() ? entry : tensor.info.shape.back() * entry;
+}
+
+// Whole rows at once.
+void move(const MemoryTensor& tensor, int64_t offset, int64_t size, std::byte* host, bool to_host) {
+  const int64_t row = row_bytes(tensor);
+  for (int64_t done = 0; done < size;) {
+    const int64_t at = offset + done, within = at % row, rows = within == 0 ? (size - done) / row : 0;
+    const MemoryTile tile = rows > 0 ? MemoryTile{at / row, rows, 0, row}
+                                     : MemoryTile{at / row, 1, within, std::min(size - done, row - within)};
+    move(tensor, tile, host + done, to_host);
+    done += tile.rows * tile.width;
+  }
+}
+
+void move(const MemoryTensor& tensor, const ByteRows& rows, std::byte* host, bool to_host) {
+  const auto& [begin, count, width, stride] = rows;
+  if (width == stride) return move(tensor, begin, count * width, host, to_host);
+  if (stride == row_bytes(tensor))
+    return move(tensor, MemoryTile{begin / stride, count, begin % stride, width}, host, to_host);
+  for (int64_t i = 0; i < count; ++i) move(tensor, begin + i * stride, width, host + i * width, to_host);
+}
+
+// For writing: nothing is written there.
+std::byte* pointer(std::span<const std::byte> bytes) {
+  return const_cast<std::byte*>(bytes.data());
 }
 
 }  // namespace
@@ -47,20 +71,25 @@ MemoryTensor MemoryTensor::of(std::string name, DType dtype, std::vector<int64_t
     throw Error(name, last ? "has columns that are not contiguous" : "has rows that overlap, or go backwards",
                 "make it contiguous first");
   }
-  return {{.name = std::move(name), .dtype = dtype, .shape = std::move(shape), .begin = 0, .end = bytes},
-          data,
-          std::move(strides)};
+  return {.info = {.name = std::move(name), .dtype = dtype, .shape = std::move(shape), .begin = 0, .end = bytes},
+          .data = data,
+          .strides = std::move(strides)};
 }
 
 void MemoryTensor::read(int64_t offset, std::span<std::byte> out) const {
-  for_memory(*this, offset, std::ssize(out), [&](const std::byte* memory, size_t bytes, size_t place) {
-    std::memcpy(out.data() + place, memory, bytes);
-  });
+  move(*this, offset, std::ssize(out), out.data(), true);
 }
 
 void MemoryTensor::write(int64_t offset, std::span<const std::byte> bytes) const {
-  for_memory(*this, offset, std::ssize(bytes),
-             [&](std::byte* memory, size_t count, size_t place) { std::memcpy(memory, bytes.data() + place, count); });
+  move(*this, offset, std::ssize(bytes), pointer(bytes), false);
+}
+
+void MemoryTensor::read(const ByteRows& rows, std::span<std::byte> out) const {
+  move(*this, rows, out.first(static_cast<size_t>(rows.rows * rows.width)).data(), true);
+}
+
+void MemoryTensor::write(const ByteRows& rows, std::span<const std::byte> bytes) const {
+  move(*this, rows, pointer(bytes.first(static_cast<size_t>(rows.rows * rows.width))), false);
 }
 
 }  // namespace spinor

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
+#include <utility>
+#include <vector>
 
 #include "spinor/base/error.h"
 
@@ -37,6 +40,38 @@ TEST(MemoryTensor, RowsMayBeAnyDistanceApart) {
   EXPECT_EQ(memory[20], -2);
   EXPECT_EQ(memory[21], -3);
   EXPECT_EQ(memory[14], 14);
+}
+
+// Rows and columns of it in one copy, whatever else row by row; the same bytes as of a tensor that lies here.
+TEST(MemoryTensor, WhatLiesElsewhereIsCopiedByTiles) {
+  std::vector<float> memory(40);
+  std::iota(memory.begin(), memory.end(), 0.0F);
+  const MemoryTensor here = floats(memory, {2, 3, 4}, {20, 5, 1});
+  MemoryTensor elsewhere = here;
+  int copies = 0;
+  elsewhere.data = nullptr;
+  elsewhere.copy = [&](const MemoryTile& tile, std::byte* host, bool to_host) {
+    const ByteRows rows{tile.row * 16 + tile.begin, tile.rows, tile.width, 16};
+    const std::span bytes(host, static_cast<size_t>(tile.rows * tile.width));
+    to_host ? here.read(rows, bytes) : here.write(rows, bytes);
+    ++copies;
+  };
+  for (const auto& [rows, expected] : std::vector<std::pair<ByteRows, int>>{
+           {{.begin = 0, .rows = 6, .width = 16, .stride = 16}, 1},     // all
+           {{.begin = 24, .rows = 5, .width = 8, .stride = 16}, 1},     // columns
+           {{.begin = 8, .rows = 1, .width = 64, .stride = 64}, 3},     // a row begun, three, one not ended
+           {{.begin = 0, .rows = 2, .width = 20, .stride = 32}, 4}}) {  // of wider rows
+    std::vector<std::byte> one(static_cast<size_t>(rows.rows * rows.width)), other(one.size());
+    here.read(rows, one);
+    copies = 0;
+    elsewhere.read(rows, other);
+    EXPECT_EQ(copies, expected);
+    EXPECT_EQ(one, other);
+    std::ranges::reverse(one);
+    elsewhere.write(rows, one);
+    here.read(rows, other);
+    EXPECT_EQ(one, other);
+  }
 }
 
 TEST(MemoryTensor, AScalarAndAnEmptyOneAreTensors) {

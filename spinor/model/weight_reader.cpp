@@ -110,9 +110,11 @@ void WeightReader::read_stored(const Block& block, std::span<std::byte> bytes) c
   const int64_t cols = tensor_->form ? encoded_of(*tensor_)->layout.cols : tensor_->info.cols();
   const int64_t row = row_bytes(cols), width = row_bytes(block.cols);
   if (width == row) return checkpoint_->read(codes, block.row * row, bytes);
+  const ByteRows rows{block.row * row + row_bytes(block.col), block.rows, width, row};
+  if (codes.memory) return codes.memory->read(rows, bytes);
   checkpoint_->expect_reads(codes);  // the panels beside this one are next, and a disk dislikes 8 KiB here and there
   for (int64_t i = 0; i < block.rows; ++i)
-    checkpoint_->read(codes, (block.row + i) * row + row_bytes(block.col),
+    checkpoint_->read(codes, rows.begin + i * row,
                       bytes.subspan(static_cast<size_t>(i * width), static_cast<size_t>(width)));
 }
 

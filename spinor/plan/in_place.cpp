@@ -150,14 +150,12 @@ class InPlace {
     const TensorProgram<T>& program = *job.program;
     const Block block = program.cut().block(index);
     program.compute(block, work);
-    const int64_t row = program.output_row_bytes(program.cut().cols), width = program.output_row_bytes(block.cols);
-    const std::span<const std::byte> bytes = work.output;
     ++job.done;
-    for (int64_t i = 0; i < block.rows; ++i)
-      place.to->write((block.row + i) * row + program.output_row_bytes(block.col),
-                      bytes.subspan(static_cast<size_t>(i * width), static_cast<size_t>(width)));
+    const int64_t row = program.output_row_bytes(program.cut().cols), width = program.output_row_bytes(block.cols);
+    const int64_t begin = block.row * row + program.output_row_bytes(block.col);
+    place.to->write(ByteRows{.begin = begin, .rows = block.rows, .width = width, .stride = row}, work.output);
     if (job.left.fetch_sub(1) == 1) job.program.reset();
-    count(std::ssize(bytes));
+    count(std::ssize(work.output));
   }
 
   void count(int64_t bytes) {
