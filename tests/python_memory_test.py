@@ -264,6 +264,34 @@ def test_what_cannot_be_rotated_is_refused(tmp_path):
         spinor.rotate_model(model, progress=False)
 
 
+class FullyShardedDataParallel(torch.nn.Module):
+    pass
+
+
+class DTensor(torch.Tensor):
+    pass
+
+
+def test_what_is_not_here_as_a_whole_is_refused(tmp_path):
+    source = tmp_path / "source"
+    tiny_models.save(source, "llama", "power_of_two", torch.float32)
+    model = loaded(source)
+    model.model.layers[0]._hf_hook = SimpleNamespace(offload=True)  # accelerate's
+    refused(model, "model.layers.0: is offloaded; load the model without a device_map")
+    del model.model.layers[0]._hf_hook
+    model.model.wrapper = FullyShardedDataParallel()
+    refused(model, "model.wrapper: is sharded")
+    del model.model.wrapper
+    model.hf_quantizer = object()
+    refused(model, "model: is quantized; rotate it before")
+    del model.hf_quantizer
+    with pytest.raises(spinor.InputError, match="x: is sharded"):
+        _parameters._check_tensor("x", torch.zeros(2).as_subclass(DTensor))
+    with pytest.raises(spinor.InputError, match="x: is of torch.float32, torch.sparse_coo"):
+        _parameters._check_tensor("x", torch.zeros(2).to_sparse())
+    spinor.rotate_model(model, progress=False)
+
+
 def test_only_devices_that_are_known_to_work_are_taken():
     for kind in ("mps", "xpu", "hpu"):
         tensor = SimpleNamespace(device=torch.device(kind), data=None)
