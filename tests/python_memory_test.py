@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -264,45 +263,6 @@ def test_what_cannot_be_rotated_is_refused(tmp_path):
         spinor.rotate_model(model, progress=False)
 
 
-class FullyShardedDataParallel(torch.nn.Module):
-    pass
-
-
-class DTensor(torch.Tensor):
-    pass
-
-
-def test_what_is_not_here_as_a_whole_is_refused(tmp_path):
-    source = tmp_path / "source"
-    tiny_models.save(source, "llama", "power_of_two", torch.float32)
-    model = loaded(source)
-    model.model.layers[0]._hf_hook = SimpleNamespace(offload=True)  # accelerate's
-    refused(model, "model.layers.0: is offloaded; load the model without a device_map")
-    del model.model.layers[0]._hf_hook
-    model.model.wrapper = FullyShardedDataParallel()
-    refused(model, "model.wrapper: is sharded")
-    del model.model.wrapper
-    model.hf_quantizer = object()
-    refused(model, "model: is quantized; rotate it before")
-    del model.hf_quantizer
-    with pytest.raises(spinor.InputError, match="x: is sharded"):
-        _parameters._check_tensor("x", torch.zeros(2).as_subclass(DTensor))
-    with pytest.raises(spinor.InputError, match="x: is of torch.float32, torch.sparse_coo"):
-        _parameters._check_tensor("x", torch.zeros(2).to_sparse())
-    spinor.rotate_model(model, progress=False)
-
-
-def test_only_devices_that_are_known_to_work_are_taken():
-    for kind in ("mps", "xpu", "hpu"):
-        tensor = SimpleNamespace(device=torch.device(kind), data=None)
-        with pytest.raises(spinor.InputError, match=f"x: is on {kind}; move the model: model.to\\('cpu'\\)"):
-            _parameters._check_tensor("x", tensor)
-    there = SimpleNamespace(device=torch.device("cuda", 1), data=None, layout=torch.strided, is_quantized=False,
-                            dtype=torch.bfloat16)
-    _parameters._check_tensor("x", there)
-    assert not _parameters.is_here(there) and _parameters.is_here(torch.zeros(2))
-
-
 def test_a_device_that_fails_is_an_error_that_says_what_was_done(tmp_path, elsewhere, monkeypatch):
     source = tmp_path / "source"
     tiny_models.save(source, "llama", "power_of_two", torch.float32)
@@ -405,30 +365,6 @@ def test_one_model_is_rotated_by_one_thread(tmp_path):
     spinor.rotate_model(model, progress=another)
     assert refused_too
     spinor.rotate_model(model, progress=False)
-
-
-def test_commands_take_a_model_in_memory(tmp_path):
-    """It is on disk for as long as they read it, beside what they write, and stays as it is."""
-    source = tmp_path / "source"
-    tiny_models.save(source, "llama", "power_of_two", torch.float32)
-    model = loaded(source)
-    before = state(model)
-    spinor.quantize(model, tmp_path / "memory", scheme="W4A16", group_size=16, progress=False)
-    spinor.quantize(source, tmp_path / "disk", scheme="W4A16", group_size=16, progress=False)
-    assert (tmp_path / "memory/model.safetensors").read_bytes() == (tmp_path / "disk/model.safetensors").read_bytes()
-    assert same(before, state(model)) and {path.name for path in tmp_path.iterdir()} == {"source", "memory", "disk"}
-    spinor.rotate_model(model, progress=False)
-    assert spinor.verify(source, model).passed and spinor.plan(model).bytes == spinor.plan(source).bytes
-    spinor.attach_low_bits(model, activations=4)
-    with pytest.raises(spinor.InputError, match="is a FakeQuantize, which runs in memory alone"):
-        spinor.eval(model, text="x")
-    spinor.remove_low_bits(model)
-    learnable = spinor.learnable_rotations(model)
-    with pytest.raises(spinor.InputError, match="is being learned; call fuse"):
-        spinor.plan(model)
-    learnable.detach()
-    with torch.device("meta"), pytest.raises(spinor.InputError, match="is on the meta device"):
-        spinor.plan(transformers.LlamaForCausalLM(model.config))
 
 
 def test_a_model_is_not_held_when_the_call_is_over(tmp_path):

@@ -20,7 +20,6 @@ import torch
 spinor = pytest.importorskip("spinor")  # PYTHONPATH=build/release/python; without nanobind there is none
 
 import command  # noqa: E402
-import hub_cache  # noqa: E402
 import python_commands  # noqa: E402
 import tiny_models  # noqa: E402
 from spinor import _core  # noqa: E402
@@ -128,54 +127,6 @@ def test_a_recipe_is_a_file_a_text_a_dict_or_a_list(model, tmp_path):
     with pytest.raises(spinor.InputError, match=r"recipe.*rotationz") as raised:
         spinor.plan(model, recipe=[{"SpinQuantModifier": {"rotationz": ["R1"]}}])
     assert "rotations" in str(raised.value)
-
-
-@needs_torch
-def test_a_model_is_org_and_name_in_the_local_cache(tmp_path, monkeypatch):
-    """Of every function that takes a model, without a network: transformers is not asked where it is."""
-    from docs_test import save_model  # one that has a tokenizer
-
-    save_model(tmp_path / "model")
-    hub_cache.keep(tmp_path / "home", "org/model", tmp_path / "model")
-    (tmp_path / "tokens.json").write_text(json.dumps(list(range(3, 67))))
-    (tmp_path / "asked.json").write_text(json.dumps([{"context": [5, 6], "max_new_tokens": 2}]))
-    monkeypatch.setenv("SPINOR_TORCH_PROGRAM", str(TORCH))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    tokens = {"token_ids": tmp_path / "tokens.json", "context": 32, "progress": False}
-    told = {"calibration": tmp_path / "tokens.json", "calibration_context": 16, "calibration_samples": 2}
-    gptq = {"GPTQModifier": {"scheme": "W8A8", "ignore": ["lm_head"]}}
-    calls = {
-        "inspect": lambda model, out: spinor.inspect(model),
-        "plan": lambda model, out: spinor.plan(model),
-        "rotate": lambda model, out: spinor.rotate(model, out),
-        "quantize": lambda model, out: spinor.quantize(model, out, scheme="W8A8"),
-        "dequantize": lambda model, out: spinor.dequantize(model, out),
-        "verify": lambda model, out: spinor.verify(model, model),
-        "tokenize": lambda model, out: spinor.tokenize(model, text=tmp_path / "tokens.json"),
-        "eval": lambda model, out: spinor.eval(model, **tokens),
-        "compare": lambda model, out: spinor.compare(model, scheme="W8A8", seeds=1, **tokens),
-        "generate": lambda model, out: spinor.generate(model, prompt="The", max_new_tokens=2),
-        "answer": lambda model, out: spinor.answer(model, tmp_path / "asked.json"),
-        "learn": lambda model, out: spinor.learn(model, out, rotations="R1", **told),
-        "load": lambda model, out: spinor.load(model),
-        "oneshot": lambda model, out: spinor.oneshot(model, gptq, [{"text": "The wind. " * 20}] * 4, output_dir=out,
-                                                     num_calibration_samples=2, max_seq_length=16),
-    }
-    assert not set(COMMANDS) - calls.keys()
-    quantized = tmp_path / "quantized"
-    spinor.quantize(tmp_path / "model", quantized, scheme="W8A8")
-    hub_cache.keep(tmp_path / "home", "org/quantized", quantized)
-    for name, call in calls.items():
-        kept = "quantized" if name == "dequantize" else "model"
-        call(f"org/{kept}", tmp_path / f"{name}.safetensors")
-        with pytest.raises(spinor.InputError, match=f"^org/none: neither a directory nor in the cache {tmp_path}/home"
-                                                    "/hub; give a directory, or fetch it: hf download org/none"):
-            call("org/none", tmp_path / f"{name}.none")
-    assert weights(tmp_path / "quantize.safetensors") == weights(quantized)
-    assert spinor.plan("org/model@main").bytes == spinor.plan(Path("org/model")).bytes
 
 
 def test_tokenizes(tmp_path):
