@@ -142,6 +142,15 @@ def test_the_example_of_rotllm_runs_with_another_import(name, own, family, case)
     assert torch.allclose(values.bias.view(-1, len(R_v[1])), bias.view(-1, len(R_v[1])) @ R_v[1])
 
 
+def test_the_tower_is_rotated_when_it_is_asked_for():
+    for vision in (False, True):
+        model = qwen(transformers.Qwen2VLForConditionalGeneration, "qwen2_vl", "untied")
+        before, tower = outputs(model), model.model.visual.blocks[0].mlp.fc2.weight.detach().clone()
+        spinor.rotate_model(model, rotations="R1", transform_type="random-hadamard", vision=vision, progress=False)
+        assert logits.difference(before, outputs(model))[0] <= BOUND[torch.float64]
+        assert torch.equal(tower, model.model.visual.blocks[0].mlp.fc2.weight) != vision
+
+
 @pytest.mark.parametrize("mode, size", [("hadamard", 64), ("hadamard", 48), ("random", 7)])
 def test_matrices_are_drawn_with_torchs_seed(mode, size):
     torch.manual_seed(4)
