@@ -14,7 +14,7 @@ class FormulaWalk {
   void row(const Architecture& row) {
     for (const auto& [key, pairs] : {std::pair("defaults", &row.defaults), std::pair("renamed", &row.renamed)})
       for (const auto& [name, formula] : *pairs) all(key, {{name.c_str(), &formula}});
-    all("", {{"experts", &row.experts}, {"head_bias", &row.head_bias}});
+    all("", {{"num_layers", &row.num_layers}, {"experts", &row.experts}, {"head_bias", &row.head_bias}});
     for (const EmbeddingRow& one : row.embeddings)
       all("embeddings", {{"rows", &one.rows}, {"columns", &one.columns}, {"writes", &one.writes}, {"when", &one.when}});
     linears("linears", row.linears);
