@@ -50,45 +50,74 @@ def found(kind, model_type):
     return discovery.row, str(discovery)
 
 
-def in_a_process(kind, model_type, out):
-    """Classes may take long, or end the process; what they leave in memory is of no use to the next."""
+def start(kind, model_type, out):
+    """Classes may take long, or end their process; what they leave in memory is of no use to the next."""
     child = os.fork()
     if child == 0:
         signal.alarm(SECONDS)
         out.write_text(json.dumps(found(kind, model_type)))
         os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return json.loads(out.read_text()) if status == 0 else (None, f"took more than {SECONDS} s, or ended its process")
+    return child
+
+
+def results(wanted, jobs):
+    """(kind, type, row or None, what is said of it), as they come."""
+    running = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, model_type in [*wanted, *[(None, None)] * jobs]:
+            if len(running) == jobs or model_type is None:
+                if not running:
+                    return
+                child, status = os.wait()
+                done, out = running.pop(child)
+                ended = (None, f"took more than {SECONDS} s, or ended its process")
+                yield *done, *(json.loads(out.read_text()) if status == 0 else ended)
+            if model_type is not None:
+                out = Path(folder) / f"{kind}-{model_type}.json"
+                running[start(kind, model_type, out)] = (kind, model_type), out
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("types", nargs="*")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--kinds", nargs="+", default=["causal", "image-text"])
     given = parser.parse_args()
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
-    wanted = [("causal", one) for one in causal_types()] + [("image-text", one) for one in image_text_types()]
-    known = hand_written()
-    reasons = {}
-    for kind, model_type in wanted:
-        if given.types and model_type not in given.types:
-            continue
-        path = file_of(kind, model_type)
-        names = class_names(model_type, kind)
-        if not is_generated(path) or set(names) <= known:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            row, said = in_a_process(kind, model_type, Path(folder) / "found.json")
-        before = path.read_text() if path.exists() else None
-        if row:
-            path.write_text(row)
-            known |= set(names)
-        else:
-            reasons[model_type, kind] = said
-        change = "" if row == before else "new" if before is None else "changed"
-        print(f"{model_type} ({kind}): {said.splitlines()[0] if not row else said} {change}", flush=True)
-    if reasons and not given.types:
-        write_undecided(reasons)
+    reasons, known, tried = {}, hand_written(), set()
+    for _ in range(2):  # of several types of one class the first, whose config has the others' in a section; if it can
+        wanted = to_do(given, known, tried)
+        tried |= set(wanted)
+        for kind, model_type, row, said in results(wanted, given.jobs):
+            report(kind, model_type, row, said)
+            if row:
+                known |= set(class_names(model_type, kind))
+            else:
+                reasons[model_type, kind] = said
+    if not given.types:
+        write_undecided({key: reason for key, reason in reasons.items() if not set(class_names(*key)) <= known})
+
+
+def to_do(given, known, tried):
+    wanted, names = [], set(known)
+    for kind, types in (("causal", causal_types()), ("image-text", image_text_types())):
+        for model_type in types if kind in given.kinds else ():
+            of_type = set(class_names(model_type, kind))
+            if of_type <= names or (kind, model_type) in tried or (given.types and model_type not in given.types):
+                continue
+            names |= of_type
+            wanted.append((kind, model_type))
+    return wanted
+
+
+def report(kind, model_type, row, said):
+    path = file_of(kind, model_type)
+    before = path.read_text() if path.exists() else None
+    if row:
+        path.write_text(row)
+    change = "same" if row == before else "new" if before is None else "changed"
+    print(f"{model_type} ({kind}): {said if row else 'NONE: ' + said.splitlines()[0]} [{change}]", flush=True)
 
 
 def hand_written():

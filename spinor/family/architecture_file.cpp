@@ -37,7 +37,7 @@ class Check {
   void run() const {
     named("writes", row_.writes, linears_, outer_linears_);
     if (!row_.layers.empty()) blocks();
-    named("raw_reads", row_.raw_reads, linears_, outer_linears_);
+    named("raw_reads", row_.raw_reads, linears_, outer_linears_, {row_.head});
     named("scaled_outputs", row_.scaled_outputs, norms_);
     named("feeds", row_.feeds, outer_linears_);
     for (const NormRow& norm : row_.norms) named("norms", norm.reads, linears_);
@@ -67,10 +67,10 @@ class Check {
     }
   }
 
-  void named(const std::string& key, const std::vector<std::string>& names, const Names& known,
-             const Names& more = {}) const {
+  void named(const std::string& key, const std::vector<std::string>& names, const Names& known, const Names& more = {},
+             const Names& last = {}) const {
     for (const std::string& name : names)
-      if (!known.contains(name) && !more.contains(name))
+      if (!known.contains(name) && !more.contains(name) && !last.contains(name))
         throw Error(subject_, fmt::format("{} names {}, which the row does not have", key, name));
   }
 

@@ -103,6 +103,7 @@ Stream stream_of(const ModuleNames& names) {
   }
   for (const LinearRow& linear : row.outer_linears)
     if (contains(row.raw_reads, linear.name)) append(stream.raw_readers, names.outer(linear.name));
+  if (contains(row.raw_reads, row.head)) append(stream.raw_readers, names.outer(row.head));
   add_outer_reads(stream, names);
   return stream;
 }

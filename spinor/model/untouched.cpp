@@ -7,7 +7,7 @@
 namespace spinor {
 namespace {
 
-constexpr std::string_view kWeight = ".weight", kBias = ".bias", kNumber = "{N}";
+constexpr std::string_view kWeightEnd = ".weight", kBiasEnd = ".bias", kNumber = "{N}";
 
 using Taken = std::set<const CheckpointTensor*>;
 
@@ -22,20 +22,20 @@ Taken tensors_of(const std::vector<Module>& modules) {
 
 bool is_linear(const UntouchedRow& row, const CheckpointTensor& tensor) {
   const std::string& name = tensor.info.name;
-  if (tensor.info.shape.size() != 2 || !name.ends_with(kWeight)) return false;
+  if (tensor.info.shape.size() != 2 || !name.ends_with(kWeightEnd)) return false;
   const std::string_view module =
-      std::string_view(name).substr(row.beginning.size(), name.size() - row.beginning.size() - kWeight.size());
+      std::string_view(name).substr(row.beginning.size(), name.size() - row.beginning.size() - kWeightEnd.size());
   return std::ranges::any_of(row.linears, [&](const std::string& one) { return matches_numbers(one, module); });
 }
 
 Module linear_of(const Checkpoint& checkpoint, const CheckpointTensor& weight) {
-  const std::string name = weight.info.name.substr(0, weight.info.name.size() - kWeight.size());
+  const std::string name = weight.info.name.substr(0, weight.info.name.size() - kWeightEnd.size());
   return {.name = name,
           .classes = {"Linear", "Module"},
           .kind = ModuleKind::linear,
           .role = Role::projection,
           .weight = &weight,
-          .bias = checkpoint.find(name + std::string(kBias)),
+          .bias = checkpoint.find(name + std::string(kBiasEnd)),
           .shape = {.out = weight.info.rows(), .in = weight.info.cols()}};
 }
 

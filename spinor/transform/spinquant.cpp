@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "spinor/base/error.h"
 #include "spinor/model/module_name.h"
@@ -88,6 +89,15 @@ std::vector<TransformArgs> args_of(Spin spin, const Targets& t) {
   return {};
 }
 
+// A mapping names modules by the last component of their names.
+bool are_told_apart(const Architecture& row) {
+  std::set<std::string_view> ends;
+  return std::ranges::all_of(row.linears, [&](const LinearRow& linear) {
+    const std::string_view end = last_component(linear.name);
+    return !is_number(end) && ends.insert(end).second;
+  });
+}
+
 // Whether llm-compressor's mapping can say who touches the residual stream of this family.
 bool fits_mapping(const Architecture& row) {
   const AttentionRow& a = row.attention;
@@ -99,7 +109,8 @@ bool fits_mapping(const Architecture& row) {
   };
   const bool reads = std::ranges::all_of(
       row.norms, [&](const NormRow& norm) { return among(norm.reads, {a.query, a.key, a.value}, row.mlp_in); });
-  const bool one = row.other_attentions.empty() && !a.query.empty() && !a.key.empty() && !a.value.empty();
+  const bool one =
+      row.other_attentions.empty() && !a.query.empty() && !a.key.empty() && !a.value.empty() && are_told_apart(row);
   return reads && one && among(row.writes, {a.output}, row.mlp_out) && row.parts.empty() && row.raw_reads.empty() &&
          row.experts.empty() && row.embeddings.size() == 1 && row.outer_linears.empty() && row.towers.empty();
 }
@@ -154,6 +165,12 @@ void add_vision(const Model& model, const SpinQuantOptions& options, TransformCo
     scheme.head_dim = options.transform_block_size.value_or(streams[i]->size());
     config.config_groups.emplace_back("R1_vision", std::move(scheme));
   }
+}
+
+// Some reader has several vectors of the stream: its rotation has as many blocks.
+bool reads_side_by_side(const Model& model) {
+  const auto wide = [&](const Module* reader) { return reader->shape.in != model.hidden_size(); };
+  return !model.mtp_heads().empty() || (model.architecture() && std::ranges::any_of(model.stream().readers(), wide));
 }
 
 }  // namespace
@@ -215,7 +232,7 @@ TransformConfig spinquant(const Model& model, const SpinQuantOptions& options) {
     if (row.value == Spin::R3 || row.value == Spin::R4)
       for (TransformArgs& args : scheme.apply) args.ignore = mtp_targets(model);
     scheme.head_dim = block;
-    if (row.value == Spin::R1 && !block && !model.mtp_heads().empty()) scheme.head_dim = model.hidden_size();
+    if (row.value == Spin::R1 && !block && reads_side_by_side(model)) scheme.head_dim = model.hidden_size();
     if (is_per_head(row.value))
       scheme.head_dim = mapping && mapping->attn_head_dim ? mapping->attn_head_dim : head_size(row.value, model);
     config.config_groups.emplace_back(row.name, std::move(scheme));

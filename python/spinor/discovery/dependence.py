@@ -10,7 +10,7 @@ import re
 import torch
 from transformers import PreTrainedConfig
 
-from .tiny import empty_model
+from .tiny import Tiny
 
 Shapes = dict[str, tuple[int, ...]]
 # Flags that make another kind of model of it, or say nothing of its weights.
@@ -28,9 +28,9 @@ class Dependence:
     unknown: set[str]  # keys that could not be changed alone
 
 
-def shapes_of(config: PreTrainedConfig, kind: str, trust_remote_code: bool) -> Shapes:
+def shapes_of(model_class: type, config: PreTrainedConfig) -> Shapes:
     with torch.device("meta"):
-        model = empty_model(config, kind, trust_remote_code)
+        model = model_class(config)
     return {name: tuple(value.shape) for name, value in [*model.named_parameters(), *model.named_buffers()]}
 
 
@@ -41,14 +41,16 @@ def changed(config: PreTrainedConfig, section: str, key: str, value: object) -> 
     return other
 
 
-def dependence_of(config: PreTrainedConfig, kind: str, section: str, trust_remote_code: bool = False) -> Dependence:
+def dependence_of(tiny: Tiny, section: str) -> Dependence:
+    config, model_class = tiny.config, type(tiny.model)
+
     def shapes(key: str, value: object) -> Shapes | None:
         try:
-            return shapes_of(changed(config, section, key, value), kind, trust_remote_code)
+            return shapes_of(model_class, changed(config, section, key, value))
         except Exception:  # noqa: BLE001: whatever the class raises of such a config
             return None
 
-    base = shapes_of(config, kind, trust_remote_code)
+    base = shapes_of(model_class, config)
     found = Dependence(base, {}, {}, {}, set())
     keys = config.to_dict()
     keys |= (keys.get(section) or {}) if section else {}
@@ -76,9 +78,10 @@ def add_lengths(found: Dependence, key: str, number: int, other: Shapes) -> None
                 found.seen.setdefault((name, axis), []).append((key, number, after))
 
 
-def more_tensors(config: PreTrainedConfig, kind: str, section: str, trust_remote_code: bool = False) -> dict[str, bool]:
+def more_tensors(tiny: Tiny, section: str) -> dict[str, bool]:
     """Flags with which the class has all tensors that it has otherwise, and more: biases, norms that are left out."""
-    base = shapes_of(config, kind, trust_remote_code)
+    config, model_class = tiny.config, type(tiny.model)
+    base = shapes_of(model_class, config)
     keys = config.to_dict()
     keys |= (keys.get(section) or {}) if section else {}
     found = {}
@@ -86,7 +89,7 @@ def more_tensors(config: PreTrainedConfig, kind: str, section: str, trust_remote
         if not isinstance(value, bool) or OTHER_KINDS.search(key):
             continue
         try:
-            other = shapes_of(changed(config, section, key, not value), kind, trust_remote_code)
+            other = shapes_of(model_class, changed(config, section, key, not value))
         except Exception:  # noqa: BLE001: whatever the class raises of such a config
             continue
         if other.items() > base.items():

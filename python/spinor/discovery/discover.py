@@ -72,7 +72,7 @@ def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code:
     options = {"kind": kind, "trust_remote_code": trust_remote_code, "images": kind == "image-text"}
     made = [tiny(config, variant=variant, **options) for variant in (0, 1)]
     section = section_of(made[0].config)
-    dependence = dependence_of(made[0].config, made[0].kind, section, trust_remote_code)
+    dependence = dependence_of(made[0], section)
     defaults = class_defaults(made[0].config, section)
     samples, renamed = [], {}
     for one in made:
@@ -89,7 +89,7 @@ def general_row_of(model_type: str, kind: str | None = None) -> tuple[dict, Find
     config = default_config(model_type)
     made = tiny(config, kind=kind)
     section = section_of(made.config)
-    flags = more_tensors(made.config, made.kind, section)
+    flags = more_tensors(made, section)
     full = config
     for key, value in flags.items():
         full = changed(full, section, key, value)
@@ -109,8 +109,9 @@ def proved(row: dict, findings: Findings, config: PreTrainedConfig, kind: str | 
                  images=kind == "image-text")
     with tempfile.TemporaryDirectory(prefix="spinor-") as name:
         file = Path(name) / "row.yaml"
-        file.write_text(text_of(row))
-        proof = prove(file, other)
+        proving = "Proving" + row["names"][0]  # spinor may have a row of that class
+        file.write_text(text_of(row | {"names": [proving]}))
+        proof = prove(other, file, proving)
     if not proof.holds:
         raise InputError(row["names"][0], f"what was found is not exact: {proof.errors}", "this is a fault of spinor")
     row["proof"] = {"with": f"transformers {VERSION}"} | {key: float(f"{value:.0e}") for key, value in proof.errors.items()}

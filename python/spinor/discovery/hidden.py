@@ -23,6 +23,7 @@ def writers_of(graph: Graph, attentions: list[Attention], stream: list[Site], wi
     """Products in layers whose output is added to the stream: by the sites of the stream, or else by their size."""
     sites = {(site.tensor, site.axis) for site in stream}
     outputs, found = after_attentions(graph, attentions), {}
+    inner = {name for one in attentions for name in [*one.queries, *one.keys, *one.values]}
     for use in graph.uses:
         tensor = graph.trace.parameters[use.weight]
         if use.axis is None or tensor.dim() < 2 or use.weight in found or (use.weight, use.axis) in sites:
@@ -31,11 +32,12 @@ def writers_of(graph: Graph, attentions: list[Attention], stream: list[Site], wi
         if sites:
             writes = any((use.weight, axis) in sites for axis in others)
         else:
-            writes = any(tensor.shape[axis] == width for axis in others)
+            writes = any(tensor.shape[axis] == width for axis in others) and use.weight not in inner
         if not writes:
             continue
         between, before = graph.back(use.activation, use.operation.index)
         names = {operation.name for operation in between}
+        names |= {operation.name for operation in before.values()}
         kind = "attention" if use.weight in outputs else "mixer" if names & ALONG_TOKENS else "mlp"
         found[use.weight] = Writer(use, kind, list(before))
     return list(found.values())

@@ -64,6 +64,10 @@ class Lengths:
                 return key
         raise CannotTell(f"no key of config.json is {values}")
 
+    def formula_of(self, keys: set[str], values: list[int]) -> str | None:
+        """Of numbers that depend on these keys."""
+        return size_formula(list(zip((sample.keys for sample in self.samples), values, strict=True)), sorted(keys))
+
     def flag(self, tensor: FileTensor | None, always: bool = True, besides: FileTensor | None = None) -> str:
         """When a tensor is there, where flags say so: else "true", or nothing."""
         if tensor is None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import tempfile
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 import spinor
 
@@ -40,12 +42,43 @@ def logits_of(directory: Path, tiny: Tiny, dtype: torch.dtype) -> torch.Tensor:
         return model(**inputs_in(tiny.inputs, dtype), use_cache=False).logits
 
 
+@contextlib.contextmanager
+def nothing_kept_narrow(model_class: type):
+    """Modules that a class keeps in float32 would round what is in float64."""
+    names = ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict")
+    before = {name: getattr(model_class, name) for name in names if hasattr(model_class, name)}
+    try:
+        for name in before:
+            setattr(model_class, name, None)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(model_class, name, value)
+
+
 def loaded(directory: Path, tiny: Tiny, dtype: torch.dtype) -> torch.nn.Module:
     options = {"dtype": dtype, "attn_implementation": "eager"}
-    for more in ({"experts_implementation": "eager"}, {}):
-        with contextlib.suppress(TypeError, ValueError):
-            return type(tiny.model).from_pretrained(directory, **options, **more).to(dtype)
-    return type(tiny.model).from_pretrained(directory, **options).to(dtype)
+    with nothing_kept_narrow(type(tiny.model)):
+        for more in ({"experts_implementation": "eager"}, {}):
+            with contextlib.suppress(TypeError, ValueError):
+                return widen(type(tiny.model).from_pretrained(directory, **options, **more), directory, dtype)
+        return widen(type(tiny.model).from_pretrained(directory, **options), directory, dtype)
+
+
+@torch.no_grad()
+def widen(model: torch.nn.Module, directory: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """Parameters that a class makes in float32 are read again."""
+    narrow = [name for name, value in model.named_parameters() if value.is_floating_point() and value.dtype != dtype]
+    model = model.to(dtype)
+    if narrow:
+        stored = {}
+        for file in directory.glob("*.safetensors"):
+            stored |= load_file(file)
+        parameters = dict(model.named_parameters())
+        for name in narrow:
+            if name in stored and stored[name].shape == parameters[name].shape:
+                parameters[name].copy_(stored[name])
+    return model
 
 
 def inputs_in(inputs: dict, dtype: torch.dtype) -> dict:
@@ -53,18 +86,27 @@ def inputs_in(inputs: dict, dtype: torch.dtype) -> dict:
             for name, value in inputs.items()}
 
 
-def prove(row: Path, tiny: Tiny, dtype: torch.dtype = torch.float64) -> Proof:
-    """Rotations that are legal, alone and together, by `row`. Raises spinor.Error where the row does not fit."""
+def save(tiny: Tiny, directory: Path, dtype: torch.dtype, name: str = "") -> None:
+    """As transformers saves it; config.json gives it that name."""
+    tiny.model.to(dtype).save_pretrained(directory)
+    if name:
+        file = directory / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"architectures": [name]}))
+
+
+def prove(tiny: Tiny, row: Path | None = None, name: str = "", dtype: torch.dtype = torch.float64) -> Proof:
+    """Of each rotation that is legal by `row`, which calls the class `name`, or by the one that spinor has. Raises
+    spinor.Error where the row does not fit."""
     proof = Proof({}, {})
-    with tempfile.TemporaryDirectory(prefix="spinor-") as name:
-        source = Path(name) / "model"
-        tiny.model.to(dtype).save_pretrained(source)
+    with tempfile.TemporaryDirectory(prefix="spinor-") as folder:
+        source = Path(folder) / "model"
+        save(tiny, source, dtype, name)
         before = logits_of(source, tiny, dtype)
         for rotation in OFFLINE:
-            out = Path(name) / rotation
+            out = Path(folder) / rotation
             try:
                 spinor.rotate(source, out, rotations=rotation, transform_type="random-orthogonal", seed=SEED,
-                              architecture=[row], progress=False)
+                              architecture=[row] if row else None, progress=False)
             except spinor.InputError as refusal:
                 if "would change the model" not in refusal.problem:
                     raise

@@ -108,7 +108,7 @@ class Roles:
         self.towers: dict[str, FileTensor] = {}  # what is not below the root: of other parts of the model
         if not all(map(self._is_below, files)) and not has_towers:
             self.root, self.layers = "", self.layers_at
-        self.unsaid = ""  # what else stands in the way of a stream that turns where scales are constant
+        self.unsaid = ""  # what of a stream that turns a row cannot say
         self.linears: dict[str, LinearRole] = {}
         self.norms: dict[str, NormRole] = {}
         self.parameters: dict[str, ParameterRole] = {}
@@ -163,8 +163,10 @@ class Roles:
         self._mlp = {writer.use.weight: writer for writer in self.findings.writers if writer.kind == "mlp"}
         self._mlp_in = {name for writer in self._mlp.values() for name in writer.before} - self._routers
         later = []
-        for name, tensor in self.files.items():
+        for name, tensor in sorted(self.files.items(), key=lambda one: not self._is_of_tokens(one[1])):
             if not self._is_below(name):
+                if self._is_unused(tensor):
+                    self._unsaid(f"{name} {list(tensor.shape)}: nothing reads it in the tiny model")
                 self.towers[name] = tensor
                 continue
             rows = (tensor.memory, 1) in self.sites and tensor.memory not in self.uses  # positions that are a slice
@@ -201,7 +203,8 @@ class Roles:
                           router=tensor.memory in self._routers, mlp_in=tensor.memory in self._mlp_in,
                           mlp_out=tensor.memory in self._mlp and use.activation.shape[-1] == tensor.shape[inner])
         if not self.sites:  # a stream that cannot be turned: by size
-            role.reads, role.writes = role.into == self.width, role.out == self.width
+            writers = {writer.use.weight for writer in self.findings.writers}
+            role.reads, role.writes = role.into == self.width, role.out == self.width and tensor.memory in writers
         self.linears[module] = role
 
     def _bias(self, name: str, tensor: FileTensor) -> bool:
@@ -214,11 +217,20 @@ class Roles:
         linear.bias = tensor
         return True
 
+    def _is_of_tokens(self, tensor: FileTensor) -> bool:
+        """The embedding that comes first in a row."""
+        embedding = getattr(self.findings.subject.model.get_input_embeddings(), "weight", None)
+        return embedding is not None and self.findings.subject.tensors.get(tensor.memory) is embedding
+
+    def _is_unused(self, tensor: FileTensor) -> bool:
+        """A matrix as wide as the stream, which may read or write it where the tiny model does not go."""
+        wide = any(size % self.width == 0 for size in tensor.shape)
+        read = any(tensor.memory in operation.sources for operation in self.findings.graph.trace.operations)
+        return len(tensor.shape) > 1 and wide and not read
+
     def _unsaid(self, problem: str) -> None:
-        """Of a rotation that is possible it must be said what turns."""
-        if self.findings.stream.proved:
-            raise CannotTell(problem)
-        self.unsaid = problem
+        """R1 is refused where a row cannot say all that turns."""
+        self.unsaid = self.unsaid or problem
 
     def _turns(self, tensor: FileTensor) -> bool:
         return bool(self._on_stream(tensor))
@@ -239,6 +251,8 @@ class Roles:
             return
         fold = folds.get(tensor.memory)
         if fold is None or not is_scale or not name.endswith(".weight"):
+            if self._is_unused(tensor):
+                self._unsaid(f"{name} {list(tensor.shape)}: nothing reads it in the tiny model")
             if self._turns(tensor) or (fold in self.findings.folds):
                 self._unsaid(f"{name} {list(tensor.shape)}: it is on the stream, and neither weight nor norm")
             self.parameters[name] = ParameterRole(self.place(name), tensor)
@@ -280,11 +294,14 @@ class Roles:
             value = self.place(module_of(tensor.name))
             if value.layer != place.layer:
                 continue  # those of another layer
-            names = [self.place(module_of(self.of_memory[names[0]][0].name)).name if names else ""
-                     for names in (attention.queries, attention.keys)]
+            names = [self._first_linear(names) for names in (attention.queries, attention.keys)]
             found.append(AttentionRole(place.layer, place.name, value.name, *names, attention.head_dim, tensor, axis,
                                        part))
         return found
+
+    def _first_linear(self, names: list[str]) -> str:
+        modules = [module_of(tensor.name) for name in names for tensor in self.of_memory.get(name, ())]
+        return next((self.linears[module].place.name for module in modules if module in self.linears), "")
 
     def _value_rows(self, values) -> tuple[FileTensor, int, tuple[int, int, int] | None]:
         """The tensor of the file, its axis, and which of its rows."""

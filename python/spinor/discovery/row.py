@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from .files import CannotTell
+from .files import CannotTell, FileTensor
 from .formulas import Conditions
 from .lengths import ANY, Lengths, Sample
 from .roles import AttentionRole, EmbeddingRole, LinearRole, NormRole, ParameterRole
@@ -29,7 +29,11 @@ class RowMaker:
 
     def row(self, names: list[str], section: str) -> dict:
         roles = self.first
-        attentions, parts = self._attentions()
+        self.no_values = ""  # why the values cannot be said
+        try:
+            attentions, parts = self._attentions()
+        except CannotTell as error:
+            attentions, parts, self.no_values = [], [], str(error)
         linears = [one for name in self._inside("linears") for one in self._linear(name)]
         row: dict = {
             "names": names,
@@ -56,6 +60,8 @@ class RowMaker:
             "mlp_in": self._named(lambda role: role.mlp_in and role.place.layer is not None),
             "mlp_out": self._named(lambda role: role.mlp_out and role.place.layer is not None),
         }
+        self._check_values(row)
+        row["untouched"] = [{"beginning": roles.root + name} for name in self._outside("parameters")]
         row["refusals"] = self._refusals(row["scaled_outputs"])
         row["defaults"] = self._defaults(str(row))
         keep = {"names", "linears", "norms", "writes", "mlp_in", "mlp_out", "outer_norms"}
@@ -188,27 +194,35 @@ class RowMaker:
             row["columns"] = columns
         if not roles[0].writes:
             row["writes"] = "false"
-        return row
+        return row | self._flag(tensors[0])
 
     def _outer_linear(self, name: str) -> dict:
-        return self._linear_row(name, self._outer("linears", name))
+        roles = self._outer("linears", name)
+        return self._linear_row(name, roles) | self._flag(roles[0].weight)
 
     def _outer_norm(self, name: str) -> dict:
         roles = self._outer("norms", name)
-        return self._norm_row(name, roles, roles[0].reads)
+        return self._norm_row(name, roles, roles[0].reads) | self._flag(roles[0].weight)
+
+    def _flag(self, tensor: FileTensor) -> dict:
+        return {"when": flag} if (flag := self.lengths.flag(tensor, False)) else {}
 
     def _experts(self) -> str:
         stacks = [next((role.weight for role in sample.roles.linears.values() if "experts" in role.layout), None)
                   for sample in self.samples]
         if all(stacks):
             return self.lengths.of(stacks, 0)
+        one = next(role.weight for role in self.first.linears.values() if "{E}" in role.place.name)
+        counts = [experts_in(sample) for sample in self.samples]
+        if found := self.lengths.formula_of(self.samples[0].dependence.sizes.get((one.memory, 0), set()), counts):
+            return found
         return self.lengths.key_of([experts_in(sample) for sample in self.samples], re.compile("expert"))
 
     # -- what rotations need
 
     def _raw_reads(self) -> list[str]:
         read = {name for norm in self.first.norms.values() for name in norm.reads}
-        return self._named(lambda role: role.reads and role.place.name not in {*read, self.first.head})
+        return self._named(lambda role: role.reads and role.place.name not in read)
 
     def _scaled_outputs(self) -> list[str]:
         scaled = [norm for norm in self.first.norms.values() if norm.scales_output]
@@ -253,11 +267,24 @@ class RowMaker:
             found["period"] = self.lengths.number(periods, tensors)
         return found
 
+    def _check_values(self, row: dict) -> None:
+        """R2 needs the sizes of what it turns."""
+        sizes = {one["name"]: one for one in row["linears"]}
+        for attention in [row["attention"], *row["other_attentions"]]:
+            value, output = sizes.get(attention["value"], {}), sizes.get(attention["output"], {})
+            if ANY in (value.get("out"), output.get("in")):
+                self.no_values = f"no formula says the sizes of {attention['value']} and {attention['output']}"
+                row["attention"], row["other_attentions"], row["parts"] = NO_ATTENTION, [], []
+
     def _refusals(self, scaled_outputs: list[str]) -> list[dict]:
         found, findings = [], self.first.findings
-        if not findings.stream.proved and not scaled_outputs:
+        if findings.stream.proved and self.first.unsaid:
+            found.append({"rotation": "R1", "reason": "no row can say it: " + self.first.unsaid})
+        elif not findings.stream.proved and not scaled_outputs:
             found.append({"rotation": "R1", "reason": findings.reason.text})
-        if refused := sorted(set(findings.values.refused.values())):
+        if self.no_values:
+            found.append({"rotation": "R2", "reason": self.no_values})
+        elif refused := sorted(set(findings.values.refused.values())):
             found.append({"rotation": "R2", "reason": "; ".join(refused[:2])})
         return found
 

@@ -161,12 +161,6 @@ def _classes(found: Any) -> tuple[type, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
-def empty_model(config: PreTrainedConfig, kind: str, trust_remote_code: bool = False) -> torch.nn.Module:
-    """Of a config as it is, on the device that is the default: for names and shapes."""
-    config, model_class = _of_class(config, kind)
-    return _from_config(model_class, config, {"trust_remote_code": True} if trust_remote_code else {})
-
-
 def _built(config: PreTrainedConfig, model_class: Any, trust_remote_code: bool, seed: int) -> torch.nn.Module:
     for part in _parts(config):
         for key, value in _WANTED.items():
