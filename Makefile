@@ -1,6 +1,6 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
 .PHONY: help build test lint parsers wheel wheel-torch demo bench bench-peer bench-builds bench-learning bench-memory \
-  bench-lm-eval results learned-results check-vllm fuzz asan tsan lto tidy neon format
+  bench-lm-eval results learned-results rows check-vllm fuzz asan tsan lto tidy neon format
 .DEFAULT_GOAL := help
 
 JOBS ?= $(shell nproc)
@@ -24,6 +24,7 @@ help:
 	@echo 'make bench-lm-eval MODEL=directory  requests of lm-eval against its own hf model'
 	@echo 'make results     docs/results.md: perplexity with fewer bits; CALIBRATION=file TEXT=file, an hour'
 	@echo 'make learned-results  what learned rotations give, there too; CALIBRATION=file TEXT=file, an hour'
+	@echo 'make rows        finds the rows of transformers out again, and says what changed; TYPES="..." for some'
 	@echo 'make check-vllm  quantized checkpoints in vLLM on the CPU (installs it into .venv-vllm)'
 	@echo 'make fuzz        every libFuzzer target for FUZZ_SECONDS=$(FUZZ_SECONDS) (clang-19)'
 	@echo 'make parsers     what reads files of others (base, io, tokenizer): unit tests under ASan and UBSan'
@@ -49,6 +50,10 @@ wheel: packages client
 
 wheel-torch: packages client
 	@$(PYTHON) tools/wheel.py build/wheels python/torch
+
+rows: build
+	@tools/build.sh release spinor_python
+	@PYTHONPATH=build/release/python $(PYTHON) tools/rows.py $(TYPES)
 
 demo: build
 	@$(PYTHON) demo/demo.py build/spinor

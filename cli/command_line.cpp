@@ -73,18 +73,18 @@ CommandLine::CommandLine()
   app_.formatter(std::make_shared<HelpFormatter>());
   for (const Command& command : kCommands) {
     CLI::App* sub = app_.add_subcommand(command.name, command.about);
-    sub->add_option("--architecture", rows_, "A row (YAML) for an architecture that spinor does not know")
-        ->group("Model");
-    if (sub->get_name() != "discover") {
-      sub->add_flag("--discover", discover_,
-                    "Of an architecture that spinor does not know: find its row out from the model's own code")
-          ->group("Model");
-      sub->add_flag("--trust-remote-code", trust_remote_code_,
-                    "Run the code that the model brings with it, to discover")
-          ->group("Model");
-    }
+    if (command.setup != discover_command) add_model_options(*sub);
     sub->callback([this, runner = command.setup(*sub)] { chosen_ = runner; });
   }
+}
+
+void CommandLine::add_model_options(CLI::App& app) {
+  const auto option = [](CLI::Option* one) { one->group("Model"); };
+  option(app.add_option("--architecture", rows_, "A row (YAML) for an architecture that spinor does not know"));
+  option(app.add_flag("--discover", discover_,
+                      "Of an architecture that spinor does not know: find its row out from the model's own code"));
+  option(app.add_flag("--trust-remote-code", trust_remote_code_,
+                      "Run the code that the model brings with it, to discover its row"));
 }
 
 bool CommandLine::has_flag(const std::string& name) const {

@@ -22,12 +22,14 @@ class CommandLine {
   void choose(Runner runner) { chosen_ = std::move(runner); }
   bool has_flag(const std::string& name) const;  // given to the command that was chosen
 
-  // Learns the rows of --architecture, and what --discover finds, which stay known to the process, and runs the command that was chosen.
+  // Learns the rows of --architecture, and what --discover finds, which stay known to the process, and runs the command
+  // that was chosen.
   Result run(const Context& context);
   // What to say of a std::bad_alloc out of run().
   std::string out_of_memory() const;
 
  private:
+  void add_model_options(CLI::App& app);
   void discover(const Context& context) const;
 
   CLI::App app_;

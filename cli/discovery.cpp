@@ -62,7 +62,7 @@ std::string output_of(std::vector<std::string> words) {
 
 Json discover_row(const std::string& model, bool trust_remote_code, const Context& context) {
   const std::string directory = resolve_model(model).string();
-  context.log(fmt::format("{}: finding out from its code how it may be rotated\n", model));
+  context.progress("discover", 0, 1);
   setenv("PYTHONSAFEPATH", "1", 0);  // a folder called spinor is not the package
   std::vector<std::string> words = {python(), "-m", "spinor.discovery", directory};
   if (trust_remote_code) words.emplace_back("--trust-remote-code");

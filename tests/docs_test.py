@@ -1,7 +1,8 @@
 """Every command that README.md and docs/ show in an sh block works, and every python block.
 
 A block is run line by line, all of a page in one scratch directory. `spinor` is the binary under test, on a tiny model
-wherever the page names one that is not there, Abc-1B being one of an architecture that spinor does not know; `make` and
+wherever the page names one that is not there, Abc-1B being one of an architecture that spinor does not know, Odd-1B one
+that brings its code; `make` and
 examples are checked to be there; a yaml block becomes recipe.yaml, or the file that its first line names; text.txt, a
 longer train.txt, tokens.json and own.safetensors, with rotations for that model, are there.
 """
@@ -11,12 +12,14 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 
 import pytest
 import safetensors.torch
 import tokenizers
 import torch
 
+import odd_model
 import tiny_models
 from architecture_test import save_abc
 from command import BINARY, ROOT
@@ -71,10 +74,22 @@ def run_python(code, scratch, monkeypatch, names):
     exec(code, names)
 
 
+os.environ.setdefault("SPINOR_PYTHON", sys.executable)  # what discovers rows
+
+
+def make_model(scratch, model):
+    if model.name == "Odd-1B":
+        odd_model.make(model, dtype=torch.float32)
+    elif model.name == "Abc-1B":
+        save_abc(scratch / "llama", model)
+    else:
+        save_model(model)
+
+
 def run_spinor(command, words, scratch):
     model = scratch / words[2] if len(words) > 2 and not words[2].startswith("-") else None
     if model and not model.exists():
-        save_abc(scratch / "llama", model) if model.name == "Abc-1B" else save_model(model)
+        make_model(scratch, model)
     environment = {**os.environ, "PATH": f"{scratch / 'bin'}:{os.environ['PATH']}"}
     done = subprocess.run(
         command.replace("build/spinor", "spinor"),

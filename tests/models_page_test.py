@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+import yaml
 
 import tiny_models
 from command import ROOT, spinor_json
@@ -15,6 +16,7 @@ from runtime_test import LATENT, RUN
 
 PAGE = ROOT / "docs" / "models.md"
 BEGIN, END = "<!-- made by tests/models_page_test.py -->\n", "<!-- end -->\n"
+FOUND, FOUND_END = "<!-- found by discovery -->\n", "<!-- end of what was found -->\n"
 SPINS = ["R1", "R2", "R3", "R4"]
 
 
@@ -72,6 +74,40 @@ def table(folder):
     return head + "\n".join(lines) + "\n\n`*`: not all of them. What is against it:\n\n" + "\n".join(notes) + "\n"
 
 
+def found_rows():
+    """The rows that discovery wrote, by class; and what it says of classes without one."""
+    rows = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "rows").glob("*.yaml"))]
+    return ([row for row in rows if isinstance(row, dict) and "proof" in row],
+            yaml.safe_load((ROOT / "rows" / "undecided.yaml").read_text()))
+
+
+def found_table():
+    rows, undecided = found_rows()
+    lines = []
+    for row in sorted(rows, key=lambda row: row["names"][0]):
+        reasons = {one["rotation"]: one["reason"] for one in row.get("refusals", ())}
+        if "R1" not in row["proof"] and row.get("scaled_outputs"):
+            reasons["R1"] = ", ".join(row["scaled_outputs"]) + " scale what enters the residual stream"
+        if not row["attention"]["value"] and "R2" not in reasons:
+            reasons["R2"] = "there is no softmax attention"
+        norms = [*row.get("norms", ()), *row.get("outer_norms", ())]
+        mean = ", keeping the mean" if any(norm.get("layer_norm") for norm in norms) else ""
+        cells = [f"{float(row['proof'][spin]):.0e}{mean if spin == 'R1' else ''}" if spin in row["proof"] else "no"
+                 for spin in ("R1", "R2")]
+        why = "; ".join(f"{spin}: {reasons[spin]}" for spin in ("R1", "R2") if spin in reasons).replace("|", "/")
+        lines.append(f"| {', '.join(row['names'])} | {' | '.join(cells)} | {why} |")
+    without = [f"- {', '.join(one['names'])}: {one['reason']}" for one in undecided]
+    head = "| architecture | R1 | R2 | what is against it |\n|---|---|---|---|\n"
+    return head + "\n".join(lines) + "\n\nWithout a row:\n\n" + "\n".join(without) + "\n"
+
+
+def test_the_table_of_what_was_found_is_true():
+    text = PAGE.read_text()
+    assert text[text.index(FOUND) + len(FOUND) : text.index(FOUND_END)] == found_table()
+    rows, _ = found_rows()
+    assert f"and {len(rows)} more whose rows" in (ROOT / "README.md").read_text()
+
+
 def test_the_table_is_true(tmp_path):
     text = PAGE.read_text()
     made = table(tmp_path)
@@ -83,4 +119,5 @@ if __name__ == "__main__":
     text = PAGE.read_text()
     with tempfile.TemporaryDirectory() as folder:
         made = table(Path(folder))
-    PAGE.write_text(text[: text.index(BEGIN) + len(BEGIN)] + made + text[text.index(END) :])
+    text = text[: text.index(BEGIN) + len(BEGIN)] + made + text[text.index(END) :]
+    PAGE.write_text(text[: text.index(FOUND) + len(FOUND)] + found_table() + text[text.index(FOUND_END) :])

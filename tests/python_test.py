@@ -25,8 +25,8 @@ import tiny_models  # noqa: E402
 from spinor import _core  # noqa: E402
 
 TORCH = command.BINARY.with_name("spinor-torch")
-COMMANDS = ["answer", "compare", "dequantize", "eval", "generate", "inspect", "learn", "plan", "quantize", "rotate",
-            "tokenize", "verify"]
+COMMANDS = ["answer", "compare", "dequantize", "discover", "eval", "generate", "inspect", "learn", "plan", "quantize",
+            "rotate", "tokenize", "verify"]
 RECIPE = {"default_stage": {"default_modifiers": {
     "SpinQuantModifier": {"rotations": ["R1"], "transform_type": "hadamard"},
     "QuantizationModifier": {"targets": ["Linear"], "ignore": ["lm_head"], "scheme": "W8A8"}}}}

@@ -20,6 +20,7 @@ EXAMPLES = {
     "answer": 'spinor.answer("Llama-3.2-1B", "requests.json", scheme="W4A16").answers[0]["log_likelihood"]',
     "compare": 'spinor.compare("Llama-3.2-1B", text="wiki.txt", scheme="W4A16").rotate',
     "dequantize": 'spinor.dequantize("Llama-3.2-1B-w4a16", "Llama-3.2-1B-dense")',
+    "discover": 'print(spinor.discover("NewModel-1B").row)',
     "eval": 'spinor.eval("Llama-3.2-1B", text="wiki.txt", context=2048).perplexity',
     "generate": 'spinor.generate("Llama-3.2-1B", prompt="The sea is", max_new_tokens=20).text',
     "inspect": 'print(spinor.inspect("Llama-3.2-1B"))',

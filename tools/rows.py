@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""rows.py [TYPE ...]: finds the rows of transformers' decoders out again, proves them, and writes rows/<type>.yaml; says
-what changed. Classes with a row written by hand keep it. Of those that can have none, rows/undecided.yaml says why.
+"""rows.py [TYPE ...]: finds the rows of transformers' decoders again, proves them, writes rows/<type>.yaml, and says
+what changed. Classes with a row written by hand keep it. Of those without one, rows/undecided.yaml says why.
 
 Types are those of transformers: all of its causal classes, and all for images and text, if none is given."""
 
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -101,9 +102,12 @@ def main():
 
 def to_do(given, known, tried):
     wanted, names = [], set(known)
+    with_images = {name for one in image_text_types() for name in class_names(one, "image-text")}
     for kind, types in (("causal", causal_types()), ("image-text", image_text_types())):
         for model_type in types if kind in given.kinds else ():
             of_type = set(class_names(model_type, kind))
+            if kind == "causal" and of_type <= with_images:
+                continue
             if of_type <= names or (kind, model_type) in tried or (given.types and model_type not in given.types):
                 continue
             names |= of_type
@@ -116,13 +120,13 @@ def report(kind, model_type, row, said):
     before = path.read_text() if path.exists() else None
     if row:
         path.write_text(row)
+    elif before:
+        path.unlink()
     change = "same" if row == before else "new" if before is None else "changed"
     print(f"{model_type} ({kind}): {said if row else 'NONE: ' + said.splitlines()[0]} [{change}]", flush=True)
 
 
 def hand_written():
-    import re
-
     names = set()
     for path in ROWS.glob("*.yaml"):
         if path.name not in (UNDECIDED.name,) and not is_generated(path):
@@ -131,12 +135,20 @@ def hand_written():
     return names
 
 
+def told(reason):
+    """In one line, without the names of the moment."""
+    text = re.sub(r"/\S*/spinor-\w+/(model/)?", "", " ".join(reason.split())).replace("Proving", "")
+    return text[:300].replace('"', "'")
+
+
 def write_undecided(reasons):
     lines = [f"# Classes of transformers {transformers.__version__} without a row, and why. Made by tools/rows.py."]
+    written = set()
     for (model_type, kind), reason in sorted(reasons.items()):
-        names = class_names(model_type, kind)
+        names = [name for name in class_names(model_type, kind) if name not in written]
+        written.update(names)
         if names:
-            text = " ".join(reason.split())[:300].replace('"', "'")
+            text = told(reason)
             lines += [f"- names: [{', '.join(names)}]", f"  reason: {json.dumps(text)}",
                       "  instead: write a row (docs/adding_an_architecture.md)"]
     UNDECIDED.write_text("\n".join(lines) + "\n")

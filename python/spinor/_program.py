@@ -9,6 +9,7 @@ from spinor._errors import RunError
 
 
 def main() -> int:
+    os.environ.setdefault("SPINOR_PYTHON", sys.executable)
     words = [b"spinor", *map(os.fsencode, sys.argv[1:])]
     try:
         torch_program, hint = _torch.program(), _torch.HINT

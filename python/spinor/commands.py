@@ -24,6 +24,8 @@ def answer(
     requests: Path,
     *,
     architecture: Texts = None,
+    discover: bool = False,
+    trust_remote_code: bool = False,
     context: int | None = None,
     recipe: Recipe = None,
     rotations: Texts = None,
@@ -63,6 +65,8 @@ def answer(
     requests: A JSON list: {"context": tokens, "continuation": tokens} asks how likely that is, {"context": tokens,
         "max_new_tokens": 64, "stop": texts} for a text
     architecture: A row (YAML) for an architecture that spinor does not know
+    discover: Of an architecture that spinor does not know: find its row out from the model's own code
+    trust_remote_code: Run the code that the model brings with it, to discover its row
     context: Most tokens that the model sees at once: of a longer context the first are left out; 0: any number (default
         0)
     recipe: A recipe (YAML or JSON), instead of the options below: a file, or text of several lines
@@ -114,6 +118,8 @@ def compare(
     model: Model,
     *,
     architecture: Texts = None,
+    discover: bool = False,
+    trust_remote_code: bool = False,
     context: int | None = None,
     stride: int | None = None,
     samples: int | None = None,
@@ -168,6 +174,8 @@ def compare(
     model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
         which is saved on disk meanwhile
     architecture: A row (YAML) for an architecture that spinor does not know
+    discover: Of an architecture that spinor does not know: find its row out from the model's own code
+    trust_remote_code: Run the code that the model brings with it, to discover its row
     context: Tokens in a window (default 2048)
     stride: From one window to the next, so that tokens have a context; 0: windows do not overlap (default 0)
     samples: Only the first so many windows; 0: all (default 0)
@@ -238,6 +246,8 @@ def dequantize(
     out: Path,
     *,
     architecture: Texts = None,
+    discover: bool = False,
+    trust_remote_code: bool = False,
     dtype: Text = None,
     max_shard_size: Text = None,
     threads: int | None = None,
@@ -251,6 +261,8 @@ def dequantize(
         which is saved on disk meanwhile
     out: The directory to write
     architecture: A row (YAML) for an architecture that spinor does not know
+    discover: Of an architecture that spinor does not know: find its row out from the model's own code
+    trust_remote_code: Run the code that the model brings with it, to discover its row
     dtype: float64, float32, float16 or bfloat16; default as the source
     max_shard_size: Largest file, e.g. 5GB or 500MB (default 5GB)
     threads: Threads (0: all); the result does not depend on it (default 0)
@@ -266,10 +278,35 @@ def dequantize(
 
 
 @command
+def discover(
+    model: Model,
+    *,
+    out: Text = None,
+    trust_remote_code: bool = False,
+    progress: Progress = None,
+) -> Result:
+    """Find out from a model's own code how it may be rotated, prove it, and write its row.
+
+    model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
+        which is saved on disk meanwhile
+    out: Write the row into this file, instead of to stdout
+    trust_remote_code: Run the code that the model brings with it
+    progress: A bar (needs tqdm): True or False; or a function of (what, done, all)
+
+    The result has what `spinor discover --json` prints. Errors are spinor.Error.
+
+    Example: print(spinor.discover("NewModel-1B").row)
+    """
+    return run("discover", ("model",), locals())
+
+
+@command
 def eval(
     model: Model,
     *,
     architecture: Texts = None,
+    discover: bool = False,
+    trust_remote_code: bool = False,
     context: int | None = None,
     stride: int | None = None,
     samples: int | None = None,
@@ -313,6 +350,8 @@ def eval(
     model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
         which is saved on disk meanwhile
     architecture: A row (YAML) for an architecture that spinor does not know
+    discover: Of an architecture that spinor does not know: find its row out from the model's own code
+    trust_remote_code: Run the code that the model brings with it, to discover its row
     context: Tokens in a window (default 2048)
     stride: From one window to the next, so that tokens have a context; 0: windows do not overlap (default 0)
     samples: Only the first so many windows; 0: all (default 0)
@@ -369,6 +408,8 @@ def generate(
     model: Model,
     *,
     architecture: Texts = None,
+    discover: bool = False,
+    trust_remote_code: bool = False,
     prompt: Text,
     bos: bool = False,
     max_new_tokens: int | None = None,
@@ -393,6 +434,8 @@ def generate(
     model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
         which is saved on disk meanwhile
     architecture: A row (YAML) for an architecture that spinor does not know
+    discover: Of an architecture that spinor does not know: find its row out from the model's own code
+    trust_remote_code: Run the code that the model brings with it, to discover its row
     prompt: The text to continue; special tokens in it count as such
     bos: Begin with the tokenizer's bos token
     max_new_tokens: At most so many (default 128)
@@ -426,6 +469,8 @@ def inspect(
     model: Model,
     *,
     architecture: Texts = None,
+    discover: bool = False,
+    trust_remote_code: bool = False,
     outliers: bool = False,
     recipe: Recipe = None,
     rotations: Texts = None,
@@ -447,6 +492,8 @@ def inspect(
     model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
         which is saved on disk meanwhile
     architecture: A row (YAML) for an architecture that spinor does not know
+    discover: Of an architecture that spinor does not know: find its row out from the model's own code
+    trust_remote_code: Run the code that the model brings with it, to discover its row
     outliers: Outlier statistics of every weight (reads the whole checkpoint)
     recipe: A recipe (YAML or JSON), instead of the options below: a file, or text of several lines
     rotations: R1 (residual stream), R2 (value heads), R3 (queries and keys), R4 (input of down_proj); rotate's default:
@@ -479,6 +526,8 @@ def learn(
     out: Path,
     *,
     architecture: Texts = None,
+    discover: bool = False,
+    trust_remote_code: bool = False,
     recipe: Recipe = None,
     rotations: Texts = None,
     transform_type: Text = None,
@@ -510,6 +559,8 @@ def learn(
         which is saved on disk meanwhile
     out: The safetensors file to write
     architecture: A row (YAML) for an architecture that spinor does not know
+    discover: Of an architecture that spinor does not know: find its row out from the model's own code
+    trust_remote_code: Run the code that the model brings with it, to discover its row
     recipe: A recipe (YAML or JSON), instead of the options below: a file, or text of several lines
     rotations: R1 (residual stream), R2 (value heads), R3 (queries and keys), R4 (input of down_proj); rotate's default:
         R1,R2
@@ -553,6 +604,8 @@ def plan(
     model: Model,
     *,
     architecture: Texts = None,
+    discover: bool = False,
+    trust_remote_code: bool = False,
     recipe: Recipe = None,
     rotations: Texts = None,
     transform_type: Text = None,
@@ -583,6 +636,8 @@ def plan(
     model: A checkpoint directory, or org/name in the local Hugging Face cache; or a model of transformers in memory,
         which is saved on disk meanwhile
     architecture: A row (YAML) for an architecture that spinor does not know
+    discover: Of an architecture that spinor does not know: find its row out from the model's own code
+    trust_remote_code: Run the code that the model brings with it, to discover its row
     recipe: A recipe (YAML or JSON), instead of the options below: a file, or text of several lines
     rotations: R1 (residual stream), R2 (value heads), R3 (queries and keys), R4 (input of down_proj); rotate's default:
         R1,R2
@@ -625,6 +680,8 @@ def quantize(
     out: Path,
     *,
     architecture: Texts = None,
+    discover: bool = False,
+    trust_remote_code: bool = False,
     recipe: Recipe = None,
     rotations: Texts = None,
     transform_type: Text = None,
@@ -669,6 +726,8 @@ def quantize(
         which is saved on disk meanwhile
     out: The directory to write
     architecture: A row (YAML) for an architecture that spinor does not know
+    discover: Of an architecture that spinor does not know: find its row out from the model's own code
+    trust_remote_code: Run the code that the model brings with it, to discover its row
     recipe: A recipe (YAML or JSON), instead of the options below: a file, or text of several lines
     rotations: R1 (residual stream), R2 (value heads), R3 (queries and keys), R4 (input of down_proj); rotate's default:
         R1,R2
@@ -728,6 +787,8 @@ def rotate(
     out: Path,
     *,
     architecture: Texts = None,
+    discover: bool = False,
+    trust_remote_code: bool = False,
     recipe: Recipe = None,
     rotations: Texts = None,
     transform_type: Text = None,
@@ -766,6 +827,8 @@ def rotate(
         which is saved on disk meanwhile
     out: The directory to write
     architecture: A row (YAML) for an architecture that spinor does not know
+    discover: Of an architecture that spinor does not know: find its row out from the model's own code
+    trust_remote_code: Run the code that the model brings with it, to discover its row
     recipe: A recipe (YAML or JSON), instead of the options below: a file, or text of several lines
     rotations: R1 (residual stream), R2 (value heads), R3 (queries and keys), R4 (input of down_proj); rotate's default:
         R1,R2
@@ -817,6 +880,8 @@ def tokenize(
     model: Model,
     *,
     architecture: Texts = None,
+    discover: bool = False,
+    trust_remote_code: bool = False,
     skip_special: bool = False,
     text: Text = None,
     decode: Text = None,
@@ -827,6 +892,8 @@ def tokenize(
     model: A directory with tokenizer.json, or org/name in the local Hugging Face cache; or a model of transformers in
         memory, which is saved on disk meanwhile
     architecture: A row (YAML) for an architecture that spinor does not know
+    discover: Of an architecture that spinor does not know: find its row out from the model's own code
+    trust_remote_code: Run the code that the model brings with it, to discover its row
     skip_special: Leave special tokens out of the text
     text: A UTF-8 file: print its tokens; special tokens in it are found, none are added
     decode: A JSON file with a list of tokens: print their text, and nothing else
@@ -845,6 +912,8 @@ def verify(
     out: Path,
     *,
     architecture: Texts = None,
+    discover: bool = False,
+    trust_remote_code: bool = False,
     probe_seed: int | None = None,
     random_tokens: int | None = None,
     threads: int | None = None,
@@ -861,6 +930,8 @@ def verify(
     model: The source checkpoint; or a model of transformers in memory, which is saved on disk meanwhile
     out: The rotated checkpoint
     architecture: A row (YAML) for an architecture that spinor does not know
+    discover: Of an architecture that spinor does not know: find its row out from the model's own code
+    trust_remote_code: Run the code that the model brings with it, to discover its row
     probe_seed: Seed of the random probes (default 1)
     random_tokens: Run both models on so many random tokens
     threads: Threads (0: all) (default 0)

@@ -5,14 +5,13 @@
 #include <mutex>
 
 #include "spinor/base/error.h"
+#include "spinor/base/list.h"
 #include "spinor/family/architecture.h"
 #include "spinor/family/architecture_file.h"
 #include "spinor/family/row_files.h"
 
 namespace spinor {
 namespace {
-
-constexpr std::string_view kRefused = "rows/refused.yaml";
 
 Document parse_file(const RowFile& file) {
   return parse_yaml(file.text, file.name);
@@ -23,7 +22,7 @@ class ShippedRows {
  public:
   ShippedRows() {
     for (const RowFile& file : row_files()) {
-      if (file.name == kRefused) continue;
+      if (holds_refusals(file)) continue;
       for (const std::string_view name : names_of_row(file)) index_.emplace(name, files_.size());
       files_.push_back(&file);
     }
@@ -60,10 +59,14 @@ ShippedRows& shipped() {
 }
 
 std::vector<RefusedArchitecture> read_refused() {
-  const auto files = row_files();
-  const auto file = std::ranges::find(files, kRefused, &RowFile::name);
-  const Document document = parse_file(*file);
-  return read_fields<std::vector<RefusedArchitecture>>(document.value, {"refused", document.subject, &document.lines});
+  std::vector<RefusedArchitecture> all;
+  for (const RowFile& file : row_files()) {
+    if (!holds_refusals(file)) continue;
+    const Document document = parse_file(file);
+    append(all, read_fields<std::vector<RefusedArchitecture>>(document.value,
+                                                              {"refused", document.subject, &document.lines}));
+  }
+  return all;
 }
 
 struct Registered {

@@ -26,4 +26,8 @@ std::vector<std::string_view> names_of_row(const RowFile& file) {
   return names;
 }
 
+bool holds_refusals(const RowFile& file) {
+  return file.name == "rows/refused.yaml" || file.name == "rows/undecided.yaml";
+}
+
 }  // namespace spinor

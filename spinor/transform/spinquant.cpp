@@ -112,7 +112,8 @@ bool fits_mapping(const Architecture& row) {
   const bool one =
       row.other_attentions.empty() && !a.query.empty() && !a.key.empty() && !a.value.empty() && are_told_apart(row);
   return reads && one && among(row.writes, {a.output}, row.mlp_out) && row.parts.empty() && row.raw_reads.empty() &&
-         row.experts.empty() && row.embeddings.size() == 1 && row.outer_linears.empty() && row.towers.empty();
+         row.experts.empty() && row.embeddings.size() == 1 && row.outer_linears.empty() && row.towers.empty() &&
+         row.untouched.empty();
 }
 
 bool is_per_head(Spin spin) {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import json
 import tempfile
 from pathlib import Path
 
@@ -20,8 +22,8 @@ from .proof import SEED, Proof, prove
 from .roles import Roles
 from .row import RowMaker
 from .row_text import text_of
-from .tower import towers_of
 from .tiny import CannotBuild, Tiny, default_config, tiny
+from .tower import with_towers
 
 
 VERSION = transformers.__version__
@@ -57,6 +59,18 @@ def class_defaults(config: PreTrainedConfig, section: str) -> dict:
         return {}
 
 
+def made_up_lists(config: PreTrainedConfig) -> frozenset[str]:
+    """Lists that the class makes of other keys: None unless they are given."""
+    fields = getattr(type(config), "__dataclass_fields__", {})
+    given = inspect.signature(type(config).__init__).parameters
+
+    def default(key: str):
+        return fields[key].default if key in fields else getattr(given.get(key), "default", None)
+
+    return frozenset(key for key, value in config.to_dict().items()
+                     if isinstance(value, list) and not isinstance(default(key), list | tuple))
+
+
 def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, dict[str, str]]:
     section = section_of(made.config)
     part = getattr(made.config, section) if section else made.config
@@ -64,7 +78,7 @@ def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, dict[str,
     roles = Roles(find(made.model, made.inputs), files, made.kind == "image-text")
     keys = flat_keys(made.config.to_dict(), section)
     renamed, derived = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width, roles.layer_count)
-    return Sample(roles, keys, dependence, defaults, derived), renamed
+    return Sample(roles, keys, dependence, defaults, derived, made_up_lists(part)), renamed
 
 
 def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code: bool = False) -> tuple[dict, Findings]:
@@ -80,7 +94,7 @@ def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code:
         samples.append(sample)
     row = RowMaker(samples, renamed).row([type(made[0].model).__name__], section)
     if made[0].kind == "image-text":
-        row |= towers_of(samples[0].roles, made[0].config, made[0].model)
+        row = with_towers(row, samples[0].roles, made[0].config, made[0].model)
     return row, samples[0].roles.findings
 
 
@@ -102,11 +116,19 @@ def general_row_of(model_type: str, kind: str | None = None) -> tuple[dict, Find
     raise AssertionError
 
 
+def another(config: PreTrainedConfig, kind: str | None, trust_remote_code: bool = False) -> Tiny:
+    """Of other weights and sizes than what a row is found with."""
+    options = {"seed": SEED, "kind": kind, "trust_remote_code": trust_remote_code, "images": kind == "image-text"}
+    try:
+        return tiny(config, variant=1, mixed=True, **options)
+    except CannotBuild:  # of sizes that depend on each other
+        return tiny(config, variant=1, **options)
+
+
 def proved(row: dict, findings: Findings, config: PreTrainedConfig, kind: str | None,
            trust_remote_code: bool = False) -> Discovery:
     """Raises InputError where a model that is rotated by the row is another function."""
-    other = tiny(config, variant=1, seed=SEED, kind=kind, trust_remote_code=trust_remote_code,
-                 images=kind == "image-text")
+    other = another(config, kind, trust_remote_code)
     with tempfile.TemporaryDirectory(prefix="spinor-") as name:
         file = Path(name) / "row.yaml"
         proving = "Proving" + row["names"][0]  # spinor may have a row of that class
@@ -114,7 +136,8 @@ def proved(row: dict, findings: Findings, config: PreTrainedConfig, kind: str | 
         proof = prove(other, file, proving)
     if not proof.holds:
         raise InputError(row["names"][0], f"what was found is not exact: {proof.errors}", "this is a fault of spinor")
-    row["proof"] = {"with": f"transformers {VERSION}"} | {key: float(f"{value:.0e}") for key, value in proof.errors.items()}
+    errors = {key: float(f"{value:.0e}") for key, value in proof.errors.items()}
+    row["proof"] = {"with": f"transformers {VERSION}"} | errors
     return Discovery(row["names"], HEADER.format(VERSION) + text_of(row), proof, findings)
 
 
@@ -136,10 +159,16 @@ def discover_type(model_type: str, kind: str) -> Discovery:
 def discover_model(directory: str, trust_remote_code: bool = False) -> Discovery:
     """Of a checkpoint: its config.json, and its code where it brings some and may run it."""
     try:
+        written = json.loads((Path(directory) / "config.json").read_text())
+        if written.get("auto_map") and not trust_remote_code:
+            hint = "allow it with --trust-remote-code, if you trust it"
+            raise InputError(directory, "it brings code of its own", hint)
         config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=trust_remote_code)
+    except InputError:
+        raise
     except ImportError as error:
         raise InputError(directory, f"its code needs something that is not installed: {error}") from error
     except Exception as error:
-        hint = "" if trust_remote_code else "if its code is its own, allow it with --trust-remote-code"
-        raise InputError(directory, f"transformers {VERSION} cannot read its config: {error}", hint) from error
+        said = " ".join(str(error).split())[:300]
+        raise InputError(directory, f"transformers {VERSION} cannot read its config: {said}") from error
     return discover(config, trust_remote_code=trust_remote_code)

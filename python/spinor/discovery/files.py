@@ -21,6 +21,7 @@ class FileTensor:
     memory: str
     axes: tuple[int | None, ...]  # of the tensor in memory; None: an axis of length 1, or one made of several
     indices: tuple[torch.Tensor | None, ...]  # along each axis, where in the tensor in memory it stands
+    memories: tuple[str, ...]  # all that it is made of
 
     def axis_of(self, memory_axis: int) -> int | None:
         return self.axes.index(memory_axis) if memory_axis in self.axes else None
@@ -44,7 +45,8 @@ def made_of(name: str, parts: list[Provenance]) -> FileTensor:
     if len(parts) > 1:
         shape[part.rows_axis] = sum(len(one.rows) for one in parts)
         indices[part.rows_axis] = None
-    return FileTensor(name, tuple(shape), part.tensor, tuple(axes), tuple(indices))
+    memories = tuple(one.tensor for one in parts)
+    return FileTensor(name, tuple(shape), part.tensor, tuple(axes), tuple(indices), memories)
 
 
 def files_of(model: torch.nn.Module, config) -> dict[str, FileTensor]:

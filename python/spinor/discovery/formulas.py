@@ -25,6 +25,7 @@ def flat_keys(config: dict, section: str) -> Keys:
 
 
 LAYERS = re.compile(r"layer|dense|first|replace|interval|period|offset|freq|step|moe|pattern|type")
+COUNT = re.compile(r"(num|n)_(hidden_)?layers?|decoder_layers|encoder_layers|num_(de|en)coder_layers")
 COEFFICIENTS = (1, 2, 3, 4)
 PARTS = (2, 3, 4, 8)
 MOST_TERMS, MOST_FACTORS = 3, 3
@@ -130,14 +131,15 @@ def sum_text(products: tuple[Product, ...], coefficients: tuple[int, ...]) -> st
 class Conditions:
     """Which layers: of samples with `counts` layers."""
 
-    def __init__(self, samples: list[Keys], counts: list[int]):
-        self.samples, self.counts = samples, counts
+    def __init__(self, samples: list[Keys], counts: list[int], made_up: frozenset[str] = frozenset()):
+        self.samples, self.counts, self.made_up = samples, counts, made_up
 
-    def find(self, layers: list[set[int]]) -> str | None:
-        """A formula over L that holds in those layers of each sample; empty: in all; None: there is none."""
+    def find(self, layers: list[set[int]], of_any_keys: bool = True) -> str | None:
+        """A formula over L that holds in those layers of each sample; empty: in all; None: there is none. Keys that a
+        class makes up of others may not be in a config.json: they are used only if any may be."""
         if all(len(there) == count for there, count in zip(layers, self.counts, strict=True)):
             return ""
-        for text, holds in self._candidates():
+        for text, holds in self._candidates(frozenset() if of_any_keys else self.made_up):
             try:
                 if all({layer for layer in range(count) if holds(sample, layer)} == there
                        for sample, count, there in zip(self.samples, self.counts, layers, strict=True)):
@@ -146,11 +148,12 @@ class Conditions:
                 continue
         return None
 
-    def _candidates(self) -> Iterable[tuple[str, Callable[[Keys, int], bool]]]:
+    def _candidates(self, without: frozenset[str]) -> Iterable[tuple[str, Callable[[Keys, int], bool]]]:
         first = self.samples[0]
-        lists = [key for key, value in first.items() if isinstance(value, list) and value]
+        lists = [key for key, value in first.items() if isinstance(value, list) and value and key not in without]
         numbers = [key for key, value in first.items()
-                   if isinstance(value, int) and not isinstance(value, bool) and LAYERS.search(key)]
+                   if isinstance(value, int) and not isinstance(value, bool) and LAYERS.search(key)
+                   and not COUNT.fullmatch(key)]
         yield from self._of_lists(lists)
         for key in numbers:
             yield f"L >= {key}", lambda sample, layer, key=key: layer >= sample[key]

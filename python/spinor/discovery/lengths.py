@@ -25,6 +25,7 @@ class Sample:
     dependence: Dependence
     class_defaults: Keys
     derived: set[str]  # keys that its config leaves to the class
+    made_up: frozenset[str] = frozenset()  # lists that its class makes of other keys, where it is not given them
 
 
 class Lengths:
@@ -34,7 +35,7 @@ class Lengths:
     def of(self, tensors: list[FileTensor], axis: int, on_stream: bool = False) -> str:
         """Of an axis, one tensor a sample."""
         sizes = [tensor.shape[axis] for tensor in tensors]
-        if on_stream:
+        if on_stream and (self.samples[0].roles.sites or sizes == [sample.roles.width for sample in self.samples]):
             return self._on_stream(tensors[0], axis, sizes)
         found = self._formula(tensors, axis)
         if found == "hidden_size":

@@ -10,8 +10,8 @@ import re
 from .files import CannotTell, FileTensor
 from .find import Findings
 from .folds import scales_of
+from .stream import OTHER_PARTS
 
-OTHER_PARTS = re.compile(r"vision|visual|image|audio|projector")
 STACKED = 3  # axes of experts in one tensor
 
 
@@ -100,11 +100,13 @@ class Roles:
                 self.uses.setdefault(use.weight, use)
         self.of_memory: dict[str, list[FileTensor]] = {}
         for tensor in files.values():
-            self.of_memory.setdefault(tensor.memory, []).append(tensor)
+            for memory in tensor.memories:
+                self.of_memory.setdefault(memory, []).append(tensor)
         self.head = self._head()
         self.layers_at = self._layers_at()
         self.root, _, self.layers = self.layers_at.rpartition(".")
         self.root += "." if self.root else ""
+        self.memory_root = self._memory_root() if has_towers else ""
         self.towers: dict[str, FileTensor] = {}  # what is not below the root: of other parts of the model
         if not all(map(self._is_below, files)) and not has_towers:
             self.root, self.layers = "", self.layers_at
@@ -113,21 +115,37 @@ class Roles:
         self.norms: dict[str, NormRole] = {}
         self.parameters: dict[str, ParameterRole] = {}
         self.embeddings: dict[str, EmbeddingRole] = {}
+        for name, _ in sorted(self.sites):
+            if name not in self.of_memory:
+                self._unsaid(f"{name} is on the stream, and no checkpoint stores it")
         self._assign()
-        self.attentions = self._attentions()
+        self.no_values = ""  # why a row cannot say which values turn
+        try:
+            self.attentions = self._attentions()
+        except CannotTell as error:
+            self.attentions, self.no_values = [], str(error)
 
     def _layers_at(self) -> str:
         """Where the layers are: the list that most weights are in."""
         counts: dict[str, int] = {}
         for tensor in self.files.values():
-            if len(tensor.shape) > 1 and self._is_language(tensor) and (found := re.match(r"(.*?)\.\d+\.", tensor.name)):
+            found = re.match(r"(.*?)\.\d+\.", tensor.name)
+            if found and len(tensor.shape) > 1 and self._is_language(tensor):
                 counts[found[1]] = counts.get(found[1], 0) + 1
         if not counts:
             raise CannotTell("there are no layers")
         return max(counts, key=counts.get)
 
     def _is_below(self, name: str) -> bool:
-        return name.startswith(self.root) or module_of(name) == self.head
+        """Of the language model: told by the names in memory, where the root in files is none."""
+        if module_of(name) == self.head:
+            return True
+        return name.startswith(self.root) and self.files[name].memory.startswith(self.memory_root)
+
+    def _memory_root(self) -> str:
+        """Where the language model is in memory."""
+        layer = next(tensor for name, tensor in self.files.items() if name.startswith(self.layers_at + "."))
+        return re.match(r"(.*?)[^.]*\.\d+\.", layer.memory)[1]
 
     @property
     def layer_count(self) -> int:
@@ -204,7 +222,8 @@ class Roles:
                           mlp_out=tensor.memory in self._mlp and use.activation.shape[-1] == tensor.shape[inner])
         if not self.sites:  # a stream that cannot be turned: by size
             writers = {writer.use.weight for writer in self.findings.writers}
-            role.reads, role.writes = role.into == self.width, role.out == self.width and tensor.memory in writers
+            role.writes = role.out == self.width and tensor.memory in writers
+            role.reads = role.into == self.width and tensor.memory not in writers
         self.linears[module] = role
 
     def _bias(self, name: str, tensor: FileTensor) -> bool:
@@ -260,7 +279,8 @@ class Roles:
         proved = any(fold is other for other in self.findings.folds)
         guilty = self.findings.reason.scales if self.findings.reason else []
         self.norms[module] = NormRole(self.place(module), tensor, self._readers(fold) if proved else [],
-                                      fold.layer_norm or self.findings.stream.keeps_mean, None, fold.offset, tensor.memory in guilty)
+                                      fold.layer_norm or self.findings.stream.keeps_mean, None, fold.offset,
+                                      tensor.memory in guilty)
         bias = module + ".bias"
         if bias in self.files and self.files[bias].memory in fold.biases:
             self.norms[module].bias = self.files[bias]
@@ -311,7 +331,7 @@ class Roles:
         name, size = names.pop(), values[0].sites[0].size
         axis = values[0].sites[0].axis
         memory_begins = sorted({value.sites[0].begin for value in values})
-        for tensor in self.of_memory[name]:
+        for tensor in self.of_memory.get(name, ()):
             at = tensor.axis_of(axis)
             index = tensor.indices[at].tolist() if at is not None and tensor.indices[at] is not None else []
             if set(memory_begins) <= set(index):

@@ -23,13 +23,14 @@ class RowMaker:
         self.first = samples[0].roles
         self.lengths = Lengths(samples)
         self.present: dict[str, list[set[int]]] = {}  # modules for whose layers there is no formula
+        self.flagged: set[str] = set()  # those of them that depend on a flag, too
         self.routers = {role.place.name for role in self.first.linears.values() if role.router}
         counts = [sample.keys["num_hidden_layers"] for sample in samples]
-        self.conditions = Conditions([sample.keys for sample in samples], counts)
+        self.conditions = Conditions([sample.keys for sample in samples], counts, samples[0].made_up)
 
     def row(self, names: list[str], section: str) -> dict:
         roles = self.first
-        self.no_values = ""  # why the values cannot be said
+        self.no_values = self.first.no_values
         try:
             attentions, parts = self._attentions()
         except CannotTell as error:
@@ -110,25 +111,36 @@ class RowMaker:
         return [([role for role, _ in group], [layers for _, layers in group]) for group in zip(*parts, strict=True)]
 
     def _layer_kinds(self) -> list[list[str]]:
-        """Which of the modules that are there without a rule a layer has, in each of the samples."""
+        """Which of the modules that are there without a rule a layer has, in each of the samples; with those that a
+        flag adds, and without them."""
         kinds: dict[tuple, None] = {}
         for number, sample in enumerate(self.samples):
             for layer in range(sample.keys["num_hidden_layers"]):
-                kinds[tuple(name for name, layers in self.present.items() if layer in layers[number])] = None
+                here = [name for name, layers in self.present.items() if layer in layers[number]]
+                kinds[tuple(here)] = None
+                kinds[tuple(name for name in here if name not in self.flagged)] = None
         return [list(kind) for kind in kinds if self.present]
 
-    def _when(self, name: str, layers: list[set[int]], flag: str = "") -> dict:
-        found = self.conditions.find(layers)
+    def _when(self, name: str, layers: list[set[int]], flag: str = "", alone: bool = True) -> dict:
+        """`alone`: no other line of the row has the same name, so that the tensor itself can tell."""
+        found = self.conditions.find(layers, of_any_keys=not alone)
         if found is None:
             self.present[name] = layers
-        found = PRESENT if found is None else " && ".join(filter(None, [flag, f"({found})" if flag and found else found]))
+            self.flagged |= {name} if flag else set()
+        if found is None:
+            if not alone:
+                raise CannotTell(f"{name}: no key of config.json says which of its layers are of which size")
+            return {"when": PRESENT}
+        found = " && ".join(filter(None, [flag, f"({found})" if flag and found else found]))
         return {"when": found} if found else {}
 
     def _linear(self, name: str) -> list[dict]:
         rows = []
-        for roles, layers in self._alike(name, self._in_layers("linears", name),
-                                         lambda role: (role.out, role.into, role.bias is not None)):
-            rows.append(self._linear_row(name, roles) | self._when(name, layers, self.lengths.flag(roles[0].weight, False)))
+        kinds = self._alike(name, self._in_layers("linears", name),
+                            lambda role: (role.out, role.into, role.bias is not None))
+        for roles, layers in kinds:
+            flag = self.lengths.flag(roles[0].weight, False)
+            rows.append(self._linear_row(name, roles) | self._when(name, layers, flag, len(kinds) == 1))
         return rows
 
     def _linear_row(self, name: str, roles: list[LinearRole]) -> dict:
@@ -148,8 +160,12 @@ class RowMaker:
         by_sample = self._in_layers("norms", name)
         reads = dict.fromkeys(reader for role in self.first.norms.values() if role.place.name == name
                               for reader in role.reads)
-        return [self._norm_row(name, roles, list(reads)) | self._when(name, layers, self.lengths.flag(roles[0].weight, False))
-                for roles, layers in self._alike(name, by_sample, lambda role: role.size)]
+        rows = []
+        kinds = self._alike(name, by_sample, lambda role: role.size)
+        for roles, layers in kinds:
+            flag = self.lengths.flag(roles[0].weight, False)
+            rows.append(self._norm_row(name, roles, list(reads)) | self._when(name, layers, flag, len(kinds) == 1))
+        return rows
 
     def _norm_row(self, name: str, roles: list[NormRole], reads: list[str]) -> dict:
         one = roles[0]
@@ -169,9 +185,10 @@ class RowMaker:
 
     def _parameter(self, name: str) -> list[dict]:
         rows = []
-        for roles, layers in self._alike(name, self._in_layers("parameters", name), lambda role: role.weight.shape):
-            rows.append({"name": name, "shape": self._shape(roles)}
-                        | self._when(name, layers, self.lengths.flag(roles[0].weight, False)))
+        kinds = self._alike(name, self._in_layers("parameters", name), lambda role: role.weight.shape)
+        for roles, layers in kinds:
+            flag = self.lengths.flag(roles[0].weight, False)
+            rows.append({"name": name, "shape": self._shape(roles)} | self._when(name, layers, flag, len(kinds) == 1))
         return rows
 
     def _shape(self, roles: list[ParameterRole]) -> list[str]:
@@ -255,7 +272,7 @@ class RowMaker:
                     part = self._part(value, roles, tensors)
                     parts[str(part)] = part
                     row["value"] += "." + part["name"]
-                rows.append(row | (self._when(output, layers) if len(alike) > 1 else {}))
+                rows.append(row | (self._when(output, layers, alone=False) if len(alike) > 1 else {}))
         return rows, list(parts.values())
 
     def _part(self, linear: str, roles: list[AttentionRole], tensors: list) -> dict:
@@ -271,7 +288,8 @@ class RowMaker:
         """R2 needs the sizes of what it turns."""
         sizes = {one["name"]: one for one in row["linears"]}
         for attention in [row["attention"], *row["other_attentions"]]:
-            value, output = sizes.get(attention["value"], {}), sizes.get(attention["output"], {})
+            value = sizes.get(attention["value"].removesuffix(".values"), {})
+            output = sizes.get(attention["output"], {})
             if ANY in (value.get("out"), output.get("in")):
                 self.no_values = f"no formula says the sizes of {attention['value']} and {attention['output']}"
                 row["attention"], row["other_attentions"], row["parts"] = NO_ATTENTION, [], []
@@ -285,7 +303,7 @@ class RowMaker:
         if self.no_values:
             found.append({"rotation": "R2", "reason": self.no_values})
         elif refused := sorted(set(findings.values.refused.values())):
-            found.append({"rotation": "R2", "reason": "; ".join(refused[:2])})
+            found.append({"rotation": "R2", "reason": refused[0]})
         return found
 
     def _defaults(self, text: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ def scalar(value: object, key: str = "") -> str:
 
 def flow(value: object, key: str = "") -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {flow(one, name)}" for name, one in value.items()) + "}"
+        return "{" + ", ".join(f"{scalar(name)}: {flow(one, name)}" for name, one in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(flow(one, key) for one in value) + "]"
     return scalar(value, key)

@@ -22,6 +22,7 @@ ZERO = 1e-12  # of a product of norms: moments are sums of float64 products
 FREE = 1e-11  # of the largest moment: what may turn as it likes, a bias of keys where all scores gain the same
 SMALL = 1e-7  # a residual of least squares that is zero, relative
 PROOF_SEED = 11
+OTHER_PARTS = re.compile(r"vision|visual|image|audio|projector|qformer")  # of a model, than the language model
 
 
 @dataclasses.dataclass
@@ -79,7 +80,8 @@ class StreamSearch:
     def _widths(self) -> list[int]:
         """What the head reads; where that is an outer projection, what most axes of the layers' weights are."""
         counts = Counter(size for name, value in self.subject.parameters.items()
-                         if layer_of(name) is not None and value.numel() > max(value.shape) for size in set(value.shape))
+                         if layer_of(name) is not None and value.numel() > max(value.shape)
+                         and not OTHER_PARTS.search(name) for size in set(value.shape))
         read = [self.subject.tensors[use.weight].shape[use.axis] for use in self._outer_uses()[:1]]
         return list(dict.fromkeys([*read, *(size for size, _ in counts.most_common(1))]))
 

@@ -78,10 +78,11 @@ def tiny(
     trust_remote_code: bool = False,
     images: bool = False,
     kind: str | None = None,
+    mixed: bool = False,
 ) -> Tiny:
     """A tiny model of `config` (sizes made small, all else kept) or of the default config of a model type. Variants 0
-    and 1 differ in every size. `kind`: of a config that has both a causal class and one for images and text, which one
-    ("causal" or "image-text"). Raises CannotBuild."""
+    and 1 differ in every size; `mixed`: inner sizes are the other one's. `kind`: of a config that has both a causal
+    class and one for images and text, which one ("causal" or "image-text"). Raises CannotBuild."""
     config = default_config(config) if isinstance(config, str) else config
     _check_config(config, trust_remote_code)
     kind = kind or _kind(config, images)
@@ -89,7 +90,7 @@ def tiny(
     failed: list[Exception] = []
     for relaxed in _RELAXED:
         try:
-            small = shrunk(config, variant, frozenset(relaxed))
+            small = shrunk(config, variant, frozenset(relaxed), mixed)
             model = _built(small, model_class, trust_remote_code, seed)
         except Exception as error:  # noqa: BLE001: whatever the class raises
             failed.append(error)

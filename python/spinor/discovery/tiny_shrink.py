@@ -38,8 +38,8 @@ _FACTORS = ("long_factor", "short_factor")
 class _Shrinking:
     """One shrinking: the variant, what was relaxed, and the ids that tokens got."""
 
-    def __init__(self, variant: int, relaxed: frozenset[str]):
-        self.variant, self.relaxed = variant, relaxed
+    def __init__(self, variant: int, relaxed: frozenset[str], mixed: bool):
+        self.variant, self.relaxed, self.mixed = variant, relaxed, mixed
         self.ids: dict[int, int] = {}
         self.text: tuple[int, int] | None = None  # how wide the text is: before, now
 
@@ -90,7 +90,7 @@ class _Shrinking:
         return {k: OTHER[k][self.variant] if k in OTHER and type(v) is int else v for k, v in layer.items()}
 
     def sizes(self, values: dict[str, Any], tower: bool) -> dict[str, Any]:
-        table = sizes(tower, "square" in self.relaxed or _partly_turned(values), self.variant)
+        table = sizes(tower, "square" in self.relaxed or _partly_turned(values), self.variant, self.mixed)
         new: dict[str, Any] = {}
         for key, value in values.items():
             if key.endswith(ID_ENDINGS):
@@ -179,7 +179,9 @@ def _portioned(section: list[int], total: int) -> list[int]:
     return portions
 
 
-def shrunk(config: PreTrainedConfig, variant: int, relaxed: frozenset[str] = frozenset()) -> PreTrainedConfig:
+def shrunk(
+    config: PreTrainedConfig, variant: int, relaxed: frozenset[str] = frozenset(), mixed: bool = False
+) -> PreTrainedConfig:
     """`config` with the sizes of a variant (0 or 1). `relaxed`: "square", where the class wants hidden_size = heads x
     head_dim, "equal heads", where it wants as many key heads as heads. Raises what the class of the config raises."""
-    return _Shrinking(variant, relaxed).config(config)
+    return _Shrinking(variant, relaxed, mixed).config(config)

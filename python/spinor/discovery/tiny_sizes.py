@@ -5,6 +5,7 @@ that a formula over the keys can be told from another one by the shapes of two m
 class wants hidden_size = heads x head_dim.
 """
 
+import re
 from collections.abc import Iterable
 
 Pair = tuple[int, int]
@@ -207,7 +208,11 @@ OTHER = _table(
 UNUSED = frozenset("num_nextn_predict_layers mtp_num_hidden_layers num_mtp_modules".split())
 
 
-def sizes(tower: bool, square: bool, variant: int) -> dict[str, int]:
+# Sizes that no other depends on: models that mix the variants have those of the other one.
+INNER = re.compile(r"intermediate|vocab|ffn|n_inner|expert_dim|lora_rank")
+
+
+def sizes(tower: bool, square: bool, variant: int, mixed: bool = False) -> dict[str, int]:
     """What each key becomes in the text or a tower of a variant."""
     pairs = dict(TOWER if tower else TEXT)
     if square and not tower:
@@ -218,7 +223,7 @@ def sizes(tower: bool, square: bool, variant: int) -> dict[str, int]:
         )
         for keys, name in same:
             pairs.update(dict.fromkeys(keys, SQUARE[name]))
-    return {name: pair[variant] for name, pair in pairs.items()}
+    return {name: pair[1 - variant if mixed and INNER.search(name) else variant] for name, pair in pairs.items()}
 
 
 # What must be a plausible count in any config.

@@ -24,16 +24,36 @@ def linears_in(model: torch.nn.Module) -> set[str]:
     return {name + ".weight" for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
 
 
+def with_towers(row: dict, roles: Roles, config, model: torch.nn.Module) -> dict:
+    """The row with its other parts; where no row can say how they write to the stream, R1 is refused."""
+    try:
+        more = towers_of(roles, config, model)
+    except CannotTell as error:
+        roles.sites = set()
+        more = towers_of(roles, config, model)
+        refused = row.get("refusals", [])
+        if not any(one["rotation"] == "R1" for one in refused):
+            more["refusals"] = [*refused, {"rotation": "R1", "reason": f"no row can say it: {error}"}]
+    return row | {key: value for key, value in more.items() if value}
+
+
+def with_any_numbers(name: str) -> str:
+    return ".".join("{N}" if part.isdigit() else part for part in name.split("."))
+
+
 def towers_of(roles: Roles, config, model: torch.nn.Module) -> dict:
     linears, feeds, untouched = linears_in(model), {}, {}
     for name, tensor in roles.towers.items():
         beginning = beginning_of(name, roles.root)
-        if on_stream := {axis for axis in range(len(tensor.shape)) if (tensor.memory, tensor.axes[axis]) in roles.sites}:
-            feeds.setdefault(beginning, {}).setdefault(module_of(name), {})[name] = on_stream
+        module = module_of(name)
+        on_stream = {axis for axis, of in enumerate(tensor.axes) if (tensor.memory, of) in roles.sites}
+        if on_stream:
+            above = module.rpartition(".")[0]
+            feeds.setdefault(above + "." if above else "", {}).setdefault(module, {})[name] = on_stream
         else:
             named = untouched.setdefault(beginning, {})
             if tensor.memory in linears and len(tensor.shape) == 2 and name.endswith(".weight"):
-                named[re.sub(r"(?<=\.)\d+(?=\.)", "{N}", name[len(beginning) :].removesuffix(".weight") + ".")[:-1]] = None
+                named[with_any_numbers(module[len(beginning) :])] = None
     section = section_of_tower(config)
     return {"towers": [tower(section, beginning, modules, roles) for beginning, modules in feeds.items()],
             "untouched": [{"beginning": beginning, "linears": list(named)} for beginning, named in untouched.items()],
@@ -72,7 +92,10 @@ def loaded_as(roles: Roles) -> dict[str, str]:
         while stored and loaded and stored[-1] == loaded[-1]:
             stored.pop()
             loaded.pop()
-        beginning, other = (".".join(parts) + "." if parts else "" for parts in (stored, loaded))
+        if not stored or not loaded:  # a beginning that is not there at all: with the first component that is
+            first = name.split(".")[len(stored)]
+            stored, loaded = [*stored, first], [*loaded, first]
+        beginning, other = (".".join(parts) + "." for parts in (stored, loaded))
         if beginning != other and not re.search(r"\.\d", beginning + other) and len(stored) + len(loaded) < 6:
             found[beginning] = other
     return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))

@@ -17,6 +17,7 @@ from .stream import SMALL
 from .subject import EXACT, Subject
 
 FUNCTIONALS = 3
+MOST_NAMED = 6  # operations, in a reason
 LARGEST_AXIS = 2048  # of a tiny model; a vocabulary is no axis of values
 
 
@@ -165,7 +166,8 @@ def bias_of(weight: str) -> str:
 
 def reason_of(attention: Attention) -> str:
     def listed(operations):
-        return "+".join(dict.fromkeys(operation.name for operation in operations))
+        names = list(dict.fromkeys(operation.name for operation in operations))
+        return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
 
     reasons = []
     if attention.after:

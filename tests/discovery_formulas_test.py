@@ -1,0 +1,68 @@
+"""Formulas that discovery finds for sizes and layers: they fit models that they were not found with."""
+
+import pytest
+
+pytest.importorskip("spinor")  # PYTHONPATH=build/release/python
+
+from spinor.discovery.formulas import Conditions, size_formula  # noqa: E402
+from spinor.discovery.roles import rows_of  # noqa: E402
+from spinor.discovery.files import CannotTell, FileTensor  # noqa: E402
+from spinor.discovery.row_text import text_of  # noqa: E402
+
+SMALL = {"hidden": 48, "heads": 4, "groups": 2, "head": 16, "inner": 88, "state": 10, "rank": 22}
+LARGE = {"hidden": 60, "heads": 6, "groups": 3, "head": 24, "inner": 100, "state": 14, "rank": 26}
+OTHER = {"hidden": 4096, "heads": 32, "groups": 8, "head": 128, "inner": 14336, "state": 128, "rank": 512}
+# What the sizes are, and of which keys they are known to be made.
+SIZES = {
+    "heads * head": ["heads", "head"],
+    "2 * inner": ["inner"],
+    "head * (heads + 2 * groups)": ["heads", "head", "groups"],
+    "2 * inner + 2 * groups * state + heads": ["inner", "groups", "state", "heads"],
+    "hidden // heads": ["hidden", "heads"],
+    "rank + head": ["rank", "head"],
+    "hidden - head": ["hidden", "head"],
+    "hidden + 2": ["hidden"],
+    "3 * hidden // 4": ["hidden"],
+}
+
+
+@pytest.mark.parametrize("size, keys", SIZES.items(), ids=list(SIZES))
+def test_a_formula_fits_what_it_was_not_found_with(size, keys):
+    bumped = [SMALL | {key: 3 * SMALL[key]} for key in keys]
+    seen = [(sample, eval(size, {}, sample)) for sample in (SMALL, LARGE, *bumped)]
+    found = size_formula([(sample, value) for sample, value in seen if value == int(value)], keys)
+    assert found is not None
+    assert eval(found.replace("/", "//"), {}, OTHER) == eval(size, {}, OTHER), found
+
+
+def test_no_formula_is_made_up():
+    assert size_formula([(SMALL, 31), (LARGE, 77), (SMALL | {"inner": 90}, 5)], ["inner"]) is None
+
+
+@pytest.mark.parametrize("there, formula", [
+    ([{0, 2}, {1}], "kinds[L] == 'a'"), ([{1}, {0, 2}], "kinds[L] != 'a'"),
+    ([{0, 1, 2}, {0, 1, 2}], ""), ([{1, 2}, {2}], "L >= dense_layers"), ([{0}, {0, 1}], "L < dense_layers"),
+    ([{0, 1}, {1}], None),
+])
+def test_which_layers(there, formula):
+    samples = [{"kinds": ["a", "b", "a"], "dense_layers": 1}, {"kinds": ["b", "a", "b"], "dense_layers": 2}]
+    assert Conditions(samples, [3, 3]).find(there) == formula
+
+
+def test_rows_of_a_fused_weight():
+    tensor = FileTensor("w", (96, 8), "w", (0, 1), (None, None), ("w",))
+    assert rows_of(tensor, [0, 16, 32, 48, 64, 80], 16, 96) is None
+    assert rows_of(tensor, [64, 80], 16, 96) == (64, 32, 96)
+    assert rows_of(tensor, [16, 48, 80], 16, 96) == (16, 16, 32)
+    assert rows_of(tensor, [16, 24, 64, 72], 8, 96) == (16, 16, 48)
+    with pytest.raises(CannotTell, match="begin at"):
+        rows_of(tensor, [0, 16, 80], 16, 96)
+
+
+def test_a_row_is_text_that_yaml_reads_back():
+    yaml = pytest.importorskip("yaml")
+    row = {"names": ["A"], "linears": [{"name": "mlp.{E}.w", "out": "2 * a", "when": "k[L] == 'x'", "router": "true"}],
+           "writes": ["ffn.2"], "proof": {"with": "transformers 5.23.0", "R1": 7e-15}, "loaded_as": {"a.": ""}}
+    read = yaml.safe_load(text_of(row))
+    assert read["linears"][0] == {"name": "mlp.{E}.w", "out": "2 * a", "when": "k[L] == 'x'", "router": True}
+    assert read["loaded_as"] == {"a.": ""} and float(read["proof"]["R1"]) == 7e-15

@@ -1,0 +1,111 @@
+"""spinor discover: a class that no table has ever seen, with code of its own, is found out, proved, rotated, quantized
+and loaded; what cannot be found out is refused with the reason."""
+
+import json
+import os
+import sys
+
+import pytest
+import torch
+import transformers
+
+import command
+from odd_model import make
+
+pytest.importorskip("spinor")  # PYTHONPATH=build/release/python
+os.environ.setdefault("SPINOR_PYTHON", sys.executable)
+EXACT = 1e-9  # of the logits' deviation, in float64
+
+@torch.no_grad()
+def logits(directory, dtype=torch.float64):
+    model = transformers.AutoModelForCausalLM.from_pretrained(directory, trust_remote_code=True, dtype=dtype)
+    return model(torch.arange(3, 40)[None]).logits
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("odd") / "model")
+
+
+@pytest.fixture(scope="module")
+def row(odd):
+    file = odd.parent / "odd.yaml"
+    said = command.spinor("discover", odd, "--trust-remote-code", "--out", file)
+    assert "R1: exact" in said and "R2: exact" in said
+    return file
+
+
+def test_its_row_says_what_is_where(row):
+    text = row.read_text()
+    assert "names: [OddForCausalLM]" in text and "layers: steps" in text and "head: out" in text
+    assert "{name: wide, out: '2 * inner', in: hidden_size, bias: 'true'}" in text
+    assert "reads: [mix], offset: 1" in text
+    assert "linear: mix, name: values, begin: " in text
+
+
+@pytest.mark.parametrize("rotations", ["R1", "R2", "R1,R2"])
+def test_it_is_rotated_exactly(odd, row, tmp_path, rotations):
+    command.spinor("rotate", odd, tmp_path / "out", "--architecture", row, "--rotations", rotations, "--transform-type",
+                   "random-orthogonal", "--quiet")
+    before, after = logits(odd), logits(tmp_path / "out")
+    assert float((before - after).abs().max() / before.std()) < EXACT
+    assert "is the same function as" in command.spinor("verify", odd, tmp_path / "out", "--architecture", row)
+
+
+def test_every_site_is_needed(odd, row, tmp_path):
+    """A row that leaves one writer out, or one reader, is refused before anything is written."""
+    for left_out in ("narrow", "wide"):
+        text = row.read_text()
+        assert left_out in text
+        wrong = tmp_path / f"{left_out}.yaml"
+        wrong.write_text("\n".join(line.replace(f", {left_out}]", "]").replace(f"[{left_out}]", "[]")
+                                   for line in text.splitlines()))
+        message = command.refused("rotate", odd, tmp_path / "out", "--architecture", wrong)
+        assert left_out in message and not (tmp_path / "out").exists()
+
+
+def test_on_the_way_rotated_and_quantized(tmp_path):
+    odd = make(tmp_path / "odd", dtype=torch.float32)
+    command.spinor("quantize", odd, tmp_path / "out", "--discover", "--trust-remote-code", "--scheme", "W8A8",
+                   "--ignore", "out", "--rotations", "R1", "--transform-type", "random-orthogonal", "--quiet")
+    before, after = logits(odd, torch.float32), logits(tmp_path / "out", torch.float32)
+    # Eight bits: a correlation of 0.99 and more; random weights of another model have none.
+    assert torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1] > 0.98
+
+
+def test_what_cannot_turn_is_said(tmp_path):
+    """The branch is scaled by a parameter of each channel before it is added."""
+    model = make(tmp_path / "model", " * self.between.weight")
+    said = command.spinor_json("discover", model, "--trust-remote-code")
+    assert "between" in said["refused"]["R1"]
+    assert said["errors"]["R2"] < EXACT
+
+
+def test_code_runs_only_with_consent(odd):
+    message = command.refused("discover", odd)
+    assert "--trust-remote-code" in message
+
+
+@pytest.mark.parametrize("change, said", [
+    ("x = self.tokens(input_ids)", "raise RuntimeError('nothing goes')"),
+    ("CausalLMOutput(logits=self.out(self.body(input_ids)))", "self.body(input_ids)"),
+    ("x = self.tokens(input_ids)", "x = self.tokens(input_ids) + torch.rand(1)"),
+], ids=["raises", "no logits", "not deterministic"])
+def test_a_class_that_does_not_run(tmp_path, change, said):
+    model = make(tmp_path / "model")
+    code = model / "modeling_odd.py"
+    code.write_text(code.read_text().replace(change, said))
+    assert "OddForCausalLM" in command.refused("discover", model, "--trust-remote-code")
+
+
+def test_a_config_with_absurd_sizes(tmp_path):
+    model = make(tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 10**12}))
+    assert "num_hidden_layers" in command.refused("discover", model, "--trust-remote-code")
+
+
+def test_without_python_it_says_what_to_install(odd, tmp_path):
+    environment = {**os.environ, "SPINOR_PYTHON": str(tmp_path / "none")}
+    message = command.refused("discover", odd, env=environment)
+    assert "spinor-llm[discover]" in message
