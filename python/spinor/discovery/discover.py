@@ -92,7 +92,8 @@ def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code:
     for one in made:
         sample, renamed = sample_of(one, dependence, defaults)
         samples.append(sample)
-    row = RowMaker(samples, renamed).row([type(made[0].model).__name__], section)
+    part = getattr(made[0].config, section) if section else made[0].config
+    row = RowMaker(samples, renamed, getattr(type(part), "attribute_map", {})).row([type(made[0].model).__name__], section)
     if made[0].kind == "image-text":
         row = with_towers(row, samples[0].roles, made[0].config, made[0].model)
     return row, samples[0].roles.findings

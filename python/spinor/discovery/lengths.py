@@ -136,7 +136,7 @@ def count_of_layers(keys: Keys, layers: int) -> str:
              (value == layers or (isinstance(value, list) and len(value) == layers))]
     if not found:
         raise CannotTell("no key of config.json says how many layers there are")
-    return min(found, key=lambda key: (isinstance(keys[key], list), len(key)))
+    return min(found, key=lambda key: ("encoder" in key, isinstance(keys[key], list), len(key)))
 
 
 def canonical(keys: Keys, attribute_map: dict[str, str], width: int, layers: int) -> tuple[dict[str, str], set[str]]:

@@ -16,10 +16,11 @@ NO_ATTENTION = {"query": "", "key": "", "value": "", "output": ""}
 
 
 class RowMaker:
-    """`defaults`: keys as all rows call them, and what the class calls them. Raises CannotTell."""
+    """`defaults`: keys as all rows call them, and what the class calls them; `aliases`: what a config.json may call them
+    instead (attribute_map). Raises CannotTell."""
 
-    def __init__(self, samples: list[Sample], defaults: dict[str, str]):
-        self.samples, self.defaults = samples, defaults
+    def __init__(self, samples: list[Sample], defaults: dict[str, str], aliases: dict[str, str]):
+        self.samples, self.defaults, self.aliases = samples, defaults, aliases
         self.first = samples[0].roles
         self.lengths = Lengths(samples)
         self.present: dict[str, list[set[int]]] = {}  # modules for whose layers there is no formula
@@ -307,12 +308,21 @@ class RowMaker:
         return found
 
     def _defaults(self, text: str) -> dict[str, str]:
-        """What config.json may leave out: as its class has it."""
-        found = dict(self.defaults)
-        for key, value in self.samples[0].class_defaults.items():
-            if key not in found and isinstance(value, int) and key not in REQUIRED and re.search(rf"\b{key}\b", text):
-                found[key] = str(value).lower()
-        return found
+        """What config.json may leave out, as its class has it; or may call by another name."""
+        return dict(self.defaults) | defaults_in(text, self.samples[0].class_defaults, self.aliases, self.defaults)
+
+
+def defaults_in(text: str, class_defaults: dict, aliases: dict[str, str], known: dict[str, str]) -> dict[str, str]:
+    """Of the keys in the text of a row."""
+    found = {}
+    for key, value in class_defaults.items():
+        if key in known or not re.search(rf"\b{key}\b", text):
+            continue
+        others = [alias for alias, real in aliases.items() if real == key and alias not in text]
+        literal = [str(value).lower()] if isinstance(value, int) and key not in REQUIRED else []
+        if formula := " ?? ".join([*others, *literal]):
+            found[key] = formula
+    return found
 
 
 def is_expert(row: dict) -> bool:
