@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import json
@@ -81,10 +82,18 @@ def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, dict[str,
     return Sample(roles, keys, dependence, defaults, derived, made_up_lists(part)), renamed
 
 
+def with_images(config: PreTrainedConfig, *, kind: str | None, **options) -> Tiny:
+    """Where a class takes any in a way that is known. Else what only images reach is read by nothing, which is found."""
+    if kind == "image-text":
+        with contextlib.suppress(CannotBuild):
+            return tiny(config, kind=kind, images=True, **options)
+    return tiny(config, kind=kind, **options)
+
+
 def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code: bool = False) -> tuple[dict, Findings]:
     """Without its proof. Raises CannotBuild of a class that does not run, CannotTell of one that no row can say."""
-    options = {"kind": kind, "trust_remote_code": trust_remote_code, "images": kind == "image-text"}
-    made = [tiny(config, variant=variant, **options) for variant in (0, 1)]
+    options = {"kind": kind, "trust_remote_code": trust_remote_code}
+    made = [with_images(config, variant=variant, **options) for variant in (0, 1)]
     section = section_of(made[0].config)
     dependence = dependence_of(made[0], section)
     defaults = class_defaults(made[0].config, section)
@@ -119,11 +128,11 @@ def general_row_of(model_type: str, kind: str | None = None) -> tuple[dict, Find
 
 def another(config: PreTrainedConfig, kind: str | None, trust_remote_code: bool = False) -> Tiny:
     """Of other weights and sizes than what a row is found with."""
-    options = {"seed": SEED, "kind": kind, "trust_remote_code": trust_remote_code, "images": kind == "image-text"}
+    options = {"seed": SEED, "kind": kind, "trust_remote_code": trust_remote_code}
     try:
-        return tiny(config, variant=1, mixed=True, **options)
+        return with_images(config, variant=1, mixed=True, **options)
     except CannotBuild:  # of sizes that depend on each other
-        return tiny(config, variant=1, **options)
+        return with_images(config, variant=1, **options)
 
 
 def proved(row: dict, findings: Findings, config: PreTrainedConfig, kind: str | None,

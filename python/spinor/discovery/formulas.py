@@ -158,6 +158,9 @@ class Conditions:
         for key in numbers:
             yield f"L >= {key}", lambda sample, layer, key=key: layer >= sample[key]
             yield f"L < {key}", lambda sample, layer, key=key: layer < sample[key]
+        last = "num_hidden_layers"
+        yield f"L + 1 == {last}", lambda sample, layer: layer + 1 == sample[last]
+        yield f"L + 1 != {last}", lambda sample, layer: layer + 1 != sample[last]
         for key in lists:
             yield f"L in {key}", lambda sample, layer, key=key: layer in sample[key]
             yield f"!(L in {key})", lambda sample, layer, key=key: layer not in sample[key]

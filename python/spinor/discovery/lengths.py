@@ -109,7 +109,10 @@ class Lengths:
         for count in ("num_attention_heads", "num_key_value_heads"):
             if all(config[count] * config["head_dim"] == size for config, size in seen):
                 return f"{count} * head_dim"
-        return size_formula(seen, sorted(keys))
+        for more in ((), *((key,) for key in sorted({"num_hidden_layers", *self.samples[0].dependence.unknown} - keys))):
+            if found := size_formula(seen, sorted({*keys, *more})):  # of a key that cannot change alone
+                return found
+        return None
 
     def _changed(self, tensor: FileTensor, axis: int) -> Seen:
         """With one key changed. Where a file has a part of an axis, the part changes as the whole does."""

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 import spinor
 
 from .float64 import widened
+from .subject import difference
 from .tiny import Tiny
 
 # Largest difference of the logits, in their deviations. In float32 weights are rounded once, and what runs along the
@@ -115,5 +116,5 @@ def prove(tiny: Tiny, row: Path | None = None, name: str = "", dtype: torch.dtyp
                 proof.refused[rotation] = refusal.problem.partition(": ")[2]
                 continue
             after = logits_of(out, tiny, dtype)
-            proof.errors[rotation] = float((after - before).abs().max() / before.std())
+            proof.errors[rotation] = difference(before, after)
     return proof

@@ -37,23 +37,25 @@ class RowMaker:
         except CannotTell as error:
             attentions, parts, self.no_values = [], [], str(error)
         linears = [one for name in self._inside("linears") for one in self._linear(name)]
+        embeddings = [self._embedding(name) for name in self._outside("embeddings")]
         row: dict = {
             "names": names,
             "section": section,
             "num_layers": self.defaults.pop("num_hidden_layers", ""),
             "roots": [roles.root],
-            "embeddings": [self._embedding(name) for name in self._outside("embeddings")],
+            "embeddings": [one for one in embeddings if is_said(one)],
             "layers": roles.layers,
             "experts": self._experts() if any(is_expert(one) for one in linears) else "",
             "linears": linears,
             "parts": parts,
             "norms": [one for name in self._inside("norms") for one in self._norm(name)],
             "parameters": [one for name in self._inside("parameters") for one in self._parameter(name)],
-            "outer_linears": [self._outer_linear(name) for name in self._outside("linears")],
+            "outer_linears": [self._outer_linear(name) for name in self._outside("linears") if self._can_say(name)],
             "outer_norms": [self._outer_norm(name) for name in self._outside("norms")],
             "head": roles.head,
             "head_bias": self.lengths.flag(roles.linears[roles.head].bias),
-            "writes": self._named(lambda role: role.writes and role.place.name != roles.head),
+            "writes": self._named(lambda role: role.writes and role.place.name != roles.head
+                                  and (role.place.layer is not None or self._can_say(role.place.name))),
             "raw_reads": self._raw_reads(),
             "scaled_outputs": self._scaled_outputs(),
             "attention": attentions[0] if attentions else NO_ATTENTION,
@@ -64,6 +66,10 @@ class RowMaker:
         }
         self._check_values(row)
         row["untouched"] = [{"beginning": roles.root + name} for name in self._outside("parameters")]
+        row["untouched"] += self._counted()
+        row["untouched"] += [{"beginning": f"{roles.root}{one['name']}.weight"} for one in embeddings if not is_said(one)]
+        unsaid = {one["name"] for one in linears if one["in"] == ANY}
+        row["mlp_out"] = [name for name in row["mlp_out"] if name not in unsaid]
         row["refusals"] = self._refusals(row["scaled_outputs"])
         row["defaults"] = self._defaults(str(row))
         keep = {"names", "linears", "norms", "writes", "mlp_in", "mlp_out", "outer_norms"}
@@ -214,6 +220,16 @@ class RowMaker:
             row["writes"] = "false"
         return row | self._flag(tensors[0])
 
+    def _can_say(self, name: str) -> bool:
+        """Linears that are counted outside of layers are nothing to a rotation that is refused."""
+        counted = re.search(r"\.\d+$", name) and not self.first.findings.stream.proved
+        return not counted
+
+    def _counted(self) -> list[dict]:
+        beginnings = dict.fromkeys(name.rpartition(".")[0] + "." for name in self._outside("linears")
+                                   if not self._can_say(name))
+        return [{"beginning": self.first.root + beginning, "linears": ["{N}"]} for beginning in beginnings]
+
     def _outer_linear(self, name: str) -> dict:
         roles = self._outer("linears", name)
         return self._linear_row(name, roles) | self._flag(roles[0].weight)
@@ -240,7 +256,8 @@ class RowMaker:
 
     def _raw_reads(self) -> list[str]:
         read = {name for norm in self.first.norms.values() for name in norm.reads}
-        return self._named(lambda role: role.reads and role.place.name not in read)
+        return self._named(lambda role: role.reads and role.place.name not in read
+                           and (role.place.layer is not None or self._can_say(role.place.name)))
 
     def _scaled_outputs(self) -> list[str]:
         scaled = [norm for norm in self.first.norms.values() if norm.scales_output]
@@ -323,6 +340,11 @@ def defaults_in(text: str, class_defaults: dict, aliases: dict[str, str], known:
         if formula := " ?? ".join([*others, *literal]):
             found[key] = formula
     return found
+
+
+def is_said(embedding: dict) -> bool:
+    """Its sizes are, or it is on the stream. Another one is nothing to a rotation."""
+    return embedding.get("writes") != "false" or ANY not in (embedding["rows"], embedding.get("columns"))
 
 
 def is_expert(row: dict) -> bool:

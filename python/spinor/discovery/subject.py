@@ -11,6 +11,17 @@ from .trace import Trace
 EXACT = 1e-9  # of the logits' deviation: float64 leaves 1e-13, and anything that is wrong moves them by 1e-2 and more
 
 
+MASKED = 1e30  # and above: what a class puts in the place of logits that may not be chosen
+
+
+def difference(before: torch.Tensor, after: torch.Tensor) -> float:
+    """The largest of two models' logits, in their standard deviations."""
+    kept = before.abs() < MASKED
+    if not torch.equal(kept, after.abs() < MASKED) or not kept.any():
+        return float("inf")
+    return float((after - before)[kept].abs().max() / before[kept].std())
+
+
 class Subject:
     def __init__(self, model: torch.nn.Module, inputs: Tensors):
         self.model, self.inputs = model, inputs
@@ -34,8 +45,7 @@ class Subject:
 
     def moved(self, since: torch.Tensor | None = None) -> float:
         """How far the logits are from what they were, the largest, in their standard deviations."""
-        since = self.start if since is None else since
-        return float((self.logits() - since).abs().max() / since.std())
+        return difference(self.start if since is None else since, self.logits())
 
     def trace(self) -> Trace:
         trace = Trace(self.model, self.tensors)
