@@ -83,7 +83,7 @@ def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, dict[str,
 
 
 def with_images(config: PreTrainedConfig, *, kind: str | None, **options) -> Tiny:
-    """Where a class takes any in a way that is known. Else what only images reach is read by nothing, which is found."""
+    """Where a class takes any in a way that is known. Else what only images reach is read by nothing, and refused."""
     if kind == "image-text":
         with contextlib.suppress(CannotBuild):
             return tiny(config, kind=kind, images=True, **options)
@@ -102,7 +102,8 @@ def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code:
         sample, renamed = sample_of(one, dependence, defaults)
         samples.append(sample)
     part = getattr(made[0].config, section) if section else made[0].config
-    row = RowMaker(samples, renamed, getattr(type(part), "attribute_map", {})).row([type(made[0].model).__name__], section)
+    maker = RowMaker(samples, renamed, getattr(type(part), "attribute_map", {}))
+    row = maker.row([type(made[0].model).__name__], section)
     if made[0].kind == "image-text":
         row = with_towers(row, samples[0].roles, made[0].config, made[0].model)
     return row, samples[0].roles.findings

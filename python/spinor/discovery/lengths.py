@@ -109,7 +109,8 @@ class Lengths:
         for count in ("num_attention_heads", "num_key_value_heads"):
             if all(config[count] * config["head_dim"] == size for config, size in seen):
                 return f"{count} * head_dim"
-        for more in ((), *((key,) for key in sorted({"num_hidden_layers", *self.samples[0].dependence.unknown} - keys))):
+        others = sorted({"num_hidden_layers", *self.samples[0].dependence.unknown} - keys)
+        for more in ((), *((key,) for key in others)):
             if found := size_formula(seen, sorted({*keys, *more})):  # of a key that cannot change alone
                 return found
         return None

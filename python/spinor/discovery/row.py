@@ -16,8 +16,8 @@ NO_ATTENTION = {"query": "", "key": "", "value": "", "output": ""}
 
 
 class RowMaker:
-    """`defaults`: keys as all rows call them, and what the class calls them; `aliases`: what a config.json may call them
-    instead (attribute_map). Raises CannotTell."""
+    """`defaults`: keys as all rows call them, and what the class calls them; `aliases`: what a config.json may call
+    them instead (attribute_map). Raises CannotTell."""
 
     def __init__(self, samples: list[Sample], defaults: dict[str, str], aliases: dict[str, str]):
         self.samples, self.defaults, self.aliases = samples, defaults, aliases
@@ -67,7 +67,8 @@ class RowMaker:
         self._check_values(row)
         row["untouched"] = [{"beginning": roles.root + name} for name in self._outside("parameters")]
         row["untouched"] += self._counted()
-        row["untouched"] += [{"beginning": f"{roles.root}{one['name']}.weight"} for one in embeddings if not is_said(one)]
+        unsaid = [one["name"] for one in embeddings if not is_said(one)]
+        row["untouched"] += [{"beginning": f"{roles.root}{name}.weight"} for name in unsaid]
         unsaid = {one["name"] for one in linears if one["in"] == ANY}
         row["mlp_out"] = [name for name in row["mlp_out"] if name not in unsaid]
         row["refusals"] = self._refusals(row["scaled_outputs"])
