@@ -48,7 +48,11 @@ std::string output_of(std::vector<std::string> words) {
   posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
   posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   pid_t child = 0;
-  const int failed = posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
+  std::vector<char*> variables;
+  for (char** one = environ; *one != nullptr; ++one) variables.push_back(*one);
+  std::string safe = "PYTHONSAFEPATH=1";  // a folder called spinor is not the package
+  variables.insert(variables.end(), {safe.data(), nullptr});
+  const int failed = posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), variables.data());
   posix_spawn_file_actions_destroy(&actions);
   close(ends[1]);
   const std::string text = failed == 0 ? read_all(ends[0]) : "";
@@ -63,7 +67,6 @@ std::string output_of(std::vector<std::string> words) {
 Json discover_row(const std::string& model, bool trust_remote_code, const Context& context) {
   const std::string directory = resolve_model(model).string();
   context.progress("discover", 0, 1);
-  setenv("PYTHONSAFEPATH", "1", 0);  // a folder called spinor is not the package
   std::vector<std::string> words = {python(), "-m", "spinor.discovery", directory};
   if (trust_remote_code) words.emplace_back("--trust-remote-code");
   const Json said = Json::parse(output_of(words), nullptr, false);

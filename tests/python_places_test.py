@@ -43,6 +43,7 @@ def test_a_model_is_org_and_name_in_the_local_cache(tmp_path, monkeypatch):
     calls = {
         "inspect": lambda model, out: spinor.inspect(model),
         "plan": lambda model, out: spinor.plan(model),
+        "discover": lambda model, out: spinor.discover(model),
         "rotate": lambda model, out: spinor.rotate(model, out),
         "quantize": lambda model, out: spinor.quantize(model, out, scheme="W8A8"),
         "dequantize": lambda model, out: spinor.dequantize(model, out),

@@ -104,10 +104,11 @@ TEST(SpinQuantOfAProgram, ReadsNormsAsAProgramsIteratorSays) {
       {.name = "of the test",
        .supports_model = [](const Model& model) { return model.checkpoint().config().contains("of_the_recipe_test"); },
        .pairs = [](const Model&) { return std::vector<NormLinears>{{"model", "norm", {}}}; }});
-  Json config = llama().checkpoint().config();
+  const Model source = llama();
+  Json config = source.checkpoint().config();
   config["of_the_recipe_test"] = true;
-  const auto tensors = llama().checkpoint().tensors();
-  const Model model = Model::describe(llama().checkpoint().with(config, {tensors.begin(), tensors.end()}));
+  const auto tensors = source.checkpoint().tensors();
+  const Model model = Model::describe(source.checkpoint().with(config, {tensors.begin(), tensors.end()}));
   EXPECT_EQ(message_of([&] { run(recipe_of(""), model); }),
             "model.norm: of the test does not name the linears that read through it; a norm is folded into all of "
             "those, and into no other");
