@@ -90,12 +90,14 @@ def test_code_runs_only_with_consent(odd):
     ("x = self.tokens(input_ids)", "raise RuntimeError('nothing goes')"),
     ("CausalLMOutput(logits=self.out(self.body(input_ids)))", "self.body(input_ids)"),
     ("x = self.tokens(input_ids)", "x = self.tokens(input_ids) + torch.rand(1)"),
-], ids=["raises", "no logits", "not deterministic"])
+    ("x = self.tokens(input_ids)", "assert not torch.is_grad_enabled(); x = self.tokens(input_ids)"),
+], ids=["raises", "no logits", "not deterministic", "no gradients"])
 def test_a_class_that_does_not_run(tmp_path, change, said):
     model = make(tmp_path / "model")
     code = model / "modeling_odd.py"
     code.write_text(code.read_text().replace(change, said))
-    assert "OddForCausalLM" in command.refused("discover", model, "--trust-remote-code")
+    message = command.refused("discover", model, "--trust-remote-code")
+    assert "OddForCausalLM" in message or "its code cannot be examined: AssertionError" in message
 
 
 def test_a_config_with_absurd_sizes(tmp_path):

@@ -19,6 +19,9 @@ def found(model: str, trust_remote_code: bool) -> dict:
         discovery = discover_model(model, trust_remote_code)
     except Error as error:
         return {"error": [error.subject, error.problem, error.hint or ""]}
+    except Exception as error:  # noqa: BLE001: of a model's own code
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        return {"error": [model, f"its code cannot be examined: {said}", ""]}
     return {"row": discovery.row, "names": discovery.names, "errors": discovery.proof.errors,
             "refused": discovery.proof.refused}
 

@@ -9,6 +9,7 @@ import torch
 from .trace import SAME_VALUES, Graph, Operation, Use
 
 BATCHED = {"bmm", "baddbmm"}
+KEEP_PROBABILITIES = frozenset({"mul", "sub", "cat", "nan_to_num", "where", "masked_fill", "split", "narrow"})
 CLIPS = {"clamp", "clamp_", "clamp_min", "clamp_max", "hardtanh", "relu", "threshold"}
 STRUCTURAL = SAME_VALUES | BATCHED | {"cat", "stack", "split", "split_with_sizes", "unbind", "empty", "zeros", "ones",
                                       "new_zeros", "zeros_like", "empty_like", "arange", "full", "copy_", "index_copy_",
@@ -35,18 +36,9 @@ class Attention:
 
 def probabilities_times_values(graph: Graph, softmax: Operation) -> Operation | None:
     """Through dropout, casts, a sink that is cut off."""
-    todo, seen = list(softmax.outputs[:1]), set()
-    while todo:
-        tensor = todo.pop()
-        if id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        for operation in graph.readers.get(id(tensor), ()):
-            if operation.name in BATCHED and graph.root(operation.inputs[-2]) is graph.root(tensor):
-                return operation
-            if operation.name in SAME_VALUES | {"mul", "sub", "cat", "nan_to_num", "where", "masked_fill"}:
-                todo += operation.outputs
-    return None
+    products = [operation for operation in graph.consumers(softmax.outputs[0], KEEP_PROBABILITIES)
+                if operation.name in BATCHED]
+    return products[0] if products else None
 
 
 def scores_of(graph: Graph, softmax: Operation) -> Operation | None:

@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 
 import spinor
 
+from . import subject
 from .float64 import widened
-from .subject import difference
 from .tiny import Tiny
 
 # Largest difference of the logits, in their deviations. In float32 weights are rounded once, and what runs along the
 # tokens adds to it: Jamba's state space has 2.1e-5, most have less than 1e-5.
-EXACT = {torch.float64: 1e-9, torch.float32: 5e-5}
+EXACT = {torch.float64: subject.EXACT, torch.float32: 5e-5}
 SEED = 7
 OFFLINE = ("R1", "R2")
 
@@ -116,5 +116,5 @@ def prove(tiny: Tiny, row: Path | None = None, name: str = "", dtype: torch.dtyp
                 proof.refused[rotation] = refusal.problem.partition(": ")[2]
                 continue
             after = logits_of(out, tiny, dtype)
-            proof.errors[rotation] = difference(before, after)
+            proof.errors[rotation] = subject.difference(before, after)
     return proof

@@ -171,7 +171,7 @@ class Roles:
             return Place(int(found[1]), re.sub(r"(experts?)\.\d+(?=\.|$)", r"\1.{E}", found[2]))
         if name == self.head or not name.startswith(self.root):
             return Place(None, name)
-        return Place(None, re.sub(r"\.\d+(?=\.|$)", lambda number: number[0], name[len(self.root) :]))
+        return Place(None, name[len(self.root) :])
 
     def _assign(self) -> None:
         embedded = {operation.sources[0] for operation in self.findings.graph.trace.operations

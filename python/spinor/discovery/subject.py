@@ -26,10 +26,8 @@ class Subject:
     def __init__(self, model: torch.nn.Module, inputs: Tensors):
         self.model, self.inputs = model, inputs
         self.parameters = {name: value for name, value in model.named_parameters() if value.is_floating_point()}
-        stored = model.state_dict().keys()
         self.buffers = {name: value for name, value in model.named_buffers()
                         if value.is_floating_point() and value.numel() > 1}
-        self.unstored = {name for name in self.buffers if name not in stored}
         self.tensors: Tensors = self.parameters | self.buffers
         for value in self.tensors.values():
             value.requires_grad_(False)

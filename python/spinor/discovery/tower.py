@@ -27,10 +27,9 @@ def linears_in(model: torch.nn.Module) -> set[str]:
 def with_towers(row: dict, roles: Roles, config, model: torch.nn.Module) -> dict:
     """The row with its other parts; where no row can say how they write to the stream, R1 is refused."""
     try:
-        more = towers_of(roles, config, model)
+        more = towers_of(roles, roles.sites, config, model)
     except CannotTell as error:
-        roles.sites = set()
-        more = towers_of(roles, config, model)
+        more = towers_of(roles, set(), config, model)
         refused = row.get("refusals", [])
         if not any(one["rotation"] == "R1" for one in refused):
             more["refusals"] = [*refused, {"rotation": "R1", "reason": f"no row can say it: {error}"}]
@@ -41,12 +40,13 @@ def with_any_numbers(name: str) -> str:
     return ".".join("{N}" if part.isdigit() else part for part in name.split("."))
 
 
-def towers_of(roles: Roles, config, model: torch.nn.Module) -> dict:
+def towers_of(roles: Roles, sites: set, config, model: torch.nn.Module) -> dict:
+    """What writes at the sites feeds the stream, all else is untouched. Raises CannotTell."""
     linears, feeds, untouched = linears_in(model), {}, {}
     for name, tensor in roles.towers.items():
         beginning = beginning_of(name, roles.root)
         module = module_of(name)
-        on_stream = {axis for axis, of in enumerate(tensor.axes) if (tensor.memory, of) in roles.sites}
+        on_stream = {axis for axis, of in enumerate(tensor.axes) if (tensor.memory, of) in sites}
         if on_stream:
             above = module.rpartition(".")[0]
             feeds.setdefault(above + "." if above else "", {}).setdefault(module, {})[name] = on_stream

@@ -163,26 +163,27 @@ class Graph:
             tensor = self._parents[id(tensor)]
         return tensor
 
-    def consumers(self, tensor: torch.Tensor) -> list[Operation]:
-        """The operations that compute with it, however it was reshaped on the way."""
-        found, todo, seen = [], [tensor], set()
-        while todo:
-            current = todo.pop()
+    def consumers(self, tensor: torch.Tensor, through: frozenset[str] = frozenset()) -> list[Operation]:
+        """The operations that compute with it, however it was reshaped on the way; and what else is in `through`."""
+        found, pending, seen = [], [tensor], set()
+        while pending:
+            current = pending.pop()
             if id(current) in seen:
                 continue
             seen.add(id(current))
             for operation in self.readers.get(id(current), ()):
-                if operation.name in SAME_VALUES and operation.inputs[0] is current:
-                    todo += operation.outputs
+                reshaped = operation.name in SAME_VALUES and operation.inputs[0] is current
+                if reshaped or operation.name in through:
+                    pending += operation.outputs
                 else:
                     found.append(operation)
         return found
 
     def back(self, tensor: torch.Tensor, before: int) -> tuple[list[Operation], dict[str, Operation]]:
         """The operations between the nearest products with weights, or embeddings, and a tensor; and those weights."""
-        todo, between, weights, done = [(storage(tensor), before)], {}, {}, set()
-        while todo:
-            pointer, end = todo.pop()
+        pending, between, weights, done = [(storage(tensor), before)], {}, {}, set()
+        while pending:
+            pointer, end = pending.pop()
             for operation in self._writers.get(pointer, ()):
                 if operation.index >= end or operation.index in done:
                     continue
@@ -193,7 +194,7 @@ class Graph:
                     weights.setdefault(operation.sources[0] or "", operation)
                 else:
                     between[operation.index] = operation
-                    todo += [(storage(value), operation.index)
+                    pending += [(storage(value), operation.index)
                              for value, source in zip(operation.inputs, operation.sources, strict=True)
                              if source is None]
         return [between[index] for index in sorted(between)], weights
