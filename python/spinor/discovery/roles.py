@@ -147,6 +147,11 @@ class Roles:
         layer = next(tensor for name, tensor in self.files.items() if name.startswith(self.layers_at + "."))
         return re.match(r"(.*?)[^.]*\.\d+\.", layer.memory)[1]
 
+    def is_in_layers(self, memory: str) -> bool:
+        """Of the language model: a tower has attentions of its own."""
+        return any(self._is_below(tensor.name) and self.place(tensor.name).layer is not None
+                   for tensor in self.of_memory[memory])
+
     @property
     def layer_count(self) -> int:
         return 1 + max(place.layer for name in self.files if (place := self.place(name)).layer is not None)

@@ -321,7 +321,8 @@ class RowMaker:
             found.append({"rotation": "R1", "reason": findings.reason.text})
         if self.no_values:
             found.append({"rotation": "R2", "reason": self.no_values})
-        elif refused := sorted(set(findings.values.refused.values())):
+        elif refused := sorted({reason for output, reason in findings.values.refused.items()
+                                if self.first.is_in_layers(output)}):
             found.append({"rotation": "R2", "reason": refused[0]})
         return found
 
