@@ -1,7 +1,6 @@
 #include "spinor/io/checkpoint_writer.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
@@ -16,8 +15,9 @@
 
 #include "spinor/base/error.h"
 #include "spinor/io/digest.h"
-#include "spinor/io/journal.h"
 #include "spinor/io/output_directory.h"
+#include "spinor/io/output_journals.h"
+#include "spinor/io/rank_board.h"
 
 namespace spinor {
 namespace {
@@ -53,7 +53,8 @@ struct OutputTensor {
   RowDigest rows;                      // of what was written in whole rows
   std::atomic<bool> done = false;      // by this run, with
   Json entry;
-  std::optional<FinishedTensor> earlier;  // what the journal says of it
+  std::optional<FinishedTensor> earlier;  // what a journal says of it
+  int64_t settled_by = 0;                 // the ticket of the rank whose disk has it, as `earlier` says; 0: none
   std::once_flag checked;                 // guards:
   bool intact = false;                    // the bytes in the file have the digest that the journal says
 };
@@ -82,29 +83,17 @@ Json with_layout(Json job, const OutputLayout& layout) {
   return job;
 }
 
-void check_job(const Json& before, const Json& now, const fs::path& partial) {
-  std::vector<std::string> found = differences(before, now);
-  if (found.empty()) return;
-  constexpr size_t kShown = 6;
-  if (found.size() > kShown) {
-    const size_t more = found.size() - kShown;
-    found.resize(kShown);
-    found.push_back(fmt::format("{} more", more));
-  }
-  throw Error(partial.string(), fmt::format("was left by another job: {}", fmt::join(found, "; ")),
-              "delete it, or pass --discard-partial to start again");
-}
-
 // The file system's answer before it is asked to reserve file after file, and the only one where it cannot reserve.
+// Another rank may be reserving: what is free is asked first, so that its part counts as needed or as free, or as both.
 void check_space(const fs::path& directory, const OutputLayout& layout) {
+  struct statvfs volume;
+  if (statvfs(directory.c_str(), &volume) != 0 || volume.f_blocks == 0) return;
   int64_t needed = 0;
   for (const OutputLayout::Shard& shard : layout.shards) {
     struct stat status;
     const bool there = stat((directory / shard.file).c_str(), &status) == 0;
     needed += std::max<int64_t>(0, shard.bytes - (there ? int64_t{status.st_blocks} * 512 : 0));
   }
-  struct statvfs volume;
-  if (statvfs(directory.c_str(), &volume) != 0 || volume.f_blocks == 0) return;
   const auto free = static_cast<int64_t>(volume.f_bavail * volume.f_frsize);
   if (needed > free)
     throw Error(directory.string(), fmt::format("needs {}, {} are free", describe_bytes(needed), describe_bytes(free)),
@@ -126,28 +115,37 @@ std::vector<fs::path> stale_files(const fs::path& directory, const std::set<fs::
 }  // namespace
 
 struct CheckpointWriter::Data {
-  Data(const fs::path& out, const fs::path& source, OutputLayout output, bool force);
+  Data(const fs::path& out, const fs::path& source, OutputLayout output, const WriterOptions& options);
 
   void begin(const Json& job, bool discard);
   void open_journal(const Json& job);
   void open_shards();
   OutputTensor& at(const std::string& tensor);
   bool is_intact(OutputTensor& tensor);
+  bool settle(std::span<const int64_t> tickets);
+  void check_borders();
+  void write_headers();
   fs::path claim(const fs::path& relative);
   void check_finished();
   void delete_stale();
   void sync();
 
   OutputLayout layout;
+  Rank rank;
   OutputDirectory directory;
   std::map<std::string, OutputTensor> tensors;
   std::deque<OutputShard> shards;
-  std::optional<Journal> journal;
+  std::optional<RankBoard> board;  // nothing: alone
+  std::optional<OutputJournals> journals;
   std::set<fs::path> files;  // of the output, relative
 };
 
-CheckpointWriter::Data::Data(const fs::path& out, const fs::path& source, OutputLayout output, bool force)
-    : layout(std::move(output)), directory(out, source, force) {
+CheckpointWriter::Data::Data(const fs::path& out, const fs::path& source, OutputLayout output,
+                             const WriterOptions& options)
+    : layout(std::move(output)), rank(options.rank), directory(out, source, options.force, !rank.alone()) {
+  if (!rank.alone() && options.discard)
+    throw Error(directory.partial().string(), "cannot be discarded by one of several ranks",
+                "delete it before they start");
   for (size_t i = 0; i < layout.shards.size(); ++i)
     for (const TensorInfo& info : layout.shards[i].tensors) {
       OutputTensor& tensor = tensors[info.name];
@@ -159,40 +157,35 @@ CheckpointWriter::Data::Data(const fs::path& out, const fs::path& source, Output
 void CheckpointWriter::Data::begin(const Json& job, bool discard) {
   try {
     if (discard) directory.clear();
+    if (!rank.alone()) board.emplace(directory.partial(), rank);
     open_journal(with_layout(job, layout));
     open_shards();
-  } catch (...) {
-    if (directory.created()) directory.remove();
+  } catch (const std::exception& error) {
+    // Another job started by hand is its user's mistake, and no failure of this one.
+    if (board && !rank.launched && !journals) board->leave();
+    if (board) board->fail(error.what());
+    if (rank.alone() && directory.created()) directory.remove();
     throw;
   }
 }
 
 void CheckpointWriter::Data::open_journal(const Json& job) {
-  const fs::path path = directory.journal();
-  if (!fs::exists(path)) {
-    // Only a directory in which no job has begun is taken for ours.
-    for (const auto& entry : fs::directory_iterator(directory.partial()))
-      if (entry.path().filename() != "journal.jsonl.tmp")
-        throw Error(directory.partial().string(), "has no journal: it was not left by an interrupted run",
-                    "delete it, or pass --discard-partial to start again");
-    journal.emplace(path, job);
-    return;
-  }
-  const JournalLines lines = read_journal(path);
-  check_job(lines.job, job, directory.partial());
-  for (const FinishedTensor& finished : lines.finished)
+  journals.emplace(directory.partial(), job, board ? board->ticket() : 0);
+  for (const FinishedTensor& finished : journals->earlier())
     if (const auto found = tensors.find(finished.tensor); found != tensors.end()) found->second.earlier = finished;
-  journal.emplace(path, lines);
 }
 
+// Of several ranks only the one that completes the output writes headers: no two machines write the same page.
 void CheckpointWriter::Data::open_shards() {
   fs::create_directories(directory.files());
   check_space(directory.files(), layout);
-  for (const OutputLayout::Shard& shard : layout.shards) {
-    File file = File::create(directory.files() / claim(shard.file), shard.bytes);
-    file.write(0, std::as_bytes(std::span(shard.header)));
-    shards.emplace_back(std::move(file));
-  }
+  for (const OutputLayout::Shard& shard : layout.shards)
+    shards.emplace_back(File::create(directory.files() / claim(shard.file), shard.bytes));
+  if (rank.alone()) write_headers();
+}
+
+void CheckpointWriter::Data::write_headers() {
+  for (size_t i = 0; i < shards.size(); ++i) shards[i].file.write(0, std::as_bytes(std::span(layout.shards[i].header)));
 }
 
 OutputTensor& CheckpointWriter::Data::at(const std::string& tensor) {
@@ -205,8 +198,39 @@ bool CheckpointWriter::Data::is_intact(OutputTensor& tensor) {
   std::call_once(tensor.checked, [&] {
     tensor.intact =
         tensor.earlier && tensor.earlier->digest == digest_of(shards[tensor.shard].file, *tensor.info).hex();
+    if (!tensor.intact || !board) return;
+    journals->add(*tensor.earlier);  // for the others: it was looked at
+    tensor.entry = tensor.earlier->entry;
+    tensor.done = true;
   });
   return tensor.intact;
+}
+
+// Takes over what others have finished, and says whether all is there.
+bool CheckpointWriter::Data::settle(std::span<const int64_t> tickets) {
+  for (const int64_t ticket : tickets) {
+    if (ticket == board->ticket()) continue;
+    for (FinishedTensor& finished : journals->finished_by(ticket)) {
+      const auto found = tensors.find(finished.tensor);
+      if (found == tensors.end() || found->second.done) continue;
+      found->second.earlier = std::move(finished);
+      found->second.settled_by = ticket;
+    }
+  }
+  return std::ranges::all_of(tensors, [](const auto& named) { return named.second.done || named.second.settled_by; });
+}
+
+// Where shares meet within a page, one machine may have written back what it had read there before the other wrote.
+void CheckpointWriter::Data::check_borders() {
+  for (const OutputLayout::Shard& shard : layout.shards)
+    for (size_t i = 0; i < shard.tensors.size(); ++i) {
+      const OutputTensor& tensor = at(shard.tensors[i].name);
+      const auto differs = [&](size_t other) { return at(shard.tensors[other].name).settled_by != tensor.settled_by; };
+      if (!tensor.settled_by || !((i > 0 && differs(i - 1)) || (i + 1 < shard.tensors.size() && differs(i + 1))))
+        continue;
+      if (tensor.earlier->digest != digest_of(shards[tensor.shard].file, *tensor.info).hex())
+        throw Error(tensor.info->name, "is not in the file as its rank wrote it", "start all ranks again");
+    }
 }
 
 // Notes a file of the output; each has one origin.
@@ -222,7 +246,8 @@ fs::path CheckpointWriter::Data::claim(const fs::path& relative) {
 
 void CheckpointWriter::Data::check_finished() {
   for (auto& [name, tensor] : tensors)
-    if (!tensor.done && !is_intact(tensor)) throw Error(name, "is not finished, so the output is not complete");
+    if (!tensor.done && !tensor.settled_by && !is_intact(tensor))
+      throw Error(name, "is not finished, so the output is not complete");
 }
 
 void CheckpointWriter::Data::delete_stale() {
@@ -243,7 +268,7 @@ void CheckpointWriter::Data::sync() {
 CheckpointWriter::CheckpointWriter(const fs::path& out, const fs::path& source, OutputLayout layout, const Json& job,
                                    WriterOptions options) {
   with_system_errors([&] {
-    data_ = std::make_unique<Data>(out, source, std::move(layout), options.force);
+    data_ = std::make_unique<Data>(out, source, std::move(layout), options);
     data_->begin(job, options.discard);
   });
 }
@@ -253,6 +278,7 @@ CheckpointWriter::~CheckpointWriter() = default;
 std::optional<Json> CheckpointWriter::finished(const std::string& name) const {
   OutputTensor& tensor = data_->at(name);
   if (tensor.done) return tensor.entry;
+  if (tensor.settled_by) return tensor.earlier->entry;
   return data_->is_intact(tensor) ? std::optional(tensor.earlier->entry) : std::nullopt;
 }
 
@@ -296,7 +322,7 @@ void CheckpointWriter::finish_tensor(const std::string& name, const Json& entry)
   // Panels of columns were not whole rows when they were written: they are read once more.
   const bool digested = tensor.rows.rows() * tensor.info->row_bytes() == tensor.info->bytes();
   const RowDigest digest = digested ? tensor.rows : digest_of(data_->shards[tensor.shard].file, *tensor.info);
-  data_->journal->add({name, digest.hex(), entry});
+  data_->journals->add({name, digest.hex(), entry});
   tensor.entry = entry;
   tensor.done = true;
   OutputShard& shard = data_->shards[tensor.shard];
@@ -325,12 +351,41 @@ void CheckpointWriter::copy(const fs::path& from, const fs::path& relative) {
   });
 }
 
+Completion CheckpointWriter::complete() {
+  if (!data_->board) return {};
+  RankBoard& board = *data_->board;
+  return with_system_errors([&] {
+    for (OutputShard& shard : data_->shards) shard.file.sync();
+    data_->journals->sync();
+    sync_directory(data_->directory.files());
+    sync_directory(data_->directory.partial());
+    board.done();
+    RankBoard::Ending ending = board.wait([&](std::span<const int64_t> settled) { return data_->settle(settled); });
+    if (!fs::exists(data_->directory.partial()) && !fs::exists(data_->directory.out()))
+      throw Error(data_->directory.partial().string(), "was deleted while ranks worked in it", "start all ranks again");
+    return Completion{ending.mine, std::move(ending.pending)};
+  });
+}
+
+void CheckpointWriter::check() const {
+  if (data_->board) data_->board->check();
+}
+
+void CheckpointWriter::fail(const std::string& reason) noexcept {
+  if (data_->board) data_->board->fail(reason);
+}
+
 void CheckpointWriter::finish() {
   with_system_errors([&] {
     data_->check_finished();
+    if (data_->board) {
+      data_->check_borders();
+      data_->write_headers();
+    }
     if (!data_->layout.index.empty()) add_text(kIndexFile, data_->layout.index);
     data_->delete_stale();
     data_->sync();
+    check();
     data_->directory.publish();
   });
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "spinor/base/json.h"
+#include "spinor/base/rank.h"
 #include "spinor/io/shard_layout.h"
 
 namespace spinor {
@@ -18,6 +19,13 @@ namespace spinor {
 struct WriterOptions {
   bool force = false;    // replace an existing OUT, kept until the new one is complete
   bool discard = false;  // delete what an earlier run left in OUT.partial and start again
+  Rank rank = {};        // of several: each finishes its share of the tensors, one of them completes the output
+};
+
+// Who completes the output.
+struct Completion {
+  bool mine = true;               // this process, by finish()
+  std::vector<int> pending = {};  // nobody yet: these ranks, started by hand, are not done; empty: another process
 };
 
 // Nothing is at OUT until finish() has succeeded. A run that ends before (an exception, kill -9, a power failure)
@@ -45,6 +53,13 @@ class CheckpointWriter {
   // A small file of the output directory (config.json, spinor.json, recipe.yaml).
   void add_text(const std::filesystem::path& relative, std::string_view text);
   void copy(const std::filesystem::path& from, const std::filesystem::path& relative);
+  // Of several ranks: the share of this one is finished, and goes to the disk. Launched ranks wait for each other here.
+  // Error for what keeps the others from finishing. Alone: mine.
+  Completion complete();
+  // Error if another rank has failed or a newer attempt has begun: this one need not go on. From any thread, cheap.
+  void check() const;
+  // Leaves a note of the failure to the other ranks.
+  void fail(const std::string& reason) noexcept;
   // Error unless every tensor is finished. Index, files of earlier runs that are not part of the output deleted, fsync
   // of every file and directory, rename to OUT, OUT.partial deleted. The writer is of no use afterwards.
   void finish();

@@ -27,8 +27,8 @@ int open_directory(const fs::path& path) {
 }
 
 // Closes the descriptor where it throws.
-void lock_descriptor(int descriptor, const fs::path& path, const DirectoryLock::Holder& holder) {
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) return;
+void lock_descriptor(int descriptor, const fs::path& path, const DirectoryLock::Holder& holder, bool shared) {
+  if (::flock(descriptor, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0) return;
   const int error_number = errno;
   ::close(descriptor);
   if (error_number != EWOULDBLOCK) throw system_error(path, "cannot lock", error_number);
@@ -40,7 +40,7 @@ void lock_descriptor(int descriptor, const fs::path& path, const DirectoryLock::
 
 }  // namespace
 
-DirectoryLock::DirectoryLock(const fs::path& path, const Holder& holder) : path_(path) {
+DirectoryLock::DirectoryLock(const fs::path& path, const Holder& holder, bool shared) : path_(path) {
   for (;;) {
     if (::mkdir(path_.c_str(), 0777) == 0)
       created_ = true;
@@ -49,7 +49,7 @@ DirectoryLock::DirectoryLock(const fs::path& path, const Holder& holder) : path_
     descriptor_ = open_directory(path_);
     if (descriptor_ < 0 && errno == ENOENT) continue;  // the other run has just finished
     if (descriptor_ < 0) throw system_error(path_, "cannot open", errno);
-    lock_descriptor(descriptor_, path_, holder);
+    lock_descriptor(descriptor_, path_, holder, shared);
     if (is_named(descriptor_, path_)) return;
     ::close(descriptor_);
     created_ = false;
@@ -63,7 +63,7 @@ DirectoryLock::~DirectoryLock() {
 void check_not_locked(const fs::path& path, const DirectoryLock::Holder& holder) {
   const int descriptor = open_directory(path);
   if (descriptor < 0) return;  // it is not there, or no directory: the one who wants it will say so
-  lock_descriptor(descriptor, path, holder);
+  lock_descriptor(descriptor, path, holder, false);
   ::close(descriptor);
 }
 

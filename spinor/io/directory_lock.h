@@ -14,8 +14,8 @@ class DirectoryLock {
   // The process that has it, as far as its files say.
   using Holder = std::function<std::optional<int64_t>()>;
 
-  // Error if another run has it. A symbolic link is not followed.
-  DirectoryLock(const std::filesystem::path& path, const Holder& holder);
+  // Error if another run has it; `shared`: one that does not share it. A symbolic link is not followed.
+  DirectoryLock(const std::filesystem::path& path, const Holder& holder, bool shared = false);
   ~DirectoryLock();
   DirectoryLock(const DirectoryLock&) = delete;
   DirectoryLock& operator=(const DirectoryLock&) = delete;

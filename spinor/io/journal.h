@@ -41,6 +41,7 @@ class Journal {
   Journal(const std::filesystem::path& path, const JournalLines& lines);
 
   void add(const FinishedTensor& tensor);  // from any thread
+  void sync() { file_.sync(); }
 
  private:
   void append(const Json& line);

@@ -9,7 +9,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/io/file.h"
-#include "spinor/io/journal.h"
+#include "spinor/io/output_journals.h"
 
 namespace spinor {
 namespace {
@@ -79,13 +79,9 @@ fs::path partial_of(const fs::path& out) {
   return out.string() + ".partial";
 }
 
-fs::path journal_of(const fs::path& partial) {
-  return partial / "journal.jsonl";
-}
-
 // Nothing: it has not written its journal yet.
 DirectoryLock::Holder holder_of(const fs::path& partial) {
-  return [journal = journal_of(partial)]() -> std::optional<int64_t> {
+  return [journal = journal_file(partial)]() -> std::optional<int64_t> {
     try {
       return read_journal(journal).process;
     } catch (const Error&) {
@@ -105,23 +101,19 @@ void check_output(const fs::path& out, const fs::path& source, bool replace) {
   });
 }
 
-OutputDirectory::OutputDirectory(const fs::path& out, const fs::path& source, bool replace)
-    : out_(resolve(out)), partial_(partial_of(out_)), replace_(replace) {
+OutputDirectory::OutputDirectory(const fs::path& out, const fs::path& source, bool replace, bool shared)
+    : out_(resolve(out)), partial_(partial_of(out_)), replace_(replace), shared_(shared) {
   check_apart(out_, source);
   check_apart(partial_, source);
   check_replaceable(out_, replace_);
-  lock_.emplace(partial_, holder_of(partial_));
+  lock_.emplace(partial_, holder_of(partial_), shared_);
   try {
-    recover();
+    if (!shared_) recover();
     check_replaceable(out_, replace_);  // again: a run that had the lock before us may have published
   } catch (...) {
-    if (created()) fs::remove(partial_);
+    if (created() && !shared_) fs::remove(partial_);
     throw;
   }
-}
-
-fs::path OutputDirectory::journal() const {
-  return journal_of(partial_);
 }
 
 // An earlier run may have been killed between the two renames, or before it deleted what it had replaced.
@@ -147,6 +139,7 @@ void OutputDirectory::remove() {
 }
 
 void OutputDirectory::publish() {
+  if (shared_) recover();  // of several ranks only one comes here
   sync_directory(partial_);
   check_replaceable(out_, replace_);
   if (!present(out_)) {

@@ -18,15 +18,17 @@ class OutputDirectory {
   // Creates OUT.partial or opens the one that is there. Throws an Error if OUT exists and `replace` is not set (or is
   // not a checkpoint, which nobody would want replaced), if OUT is, contains or lies in `source`, if its parent does
   // not exist, or if another run (on this machine) has OUT.partial.
-  OutputDirectory(const std::filesystem::path& out, const std::filesystem::path& source, bool replace);
+  // `shared`: with others that say so.
+  OutputDirectory(const std::filesystem::path& out, const std::filesystem::path& source, bool replace,
+                  bool shared = false);
   // Gives the lock back; OUT.partial stays.
   ~OutputDirectory() = default;
   OutputDirectory(const OutputDirectory&) = delete;
   OutputDirectory& operator=(const OutputDirectory&) = delete;
 
+  const std::filesystem::path& out() const { return out_; }
   const std::filesystem::path& partial() const { return partial_; }
   std::filesystem::path files() const { return partial_ / "files"; }
-  std::filesystem::path journal() const;
   bool created() const { return lock_->created(); }  // by us: nothing was there
 
   // Deletes all that is in OUT.partial.
@@ -41,7 +43,7 @@ class OutputDirectory {
   void recover();
 
   std::filesystem::path out_, partial_;
-  bool replace_;
+  bool replace_, shared_;
   std::optional<DirectoryLock> lock_;
 };
 
