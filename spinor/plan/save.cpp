@@ -14,73 +14,14 @@
 #include "spinor/base/version.h"
 #include "spinor/io/checkpoint_writer.h"
 #include "spinor/io/digest.h"
-#include "spinor/linalg/cpu.h"
 #include "spinor/plan/calibrated.h"
 #include "spinor/plan/execute.h"
 #include "spinor/plan/online.h"
+#include "spinor/plan/save_parts.h"
 #include "spinor/plan/schedule.h"
 #include "spinor/plan/source_digest.h"
 
 namespace spinor {
-namespace {
-
-// Of the weights, and so of online matrices.
-DType model_dtype(const RewritePlan& plan, const SaveOptions& options) {
-  if (options.dtype) return *options.dtype;
-  const auto editable = [](const TensorPlan& t) { return info(t.source->info.dtype).editable; };
-  const auto first = std::ranges::find_if(plan.tensors(), editable);
-  return first == plan.tensors().end() ? DType::F32 : first->source->info.dtype;
-}
-
-OutputLayout layout(const RewritePlan& plan, const SaveOptions& options) {
-  std::vector<TensorInfo> tensors;
-  for (const TensorPlan& tensor : plan.tensors())
-    for (TensorInfo& output : output_tensors(tensor, output_dtype(tensor, options.dtype)))
-      tensors.push_back(std::move(output));
-  for (OnlineTensor& online : online_tensors(plan, model_dtype(plan, options)))
-    tensors.push_back(std::move(online.info));
-  for (const CalibratedActivation& activation : plan.calibrated())
-    for (TensorInfo& scale : calibrated_tensors(activation, plan.model(), model_dtype(plan, options)))
-      tensors.push_back(std::move(scale));
-  return layout_shards(tensors, options.max_shard_bytes);
-}
-
-Json output_config(const RewritePlan& plan, const SaveOptions& options) {
-  Json config = plan.config(model_dtype(plan, options));
-  if (!options.dtype) return config;
-  const std::string name(info(*options.dtype).torch);
-  bool found = false;
-  for (const char* key : {"dtype", "torch_dtype"}) {
-    if (!config.contains(key)) continue;
-    config[key] = name;
-    found = true;
-  }
-  if (!found) config["torch_dtype"] = name;  // the spelling every version of transformers reads
-  return config;
-}
-
-// What the bytes of the output depend on. A resume with anything else is refused.
-Json job(const RewritePlan& plan, const SaveOptions& options) {
-  const Checkpoint& source = plan.model().checkpoint();
-  Json files = Json::object();
-  for (const File& shard : source.shards())
-    files[shard.path().filename().string()] = {
-        {"bytes", shard.bytes()},
-        {"modified", std::filesystem::last_write_time(shard.path()).time_since_epoch().count()}};
-  Json texts = Json::object();  // digests: they may be long, and no UTF-8
-  for (const auto& [name, text] : options.texts) texts[name] = digest(std::as_bytes(std::span(text)));
-  return {{"spinor_version", kVersion},
-          {"cpu", cpu_level()},
-          {"source", files},
-          {"config", output_config(plan, options)},
-          {"precision", plan.precision() == Precision::float64 ? "float64" : "float32"},
-          {"dtype", options.dtype ? Json(info(*options.dtype).name) : Json()},
-          {"max_shard_bytes", options.max_shard_bytes},
-          {"record", options.record},
-          {"texts", texts}};
-}
-
-}  // namespace
 
 class Saving::Writer {
  public:
@@ -99,9 +40,12 @@ class Saver final : public Saving::Writer {
       : plan_(plan),
         options_(options),
         source_(plan.model().checkpoint()),
-        layout_(layout(plan, options)),
-        writer_(out, source_.directory(), layout_, job(plan, options), {options.force, options.discard_partial}),
-        prepared_(plan, writer_, options.dtype, model_dtype(plan, options)) {}
+        layout_(output_layout(plan, options)),
+        writer_(out, source_.directory(), layout_, save_job(plan, options),
+                {options.force, options.discard_partial, options.rank}),
+        prepared_(plan, writer_, options.dtype, model_dtype(plan, options)) {
+    if (options_.opened) options_.opened();
+  }
 
   PreparedTensors& prepared() override {
     has_data_ = true;
@@ -109,6 +53,20 @@ class Saver final : public Saving::Writer {
   }
 
   SaveReport run() override {
+    try {
+      compute();
+      const Completion completion = writer_.complete();
+      report_.pending = completion.pending;
+      if (completion.mine) finish();
+    } catch (const std::exception& error) {
+      writer_.fail(error.what());
+      throw;
+    }
+    return report_;
+  }
+
+ private:
+  void compute() {
     if (!has_data_) require_no_data(plan_);
     Schedule schedule(collect());
     report_.bytes_written += prepared_.bytes_written();
@@ -120,6 +78,7 @@ class Saver final : public Saving::Writer {
       if (!schedule.wait(step)) return;
       try {
         if (options_.stop.stop_requested()) throw Stopped();
+        writer_.check();
         take(step, workspaces[static_cast<size_t>(thread)]);
         schedule.done(step, [&](std::span<const size_t> tensors, int pass) { end_pass(tensors, pass); });
       } catch (...) {
@@ -128,11 +87,8 @@ class Saver final : public Saving::Writer {
       }
     });
     write_online(threads);
-    finish();
-    return report_;
   }
 
- private:
   using Workspace = typename TensorProgram<T>::Workspace;
 
   // A tensor in flight. Its program exists from its first block to its last.
@@ -148,7 +104,9 @@ class Saver final : public Saving::Writer {
   };
 
   std::vector<ScheduledTensor> collect() {
-    for (const OnlineTensor& online : online_tensors(plan_, model_dtype(plan_, options_))) {
+    const std::vector<int> owners = plan_shares(plan_, options_).owners;
+    for (size_t i = 0; i < owners.size(); ++i) own_.push_back(owners[i] == options_.rank.rank);
+    for (const OnlineTensor& online : own_online()) {
       const int64_t bytes = checked_bytes(online.info.dtype, online.info.shape, online.info.name);
       const bool finished = writer_.finished(online.info.name).has_value();
       progress_.bytes_total += bytes;
@@ -157,7 +115,9 @@ class Saver final : public Saving::Writer {
       ++report_.tensors;
     }
     std::vector<ScheduledTensor> scheduled;
-    for (const TensorPlan& tensor : plan_.tensors()) {
+    for (size_t i = 0; i < plan_.tensors().size(); ++i) {
+      if (!own_[i]) continue;
+      const TensorPlan& tensor = plan_.tensors()[i];
       const DType output = output_dtype(tensor, options_.dtype);
       InFlight& job = *jobs_.emplace_back(std::make_unique<InFlight>(&tensor, output, output_tensors(tensor, output)));
       const bool finished = resume(job);
@@ -174,6 +134,14 @@ class Saver final : public Saving::Writer {
     }
     leave_out_what_nobody_needs(scheduled);
     return scheduled;
+  }
+
+  std::vector<OnlineTensor> own_online() const {
+    std::vector<OnlineTensor> own;
+    size_t i = plan_.tensors().size();
+    for (OnlineTensor& online : online_tensors(plan_, model_dtype(plan_, options_)))
+      if (own_[i++]) own.push_back(std::move(online));
+    return own;
   }
 
   // Whether an earlier run has finished the tensor.
@@ -269,7 +237,7 @@ class Saver final : public Saving::Writer {
 
   // A matrix at a time, its rows on all threads.
   void write_online(int threads) {
-    for (const OnlineTensor& tensor : online_tensors(plan_, model_dtype(plan_, options_))) {
+    for (const OnlineTensor& tensor : own_online()) {
       const TensorInfo& info = tensor.info;
       if (writer_.finished(info.name)) continue;
       const int64_t rows = info.shape.front(), row = checked_bytes(info.dtype, info.shape, info.name) / rows;
@@ -292,6 +260,12 @@ class Saver final : public Saving::Writer {
   }
 
   void finish() {
+    for (const TensorPlan& tensor : plan_.tensors()) {  // those of other ranks
+      std::string& digest = digests_[tensor.source->info.name];
+      if (!digest.empty()) continue;
+      const std::string first = output_tensors(tensor, output_dtype(tensor, options_.dtype)).front().name;
+      digest = writer_.finished(first).value().at("source").template get<std::string>();
+    }
     Json record = {{"spinor_version", kVersion}};
     record.update(options_.record);
     record["source"] = source_digests(source_, digests_);
@@ -311,7 +285,8 @@ class Saver final : public Saving::Writer {
   CheckpointWriter writer_;
   PreparedTensors prepared_;
   bool has_data_ = false;
-  std::vector<std::unique_ptr<InFlight>> jobs_;  // in the order of the plan's tensors
+  std::vector<bool> own_;                        // of the plan's tensors, then of its online ones
+  std::vector<std::unique_ptr<InFlight>> jobs_;  // of own ones, in the order of the plan's tensors
   std::mutex mutex_;                             // guards the rest
   std::map<std::string, std::string> digests_;
   SaveProgress progress_;
@@ -352,33 +327,6 @@ SaveReport Saving::finish() {
 SaveReport save(const RewritePlan& plan, const std::filesystem::path& out, const SaveOptions& options) {
   require_no_data(plan);
   return Saving(plan, out, options).finish();
-}
-
-SaveSize save_size(const RewritePlan& plan, const SaveOptions& options) {
-  const int64_t threads = options.threads > 0 ? options.threads : default_threads();
-  const int64_t number = plan.precision() == Precision::float64 ? sizeof(double) : sizeof(float);
-  SaveSize size;
-  std::map<std::string, int64_t> kept;  // by weight, or by weights that are fused
-  for (const OnlineTensor& online : online_tensors(plan, model_dtype(plan, options)))
-    size.bytes += checked_bytes(online.info.dtype, online.info.shape, online.info.name);
-  for (const TensorPlan& tensor : plan.tensors()) {
-    const DType output = output_dtype(tensor, options.dtype);
-    const int64_t source_bits = info(tensor.source->info.dtype).bits, output_bits = info(output).bits;
-    const Cut cut = tensor_cut(tensor, output);
-    for (const TensorInfo& info : output_tensors(tensor, output))
-      size.bytes += checked_bytes(info.dtype, info.shape, info.name);
-    const WeightQuantization* quantization = quantization_of(tensor.edits);
-    kept[quantization && !quantization->fused.empty() ? quantization->fused : tensor.name] +=
-        kept_bytes(tensor, output);
-    const int64_t block = cut.block_rows * cut.block_cols, tile = cut.tile_rows * cut.tile_cols;
-    const int64_t values = quantization ? sizeof(float) : 0;
-    size.memory =
-        std::max(size.memory, threads * (block * (source_bits + output_bits) / 8 + tile * (2 * number + values)));
-  }
-  int64_t most = 0;
-  for (const auto& [name, bytes] : kept) most = std::max(most, bytes);
-  size.memory += 3 * most;  // two are observed while another is written
-  return size;
 }
 
 }  // namespace spinor

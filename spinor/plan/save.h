@@ -9,8 +9,10 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "spinor/base/json.h"
+#include "spinor/base/rank.h"
 #include "spinor/plan/plan.h"
 #include "spinor/plan/prepared.h"
 
@@ -25,16 +27,20 @@ struct SaveOptions {
   int64_t max_shard_bytes = 5'000'000'000;
   int threads = 0;                              // 0: all
   bool force = false, discard_partial = false;  // see CheckpointWriter
+  Rank rank = {};                               // of several that write `out` together, each its share
   Json record = Json::object();                 // how the plan came to be (recipe, options, seed): goes to spinor.json
   std::map<std::string, std::string> texts = {};           // further files of any bytes, e.g. recipe.yaml
   std::function<void(const SaveProgress&)> progress = {};  // called from one thread at a time
+  std::function<void()> opened = {};  // OUT.partial is open: of what fails from now on, other ranks hear
   // A request to stop ends the work between two blocks with Stopped. OUT.partial stays, and a later run goes on from
   // it.
   std::stop_token stop = {};
 };
 
+// Of several ranks: what this one did.
 struct SaveReport {
   int64_t bytes_written = 0, bytes_resumed = 0, tensors = 0;
+  std::vector<int> pending = {};  // ranks that are not done: the output is not complete
 };
 
 // A checkpoint that is being written: OUT.partial is open.
@@ -71,5 +77,11 @@ struct SaveSize {
   int64_t bytes = 0, memory = 0;
 };
 SaveSize save_size(const RewritePlan& plan, const SaveOptions& options = {});
+
+// What each of options.rank.ranks reads and writes.
+struct SaveShare {
+  int64_t tensors = 0, read = 0, written = 0;  // bytes
+};
+std::vector<SaveShare> save_shares(const RewritePlan& plan, const SaveOptions& options);
 
 }  // namespace spinor
