@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/ranks.h"
 #include "cli/recipe.h"
 #include "cli/runtime_flags.h"
 #include "cli/text.h"
@@ -40,6 +41,7 @@ struct VerifyCommand {
   verify::Options options;
   TextOptions text;
   RuntimeFlags runtime{.dtype = "float64"};
+  RankOptions ranks;
   int64_t random = 0;
 
   bool runs_models() const { return text.given() || random > 0; }
@@ -48,6 +50,9 @@ struct VerifyCommand {
     if (runs_models()) need_torch();
     options.threads = common.threads;
     options.stop = context.stop;
+    options.rank = ranks.make();
+    if (runs_models() && !options.rank.alone())
+      throw Error("--text", "runs both models in one process, and there are several ranks", "give --ranks 1");
     const Model before = Model::describe(Checkpoint::open(resolve_model(source)));
     const Model after = Model::describe(Checkpoint::open(resolve_model(out)));
     verify::Report report;
@@ -126,7 +131,7 @@ struct VerifyCommand {
     }
   }
 
-  static Json json(const verify::Report& report, const ForwardVerdict& forward) {
+  Json json(const verify::Report& report, const ForwardVerdict& forward) const {
     Json checks = Json::array();
     for (const verify::Check& check : report.checks)
       checks.push_back({{"what", check.what},
@@ -139,6 +144,7 @@ struct VerifyCommand {
     Json json = {{"passed", report.passed() && forward.problem.empty()},
                  {"unit_roundoff", report.unit_roundoff},
                  {"checks", checks}};
+    if (!options.rank.alone()) json.update({{"rank", options.rank.rank}, {"ranks", options.rank.ranks}});
     if (!forward.json.is_null()) json["forward"] = forward.json;
     return json;
   }
@@ -175,7 +181,9 @@ struct VerifyCommand {
     if (!common.quiet) lines += forward.text;
     const bool exact = forward.json.is_null() || forward.json.contains("bound");
     if (report.passed() && forward.problem.empty() && exact && !common.quiet)
-      lines += fmt::format("{} is the same function as {}\n", out, source);
+      lines += options.rank.alone() ? fmt::format("{} is the same function as {}\n", out, source)
+                                    : fmt::format("{}: its share of {} is the same function as in {}\n",
+                                                  options.rank.text(), out, source);
     return lines;
   }
 };
@@ -190,6 +198,7 @@ Runner verify_command(CLI::App& app) {
   command->text.add_to(app, false);
   app.add_option("--random-tokens", command->random, "Run both models on so many random tokens")
       ->check(CLI::Range(2, 256));
+  command->ranks.add_to(app, "check OUT");
   command->common.add_to(app);
   command->runtime.add_to(app);
   return [command](const Context& context) { return command->run(context); };

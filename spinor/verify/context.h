@@ -10,6 +10,7 @@
 #include "spinor/linalg/random.h"
 #include "spinor/verify/mtp.h"
 #include "spinor/verify/report.h"
+#include "spinor/verify/share.h"
 #include "spinor/verify/side.h"
 #include "spinor/verify/stream_frame.h"
 
@@ -21,6 +22,7 @@ inline constexpr double kBoundFactor = 8;  // a bound is 8 roundoffs of random-s
 struct Context {
   const Side source, output;
   const MtpView mtp;
+  const ModuleShare share;
   Random random;
   Report report = {};
   std::set<const Module*> values = {};   // of the source, and their outputs: they are checked as pairs

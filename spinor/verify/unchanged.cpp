@@ -64,7 +64,7 @@ void check_module(Context& context, const Module& module) {
 
 void check_unchanged(Context& context) {
   for (const Module& module : context.source.model().modules())
-    if (!context.mtp.left_out(module)) check_module(context, module);
+    if (!context.mtp.left_out(module) && context.share.has(module)) check_module(context, module);
   const std::vector<double> errors = context.mtp.output_norm_errors();
   for (size_t i = 0; i < errors.size(); ++i)
     context.add("norm", {weight_name(*context.source.model().mtp_heads()[i].output_norm)}, Role::mtp, errors[i],

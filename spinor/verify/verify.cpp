@@ -36,18 +36,20 @@ Report verify_weights(const Model& source, const Model& output, const Options& o
   Context context{.source = {source, options.threads, options.stop},
                   .output = {output, options.threads, options.stop},
                   .mtp = mtp,
+                  .share = {source, options.rank},
                   .random = Random(options.seed)};
   context.report.unit_roundoff = unit_roundoff(output.checkpoint());
   check_config(source, output, context.report);
   for (const Side* side : {&context.source, &context.output}) check_attention(*side, context.report);
   for (const ValueOutput& pair : source.value_outputs()) context.values.insert({pair.value, pair.output});
-  for (const Stream& stream : mtp.streams()) {  // the values are checked with what is left of the language model's
+  for (Stream& stream : mtp.streams()) {  // the values are checked with what is left of the language model's
+    context.share.cut(stream);
     check_writers(context, stream);
     draw_stream(context, stream);
     check_readers(context, stream);
   }
   for (const ValueOutput& pair : source.value_outputs())
-    if (!mtp.left_out(*pair.value)) check_value_output(context, pair);
+    if (!mtp.left_out(*pair.value) && context.share.has(*pair.output)) check_value_output(context, pair);
   check_unchanged(context);
   check_channels(context);
   check_key_scales(context);

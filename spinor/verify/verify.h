@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <stop_token>
 
+#include "spinor/base/rank.h"
 #include "spinor/model/model.h"
 #include "spinor/verify/report.h"
 
@@ -15,6 +16,7 @@ struct Options {
   uint64_t seed = 1;
   int threads = 0;
   std::stop_token stop = {};  // a request ends the work before the next product with Stopped
+  Rank rank = {};             // of several: the report is of this one's share, and all must pass
 };
 
 // With x a random combination of what the writers put into a stream (x' in OUT's frame, the same combination of OUT's
