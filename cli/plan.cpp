@@ -4,6 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/recipe.h"
+#include "cli/scale_plan.h"
 #include "spinor/io/file.h"
 #include "spinor/job/job.h"
 
@@ -16,6 +17,8 @@ struct PlanCommand {
   OutputOptions output;
   CommonOptions common;
   bool full = false;
+  int ranks = 1;
+  std::string bandwidth, throughput;
 
   Result run(const Context& context) const {
     Job job(Model::open(model), recipe.make());
@@ -23,16 +26,20 @@ struct PlanCommand {
     SaveOptions options = output.save_options();
     options.threads = common.threads;
     const SaveSize size = save_size(plan, options);
-    const Json json = {{"tensors", tensors_json(plan)},
-                       {"bytes", size.bytes},
-                       {"peak_memory", size.memory},
-                       {"recipe", job.recipe_json()},
-                       {"warnings", job.warnings()}};
+    options.rank.ranks = ranks;
+    const ScalePlan scale(plan, options, size, parse_rate(bandwidth, "--bandwidth"),
+                          parse_rate(throughput, "--throughput"));
+    Json json = {{"tensors", tensors_json(plan)},
+                 {"bytes", size.bytes},
+                 {"peak_memory", size.memory},
+                 {"recipe", job.recipe_json()},
+                 {"warnings", job.warnings()}};
+    if (scale.asked()) json["ranks"] = scale.json();
     if (common.json) return {json, json_text(json), ""};
     std::ranges::for_each(job.warnings(), context.warn);
     return {json,
-            fmt::format("{}\n{} to write, about {} of memory\n", plan.text(full), describe_bytes(size.bytes),
-                        describe_bytes(size.memory)),
+            fmt::format("{}\n{} to write, about {} of memory\n{}", plan.text(full), describe_bytes(size.bytes),
+                        describe_bytes(size.memory), scale.asked() ? scale.text(full) : ""),
             ""};
   }
 
@@ -58,7 +65,14 @@ Runner plan_command(CLI::App& app) {
   command->recipe.add_quantization_to(app);
   command->output.add_to(app);
   command->common.add_to(app);
-  app.add_flag("--full", command->full, "Print every layer, not one line for layers that are alike");
+  app.add_flag("--full", command->full, "Print every layer and rank, not one line for those that are alike");
+  const auto option = [](CLI::Option* one) { return one->group("Several processes"); };
+  option(app.add_option("--ranks", command->ranks, "Say what each of so many processes would do"))
+      ->check(CLI::Range(1, 65536));
+  option(app.add_option("--bandwidth", command->bandwidth,
+                        "What one process reads and writes, e.g. 2GB/s: then the time is said, too"));
+  option(app.add_option("--throughput", command->throughput,
+                        "What one process computes, in bytes that it reads and writes, e.g. 1.2GB/s, if that is less"));
   return [command](const Context& context) { return command->run(context); };
 }
 

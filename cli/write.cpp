@@ -1,5 +1,6 @@
 // The commands that write a checkpoint: rotate, quantize and dequantize. They differ in what they plan.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <chrono>
 #include <memory>
@@ -7,10 +8,12 @@
 
 #include "cli/calibration.h"
 #include "cli/command.h"
+#include "cli/ranks.h"
 #include "cli/recipe.h"
 #include "spinor/base/error.h"
 #include "spinor/io/file.h"
 #include "spinor/io/output_directory.h"
+#include "spinor/io/rank_board.h"
 #include "spinor/job/job.h"
 #include "spinor/modifier/learnable.h"
 #include "spinor/modifier/model_for.h"
@@ -28,6 +31,7 @@ struct WriteCommand {
   OutputOptions output;
   CalibrationFlags calibration;
   CommonOptions common;
+  RankOptions ranks;
   std::vector<std::string> clients;  // --for
   bool force = false, discard_partial = false, inverse = false;
   Learning learned;
@@ -42,6 +46,7 @@ struct WriteCommand {
     if (name != "dequantize") recipe.add_learning_to(app);
     if (name != "dequantize") calibration.add_to(app);
     output.add_to(app);
+    ranks.add_to(app, "write OUT", true);
     common.add_to(app);
     if (name != "dequantize")
       app.add_option("--for", clients,
@@ -51,7 +56,7 @@ struct WriteCommand {
     app.add_flag("--discard-partial", discard_partial, "Start again where an OUT.partial is another job's");
   }
 
-  Job job(const Context& context) {
+  Job job(const Context& context, const Rank& rank) {
     if (name == "quantize" && recipe.recipe.empty() && recipe.scheme.empty())
       throw Error("quantize", "needs to know how", "give --scheme W4A16 (or another preset), or --recipe FILE");
     RecipeOptions others = recipe;
@@ -67,6 +72,9 @@ struct WriteCommand {
     recipe.learning_context = calibration.asked_context();
     Recipe steps = recipe.make();
     if (calibration.given() && find_to_learn(steps, model_for(steps, source))) {
+      if (!rank.alone())
+        throw Error("--learn", "learns in one process, and there are several ranks",
+                    "learn first: spinor learn MODEL FILE, then give all ranks --rotation FILE");
       check_output(out, source.checkpoint().directory(), force);
       learned = learn(steps, source, calibration, common, context, learned_file(), kLearnedFile);
     }
@@ -88,11 +96,12 @@ struct WriteCommand {
     if (!learned.file.empty()) files.texts[kLearnedFile] = read_text(learned.file, int64_t{1} << 40);
   }
 
-  JobSaveOptions save_options(Job& job, const Context& context) const {
+  JobSaveOptions save_options(Job& job, const Context& context, const Rank& rank) const {
     JobSaveOptions options{.files = output.save_options()};
     options.files.threads = common.threads;
     options.files.force = force;
     options.files.discard_partial = discard_partial;
+    options.files.rank = rank;
     if (!inverse) options.files.record = {{"command", name}};
     add_learned(options.files);
     for (const std::string& client : clients) options.clients.push_back(client_from(client));
@@ -100,6 +109,8 @@ struct WriteCommand {
     if (calibration.given() && !calibrated && learned.record.is_null()) job.warn("--calibration: nothing needs data");
     const std::string left = calibration.left_by_learning();
     if (!calibrated && !learned.record.is_null() && !left.empty()) job.warn(left);
+    if (calibrated && !rank.alone())
+      throw Error("--calibration", "calibrates in one process, and there are several ranks", "give --ranks 1");
     if (calibrated) {
       Context of_job = context;
       of_job.warn = [&](const std::string& text) { job.warn(text); };
@@ -110,10 +121,23 @@ struct WriteCommand {
   }
 
   Result run(const Context& context) {
-    Job job = this->job(context);
+    const Rank rank = ranks.make();
+    bool begun = false;
+    try {
+      return run(context, rank, begun);
+    } catch (const std::exception& error) {
+      if (rank.launched && !begun) note_failure(out, rank, error.what());
+      throw;
+    }
+  }
+
+  // `begun`: OUT.partial is open, or was.
+  Result run(const Context& context, const Rank& rank, bool& begun) {
+    Job job = this->job(context, rank);
     if (name == "rotate" && job.quantizes())
       throw Error(recipe.recipe_name(), "quantizes, and rotate does not", "use spinor quantize");
-    JobSaveOptions options = save_options(job, context);
+    JobSaveOptions options = save_options(job, context, rank);
+    options.files.opened = [&] { begun = true; };
     options.files.progress = [&](const SaveProgress& p) { context.progress(name, p.bytes_done, p.bytes_total); };
     options.files.stop = context.stop;
     const auto start = std::chrono::steady_clock::now();
@@ -130,17 +154,24 @@ struct WriteCommand {
                  {"untied", job.plan().untied()},
                  {"rotations", job.plan().rotation_types()},
                  {"warnings", job.warnings()}};
+    if (!rank.alone()) json.update({{"rank", rank.rank}, {"ranks", rank.ranks}, {"pending", report.pending}});
     if (!learned.record.is_null()) json["learning"] = learned.record;
-    return {json, common.json ? json_text(json) : common.quiet ? "" : text(job, report, seconds), ""};
+    return {json, common.json ? json_text(json) : common.quiet ? "" : text(job, report, seconds, rank), ""};
   }
 
-  std::string text(const Job& job, const SaveReport& report, double seconds) const {
+  std::string text(const Job& job, const SaveReport& report, double seconds, const Rank& rank) const {
     const std::string resumed =
         report.bytes_resumed ? fmt::format(", {} kept from an earlier run", describe_bytes(report.bytes_resumed)) : "";
-    std::string text = fmt::format(
-        "{}: {} tensors, {} in {:.2f} s ({}/s){}{}\n", out, report.tensors, describe_bytes(report.bytes_written),
-        seconds, describe_bytes(static_cast<int64_t>(static_cast<double>(report.bytes_written) / seconds)), resumed,
-        job.plan().untied() ? "; the head is no longer tied to the embedding" : "");
+    const std::string whose = rank.alone() ? "" : rank.text() + ": ";
+    std::string text =
+        fmt::format("{}{}: {} tensors, {} in {:.2f} s ({}/s){}{}\n", whose, out, report.tensors,
+                    describe_bytes(report.bytes_written), seconds,
+                    describe_bytes(static_cast<int64_t>(static_cast<double>(report.bytes_written) / seconds)), resumed,
+                    job.plan().untied() ? "; the head is no longer tied to the embedding" : "");
+    if (!report.pending.empty())
+      return text + fmt::format("{}the output is complete when ranks {} are done, too\n", whose,
+                                fmt::join(report.pending, ", "));
+    if (rank.rank > 0) return text;
     if (const std::string types = job.plan().rotation_types(); !types.empty())
       text += fmt::format("rotations: {}\n", types);
     return text;

@@ -1,0 +1,25 @@
+// Which share of the work this process has, of several that a launcher or the user started.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "spinor/base/rank.h"
+
+namespace spinor::cli {
+
+struct RankOptions {
+  int rank = -1, ranks = 0;  // as given; else the launcher's
+  double patience = 300;     // seconds
+
+  // `what` they do together: "write OUT". `waits`: for each other.
+  void add_to(CLI::App& app, const std::string& what, bool waits = false);
+  // Errors: a rank without the number of ranks, or one that is not among them.
+  Rank make() const;
+};
+
+// torchrun's, Open MPI's, MPICH's and Slurm's variables, in this order; alone if there are none of one of them, or one
+// rank.
+Rank launched_rank();
+
+}  // namespace spinor::cli
