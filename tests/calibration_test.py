@@ -240,6 +240,26 @@ def test_samples_are_drawn_from_all_text_of_a_directory(spoken, tmp_path):
     assert made["from-texts"] == made["from-tokens"] != made["with-bos"]
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen3_moe"])
+def test_the_number_of_threads_does_not_change_a_byte(source, tmp_path, family):
+    """Of codes, scales, ranges and the report; samples that are no whole number of chunks, experts with few tokens."""
+    if family == "llama":
+        model = source(family)
+    else:
+        model = tiny_models.save(tmp_path / "moe", family, next(iter(tiny_models.MORE_FAMILIES[family][1])), torch.float32)
+    steps = recipe(
+        tmp_path,
+        gptq("W8A8" if family == "llama" else "FP8", ignore=[], actorder="static" if family == "llama" else None),
+    )
+    made = []
+    for threads in (1, 2, 3):
+        out = tmp_path / f"out-{threads}"
+        spinor("quantize", model, out, "--recipe", steps, *calibration(tmp_path)[:2], "--calibration-samples", 14,
+               "--calibration-context", CONTEXT, "--threads", threads, "--quiet")
+        made.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert made[0] == made[1] == made[2]
+
+
 @pytest.mark.parametrize(
     "content, reason",
     [

@@ -1,11 +1,10 @@
 #include "spinor/calibration/calibrate.h"
 
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
-#include "spinor/base/parallel.h"
 #include "spinor/calibration/layer_tasks.h"
+#include "spinor/calibration/on_each.h"
 #include "spinor/calibration/sample_pass.h"
 #include "spinor/runtime/layer_factory.h"
 #include "spinor/runtime/torch_errors.h"
@@ -22,7 +21,7 @@ class Calibration {
         needs_(plan),
         tasks_(plan, needs_, output, [this](const std::string& name) { return weights().compute(name); },
                {pass_.runtime().threads, pass_.runtime().memory / 4, options.all_experts}) {
-    pass_.factory().watch(&tasks_.collector());
+    pass_.factory().watch(&recorder_);
   }
 
   CalibrationReport run() {
@@ -67,7 +66,7 @@ class Calibration {
       progress.sample = sample + 1;
       if (options_.progress) options_.progress(progress);
     };
-    pass_.run(layer, keep, hooks);
+    pass_.run(layer, keep, hooks, recorder_);
   }
 
   void finish(int64_t layer) {
@@ -79,6 +78,7 @@ class Calibration {
   void outside(int64_t layer, bool at_head) {
     tasks_.begin(layer);
     if (!tasks_.any_left()) return;
+    tasks_.skip_last(-1);
     while (tasks_.next_pass()) {
       if (at_head) through_head();
       tasks_.finish_pass();
@@ -99,6 +99,7 @@ class Calibration {
   const Samples& samples_;
   DataNeeds needs_;
   LayerTasks tasks_;
+  Recorder recorder_{tasks_.collector()};
 };
 
 }  // namespace
@@ -107,7 +108,7 @@ CalibrationReport calibrate(const RewritePlan& plan, const Samples& samples, Pre
                             const CalibrateOptions& options) {
   return runtime::with_torch_errors([&] {
     const c10::InferenceMode inference;
-    at::set_num_threads(options.runtime.threads > 0 ? options.runtime.threads : default_threads());
+    const OneThreadEach one;
     return Calibration(plan, samples, output, options).run();
   });
 }

@@ -41,8 +41,8 @@ struct CalibrateOptions {
 // weights are those of the plan, rotated, not rounded. What an earlier run has finished is taken from it. Memory: a
 // layer in float32, the Hessians of its linears (inputs^2 floats each) or as many as fit, the activations or a file of
 // them. Errors: as of Decoder; a module whose inputs are not finite; activations that no sample reached. An expert that
-// no sample reached takes the nearest codes, and the scales of its siblings, with a warning. In the last bits the
-// result depends on the number of threads, as libtorch's products do.
+// no sample reached takes the nearest codes, and the scales of its siblings, with a warning. The result does not depend
+// on the number of threads.
 CalibrationReport calibrate(const RewritePlan& plan, const Samples& samples, PreparedTensors& output,
                             const CalibrateOptions& options);
 

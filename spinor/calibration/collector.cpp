@@ -3,11 +3,16 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <functional>
+#include <string_view>
 
 #include "spinor/base/error.h"
+#include "spinor/calibration/on_each.h"
 
 namespace spinor::calibration {
 namespace {
+
+constexpr int64_t kBatchesTogether = 4;  // whose inputs are held
 
 [[noreturn]] void fail_not_finite(const std::string& module, const char* what) {
   throw Error(module, std::string(what) + " that are not finite on the calibration text",
@@ -22,9 +27,38 @@ void Collector::want(const CalibratedActivation& activation) {
                   ActivationRange(activation.args, activation_observer(activation.args, place)));
 }
 
+bool Collector::wants(const std::string& module, const char* place) const {
+  if (!watching_) return false;
+  return ranges_.contains(Place(module, place)) || (place == std::string_view("input") && inputs_.contains(module));
+}
+
+void Collector::end_batch() {
+  read_.clear();
+  if (++batches_ == kBatchesTogether) sum_up();
+}
+
+// The largest parts first: threads end at about the same time.
+void Collector::sum_up() {
+  struct Part {
+    const Pending* pending;
+    int64_t part;
+  };
+  std::vector<Part> parts;
+  for (const Pending& pending : pending_)
+    for (int64_t part = 0; part < pending.hessian->parts(); ++part) parts.push_back({&pending, part});
+  std::ranges::stable_sort(parts, std::greater(), &Part::part);
+  on_each(std::ssize(parts), threads_, [&](int64_t i) {
+    const Part& part = parts[static_cast<size_t>(i)];
+    part.pending->hessian->add(part.part, part.pending->inputs);
+  });
+  pending_.clear();
+  batches_ = 0;
+}
+
 void Collector::finish() {
   watching_ = false;
   read_.clear();
+  sum_up();
   for (const std::string& name : order_)
     if (!inputs_[name].hessian->finite()) fail_not_finite(name, "has inputs");
 }
@@ -37,6 +71,8 @@ void Collector::clear() {
   inputs_.clear();
   ranges_.clear();
   read_.clear();
+  pending_.clear();
+  batches_ = 0;
   order_.clear();
   skipped_.clear();
   watching_ = true;
@@ -65,7 +101,11 @@ void Collector::linear(const runtime::Linear& linear, const at::Tensor& x, const
     return;
   }
   if (!inputs.hessian) inputs.hessian = std::make_shared<Hessian>(x.size(-1), x.device(), inputs.part);
-  inputs.hessian->add(x);
+  const auto pending = std::ranges::find(pending_, inputs.hessian, &Pending::hessian);
+  if (pending != pending_.end())
+    pending->inputs.push_back(x);
+  else
+    pending_.push_back({inputs.hessian, {x}});
   read_.emplace_back(x, inputs.hessian);
 }
 

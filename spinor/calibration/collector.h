@@ -28,8 +28,11 @@ class Collector : public runtime::LayerWatcher {
   // Notes the inputs of this linear, the ranges of these activations, from now on.
   void want(const std::string& linear, HessianPart part) { inputs_[linear].part = part; }
   void want(const CalibratedActivation& activation);
-  // A sample is through.
-  void end_batch() { read_.clear(); }
+  // Whether any of this is of use: "input" and "output" of a linear, "k" and "v" of an attention.
+  bool wants(const std::string& module, const char* place) const;
+  // A sample is through. Hessians are summed up some samples at a time: which are summed first does not depend on
+  // threads.
+  void end_batch();
   // Error for what was not finite, naming the module. The layer may be run on without being observed.
   void finish();
 
@@ -47,13 +50,20 @@ class Collector : public runtime::LayerWatcher {
  private:
   using Place = std::pair<std::string, std::string>;  // module, place
   void add(const std::string& module, const char* place, const at::Tensor& x);
+  void sum_up();
 
   int threads_;
   bool all_experts_, watching_ = true;
   std::map<std::string, Inputs> inputs_;
   std::map<Place, ActivationRange> ranges_;
   std::vector<std::pair<at::Tensor, std::shared_ptr<Hessian>>> read_;  // by linears in this batch
-  std::vector<std::string> order_;                                     // of inputs_, as they first came
+  struct Pending {
+    std::shared_ptr<Hessian> hessian;
+    std::vector<at::Tensor> inputs;
+  };
+  std::vector<Pending> pending_;    // not summed up yet
+  int64_t batches_ = 0;             // that they are of
+  std::vector<std::string> order_;  // of inputs_, as they first came
   std::set<std::string> skipped_;
 };
 

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "spinor/calibration/cholesky.h"
+#include "spinor/calibration/on_each.h"
+
 namespace spinor::calibration {
 namespace {
 
@@ -21,23 +24,20 @@ std::vector<int64_t> order_of(const at::Tensor& diagonal, bool by_activity) {
 }
 
 // Rows and columns of a symmetric matrix in another order, from its upper part. A panel of rows at a time.
-at::Tensor reordered(const at::Tensor& upper, const at::Tensor& order) {
+at::Tensor reordered(const at::Tensor& upper, const at::Tensor& order, int threads) {
   at::Tensor result = at::empty_like(upper);
-  for (int64_t first = 0; first < upper.size(0); first += kPanel) {
+  on_each((upper.size(0) + kPanel - 1) / kPanel, threads, [&](int64_t panel) {
+    const int64_t first = panel * kPanel;
     const at::Tensor rows = order.narrow(0, first, std::min(kPanel, upper.size(0) - first));
     const at::Tensor right = upper.index_select(0, rows).index_select(1, order);
     const at::Tensor left = upper.index_select(1, rows).t().index_select(1, order);
     result.narrow(0, first, rows.size(0)).copy_(at::where(rows.unsqueeze(1) <= order.unsqueeze(0), right, left));
-  }
+  });
   return result;
 }
 
-// Makes L of a symmetric matrix in its place, zeros right of the diagonal; false: it has none. LAPACK's columns are our
-// rows, so that its upper factor is our lower one.
-bool factor_in_place(at::Tensor& matrix) {
-  at::Tensor columns = matrix.t(), failed = at::empty({}, at::kInt);
-  at::linalg_cholesky_ex_out(columns, failed, columns, /*upper=*/true);
-  return failed.item<int>() == 0 && at::isfinite(matrix.diagonal().sum()).item<bool>();
+at::Tensor rows_of(const at::Tensor& x) {
+  return x.reshape({-1, x.size(-1)}).to(at::kFloat);
 }
 
 }  // namespace
@@ -48,20 +48,33 @@ Hessian::Hessian(int64_t size, const at::Device& device, HessianPart part)
                      at::TensorOptions(at::kFloat).device(device))) {}
 
 // Panels of columns, each down to the diagonal.
-void Hessian::add(const at::Tensor& x) {
-  const at::Tensor rows = x.reshape({-1, x.size(-1)}).to(at::kFloat);
-  tokens_ += rows.size(0);
-  ++added_;
+int64_t Hessian::parts() const {
+  return part_ == HessianPart::whole ? (sum_.size(0) + kPanel - 1) / kPanel : 1;
+}
+
+void Hessian::add(int64_t part, std::span<const at::Tensor> all) {
+  if (part == 0)
+    for (const at::Tensor& x : all) {
+      tokens_ += x.numel() / x.size(-1);
+      ++added_;
+    }
   if (part_ == HessianPart::diagonal) {
-    sum_.add_(rows.square().sum(0));
+    at::Tensor sum = at::zeros_like(sum_);
+    for (const at::Tensor& x : all) sum.add_(rows_of(x).square().sum(0));
+    sum_.add_(sum);
     return;
   }
-  const int64_t size = rows.size(1);
-  for (int64_t first = 0; first < size; first += kPanel) {
-    const int64_t cols = std::min(kPanel, size - first), end = first + cols;
-    at::Tensor panel = sum_.narrow(0, 0, end).narrow(1, first, cols);
-    panel.addmm_(rows.narrow(1, 0, end).t(), rows.narrow(1, first, cols));
+  const int64_t size = sum_.size(0), first = part * kPanel, cols = std::min(kPanel, size - first), end = first + cols;
+  at::Tensor sum = at::zeros({end, cols}, sum_.options());
+  for (const at::Tensor& x : all) {
+    const at::Tensor rows = rows_of(x);
+    sum.addmm_(rows.narrow(1, 0, end).t(), rows.narrow(1, first, cols));
   }
+  sum_.narrow(0, 0, end).narrow(1, first, cols).add_(sum);
+}
+
+void Hessian::add(const at::Tensor& x) {
+  for (int64_t part = 0; part < parts(); ++part) add(part, std::span(&x, 1));
 }
 
 bool Hessian::finite() const {
@@ -69,11 +82,11 @@ bool Hessian::finite() const {
 }
 
 at::Tensor Hessian::matrix() const {
-  return matrix(at::arange(sum_.size(0), at::TensorOptions(at::kLong).device(sum_.device())));
+  return matrix(at::arange(sum_.size(0), at::TensorOptions(at::kLong).device(sum_.device())), 1);
 }
 
-at::Tensor Hessian::matrix(const at::Tensor& order) const {
-  return reordered(sum_, order).mul_(scale());
+at::Tensor Hessian::matrix(const at::Tensor& order, int threads) const {
+  return reordered(sum_, order, threads).mul_(scale());
 }
 
 at::Tensor Hessian::diagonal() const {
@@ -84,7 +97,7 @@ double Hessian::scale() const {
   return 2.0 / static_cast<double>(std::max<int64_t>(1, added_));
 }
 
-std::optional<HessianFactor> factor(const Hessian& hessian, double dampening_frac, bool by_activity) {
+std::optional<HessianFactor> factor(const Hessian& hessian, double dampening_frac, bool by_activity, int threads) {
   HessianFactor result;
   const at::Tensor diagonal = hessian.diagonal().to(at::kCPU).contiguous();
   result.order = order_of(diagonal, by_activity);
@@ -99,9 +112,9 @@ std::optional<HessianFactor> factor(const Hessian& hessian, double dampening_fra
   for (int attempt = 0; attempt < kTries; ++attempt) {
     result.dampening_frac = attempt == 0 ? dampening_frac : 10 * std::max(result.dampening_frac, 1e-3);
     result.damping = result.dampening_frac * mean;
-    result.lower = hessian.matrix(order.to(hessian.device())).to(at::kCPU);
+    result.lower = hessian.matrix(order.to(hessian.device()), threads).to(at::kCPU);
     result.lower.diagonal().copy_(filled.index_select(0, order) + result.damping);
-    if (factor_in_place(result.lower)) return result;
+    if (factor_in_place(result.lower, threads)) return result;
   }
   return std::nullopt;
 }

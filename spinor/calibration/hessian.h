@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace spinor::calibration {
@@ -17,17 +18,21 @@ class Hessian {
   // Of inputs with `size` columns, on their device: size^2 floats, or `size` of them.
   Hessian(int64_t size, const at::Device& device, HessianPart part = HessianPart::whole);
 
-  // The rows of x (..., size), in float32: 2 rows size^2 floating point operations, half of them where size is large;
-  // for the diagonal 2 rows size.
+  // The rows of several x (..., size), in float32: 2 rows size^2 floating point operations, half of them where size is
+  // large; for the diagonal 2 rows size. Their sum is made first, x by x, and then added: in parts() that may be added
+  // side by side, each once.
+  int64_t parts() const;
+  void add(int64_t part, std::span<const at::Tensor> all);
+  // All parts, of one x.
   void add(const at::Tensor& x);
   HessianPart part() const { return part_; }
   int64_t tokens() const { return tokens_; }
   bool finite() const;
   at::Device device() const { return sum_.device(); }
-  // 2 X'X / the number of times it was added to, as llm-compressor scales it. Rows and columns in their own order, or
-  // in that of these indices, on its device. Of a whole one alone.
+  // 2 X'X / the number of x that were added, as llm-compressor scales it. Rows and columns in their own order, or in
+  // that of these indices, on its device. Of a whole one alone.
   at::Tensor matrix() const;
-  at::Tensor matrix(const at::Tensor& order) const;
+  at::Tensor matrix(const at::Tensor& order, int threads) const;
   at::Tensor diagonal() const;
 
  private:
@@ -48,7 +53,8 @@ struct HessianFactor {
 };
 
 // By activity: columns with the largest inputs are quantized first (actorder), else from the left. Tries up to 1000
-// times the dampening; nothing: the matrix has no factor even then. Takes up to 8 size^2 bytes beyond the result.
-std::optional<HessianFactor> factor(const Hessian& hessian, double dampening_frac, bool by_activity);
+// times the dampening; nothing: the matrix has no factor even then. Takes little beyond the result. Its bits do not
+// depend on threads. Within OneThreadEach (on_each.h).
+std::optional<HessianFactor> factor(const Hessian& hessian, double dampening_frac, bool by_activity, int threads);
 
 }  // namespace spinor::calibration

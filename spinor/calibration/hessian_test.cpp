@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <vector>
+
+#include "spinor/calibration/on_each.h"
 
 namespace spinor::calibration::hessian_test {
 namespace {
@@ -55,7 +58,7 @@ TEST(Hessian, SeesWhatIsNotFinite) {
 TEST(HessianFactor, MakesTheHessianAgainWithItsDamping) {
   const Hessian hessian = hessian_of({inputs(1000, 3)});
   for (const bool by_activity : {false, true}) {
-    const auto found = factor(hessian, 0.01, by_activity);
+    const auto found = factor(hessian, 0.01, by_activity, 2);
     ASSERT_TRUE(found);
     const at::Tensor order = at::tensor(found->order, at::kLong), lower = found->lower.tril();
     at::Tensor expected = hessian.matrix().index_select(0, order).index_select(1, order);
@@ -73,14 +76,14 @@ TEST(HessianFactor, MakesTheHessianAgainWithItsDamping) {
 TEST(HessianFactor, NamesInputsThatAreAlwaysZero) {
   at::Tensor x = inputs(1000, 4);
   x.select(1, 7).zero_();
-  const auto found = factor(hessian_of({x}), 0.01, true);
+  const auto found = factor(hessian_of({x}), 0.01, true, 2);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->dead, std::vector<int64_t>{7});
 }
 
 TEST(HessianFactor, TakesMoreDampeningWhereThatIsNeeded) {
   // One token: of rank one, so that nothing has no factor, and rounding makes it indefinite.
-  const auto found = factor(hessian_of({inputs(1, 5) * 1e3}), 0, false);
+  const auto found = factor(hessian_of({inputs(1, 5) * 1e3}), 0, false, 2);
   ASSERT_TRUE(found);
   EXPECT_GT(found->dampening_frac, 0);
 }
@@ -88,7 +91,25 @@ TEST(HessianFactor, TakesMoreDampeningWhereThatIsNeeded) {
 TEST(HessianFactor, IsNothingWhereNothingHelps) {
   at::Tensor x = inputs(10, 6);
   x[0][0] = NAN;
-  EXPECT_FALSE(factor(hessian_of({x}), 0.01, false));
+  EXPECT_FALSE(factor(hessian_of({x}), 0.01, false, 2));
+}
+
+// Several columns of blocks, and several tiles.
+TEST(HessianFactor, HasTheSameBitsWithAnyThreads) {
+  const OneThreadEach one;
+  at::manual_seed(7);
+  const at::Tensor x = at::randn({1500, 1100}), y = at::randn({300, 1100});
+  std::vector<at::Tensor> found, sums;
+  for (const int threads : {1, 2, 3}) {
+    Hessian hessian(1100, at::kCPU);
+    on_each(hessian.parts(), threads, [&](int64_t part) { hessian.add(part, std::vector{x, y}); });
+    EXPECT_EQ(hessian.tokens(), 1800);
+    sums.push_back(hessian.matrix());
+    EXPECT_TRUE(sums.back().equal(sums.front()));
+    found.push_back(factor(hessian, 0.01, true, threads)->lower);
+  }
+  for (const at::Tensor& other : found) EXPECT_EQ(0, (other != found[0]).sum().item<int64_t>());
+  EXPECT_TRUE(found[0].equal(found[0].tril()));
 }
 
 }  // namespace

@@ -125,10 +125,12 @@ at::Tensor LayerTasks::read(const TensorPlan& tensor, const WeightQuantization& 
   return WeightTask::read(tensor, quantized_layout(tensor, quantization, output_.dtype(tensor)), output_.read(tensor));
 }
 
-// The last linears of a layer: what they give goes into the stream, and that is made anew with the quantized layer.
+// The last linears of a layer: what they give goes into the stream, and that is made anew with the quantized layer. Of
+// the head: logits.
 void LayerTasks::skip_last(int64_t layer) {
+  const Role last = layer < 0 ? Role::head : Role::mlp_out;
   for (const Module& module : plan_.model().modules())
-    if (module.layer == layer && module.role == Role::mlp_out) unused_outputs_.push_back(module.name);
+    if (module.layer == layer && module.role == last) unused_outputs_.push_back(module.name);
 }
 
 void LayerTasks::finish_pass() {
@@ -162,7 +164,7 @@ void LayerTasks::quantize(const std::vector<WeightTask*>& tasks) {
     const WeightQuantization& how = task->quantization();
     if (how.gptq && inputs.hessian) {
       const std::pair wanted(how.gptq->dampening_frac, how.args.actorder.has_value());
-      if (asked != wanted) found = factor(*inputs.hessian, wanted.first, wanted.second);
+      if (asked != wanted) found = factor(*inputs.hessian, wanted.first, wanted.second, threads_);
       asked = wanted;
       written_.emplace_back(task, inputs.weight);
     }

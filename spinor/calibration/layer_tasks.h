@@ -40,7 +40,7 @@ class LayerTasks {
   bool any_changes_left() const {
     return std::ranges::any_of(weights_, [](const auto& task) { return task->by_gptq(); });
   }
-  // The first time samples go through this layer nobody will use what comes out.
+  // The first time samples go through this layer, or the head (-1), nobody will use what comes out.
   void skip_last(int64_t layer);
   // By tensor: what GPTQ's codes of this layer stand for, if an earlier run has finished it.
   const std::map<std::string, at::Tensor>& finished_weights() const { return finished_; }

@@ -7,6 +7,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/parallel.h"
+#include "spinor/calibration/on_each.h"
 #include "spinor/runtime/decoder.h"
 #include "spinor/runtime/free_memory.h"
 
@@ -58,6 +59,36 @@ void SamplePass::run(const runtime::Layer& layer, bool keep, const SampleHooks& 
     layer(x, tables_, nullptr);
     if (keep) stream_.store(i, x);
     if (hooks.after) hooks.after(i);
+  }
+}
+
+// As many as there are threads, and as there is memory for: what linears read and give, and a copy of it.
+int64_t SamplePass::samples_together() const {
+  if (!at::Device(runtime_.device).is_cpu()) return 1;
+  const Model& model = factory_.model();
+  const int64_t values = 8 * model.hidden_size() + 6 * model.intermediate_size();
+  const int64_t bytes = samples_.context * values * static_cast<int64_t>(sizeof(float));
+  return std::clamp<int64_t>(runtime_.memory / 8 / bytes, 1, runtime_.threads);
+}
+
+void SamplePass::run(const runtime::Layer& layer, bool keep, const SampleHooks& hooks, Recorder& recorder) {
+  const int64_t together = samples_together();
+  for (int64_t first = 0; first < samples_.count; first += together) {
+    std::vector<Recorder::Sample> seen(static_cast<size_t>(std::min(together, samples_.count - first)));
+    on_each(std::ssize(seen), runtime_.threads, [&](int64_t i) {
+      if (hooks.stop.stop_requested()) throw Stopped();
+      recorder.record(seen[static_cast<size_t>(i)], [&] {
+        const at::Tensor x = load(first + i);
+        layer(x, tables_, nullptr);
+        if (keep) stream_.store(first + i, x);
+      });
+    });
+    for (int64_t i = 0; i < std::ssize(seen); ++i) {
+      if (hooks.before) hooks.before(first + i);
+      recorder.replay(seen[static_cast<size_t>(i)]);
+      seen[static_cast<size_t>(i)].clear();
+      if (hooks.after) hooks.after(first + i);
+    }
   }
 }
 

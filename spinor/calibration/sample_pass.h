@@ -6,6 +6,7 @@
 #include <stop_token>
 
 #include "spinor/calibration/activations.h"
+#include "spinor/calibration/recorder.h"
 #include "spinor/calibration/samples.h"
 #include "spinor/plan/plan.h"
 #include "spinor/runtime/ends.h"
@@ -35,6 +36,9 @@ class SamplePass {
   void embed();
   // Every sample through this layer; with `keep` what comes out is what goes into the next, else it is dropped.
   void run(const runtime::Layer& layer, bool keep, const SampleHooks& hooks);
+  // The same, some samples side by side, each on one thread, and then seen by the recorder's collector one by one: what
+  // it sees does not depend on threads. Within OneThreadEach (on_each.h).
+  void run(const runtime::Layer& layer, bool keep, const SampleHooks& hooks, Recorder& recorder);
   // What comes out of the last layer, if that was kept, behind the final norm: (1, context, hidden).
   at::Tensor output(int64_t sample) const;
   // Every sample through the final norm and the head.
@@ -42,6 +46,7 @@ class SamplePass {
 
  private:
   at::Tensor load(int64_t sample) const;
+  int64_t samples_together() const;
 
   runtime::RuntimeOptions runtime_;
   runtime::ModuleFactory factory_;

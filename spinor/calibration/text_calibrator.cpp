@@ -51,8 +51,7 @@ Json TextCalibrator::record() const {
   digest.update(std::as_bytes(std::span(samples_.tokens)));
   Json record = {{"tokens", digest.hex()},
                  {"samples", samples_.count},
-                 {"context", samples_.context},
-                 {"threads", options_.runtime.threads}};
+                 {"context", samples_.context}};
   if (options_.all_experts) record["all_experts"] = true;
   return record;
 }

@@ -8,6 +8,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/base/parallel.h"
+#include "spinor/calibration/on_each.h"
 #include "spinor/plan/outputs.h"
 #include "spinor/quant/decoder.h"
 #include "spinor/quant/gptq.h"
@@ -25,11 +26,13 @@ MatrixView<const float> view(const at::Tensor& x) {
 constexpr int64_t kRows = 512;  // of a weight whose outputs are computed at once
 
 // |x L|^2 for each row, from columns in their own order.
-at::Tensor damped_squares(const at::Tensor& x, const HessianFactor& factor) {
+at::Tensor damped_squares(const at::Tensor& x, const HessianFactor& factor, int threads) {
   const at::Tensor order = at::tensor(factor.order, at::kLong);
-  std::vector<at::Tensor> squares;
-  for (const at::Tensor& rows : x.split(kRows))
-    squares.push_back(rows.index_select(1, order).mm(factor.lower).square().sum(1, false, at::kDouble));
+  std::vector<at::Tensor> squares = x.split(kRows);
+  on_each(std::ssize(squares), threads, [&](int64_t i) {
+    at::Tensor& rows = squares[static_cast<size_t>(i)];
+    rows = rows.index_select(1, order).mm(factor.lower).square().sum(1, false, at::kDouble);
+  });
   return at::cat(squares);
 }
 
@@ -102,7 +105,7 @@ void WeightTask::find_codes(const at::Tensor& weight, const HessianFactor& facto
   encoder_->quantize_dequantize(0, 0, view(nearest));
   clear_columns(nearest, factor.dead);
   nearest.sub_(wanted);
-  const at::Tensor before = output_squares(damped_squares(nearest, factor), nearest, factor);
+  const at::Tensor before = output_squares(damped_squares(nearest, factor, threads), nearest, factor);
   nearest.reset();
   at::Tensor found = wanted.clone(), codes = at::empty({rows, cols}, at::kByte);
   const MatrixView<uint8_t> code_view(codes.data_ptr<uint8_t>(), rows, cols, cols);
@@ -117,7 +120,7 @@ void WeightTask::find_codes(const at::Tensor& weight, const HessianFactor& facto
     encode_rows(weight, i, 1);
     ++report_.nearest_rows;
   }
-  const double outputs = output_squares(damped_squares(wanted, factor), wanted, factor).sum().item<double>();
+  const double outputs = output_squares(damped_squares(wanted, factor, threads), wanted, factor).sum().item<double>();
   note_errors(before, at::minimum(before, after), outputs, factor);
 }
 
