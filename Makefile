@@ -1,5 +1,5 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
-.PHONY: help build test lint parsers wheel wheel-torch demo bench bench-peer bench-builds bench-learning bench-memory \
+.PHONY: help build test lint parsers wheel wheel-torch demo bench bench-peer bench-builds bench-learning bench-memory bench-ranks \
   bench-lm-eval results learned-results rows check-vllm fuzz asan tsan lto tidy neon format
 .DEFAULT_GOAL := help
 
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench-peer  whole checkpoints and GPTQ against llm-compressor (installs it into .venv-peer)'
 	@echo 'make bench-builds OLD=spinor  the same jobs by an earlier program and by this one, in turn'
 	@echo 'make bench-learning  what learning rotations costs on the shapes of published models'
+	@echo 'make bench-ranks [MODEL=directory]  several processes against one, and what they would do to large models'
 	@echo 'make bench-memory  a model in memory, rotated where it is, against spinor rotate'
 	@echo 'make bench-lm-eval MODEL=directory  requests of lm-eval against its own hf model'
 	@echo 'make results     docs/results.md: perplexity with fewer bits; CALIBRATION=file TEXT=file, an hour'
@@ -78,6 +79,9 @@ bench-builds: build
 	@test -n "$(OLD)" || { echo 'say against what: make bench-builds OLD=path/of/an/earlier/spinor'; exit 1; }
 	@$(PYTHON) benchmarks/builds_bench.py "$(OLD)" build/spinor \
 	  $(if $(CALIBRATION),--calibration $(CALIBRATION)) $(if $(TEXT),--text $(TEXT))
+
+bench-ranks: build
+	@$(PYTHON) benchmarks/ranks_bench.py build/spinor llama-1b $(MODEL) --plan
 
 bench-memory: build
 	@PYTHONPATH=build/release/python $(PYTHON) benchmarks/memory_bench.py build/spinor

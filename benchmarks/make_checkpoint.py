@@ -127,15 +127,20 @@ class Values:
             count -= len(part)
 
 
-def write_shard(path, tensors, values):
+def header_of(tensors):
+    """The bytes before the first tensor."""
     header, end = {"__metadata__": {"format": "pt"}}, 0
     for name, shape in tensors:
         header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [end, end + size_of(shape)]}
         end += size_of(shape)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
+
+
+def write_shard(path, tensors, values):
     with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
+        file.write(header_of(tensors))
         for name, shape in tensors:
             for chunk in values.chunks(name, shape):
                 file.write(chunk)
