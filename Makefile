@@ -1,6 +1,6 @@
 # Thin: targets call CMake presets and scripts, may be run again at any time, and fetch nothing when nothing is missing.
-.PHONY: help build test lint parsers wheel wheel-torch demo bench bench-peer bench-builds bench-learning bench-memory bench-ranks \
-  bench-lm-eval results learned-results rows check-vllm fuzz asan tsan lto tidy neon format
+.PHONY: help build test lint parsers wheel wheel-torch demo bench bench-peer bench-builds bench-learning bench-memory \
+  bench-ranks bench-lm-eval results learned-results rows check-vllm fuzz asan tsan lto tidy neon format
 .DEFAULT_GOAL := help
 
 JOBS ?= $(shell nproc)

@@ -5,8 +5,8 @@ ending in fsync; and, on paper, what each of 64 ranks would do on the shapes of 
     ranks_bench.py build/spinor MODEL ... [--ranks 2] [--rounds 7] [--directory DIR]
     ranks_bench.py build/spinor --plan [--directory DIR]
 
-MODEL is a checkpoint, or one of the shapes of make_checkpoint.py. Prints markdown. The checkpoints for --plan are sparse
-files: names and shapes, no numbers. Ratios are medians of the ratios of neighbours.
+MODEL is a checkpoint, or one of the shapes of make_checkpoint.py. Prints markdown. The checkpoints for --plan are
+sparse files: names and shapes, no numbers. Ratios are medians of the ratios of neighbours.
 """
 
 import argparse
@@ -118,11 +118,13 @@ def sparse(config, tensors, directory):
 
 
 def planned(given, work):
+    llama = {**make_checkpoint.COMMON, **LARGE["llama-405b"]}
     models = {
-        "Llama-3.1-405B": (config := {**make_checkpoint.COMMON, **LARGE["llama-405b"]}, make_checkpoint.tensors_of(config)),
+        "Llama-3.1-405B": (llama, make_checkpoint.tensors_of(llama)),
         "DeepSeek-V3": (DEEPSEEK, deepseek_tensors(DEEPSEEK)),
     }
-    print("\n| | ranks | reads and writes a rank | largest share | memory a rank | plan takes |\n|---|---|---|---|---|---|")
+    print("\n| | ranks | reads and writes a rank | largest share | memory a rank | plan takes |")
+    print("|---|---|---|---|---|---|", flush=True)
     for name, (config, tensors) in models.items():
         model = sparse(config, tensors, work / name)
         for scheme in ([], ["--scheme", "W4A16"]):
@@ -161,9 +163,8 @@ def compared(given, source, work):
         row = []
         for ranks, threads in ((1, given.ranks), (given.ranks, 1)):
             prepare_cache(source, "warm")
-            row.append(timed([
-                ([*command, threads], {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(ranks)}) for rank in range(ranks)
-            ]))
+            variables = [{"RANK": str(rank), "WORLD_SIZE": str(ranks)} for rank in range(ranks)]
+            row.append(timed([([*command, threads], {**os.environ, **more}) for more in variables]))
             shutil.rmtree(out)
         rows.append(row)
     one, many = (statistics.median(column) for column in zip(*rows, strict=True))

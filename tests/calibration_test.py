@@ -246,7 +246,8 @@ def test_the_number_of_threads_does_not_change_a_byte(source, tmp_path, family):
     if family == "llama":
         model = source(family)
     else:
-        model = tiny_models.save(tmp_path / "moe", family, next(iter(tiny_models.MORE_FAMILIES[family][1])), torch.float32)
+        case = next(iter(tiny_models.MORE_FAMILIES[family][1]))
+        model = tiny_models.save(tmp_path / "moe", family, case, torch.float32)
     steps = recipe(
         tmp_path,
         gptq("W8A8" if family == "llama" else "FP8", ignore=[], actorder="static" if family == "llama" else None),

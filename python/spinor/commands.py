@@ -250,6 +250,9 @@ def dequantize(
     trust_remote_code: bool = False,
     dtype: Text = None,
     max_shard_size: Text = None,
+    rank: int | None = None,
+    ranks: int | None = None,
+    rank_timeout: float | None = None,
     threads: int | None = None,
     force: bool = False,
     discard_partial: bool = False,
@@ -265,6 +268,9 @@ def dequantize(
     trust_remote_code: Run the code that the model brings with it, to discover its row
     dtype: float64, float32, float16 or bfloat16; default as the source
     max_shard_size: Largest file, e.g. 5GB or 500MB (default 5GB)
+    rank: This process's share: 0 to RANKS-1; default as torchrun, srun or mpirun say
+    ranks: How many processes write OUT together, at one time or one after the other; 1: alone
+    rank_timeout: Seconds after which a launched rank that is not heard of is an error (default 300)
     threads: Threads (0: all); the result does not depend on it (default 0)
     force: Replace an existing OUT, once the new one is complete
     discard_partial: Start again where an OUT.partial is another job's
@@ -629,6 +635,9 @@ def plan(
     max_shard_size: Text = None,
     threads: int | None = None,
     full: bool = False,
+    ranks: int | None = None,
+    bandwidth: Text = None,
+    throughput: Text = None,
     progress: Progress = None,
 ) -> Result:
     """Show what rotate or quantize would do to every tensor, its memory and its size; writes nothing.
@@ -664,7 +673,10 @@ def plan(
     dtype: float64, float32, float16 or bfloat16; default as the source
     max_shard_size: Largest file, e.g. 5GB or 500MB (default 5GB)
     threads: Threads (0: all); the result does not depend on it (default 0)
-    full: Print every layer, not one line for layers that are alike
+    full: Print every layer and rank, not one line for those that are alike
+    ranks: Say what each of so many processes would do
+    bandwidth: What one process reads and writes, e.g. 2GB/s: then the time is said, too
+    throughput: What one process computes, in bytes that it reads and writes, e.g. 1.2GB/s, if that is less
     progress: A bar (needs tqdm): True or False; or a function of (what, done, all)
 
     The result has what `spinor plan --json` prints. Errors are spinor.Error.
@@ -714,6 +726,9 @@ def quantize(
     calibration_device: Text = None,
     dtype: Text = None,
     max_shard_size: Text = None,
+    rank: int | None = None,
+    ranks: int | None = None,
+    rank_timeout: float | None = None,
     threads: int | None = None,
     for_: Texts = None,
     force: bool = False,
@@ -768,6 +783,9 @@ def quantize(
     calibration_device: Where the model runs: cpu, cuda, cuda:1 (default cpu)
     dtype: float64, float32, float16 or bfloat16; default as the source
     max_shard_size: Largest file, e.g. 5GB or 500MB (default 5GB)
+    rank: This process's share: 0 to RANKS-1; default as torchrun, srun or mpirun say
+    ranks: How many processes write OUT together, at one time or one after the other; 1: alone
+    rank_timeout: Seconds after which a launched rank that is not heard of is an error (default 300)
     threads: Threads (0: all); the result does not depend on it (default 0)
     for_: transformers, vllm, sglang, llama.cpp: refuse what one of these would load wrongly
     force: Replace an existing OUT, once the new one is complete
@@ -815,6 +833,9 @@ def rotate(
     calibration_device: Text = None,
     dtype: Text = None,
     max_shard_size: Text = None,
+    rank: int | None = None,
+    ranks: int | None = None,
+    rank_timeout: float | None = None,
     threads: int | None = None,
     for_: Texts = None,
     force: bool = False,
@@ -862,6 +883,9 @@ def rotate(
     calibration_device: Where the model runs: cpu, cuda, cuda:1 (default cpu)
     dtype: float64, float32, float16 or bfloat16; default as the source
     max_shard_size: Largest file, e.g. 5GB or 500MB (default 5GB)
+    rank: This process's share: 0 to RANKS-1; default as torchrun, srun or mpirun say
+    ranks: How many processes write OUT together, at one time or one after the other; 1: alone
+    rank_timeout: Seconds after which a launched rank that is not heard of is an error (default 300)
     threads: Threads (0: all); the result does not depend on it (default 0)
     for_: transformers, vllm, sglang, llama.cpp: refuse what one of these would load wrongly
     force: Replace an existing OUT, once the new one is complete
@@ -916,6 +940,8 @@ def verify(
     trust_remote_code: bool = False,
     probe_seed: int | None = None,
     random_tokens: int | None = None,
+    rank: int | None = None,
+    ranks: int | None = None,
     threads: int | None = None,
     dtype: Text = None,
     device: Text = None,
@@ -934,6 +960,8 @@ def verify(
     trust_remote_code: Run the code that the model brings with it, to discover its row
     probe_seed: Seed of the random probes (default 1)
     random_tokens: Run both models on so many random tokens
+    rank: This process's share: 0 to RANKS-1; default as torchrun, srun or mpirun say
+    ranks: How many processes check OUT together, at one time or one after the other; 1: alone
     threads: Threads (0: all) (default 0)
     dtype: Type of all arithmetic: float64, float32, bfloat16 or float16 (default float64)
     device: As torch spells it: cpu, cuda, cuda:1 (default cpu)

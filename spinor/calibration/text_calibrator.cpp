@@ -49,9 +49,7 @@ TextCalibrator::TextCalibrator(Samples samples, CalibrateOptions options)
 Json TextCalibrator::record() const {
   Digest digest;
   digest.update(std::as_bytes(std::span(samples_.tokens)));
-  Json record = {{"tokens", digest.hex()},
-                 {"samples", samples_.count},
-                 {"context", samples_.context}};
+  Json record = {{"tokens", digest.hex()}, {"samples", samples_.count}, {"context", samples_.context}};
   if (options_.all_experts) record["all_experts"] = true;
   return record;
 }
