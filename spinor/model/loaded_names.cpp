@@ -27,7 +27,10 @@ LoadedNames::LoadedNames(const Architecture& row, const Checkpoint& checkpoint)
 
 std::string LoadedNames::of(const std::string& module) const {
   for (const auto& [stored, loaded] : row_.loaded_as)
-    if (module.starts_with(stored)) return loaded + module.substr(stored.size());
+    if (const std::string whole = module + "."; whole.starts_with(stored)) {  // it may be the beginning itself
+      const std::string name = loaded + whole.substr(stored.size());
+      return name.substr(0, name.size() - 1);
+    }
   if (module.empty() || module == head_) return "";
   for (const auto& [root, prefix] : roots_)
     if ((module + ".").starts_with(root)) return prefix + module;
