@@ -71,14 +71,15 @@ Through through(const Side& side, const Module& output, const RowProducts& v, co
     }
   }
   const RowProducts products = side.products(output, a);
-  Through result{{k, products.y.cols}, 1};
+  Through result{{k, output.shape.out}, 1};  // of a stack the sum
   double square = 0, terms = 0;
-  for (int64_t p = 0; p < k; ++p)
+  for (int64_t p = 0; p < k; ++p) {
     for (int64_t i = 0; i < products.y.cols; ++i) {
-      const double y = result.y(p, i) = products.y(p, i);
-      square += y * y;
+      result.y(p, i % output.shape.out) += products.y(p, i);
       terms += products.energy(k + p, i);
     }
+    for (int64_t i = 0; i < output.shape.out; ++i) square += result.y(p, i) * result.y(p, i);
+  }
   if (square > 0) result.cancellation = std::max(1.0, std::sqrt(terms / square));
   return result;
 }

@@ -1,6 +1,8 @@
 #include "spinor/verify/values.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <utility>
 
 namespace spinor::verify {
@@ -10,6 +12,22 @@ namespace {
 bool is_latent(const Model& model, const Module& value, const NormReads* reads) {
   const auto is_it = [&](const Module* raw) { return raw->weight == value.weight; };
   return !reads && std::ranges::none_of(model.stream().raw_readers, is_it);
+}
+
+// Else what it writes is read within its block, and no rotation of a stream may change it.
+bool writes_to_a_stream(const Context& context, const Module& output) {
+  return std::ranges::any_of(context.mtp.streams(), [&](const Stream& stream) {
+    return std::ranges::find(stream.writers, &output) != stream.writers.end();
+  });
+}
+
+// |a - b| / |a|; infinity for NaN.
+double change(const StreamVector& y) {
+  std::vector<double> difference = y.source;
+  for (size_t i = 0; i < difference.size(); ++i) difference[i] -= y.output[i];
+  const double moved = length(difference);
+  if (!std::isfinite(moved)) return std::numeric_limits<double>::infinity();
+  return moved == 0 ? 0 : moved / length(y.source);
 }
 
 }  // namespace
@@ -73,10 +91,15 @@ void check_value_output(Context& context, const ValueOutput& pair) {
 
 double stream_error(const Context& context, const Module& output, Matrix<double> a, const Matrix<double>& b) {
   context.mtp.stretch(output, a);
+  const bool on_stream = writes_to_a_stream(context, output);
   double worst = 0;
   for (int64_t p = 0; p < a.rows; ++p) {
     const StreamVector y{row(a, p), row(b, p)};
     worst = std::max(worst, gram_error(y, y, context.u()));
+    if (!on_stream) {
+      worst = std::max(worst, change(y) / context.u());
+      continue;
+    }
     for (const StreamVector& other : context.frame) worst = std::max(worst, gram_error(y, other, context.u()));
   }
   return worst;
