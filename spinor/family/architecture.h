@@ -48,7 +48,7 @@ struct ProofRow {
 // Modules that no rotation concerns, with names of their own: a vision tower, but for what feeds the stream.
 struct UntouchedRow {
   std::string beginning;                  // of their names: "model.visual."
-  std::vector<std::string> linears = {};  // after it; {N} is any number. Others are no linears.
+  std::vector<std::string> linears = {};  // after it, or more components; {N} is any number. Others are no linears.
 
   bool operator==(const UntouchedRow&) const = default;
   template <class Visitor>

@@ -107,8 +107,11 @@ void add_tied_head(ModelData& data) {
 // Layers for multi-token prediction are nothing of transformers.
 void name_as_loaded(ModelData& data) {
   const LoadedNames names(*data.architecture, data.checkpoint);
-  for (Module& module : data.modules)
-    if (module.role != Role::mtp) module.loaded_name = names.of(module.name);
+  for (Module& module : data.modules) {
+    if (module.role == Role::mtp) continue;
+    const std::string name = module.name_in_memory();  // as far as is known
+    if (const std::string loaded = names.of(name); !loaded.empty()) module.loaded_name = loaded;
+  }
 }
 
 void index_modules(ModelData& data) {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
 #include <set>
+#include <string>
 
 namespace spinor {
 namespace {
@@ -20,15 +22,22 @@ Taken tensors_of(const std::vector<Module>& modules) {
   return taken;
 }
 
-bool is_linear(const UntouchedRow& row, const CheckpointTensor& tensor) {
+// A linear's name as the row has it. Files may have more at its beginning (vision_tower.vision_model.encoder.layers.0
+// for vision_tower.encoder.layers.0), which transformers leaves out in memory; a name of one component is no evidence.
+std::optional<std::string> linear_name(const UntouchedRow& row, const CheckpointTensor& tensor) {
   const std::string& name = tensor.info.name;
-  if (tensor.info.shape.size() != 2 || !name.ends_with(kWeightEnd)) return false;
-  const std::string_view module =
-      std::string_view(name).substr(row.beginning.size(), name.size() - row.beginning.size() - kWeightEnd.size());
-  return std::ranges::any_of(row.linears, [&](const std::string& one) { return matches_numbers(one, module); });
+  if (tensor.info.shape.size() != 2 || !name.ends_with(kWeightEnd)) return {};
+  std::string module = name.substr(row.beginning.size(), name.size() - row.beginning.size() - kWeightEnd.size());
+  const auto is_it = [&](const std::string& one) { return matches_numbers(one, module); };
+  for (bool whole = true;; whole = false) {
+    const size_t dot = module.find('.');
+    if ((whole || dot != std::string::npos) && std::ranges::any_of(row.linears, is_it)) return row.beginning + module;
+    if (dot == std::string::npos) return {};
+    module = module.substr(dot + 1);
+  }
 }
 
-Module linear_of(const Checkpoint& checkpoint, const CheckpointTensor& weight) {
+Module linear_of(const Checkpoint& checkpoint, const CheckpointTensor& weight, const std::string& name_in_row) {
   const std::string name = weight.info.name.substr(0, weight.info.name.size() - kWeightEnd.size());
   return {.name = name,
           .classes = {"Linear", "Module"},
@@ -36,7 +45,8 @@ Module linear_of(const Checkpoint& checkpoint, const CheckpointTensor& weight) {
           .role = Role::projection,
           .weight = &weight,
           .bias = checkpoint.find(name + std::string(kBiasEnd)),
-          .shape = {.out = weight.info.rows(), .in = weight.info.cols()}};
+          .shape = {.out = weight.info.rows(), .in = weight.info.cols()},
+          .loaded_name = name_in_row == name ? "" : name_in_row};
 }
 
 Module parameter_of(const CheckpointTensor& tensor) {
@@ -71,7 +81,8 @@ std::vector<Module> untouched_modules(const Architecture& row, const Checkpoint&
       return tensor.info.name.starts_with(part.beginning) && !taken.contains(&tensor);
     };
     for (const CheckpointTensor& tensor : checkpoint.tensors())
-      if (here(tensor) && is_linear(part, tensor)) add(linear_of(checkpoint, tensor));
+      if (const auto name = here(tensor) ? linear_name(part, tensor) : std::nullopt)
+        add(linear_of(checkpoint, tensor, *name));
     for (const CheckpointTensor& tensor : checkpoint.tensors())
       if (here(tensor)) add(parameter_of(tensor));
   }
