@@ -199,7 +199,7 @@ DEFAULTS: dict[str, Values] = {
         "layer_types": (["mamba"] * 5 + ["attention"]) * 5 + ["mamba"] * 2,
     },
     "hunyuan_v1_dense": {"head_dim": 128},
-    "hunyuan_v1_moe": {"head_dim": 128},
+    "hunyuan_v1_moe": {"head_dim": 128, "num_experts": 64, "moe_topk": 8},
     "hunyuan_vl": {
         "text_config": {
             "model_type": "hunyuan_vl_text",
