@@ -1,5 +1,6 @@
 """Every row that discovery found is as good as when it was found: a tiny model of its class, of other weights and
-sizes, rotated by spinor as files and loaded by transformers, has the same logits; or the rotation is refused."""
+sizes, rotated by spinor as files and loaded by transformers, has the same logits, and has others when any one of the
+sites is left out; or the rotation is refused. It is planned, inspected, verified and quantized, too."""
 
 import multiprocessing
 import os
@@ -12,11 +13,15 @@ import rows
 
 pytest.importorskip("spinor")  # PYTHONPATH=build/release/python
 
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+import spinor  # noqa: E402
+from row_checks import check, correlation  # noqa: E402
 from spinor.discovery.discover import another  # noqa: E402
-from spinor.discovery.proof import EXACT, prove  # noqa: E402
+from spinor.discovery.proof import EXACT, loaded, logits_of, save  # noqa: E402
 from spinor.discovery.tiny import causal_types, default_config, image_text_types  # noqa: E402
 
-# In float32, too: of every few.
+# In float32, and quantized by transformers' own loader, too: of every few.
 EVERY = 5
 
 
@@ -27,41 +32,109 @@ def shipped():
 
 
 SHIPPED = shipped()
+SOME = SHIPPED[::EVERY]
 
 
 def row_of(kind, model_type):
     return yaml.safe_load(rows.file_of(kind, model_type).read_text())
 
 
-def run(job):
-    """What is left of a rotation: errors and reasons, or what went wrong."""
-    (kind, model_type), dtype = job
-    torch.set_num_threads(1)
-    try:
-        proof = prove(another(default_config(model_type), kind), dtype=dtype)
-    except Exception as error:  # noqa: BLE001: told by the test of that row
-        return job, {}, {}, f"{type(error).__name__}: {error}"
-    return job, proof.errors, proof.refused, ""
-
-
-JOBS = [(one, torch.float64) for one in SHIPPED] + [(one, torch.float32) for one in SHIPPED[::EVERY]]
+def run(one):
+    return one, check(*one, more=one in SOME)
 
 
 @pytest.fixture(scope="module")
 def results():
     """Of all rows, in processes that import transformers once."""
     with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=20) as pool:
-        return {job: found for job, *found in pool.imap_unordered(run, JOBS)}
+        return dict(pool.imap_unordered(run, SHIPPED))
 
 
-@pytest.mark.parametrize("one, dtype", JOBS, ids=lambda part: "-".join(part) if isinstance(part, tuple) else str(part))
-def test_a_row_is_exact(results, one, dtype):
-    errors, refused, problem = results[one, dtype]
-    assert not problem
-    row = row_of(*one)
-    assert set(errors) == {rotation for rotation in ("R1", "R2") if rotation in row["proof"]}
-    assert set(refused) == {"R1", "R2"} - set(errors)
-    assert all(error < EXACT[dtype] for error in errors.values()), errors
+of_all = pytest.mark.parametrize("one", SHIPPED, ids="-".join)
+of_some = pytest.mark.parametrize("one", SOME, ids="-".join)
+
+
+@of_all
+def test_a_row_is_exact(results, one):
+    assert_exact(results, one, torch.float64)
+
+
+@of_some
+def test_a_row_is_exact_in_float32(results, one):
+    assert_exact(results, one, torch.float32)
+
+
+def assert_exact(results, one, dtype):
+    name = str(dtype).removeprefix("torch.")
+    assert name not in results[one].problems, results[one].problems[name]
+    proof = results[one].proofs[dtype]
+    assert set(proof.errors) == {rotation for rotation in ("R1", "R2") if rotation in row_of(*one)["proof"]}
+    assert set(proof.refused) == {"R1", "R2"} - set(proof.errors)
+    assert all(error < EXACT[dtype] for error in proof.errors.values()), proof.errors
+
+
+# LayerNorm's bias goes into these, too, and their classes turn no keys: it adds one number to all scores of a query.
+KEY_BIASES = {
+    "biogpt.layers.{}.self_attn.k_proj.bias",
+    "bert.encoder.layer.{}.attention.self.key.bias",
+    "roberta.encoder.layer.{}.attention.self.key.bias",
+}
+
+
+@of_all
+def test_every_site_is_needed(results, one):
+    """The proof is blind to none: logits of a model with any one of them not rotated fail it."""
+    found = results[one]
+    assert "float64" not in found.problems, found.problems["float64"]
+    assert {rotation for rotation, _ in found.moved} == set(found.proofs[torch.float64].errors)
+    unnoticed = {role for (_, role), moved in found.moved.items() if moved < EXACT[torch.float64]}
+    assert unnoticed <= KEY_BIASES
+
+
+# By transformers, and not for their experts: olmo_hybrid's loader puts three weights together that are not quantized,
+# and finds none of them; modules of step3p7's layers have other names in memory than in the files.
+NOT_LOADED = {("causal", "olmo_hybrid"), ("image-text", "step3p7")}
+# 8 bits move logits by 1 to 2 % of their deviation; in a mixture, or where a few tokens are chosen, other ones may be.
+# Other weights have no correlation at all.
+ALIKE = 0.98
+
+
+# No row says what a module is called in memory where it is not the beginning of its name that differs.
+NAMED_OTHERWISE = {("causal", "deepseek_v4")}
+
+
+@of_all
+def test_it_is_quantized(results, one):
+    found = results[one]
+    if one not in NOT_LOADED:
+        assert "quantize" not in found.problems, found.problems["quantize"]
+    if "are stored transposed" in found.refused.get("quantize", ""):
+        return
+    assert found.head_is_ignored or one in NAMED_OTHERWISE
+    assert set(found.quantized) | set(found.refused) - {"quantize"} == expected(one)
+    assert all(found.quantized[name] > ALIKE for name in found.quantized), found.quantized
+    assert "transformers stacks experts" in found.refused.get("packed", "transformers stacks experts")
+
+
+def expected(one):
+    return {"dense", "packed"} if one in SOME and one not in NOT_LOADED else {"dense"}
+
+
+@pytest.mark.parametrize("ignore", [["lm_head"], ["lm_head", "re:.*vision_tower.*"]])
+def test_a_tower_as_it_is_published(tmp_path, ignore):
+    """Its files have a component that transformers leaves out in memory: its linears are quantized, or left out by the
+    name they have there."""
+    tiny = another(default_config("llava"), "image-text")
+    source, out = tmp_path / "source", tmp_path / "out"
+    save(tiny, source, torch.float32)
+    tensors = {name.replace("vision_tower.", "vision_tower.vision_model."): tensor
+               for name, tensor in load_file(source / "model.safetensors").items()}
+    save_file(tensors, source / "model.safetensors", {"format": "pt"})
+    spinor.quantize(source, out, scheme="W8A8", ignore=ignore, progress=False)
+    model, report = type(tiny.model).from_pretrained(out, dtype=torch.float32, output_loading_info=True)
+    assert not any(report.values()), report
+    start = logits_of(loaded(source, tiny, torch.float32), tiny)
+    assert correlation(start, logits_of(model, tiny)) > ALIKE
 
 
 def test_most_decoders_have_a_row():

@@ -71,16 +71,25 @@ def file_tensors(model: torch.nn.Module, config: PreTrainedConfig | None = None)
     in memory are put together. Of tied weights the one that is saved is named; what is not saved is not named. Raises
     InputError where a file tensor holds something that is no element of a tensor in memory."""
     del config  # a model has its own
-    memory = _saved(model)
-    numbered, first, total = {}, {}, 0
+    files, memory = file_elements(model)
+    first, shapes, total = {}, {}, 0
     for name, tensor in memory.items():
-        first[name] = total
+        first[name], shapes[name] = total, tuple(tensor.shape)
+        total += tensor.numel()
+    return {name: _parts(name, numbers, first, shapes) for name, numbers in files.items()}
+
+
+def file_elements(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Of each tensor that would be written, which element in memory each of its own is, counted through all of the
+    saved tensors in memory, which are the second. Raises InputError as file_tensors does."""
+    memory = _saved(model)
+    numbered, total = {}, 0
+    for name, tensor in memory.items():
         count = tensor.numel()
         numbered[name] = _coded(torch.arange(total, total + count)).reshape(tensor.shape)
         total += count
-    shapes = {name: tuple(tensor.shape) for name, tensor in memory.items()}
     files = revert_weight_conversion(model, numbered)
-    return {name: _parts(name, tensor, first, shapes, total) for name, tensor in files.items()}
+    return {name: _numbers(name, tensor, total) for name, tensor in files.items()}, memory
 
 
 def _saved(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -104,11 +113,10 @@ def _numbers(name: str, tensor: torch.Tensor, total: int) -> torch.Tensor:
 
 
 def _parts(
-    name: str, tensor: torch.Tensor, first: dict[str, int], shapes: dict[str, tuple[int, ...]], total: int
+    name: str, numbers: torch.Tensor, first: dict[str, int], shapes: dict[str, tuple[int, ...]]
 ) -> list[Provenance]:
     names = [n for n in first if 0 not in shapes[n]]
     starts = torch.tensor([first[n] for n in names])
-    numbers = _numbers(name, tensor, total)
     owners = torch.searchsorted(starts, numbers, right=True) - 1
     present = owners.unique().tolist()
     if len(present) == 1:

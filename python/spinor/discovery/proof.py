@@ -38,11 +38,10 @@ class Proof:
 
 
 @torch.no_grad()
-def logits_of(directory: Path, tiny: Tiny, dtype: torch.dtype) -> torch.Tensor:
-    """Of the files, loaded as anyone loads them."""
-    model = loaded(directory, tiny, dtype).eval()
-    with widened() if dtype == torch.float64 else contextlib.nullcontext():
-        return model(**inputs_in(tiny.inputs, dtype), use_cache=False).logits
+def logits_of(model: torch.nn.Module, tiny: Tiny) -> torch.Tensor:
+    """Of a model that was loaded, for the inputs of the tiny one, in the type of its weights."""
+    with widened() if model.dtype == torch.float64 else contextlib.nullcontext():
+        return model(**inputs_in(tiny.inputs, model.dtype), use_cache=False).logits
 
 
 @contextlib.contextmanager
@@ -60,12 +59,13 @@ def nothing_kept_narrow(model_class: type):
 
 
 def loaded(directory: Path, tiny: Tiny, dtype: torch.dtype) -> torch.nn.Module:
+    """As anyone loads the files."""
     options = {"dtype": dtype, "attn_implementation": "eager"}
     with nothing_kept_narrow(type(tiny.model)):
         for more in ({"experts_implementation": "eager"}, {}):
             with contextlib.suppress(TypeError, ValueError):
-                return widen(type(tiny.model).from_pretrained(directory, **options, **more), directory, dtype)
-        return widen(type(tiny.model).from_pretrained(directory, **options), directory, dtype)
+                return widen(type(tiny.model).from_pretrained(directory, **options, **more), directory, dtype).eval()
+        return widen(type(tiny.model).from_pretrained(directory, **options), directory, dtype).eval()
 
 
 @torch.no_grad()
@@ -97,24 +97,28 @@ def save(tiny: Tiny, directory: Path, dtype: torch.dtype, name: str = "") -> Non
         file.write_text(json.dumps(json.loads(file.read_text()) | {"architectures": [name]}))
 
 
+def rotated(source: Path, folder: Path, row: Path | None = None) -> tuple[dict[str, Path], dict[str, str]]:
+    """A checkpoint with each of the rotations by itself, written below `folder`; and why which were refused."""
+    done, refused = {}, {}
+    for rotation in OFFLINE:
+        try:
+            spinor.rotate(source, folder / rotation, rotations=rotation, transform_type="random-orthogonal", seed=SEED,
+                          architecture=[row] if row else None, progress=False)
+            done[rotation] = folder / rotation
+        except spinor.InputError as refusal:
+            if "would change the model" not in refusal.problem:
+                raise
+            refused[rotation] = refusal.problem.partition(": ")[2]
+    return done, refused
+
+
 def prove(tiny: Tiny, row: Path | None = None, name: str = "", dtype: torch.dtype = torch.float64) -> Proof:
     """Of each rotation that is legal by `row`, which calls the class `name`, or by the one that spinor has. Raises
     spinor.Error where the row does not fit."""
-    proof = Proof({}, {})
     with tempfile.TemporaryDirectory(prefix="spinor-") as folder:
         source = Path(folder) / "model"
         save(tiny, source, dtype, name)
-        before = logits_of(source, tiny, dtype)
-        for rotation in OFFLINE:
-            out = Path(folder) / rotation
-            try:
-                spinor.rotate(source, out, rotations=rotation, transform_type="random-orthogonal", seed=SEED,
-                              architecture=[row] if row else None, progress=False)
-            except spinor.InputError as refusal:
-                if "would change the model" not in refusal.problem:
-                    raise
-                proof.refused[rotation] = refusal.problem.partition(": ")[2]
-                continue
-            after = logits_of(out, tiny, dtype)
-            proof.errors[rotation] = subject.difference(before, after)
-    return proof
+        before = logits_of(loaded(source, tiny, dtype), tiny)
+        done, refused = rotated(source, Path(folder), row)
+        return Proof({rotation: subject.difference(before, logits_of(loaded(out, tiny, dtype), tiny))
+                      for rotation, out in done.items()}, refused)

@@ -1,0 +1,175 @@
+"""What is checked of each row that discovery found, with one tiny model of its class: the rotations are exact, each of
+their sites is needed, and the model can be quantized."""
+
+import dataclasses
+import json
+import re
+import tempfile
+import traceback
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+import spinor
+from spinor.discovery.discover import another
+from spinor.discovery.file_names import file_elements
+from spinor.discovery.proof import SEED, Proof, loaded, logits_of, rotated, save
+from spinor.discovery.subject import MASKED, difference
+from spinor.discovery.tiny import default_config
+
+
+@dataclasses.dataclass
+class Checked:
+    """`proofs`: by type of the weights. `moved`: by rotation and role, how far the logits are from what they were while
+    the tensors of that role are not rotated. `quantized`: how far they are in 8 bits, by who loads them (see
+    `quantize`); `refused`: what spinor said instead. `problems`: what was raised in which check."""
+
+    proofs: dict = dataclasses.field(default_factory=dict)
+    moved: dict = dataclasses.field(default_factory=dict)
+    quantized: dict = dataclasses.field(default_factory=dict)
+    refused: dict = dataclasses.field(default_factory=dict)
+    head_is_ignored: bool = True  # by the name that it has in memory
+    problems: dict = dataclasses.field(default_factory=dict)
+
+
+def check(kind, model_type, more):
+    """Of a tiny model of that type. `more`: what takes longer, too."""
+    torch.set_num_threads(1)
+    tiny, found = another(default_config(model_type), kind), Checked()
+    for name, one in CHECKS.items():
+        if more or name not in LONG:
+            with tempfile.TemporaryDirectory(prefix="spinor-") as folder:
+                try:
+                    one(tiny, Path(folder), found, more)
+                except Exception as error:  # noqa: BLE001: told by the test of that row
+                    found.problems[name] = "".join(traceback.format_exception(error))[-2000:]
+    return found
+
+
+def float64(tiny, folder, found, more):
+    """The proof, and with each site left out."""
+    del more
+    source = folder / "model"
+    save(tiny, source, torch.float64)
+    before = loaded(source, tiny, torch.float64)
+    start = logits_of(before, tiny)
+    done, refused = rotated(source, folder)
+    proof = found.proofs[torch.float64] = Proof({}, refused)
+    for rotation, out in done.items():
+        spinor.verify(source, out, progress=False)
+        after = loaded(out, tiny, torch.float64)
+        proof.errors[rotation] = difference(start, logits_of(after, tiny))
+        for role in left_out(before, after):
+            found.moved[rotation, role] = difference(start, logits_of(after, tiny))
+
+
+def left_out(before, after):
+    """Yields each role of tensors that were rotated, while those of one layer are in `after` what they are in `before`:
+    what a program would have written that forgets them. Roles are names in the files, without numbers."""
+    files, memory = file_elements(before)
+    state = after.state_dict()
+    old, new = flat(before.state_dict(), memory), flat(state, memory)
+    for role, elements in one_of_each(files, old != new).items():
+        write(state, memory, new.index_put((elements,), old[elements]))
+        yield role
+    write(state, memory, new)
+
+
+def one_of_each(files, differs):
+    """{role: elements of the first layer that has it, and of all of its experts}"""
+    found = {}
+    for name, elements in sorted(files.items(), key=lambda item: layer_of(item[0])):
+        if differs[elements].any():
+            layer, parts = found.setdefault(re.sub(NUMBER, "{}", name), (layer_of(name), []))
+            if layer == layer_of(name):
+                parts.append(elements.flatten())
+    return {role: torch.cat(parts) for role, (_, parts) in found.items()}
+
+
+NUMBER = r"(?<=\.)\d+(?=\.|$)"
+
+
+def layer_of(name):
+    return int((re.findall(NUMBER, name) or ["0"])[0])
+
+
+def flat(state, names):
+    return torch.cat([state[name].flatten().double() for name in names])
+
+
+def write(state, names, values):
+    parts = values.split([state[name].numel() for name in names])
+    for name, part in zip(names, parts, strict=True):
+        state[name].copy_(part.reshape(state[name].shape))
+
+
+def float32(tiny, folder, found, more):
+    del more
+    source = folder / "model"
+    save(tiny, source, torch.float32)
+    start = logits_of(loaded(source, tiny, torch.float32), tiny)
+    done, refused = rotated(source, folder)
+    errors = {rotation: difference(start, logits_of(loaded(out, tiny, torch.float32), tiny))
+              for rotation, out in done.items()}
+    found.proofs[torch.float32] = Proof(errors, refused)
+
+
+def quantize(tiny, folder, found, more):
+    """To 8 bits, rotated by all that is legal: as numbers (dense), and `more` by transformers' loader of integers
+    (packed), unless spinor refuses that."""
+    source, head = folder / "model", name_of_head(tiny.model)
+    save(tiny, source, torch.float32)
+    start = logits_of(loaded(source, tiny, torch.float32), tiny)
+    rotations = list(found.proofs[torch.float64].errors)
+    options = {"scheme": "W8A8", "ignore": [head], "progress": False}
+    if rotations:
+        options |= {"rotations": rotations, "transform_type": "random-orthogonal", "seed": SEED}
+    spinor.inspect(source, progress=False)
+    try:
+        spinor.quantize(source, folder / "packed", **options)
+    except spinor.InputError as refusal:
+        found.refused["quantize"] = refusal.problem
+        if "is a stack of experts" not in refusal.problem:
+            return
+        options["ignore"] += stacks(source)
+        spinor.quantize(source, folder / "packed", **options)
+    spinor.plan(source, **options)
+    ignored = json.loads((folder / "packed/config.json").read_text())["quantization_config"]["ignore"]
+    found.head_is_ignored = head in ignored
+    spinor.dequantize(folder / "packed", folder / "dense", progress=False)
+    found.quantized["dense"] = correlation(start, logits_of(loaded(folder / "dense", tiny, torch.float32), tiny))
+    if more and is_loaded(source, folder / "again", options, found):
+        found.quantized["packed"] = correlation(start, logits_of(loaded(folder / "again", tiny, torch.float32), tiny))
+
+
+def name_of_head(model):
+    head = model.get_output_embeddings()
+    return next(name for name, module in model.named_modules() if module is head or name.endswith("lm_head"))
+
+
+def stacks(source):
+    """Patterns of all modules of a checkpoint whose weights have three axes."""
+    found = set()
+    for file in source.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            found |= {name for name in tensors.keys() if len(tensors.get_slice(name).get_shape()) == 3}
+    return sorted({"re:.*" + re.sub(NUMBER, "[0-9]+", name.removesuffix(".weight")) for name in found})
+
+
+def is_loaded(source, out, options, found):
+    """Unless spinor says that transformers would not."""
+    try:
+        spinor.quantize(source, out, for_="transformers", **options)
+    except spinor.InputError as refusal:
+        found.refused["packed"] = refusal.problem
+    return "packed" not in found.refused
+
+
+def correlation(before, after):
+    kept = before.abs() < MASKED
+    return float(torch.corrcoef(torch.stack([before[kept], after[kept]]))[0, 1])
+
+
+CHECKS = {"float64": float64, "float32": float32, "quantize": quantize}
+LONG = {"float32"}
