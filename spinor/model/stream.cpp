@@ -65,8 +65,11 @@ ModuleNames::ModuleNames(const Architecture& row, const ModelConfig& config, con
 
 std::vector<const Module*> ModuleNames::below(const std::string& prefix, const std::string& name) const {
   std::vector<const Module*> found;
-  for (const std::string& full : counted(name, experts_))
-    if (const auto module = by_name_->find(prefix + full); module != by_name_->end()) found.push_back(module->second);
+  for (const std::string& full : counted(name, experts_)) {
+    const auto module = by_name_->find(prefix + full);
+    // A head "output" is no block "output" of a layer.
+    if (module != by_name_->end() && module->second->kind != ModuleKind::container) found.push_back(module->second);
+  }
   return found;
 }
 
