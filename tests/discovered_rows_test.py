@@ -61,7 +61,11 @@ def test_a_row_is_exact(results, one):
 
 @of_some
 def test_a_row_is_exact_in_float32(results, one):
+    """Computed in float32, too: but for classes where float32 is as far from float64 without any rotation (state
+    spaces and delta rules, which sum along the tokens), and two roundings may add up."""
     assert_exact(results, one, torch.float32)
+    bound = max(EXACT[torch.float32], 2 * results[one].noise)
+    assert all(error < bound for error in results[one].in_float32.values()), results[one]
 
 
 def assert_exact(results, one, dtype):
@@ -108,8 +112,8 @@ def test_it_is_quantized(results, one):
     found = results[one]
     if one not in NOT_LOADED:
         assert "quantize" not in found.problems, found.problems["quantize"]
-    if "are stored transposed" in found.refused.get("quantize", ""):
-        return
+    if "no weight would be quantized" in found.refused.get("quantize", ""):
+        return  # all are stored transposed
     assert found.head_is_ignored or one in NAMED_OTHERWISE
     assert set(found.quantized) | set(found.refused) - {"quantize"} == expected(one)
     assert all(found.quantized[name] > ALIKE for name in found.quantized), found.quantized

@@ -21,11 +21,14 @@ from spinor.discovery.tiny import default_config
 
 @dataclasses.dataclass
 class Checked:
-    """`proofs`: by type of the weights. `moved`: by rotation and role, how far the logits are from what they were while
+    """`proofs`: by type of the weights, computed in float64. `in_float32`: by rotation, and the `noise` of a model that
+    is not rotated. `moved`: by rotation and role, how far the logits are from what they were while
     the tensors of that role are not rotated. `quantized`: how far they are in 8 bits, by who loads them (see
     `quantize`); `refused`: what spinor said instead. `problems`: what was raised in which check."""
 
     proofs: dict = dataclasses.field(default_factory=dict)
+    in_float32: dict = dataclasses.field(default_factory=dict)
+    noise: float = 0
     moved: dict = dataclasses.field(default_factory=dict)
     quantized: dict = dataclasses.field(default_factory=dict)
     refused: dict = dataclasses.field(default_factory=dict)
@@ -105,14 +108,18 @@ def write(state, names, values):
 
 
 def float32(tiny, folder, found, more):
+    """Weights that are rounded once: what they compute in float64, and in float32, which itself is not exact."""
     del more
     source = folder / "model"
     save(tiny, source, torch.float32)
+    exact = logits_of(loaded(source, tiny, torch.float64), tiny)
     start = logits_of(loaded(source, tiny, torch.float32), tiny)
     done, refused = rotated(source, folder)
-    errors = {rotation: difference(start, logits_of(loaded(out, tiny, torch.float32), tiny))
-              for rotation, out in done.items()}
-    found.proofs[torch.float32] = Proof(errors, refused)
+    proof = found.proofs[torch.float32] = Proof({}, refused)
+    found.noise = difference(exact, start.double())
+    for rotation, out in done.items():
+        proof.errors[rotation] = difference(exact, logits_of(loaded(out, tiny, torch.float64), tiny))
+        found.in_float32[rotation] = difference(start, logits_of(loaded(out, tiny, torch.float32), tiny))
 
 
 def quantize(tiny, folder, found, more):
@@ -144,8 +151,9 @@ def quantize(tiny, folder, found, more):
 
 
 def name_of_head(model):
-    head = model.get_output_embeddings()
-    return next(name for name, module in model.named_modules() if module is head or name.endswith("lm_head"))
+    """In memory; a class may not say which it is."""
+    names = {id(module): name for name, module in model.named_modules()}
+    return names.get(id(model.get_output_embeddings())) or next(x for x in names.values() if x.endswith("lm_head"))
 
 
 def stacks(source):
