@@ -84,6 +84,8 @@ struct Architecture {
   std::vector<NormRow> outer_norms = {{"norm", "hidden_size", {"lm_head"}}};
   std::string head = "lm_head", head_bias = {};  // not below the root, or the name that loaded_as has for it; when
                                                  // it has a bias
+  std::string head_rows = {};  // of its own weight; empty: as many as the first embedding has. Else it can be tied only
+                               // where they are as many
   std::vector<std::string> writes = {"self_attn.o_proj", "mlp.down_proj"};  // their output is added to the stream
   AttentionRow attention = {};
   std::vector<AttentionRow> other_attentions = {};  // of other kinds
@@ -95,8 +97,8 @@ struct Architecture {
   std::vector<RefusalRow> refusals = {};                   // beside R1 with scaled outputs, which is always impossible
   NamePairs loaded_as = {};  // beginnings of names as they are in files, and as transformers has them in memory
   std::vector<std::string> buffers = {"rotary_emb.inv_freq"};  // ends of names of tensors that nobody reads
-  // Encoders with a stream of their own, and what follows them; `feeds` names those of their outer linears that write
-  // the stream of this one, whose size is their key language_hidden_size.
+  // Encoders with a stream of their own, and what follows them; `feeds` names those of their outer linears, and of their
+  // embeddings with `writes: false`, that write the stream of this one, whose size is their key language_hidden_size.
   std::vector<Architecture> towers = {};
   std::vector<std::string> feeds = {};
   std::vector<UntouchedRow> untouched = {};
@@ -126,6 +128,7 @@ struct Architecture {
     v("outer_norms", outer_norms);
     v("head", head);
     v("head_bias", head_bias);
+    v("head_rows", head_rows);
     v("writes", writes);
     v("attention", attention);
     v("other_attentions", other_attentions);

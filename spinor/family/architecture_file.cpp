@@ -28,6 +28,7 @@ class Check {
     add(linears_, row.linears);
     add(outer_linears_, row.outer_linears);
     add(norms_, row.norms);
+    add(embeddings_, row.embeddings);
     for (const PartRow& part : row.parts) parts_.insert(part.linear + "." + part.name);
     for (const NormRow& norm : row.norms) read_.insert(norm.reads.begin(), norm.reads.end());
     for (const NormRow& norm : row.outer_norms) read_.insert(norm.reads.begin(), norm.reads.end());
@@ -39,11 +40,14 @@ class Check {
     if (!row_.layers.empty()) blocks();
     named("raw_reads", row_.raw_reads, linears_, outer_linears_, {row_.head});
     named("scaled_outputs", row_.scaled_outputs, norms_);
-    named("feeds", row_.feeds, outer_linears_);
+    named("feeds", row_.feeds, outer_linears_, embeddings_);
     for (const NormRow& norm : row_.norms) named("norms", norm.reads, linears_);
     for (const NormRow& norm : row_.outer_norms) named("outer_norms", norm.reads, outer_linears_, {row_.head});
     for (const PartRow& part : row_.parts) named("parts", {part.linear}, linears_);
     for (const LinearRow& linear : row_.linears) connected(linear);
+    for (const std::vector<LinearRow>* linears : {&row_.linears, &row_.outer_linears})
+      for (const LinearRow& linear : *linears) counted(linear);
+    for (const ParameterRow& parameter : row_.parameters) written(parameter);
     check_left_to_files(row_, subject_);
     each_formula(row_, [&](std::string_view key, const std::string& formula) { this->formula(key, formula); });
     for (const Architecture& tower : row_.towers) {
@@ -84,6 +88,21 @@ class Check {
       throw Error(subject_, linear.name + " writes vectors of hidden_size, but `writes` does not name it");
   }
 
+  void counted(const LinearRow& linear) const {
+    if (!linear.count.empty() && !is_stacked(linear) && linear.name.find("{E}") == std::string::npos)
+      throw Error(subject_, linear.name + " has a count, but is not stacked, nor has its name {E}");
+  }
+
+  void written(const ParameterRow& parameter) const {
+    if (parameter.writes.empty()) return;
+    if (parameter.shape.empty() || parameter.shape.back() != "hidden_size")
+      throw Error(subject_,
+                  parameter.name + " writes to the residual stream, but its shape does not end in hidden_size");
+    if (row_.mtp)
+      throw Error(subject_, parameter.name + " writes to the residual stream, and the row has mtp",
+                  "spinor does not look for such parameters in layers for multi-token prediction");
+  }
+
   void formula(std::string_view key, const std::string& formula) const {
     try {
       check_formula(formula);
@@ -94,7 +113,7 @@ class Check {
 
   const Architecture& row_;
   const std::string& subject_;
-  Names linears_, outer_linears_, norms_, parts_, read_;
+  Names linears_, outer_linears_, norms_, embeddings_, parts_, read_;
 };
 
 }  // namespace

@@ -54,6 +54,14 @@ TEST(ArchitectureFile, ErrorsNameTheLineOrTheKey) {
   EXPECT_EQ(
       error_of("names: [A]\nwrites: []\nembeddings: [{name: x, rows: 'a +'}]\nlayers: ''\nlinears: []\nnorms: []"),
       "abc.yaml: embeddings.rows: 'a +': is not a formula: it ends too early");
+  const std::string none = "names: [A]\nwrites: []\nlayers: ''\nouter_norms: []\nnorms: []\n";
+  EXPECT_EQ(error_of(none + "linears: [{name: x, out: '1', in: '1', count: '2'}]"),
+            "abc.yaml: x has a count, but is not stacked, nor has its name {E}");
+  const std::string vectors = none + "linears: []\nparameters: [{name: x, shape: ";
+  EXPECT_EQ(error_of(vectors + "['4'], writes: 'true'}]"),
+            "abc.yaml: x writes to the residual stream, but its shape does not end in hidden_size");
+  EXPECT_NE(error_of(vectors + "[hidden_size], writes: 'true'}]\nmtp: {count: '1'}").find("and the row has mtp"),
+            std::string::npos);
 }
 
 // What makes a row say of its forward pass what the row itself does not have, or leave out what it has.
@@ -80,6 +88,8 @@ const Change kChanges[] = {
     {"Llama", [](Architecture& a) { a.scaled_outputs = {"input_layernorm"}; }, "scaled_outputs must be two norms"},
     {"Llama", [](Architecture& a) { a.embeddings.resize(3, {"types", "2"}); },
      "one of the tokens and one of positions"},
+    {"Llama", [](Architecture& a) { a.head_rows = "vocab_size"; }, "head_rows: spinor runs a head of all tokens"},
+    {"Mixtral", [](Architecture& a) { a.linears.back().count = "any"; }, "linears.count: spinor runs one number of"},
     {"Qwen3", [](Architecture& a) { a.attention.query_norm = ""; }, "would leave out self_attn.q_norm"},
     {"Mixtral", [](Architecture& a) { a.forward->router.reset(); }, "has experts, and `forward` no router to choose"},
     {"Mixtral", [](Architecture& a) { a.forward->router->name = "self_attn.q_proj"; }, "which has no `router: true`"},

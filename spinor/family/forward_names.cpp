@@ -112,9 +112,10 @@ class ForwardNames {
 
   void experts() {
     if (!row_.experts.empty() && !forward_.router) fail("has experts, and `forward` no router to choose them");
-    const bool stacked = std::ranges::any_of(row_.linears, [](const LinearRow& linear) {
-      return linear.layout == Layout::experts || linear.layout == Layout::experts_transposed;
-    });
+    const bool stacked = std::ranges::any_of(row_.linears, is_stacked);
+    const auto has_count = [](const LinearRow& linear) { return !linear.count.empty(); };
+    if (std::ranges::any_of(row_.linears, has_count))
+      fail("linears.count: spinor runs one number of experts", kHowNotRun);
     const std::string& one = forward_.linear_experts;
     if (!one.empty() && (!stacked || one.find("{E}") == std::string::npos))
       fail("forward.linear_experts must be a name with {E}, of one of the stacked experts");
@@ -146,6 +147,7 @@ class ForwardNames {
     optional("forward.project_out", outer_linears_, forward_.project_out);
     if (row_.embeddings.empty() || row_.embeddings.size() > 2 || !row_.embeddings.back().when.empty())
       fail("embeddings: spinor runs one of the tokens and one of positions, both always there", kHowNotRun);
+    if (!row_.head_rows.empty()) fail("head_rows: spinor runs a head of all tokens and no more", kHowNotRun);
     for (const NormRow& norm : row_.outer_norms)
       if (norm.reads.empty()) fail("the forward pass would leave out " + norm.name, kHowNotRun);
   }

@@ -15,9 +15,9 @@
 namespace spinor {
 namespace {
 
-constexpr std::array<std::string_view, 7> kMayBeAny = {"linears.out",      "linears.in", "outer_linears.out",
-                                                       "outer_linears.in", "norms.size", "outer_norms.size",
-                                                       "parameters.shape"};
+constexpr std::array<std::string_view, 8> kMayBeAny = {"linears.out",       "linears.in",       "linears.count",
+                                                       "outer_linears.out", "outer_linears.in", "norms.size",
+                                                       "outer_norms.size",  "parameters.shape"};
 constexpr std::array<std::string_view, 3> kMayBePresent = {"linears.when", "norms.when", "parameters.when"};
 
 class LeftToFiles {

@@ -15,4 +15,8 @@ std::span<const EnumName<Layout>> enum_names(Layout) {
   return kLayouts;
 }
 
+bool is_stacked(const LinearRow& row) {
+  return row.layout == Layout::experts || row.layout == Layout::experts_transposed;
+}
+
 }  // namespace spinor

@@ -25,7 +25,7 @@ inline constexpr std::string_view kPresent = "present";
 enum class Layout {
   matrix,              // <name>.weight; or <name>, where that is a tensor: a parameter
   transposed,          // (in, out): GPT-2's Conv1D; or a parameter
-  experts,             // (experts, out, in); where <name>.weight is not there: <name>, and for its bias <name>_bias
+  experts,             // (experts, out, in); where <name>.weight is not there: <name>
   experts_transposed,  // (experts, in, out)
   filter               // of a convolution: (out, ...), the sizes after it multiply to `in`
 };
@@ -34,10 +34,12 @@ std::span<const EnumName<Layout>> enum_names(Layout);
 struct LinearRow {
   std::string name;  // "self_attn.q_proj"
   std::string out, in;
-  std::string bias = {};  // when it has one; empty: never
+  std::string bias = {};  // when it has one, <name>.bias or <name>_bias; empty: never
   std::string when = {};  // when the layer has it; empty: always
   Layout layout = Layout::matrix;
-  bool router = false;  // chooses experts, or weighs them: rotated like any reader, never quantized, no Linear
+  bool router = false;     // chooses experts, or weighs them: rotated like any reader, never quantized, no Linear
+  std::string count = {};  // how many, where they are stacked or the name has {E}; empty: `experts`. `any`: as many as
+                           // the files have, of those with {E} no fewer than `experts`
 
   bool operator==(const LinearRow&) const = default;
   template <class Visitor>
@@ -49,8 +51,10 @@ struct LinearRow {
     v("when", when);
     v("layout", layout);
     v("router", router);
+    v("count", count);
   }
 };
+bool is_stacked(const LinearRow& row);
 
 // A norm multiplies by offset + weight. It scales what the linears in `reads` see of the residual stream, those of them
 // that the layer has; none: it does not touch the stream. A reader may be some times as wide: it reads as many normed
@@ -83,7 +87,8 @@ struct ParameterRow {
   std::string name;
   std::vector<std::string> shape;  // `any` alone: of any shape
   std::string when = {};
-  std::string count = {};  // of tensors, {E} in the name being the number; empty: one
+  std::string count = {};   // of tensors, {E} in the name being the number; empty: one
+  std::string writes = {};  // when its vectors are added to the residual stream all the same; empty: never
 
   bool operator==(const ParameterRow&) const = default;
   template <class Visitor>
@@ -92,10 +97,12 @@ struct ParameterRow {
     v("shape", one_or_many(shape), required);
     v("when", when);
     v("count", count);
+    v("writes", writes);
   }
 };
 
-// Tokens, or learned positions. Its rows are added to the residual stream.
+// Tokens, or learned positions: <name>.weight; or <name>, where that is a tensor. One row may lie as a vector. Its rows
+// are added to the residual stream.
 struct EmbeddingRow {
   std::string name, rows;
   std::string columns = "hidden_size";

@@ -14,7 +14,10 @@ class FormulaWalk {
   void row(const Architecture& row) {
     for (const auto& [key, pairs] : {std::pair("defaults", &row.defaults), std::pair("renamed", &row.renamed)})
       for (const auto& [name, formula] : *pairs) all(key, {{name.c_str(), &formula}});
-    all("", {{"num_layers", &row.num_layers}, {"experts", &row.experts}, {"head_bias", &row.head_bias}});
+    all("", {{"num_layers", &row.num_layers},
+             {"experts", &row.experts},
+             {"head_bias", &row.head_bias},
+             {"head_rows", &row.head_rows}});
     for (const EmbeddingRow& one : row.embeddings)
       all("embeddings", {{"rows", &one.rows}, {"columns", &one.columns}, {"writes", &one.writes}, {"when", &one.when}});
     linears("linears", row.linears);
@@ -23,7 +26,7 @@ class FormulaWalk {
     norms("outer_norms", row.outer_norms);
     for (const ParameterRow& one : row.parameters) {
       for (const std::string& size : one.shape) all("parameters", {{"shape", &size}});
-      all("parameters", {{"when", &one.when}, {"count", &one.count}});
+      all("parameters", {{"when", &one.when}, {"count", &one.count}, {"writes", &one.writes}});
     }
     parts("parts", row.parts);
     for (const AttentionRow* one : row.attentions())
@@ -46,7 +49,7 @@ class FormulaWalk {
 
   void linears(const char* place, const std::vector<LinearRow>& rows) {
     for (const LinearRow& one : rows)
-      all(place, {{"out", &one.out}, {"in", &one.in}, {"bias", &one.bias}, {"when", &one.when}});
+      all(place, {{"out", &one.out}, {"in", &one.in}, {"bias", &one.bias}, {"when", &one.when}, {"count", &one.count}});
   }
 
   void norms(const char* place, const std::vector<NormRow>& rows) {

@@ -22,16 +22,24 @@ const CheckpointTensor* CheckedTensors::shaped(const std::string& name, const st
   return found;
 }
 
+// One row may lie as a vector.
+const CheckpointTensor* CheckedTensors::rows(const std::string& name, const std::string& rows,
+                                             const std::string& columns) const {
+  const bool vector = rows == "1" && present(name)->info.shape.size() == 1;
+  return vector ? shaped(name, {columns}) : shaped(name, {rows, columns});
+}
+
 const CheckpointTensor* CheckedTensors::weight(const std::string& name, const LinearRow& row, int64_t layer) const {
+  const std::string& count = row.count.empty() ? row_.experts : row.count;
   switch (row.layout) {
     case Layout::matrix:
       return shaped(name, {row.out, row.in}, layer);
     case Layout::transposed:
       return shaped(name, {row.in, row.out}, layer);
     case Layout::experts:
-      return shaped(name, {row_.experts, row.out, row.in}, layer);
+      return shaped(name, {count, row.out, row.in}, layer);
     case Layout::experts_transposed:
-      return shaped(name, {row_.experts, row.in, row.out}, layer);
+      return shaped(name, {count, row.in, row.out}, layer);
     case Layout::filter:
       return filter(name, row);
   }

@@ -19,6 +19,7 @@ class CheckedTensors {
   // Of a layer, if it is one of a layer. `any` is the size that it has; `any` alone: it may have any shape.
   const CheckpointTensor* shaped(const std::string& name, const std::vector<std::string>& formulas,
                                  int64_t layer = -1) const;
+  const CheckpointTensor* rows(const std::string& name, const std::string& rows, const std::string& columns) const;
   const CheckpointTensor* weight(const std::string& name, const LinearRow& row, int64_t layer) const;  // by its layout
 
  private:

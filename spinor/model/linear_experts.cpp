@@ -15,10 +15,6 @@
 namespace spinor {
 namespace {
 
-bool is_stack(const LinearRow& row) {
-  return row.layout == Layout::experts || row.layout == Layout::experts_transposed;
-}
-
 // Linears in place of those that the row calls `name`.
 void replace(std::vector<std::string>& names, const std::string& name, const std::vector<std::string>& by) {
   const auto found = std::ranges::find(names, name);
@@ -38,9 +34,9 @@ Architecture linear_row(Architecture row) {
   const std::vector<LinearRow> linears = std::exchange(row.linears, {});
   std::string width;
   for (const LinearRow& linear : linears)
-    if (is_stack(linear) && contains(row.mlp_out, linear.name)) width = linear.in;
+    if (is_stacked(linear) && contains(row.mlp_out, linear.name)) width = linear.in;
   for (const LinearRow& linear : linears) {
-    if (!is_stack(linear)) {
+    if (!is_stacked(linear)) {
       row.linears.push_back(linear);
     } else if (contains(row.mlp_out, linear.name)) {
       row.linears.push_back({expert + "down_proj", linear.out, linear.in, linear.bias, linear.when});

@@ -1,8 +1,11 @@
 #include "spinor/model/module_list.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
+#include "spinor/base/error.h"
 #include "spinor/model/module_name.h"
 #include "spinor/model/modules.h"
 #include "spinor/model/roles.h"
@@ -22,14 +25,16 @@ void ModuleList::container(std::string name, std::vector<std::string> classes, i
 }
 
 void ModuleList::embedding(const std::string& name, const EmbeddingRow& row, Role role, int layer) {
-  const CheckpointTensor* weight = tensors_.shaped(name + ".weight", {row.rows, row.columns});
-  modules_.push_back({.name = name,
-                      .classes = {"Embedding", "Module"},
-                      .kind = ModuleKind::embedding,
-                      .role = role,
-                      .layer = layer,
-                      .weight = weight,
-                      .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
+  const bool bare = checkpoint_.find(name) != nullptr;
+  const CheckpointTensor* weight = tensors_.rows(bare ? name : name + ".weight", row.rows, row.columns);
+  modules_.push_back(
+      {.name = name,
+       .classes = bare ? std::vector<std::string>{"Parameter"} : std::vector<std::string>{"Embedding", "Module"},
+       .kind = ModuleKind::embedding,
+       .role = role,
+       .layer = layer,
+       .weight = weight,
+       .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
 }
 
 // What a module hangs from, if the row does not name its class.
@@ -53,10 +58,9 @@ int64_t size_there(const CheckpointTensor& weight, bool first) {
 void ModuleList::linear(const std::string& name, const LinearRow& row, int index, Role role) {
   hang(name, index);
   containers_.insert(name);
-  const bool stacked = row.layout == Layout::experts || row.layout == Layout::experts_transposed;
+  const bool stacked = is_stacked(row);
   const bool parameter = !stacked && checkpoint_.find(name) != nullptr;
   const bool bare = parameter || (stacked && checkpoint_.find(name + ".weight") == nullptr);  // not a module
-  const bool has_bias = is_so(row.bias, config_, false, index);
   const bool transposed = row.layout == Layout::transposed || row.layout == Layout::experts_transposed;
   const CheckpointTensor* weight = tensors_.weight(bare ? name : name + ".weight", row, index);
   const auto size = [&](const std::string& formula, bool first) {
@@ -70,12 +74,10 @@ void ModuleList::linear(const std::string& name, const LinearRow& row, int index
                 .weight = weight,
                 .shape = {.out = size(row.out, !transposed),
                           .in = size(row.in, transposed),
-                          .count = stacked ? experts_ : 1,
+                          .count = stacked ? weight->info.shape.front() : 1,
                           .transposed = transposed},
                 .expert = is_counted(row)};
-  std::vector<std::string> bias_shape = {row.out == kAny ? std::to_string(module.shape.out) : row.out};
-  if (stacked) bias_shape.insert(bias_shape.begin(), row_.experts);
-  if (has_bias) module.bias = tensors_.shaped(bare ? name + "_bias" : name + ".bias", bias_shape, index);
+  if (is_so(row.bias, config_, false, index)) module.bias = bias(name, row, module.shape, index);
   if (row.router) module.classes = {"Router", "Module"};
   if (stacked) module.classes = {"Experts", "Module"};
   if (row.layout == Layout::transposed) module.classes = {"Conv1D", "Module"};
@@ -84,6 +86,17 @@ void ModuleList::linear(const std::string& name, const LinearRow& row, int index
   modules_.push_back(module);
   for (const PartRow& part : row_.parts)
     if (part.linear == row.name && is_so(part.when, config_, true)) this->part(module, part);
+}
+
+// A parameter's has no name of its own.
+const CheckpointTensor* ModuleList::bias(const std::string& name, const LinearRow& row, const WeightShape& shape,
+                                         int index) const {
+  const std::string own = name + ".bias", beside = name + "_bias";
+  const bool is_module = checkpoint_.find(name + ".weight") != nullptr;
+  const bool is_beside = checkpoint_.find(own) == nullptr && (!is_module || checkpoint_.find(beside));
+  std::vector<std::string> sizes = {row.out == kAny ? std::to_string(shape.out) : row.out};
+  if (is_stacked(row)) sizes.insert(sizes.begin(), std::to_string(shape.count));
+  return tensors_.shaped(is_beside ? beside : own, sizes, index);
 }
 
 // Only values are parts, and nowhere do they come first.
@@ -101,12 +114,19 @@ void ModuleList::part(const Module& whole, const PartRow& row) {
 
 void ModuleList::parameter(const std::string& name, const ParameterRow& row, int index) {
   hang(name, index);
-  modules_.push_back({.name = name,
-                      .classes = {"Parameter"},
-                      .kind = ModuleKind::parameter,
-                      .role = Role::parameter,
-                      .layer = index,
-                      .weight = tensors_.shaped(name, row.shape, index)});
+  const CheckpointTensor* tensor = tensors_.shaped(name, row.shape, index);
+  Module module{.name = name,
+                .classes = {"Parameter"},
+                .kind = ModuleKind::parameter,
+                .role = Role::parameter,
+                .layer = index,
+                .weight = tensor};
+  if (is_so(row.writes, config_, false, index)) {  // as the positions do
+    module.kind = ModuleKind::embedding;
+    module.role = Role::position;
+    module.shape = {.out = tensor->info.rows(), .in = tensor->info.cols()};
+  }
+  modules_.push_back(std::move(module));
 }
 
 void ModuleList::norm(const std::string& name, const NormRow& row, int index) {
@@ -126,17 +146,22 @@ void ModuleList::norm(const std::string& name, const NormRow& row, int index) {
 
 void ModuleList::head(const std::string& name) {
   const EmbeddingRow& tokens = row_.embeddings.front();
+  const std::string& rows = row_.head_rows.empty() ? tokens.rows : row_.head_rows;
   const bool own = !config_.tie_word_embeddings || checkpoint_.find(name + ".weight");
   const auto embedding = std::ranges::find(modules_, Role::embedding, &Module::role);
-  const CheckpointTensor* weight =
-      own ? tensors_.shaped(name + ".weight", {tokens.rows, tokens.columns}) : embedding->weight;
+  if (!own && size_of(rows, config_) != embedding->shape.out)
+    throw Error(name + ".weight",
+                fmt::format("has {} rows, so it cannot be {}, which has {}", size_of(rows, config_),
+                            embedding->weight->info.name, embedding->shape.out),
+                "config.json must have tie_word_embeddings: false, and the checkpoint this tensor");
+  const CheckpointTensor* weight = own ? tensors_.shaped(name + ".weight", {rows, tokens.columns}) : embedding->weight;
   const bool bias = is_so(row_.head_bias, config_, false);
   modules_.push_back({.name = name,
                       .classes = {"Linear", "Module"},
                       .kind = ModuleKind::linear,
                       .role = Role::head,
                       .weight = weight,
-                      .bias = bias ? tensors_.shaped(name + ".bias", {tokens.rows}) : nullptr,
+                      .bias = bias ? tensors_.shaped(name + ".bias", {rows}) : nullptr,
                       .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
 }
 
@@ -146,6 +171,14 @@ bool ModuleList::is_there(const std::string& module) const {
 
 int64_t ModuleList::count(const ParameterRow& row) const {
   return row.count.empty() ? 0 : size_of(row.count, config_);
+}
+
+int64_t ModuleList::count(const LinearRow& row, const std::string& prefix) const {
+  if (row.count.empty()) return experts_;
+  if (row.count != kAny) return size_of(row.count, config_);
+  int64_t count = experts_;
+  while (is_there(prefix + numbered(row.name, count))) ++count;
+  return count;
 }
 
 bool is_counted(const LinearRow& row) {

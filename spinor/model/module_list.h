@@ -25,17 +25,22 @@ class ModuleList {
   void linear(const std::string& name, const LinearRow& row, int layer, Role role);  // and its parts
   void parameter(const std::string& name, const ParameterRow& row, int layer);
   void norm(const std::string& name, const NormRow& row, int layer);
-  void head(const std::string& name);  // of the rows of the first embedding; where it is tied, its weight
+  // Where it is tied, the weight of the first embedding. Error if it then is to have other rows than that has.
+  void head(const std::string& name);
 
   // Whether the checkpoint has its weight, or a tensor of this name.
   bool is_there(const std::string& module) const;
   int64_t experts() const { return experts_; }  // 0: there are none
   int64_t count(const ParameterRow& row) const;
+  // Of those with {E} in the name, below `prefix`.
+  int64_t count(const LinearRow& row, const std::string& prefix) const;
 
   std::vector<Module>& modules() { return modules_; }
 
  private:
   void part(const Module& whole, const PartRow& row);
+  const CheckpointTensor* bias(const std::string& name, const LinearRow& row, const WeightShape& shape,
+                               int layer) const;
 
   const Architecture& row_;
   const ModelConfig& config_;

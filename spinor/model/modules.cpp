@@ -38,7 +38,7 @@ class Walk {
     embeddings();
     for (const LinearRow& row : row_.outer_linears)
       if (is_so(row.when, config_, true))
-        for (const std::string& name : counted(row.name, list_.experts()))
+        for (const std::string& name : counted(row.name, list_.count(row, root_)))
           list_.linear(root_ + name, row, -1, Role::projection);
     if (!row_.layers.empty()) list_.container(root_ + row_.layers, {"ModuleList", "Module"});
     for (int64_t i = 0; i < *config_.num_layers; ++i) layer(static_cast<int>(i));
@@ -105,9 +105,14 @@ class Walk {
       else
         list_.linear(prefix + row.name, row, index, role_of(row_, row));
     }
-    for (int64_t expert = 0; expert < list_.experts(); ++expert)
-      for (const LinearRow* row : of_experts)
-        list_.linear(prefix + numbered(row->name, expert), *row, index, role_of(row_, *row));
+    std::vector<int64_t> counts;
+    for (const LinearRow* row : of_experts) counts.push_back(list_.count(*row, prefix));
+    const int64_t most = counts.empty() ? 0 : std::ranges::max(counts);
+    for (int64_t expert = 0; expert < most; ++expert)
+      for (size_t i = 0; i < counts.size(); ++i)
+        if (expert < counts[i])
+          list_.linear(prefix + numbered(of_experts[i]->name, expert), *of_experts[i], index,
+                       role_of(row_, *of_experts[i]));
     for (const ParameterRow& row : row_.parameters)
       if (has(row))
         for (const std::string& parameter_name : counted(row.name, list_.count(row)))

@@ -9,14 +9,16 @@ namespace {
 // What is beside a head's layers.
 void add_mtp_ends(const Architecture& row, const std::string& root, int index, ModuleList& list) {
   const MtpRow& mtp = *row.mtp;
-  const std::string rows = row.embeddings.front().rows, size = "hidden_size";
+  const std::string& rows = row.embeddings.front().rows;
+  const std::string& head_rows = row.head_rows.empty() ? rows : row.head_rows;
+  const std::string size = "hidden_size";
   if (!mtp.embedding.empty() && list.is_there(root + mtp.embedding))
     list.embedding(root + mtp.embedding, {mtp.embedding, rows}, Role::mtp, index);
   for (const std::string& name : {mtp.embedding_norm, mtp.hidden_norm, mtp.output_norm})
     list.norm(root + name, {.name = name, .offset = row.outer_norms.back().offset}, index);
   list.linear(root + mtp.concat, {mtp.concat, size, "2 * " + size}, index, Role::mtp);
   if (!mtp.head.empty() && list.is_there(root + mtp.head))
-    list.linear(root + mtp.head, {mtp.head, rows, size}, index, Role::mtp);
+    list.linear(root + mtp.head, {mtp.head, head_rows, size}, index, Role::mtp);
 }
 
 void add_mtp_layer(const Architecture& row, const std::string& prefix, int index, ModuleList& list) {
@@ -25,7 +27,7 @@ void add_mtp_layer(const Architecture& row, const std::string& prefix, int index
       if (list.is_there(full)) add(full);
   };
   for (const LinearRow& one : row.linears)
-    each(one.name, list.experts(), [&](const std::string& name) { list.linear(name, one, index, Role::mtp); });
+    each(one.name, list.count(one, prefix), [&](const std::string& name) { list.linear(name, one, index, Role::mtp); });
   for (const ParameterRow& one : row.parameters)
     each(one.name, list.count(one), [&](const std::string& name) { list.parameter(name, one, index); });
   for (const NormRow& one : row.norms)

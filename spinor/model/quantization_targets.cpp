@@ -25,8 +25,10 @@ bool is_router_class(std::string_view name) {
   return false;
 }
 
+// An embedding that is a parameter is no module of anybody's.
 bool can_be_quantized(const Module& module) {
-  return module.weight && (module.kind == ModuleKind::linear || module.kind == ModuleKind::embedding) &&
+  const bool is_module = module.kind != ModuleKind::embedding || module.classes.front() != "Parameter";
+  return module.weight && (module.kind == ModuleKind::linear || module.kind == ModuleKind::embedding) && is_module &&
          !is_router(module);
 }
 

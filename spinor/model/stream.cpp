@@ -65,11 +65,16 @@ ModuleNames::ModuleNames(const Architecture& row, const ModelConfig& config, con
 
 std::vector<const Module*> ModuleNames::below(const std::string& prefix, const std::string& name) const {
   std::vector<const Module*> found;
-  for (const std::string& full : counted(name, experts_)) {
+  // A head "output" is no block "output" of a layer.
+  const auto add = [&](const std::string& full) {
     const auto module = by_name_->find(prefix + full);
-    // A head "output" is no block "output" of a layer.
-    if (module != by_name_->end() && module->second->kind != ModuleKind::container) found.push_back(module->second);
-  }
+    const bool there = module != by_name_->end() && module->second->kind != ModuleKind::container;
+    if (there) found.push_back(module->second);
+    return there;
+  };
+  for (const std::string& full : counted(name, experts_)) add(full);
+  if (name.find("{E}") == std::string::npos) return found;
+  for (int64_t more = experts_; add(numbered(name, more));) ++more;  // of those with a count of their own
   return found;
 }
 
@@ -97,6 +102,9 @@ Stream stream_of(const ModuleNames& names) {
     if (contains(row.writes, linear.name)) append(stream.writers, names.outer(linear.name));
   for (int64_t layer = 0; layer < *names.config().num_layers; ++layer) {
     append(stream.writers, names.in_layer(layer, row.writes));
+    for (const ParameterRow& vectors : row.parameters)
+      if (is_so(vectors.writes, names.config(), false, layer))
+        append(stream.writers, names.in_layer(layer, {vectors.name}));
     append(stream.output_norms, names.in_layer(layer, row.scaled_outputs));
     append(stream.raw_readers, names.in_layer(layer, row.raw_reads));
     for (const NormRow& norm : row.norms)

@@ -109,11 +109,13 @@ bool fits_mapping(const Architecture& row) {
   };
   const bool reads = std::ranges::all_of(
       row.norms, [&](const NormRow& norm) { return among(norm.reads, {a.query, a.key, a.value}, row.mlp_in); });
+  const bool vectors =
+      std::ranges::any_of(row.parameters, [](const ParameterRow& parameter) { return !parameter.writes.empty(); });
   const bool one =
       row.other_attentions.empty() && !a.query.empty() && !a.key.empty() && !a.value.empty() && are_told_apart(row);
   return reads && one && among(row.writes, {a.output}, row.mlp_out) && row.parts.empty() && row.raw_reads.empty() &&
          row.experts.empty() && row.embeddings.size() == 1 && row.outer_linears.empty() && row.towers.empty() &&
-         row.untouched.empty();
+         row.untouched.empty() && !vectors;
 }
 
 bool is_per_head(Spin spin) {

@@ -1,0 +1,136 @@
+#include "spinor/model/module_list.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "spinor/model/testing.h"
+
+namespace spinor::module_list_test {
+namespace {
+
+using testing::ArchitectureCase;
+using testing::message_of;
+using testing::TemporaryDirectory;
+
+// Of the tiny Llama with a row of its own, which is Llama's but for the change.
+struct Changed {
+  ArchitectureCase model;
+
+  Changed(const std::string& name, const std::string& of, const std::function<void(Architecture&)>& change)
+      : model(testing::read_architecture_case("llama", of)) {
+    Architecture row = *find_architecture("LlamaForCausalLM");
+    row.names = {name};
+    row.forward.reset();
+    change(row);
+    if (!find_architecture(name)) register_architecture(row, name);
+    model.config["architectures"] = {name};
+  }
+
+  int64_t size(const char* key) const { return model.config[key]; }
+  void add(const std::string& name, const std::vector<int64_t>& shape) {
+    model.tensors.push_back({.name = name, .dtype = DType::BF16, .shape = shape});
+  }
+  Model describe() const {
+    const TemporaryDirectory directory;
+    return Model::describe(testing::write_checkpoint(directory.path(), model));
+  }
+  std::string error() const {
+    return message_of([&] { describe(); });
+  }
+};
+
+bool has(const std::vector<const Module*>& modules, const std::string& name) {
+  return std::ranges::any_of(modules, [&](const Module* module) { return module->name == name; });
+}
+
+TEST(ModuleList, AHeadMayHaveRowsOfItsOwn) {
+  const auto one_less = [](Architecture& row) { row.head_rows = "vocab_size - 1"; };
+  Changed changed("FewerForCausalLM", "plain", one_less);
+  const int64_t rows = changed.size("vocab_size"), columns = changed.size("hidden_size");
+  EXPECT_TRUE(changed.error().starts_with("lm_head.weight: has shape (")) << changed.error();
+  changed.model.tensor("lm_head.weight").shape = {rows - 1, columns};
+  const Model model = changed.describe();
+  EXPECT_EQ(model.head()->shape.out, rows - 1);
+  EXPECT_EQ(model.embedding()->shape.out, rows);
+}
+
+TEST(ModuleList, ATiedHeadHasTheRowsOfTheEmbedding) {
+  const auto named = [](const char* rows) { return [=](Architecture& row) { row.head_rows = rows; }; };
+  const Changed same("SameForCausalLM", "tied with biases", named("vocab_size"));
+  const Model model = same.describe();
+  EXPECT_EQ(model.head()->weight, model.embedding()->weight);
+  const Changed other("OtherForCausalLM", "tied with biases", named("vocab_size + 1"));
+  EXPECT_NE(other.error().find("so it cannot be model.embed_tokens.weight, which has"), std::string::npos)
+      << other.error();
+}
+
+// Beside four experts one that is shared, and a gate more than there are experts, which nobody reads.
+void with_experts(Architecture& row) {
+  row.experts = "num_local_experts";
+  LinearRow shared = {"mlp.shared", "hidden_size", "intermediate_size", "", "", Layout::experts};
+  shared.count = "num_shared";
+  LinearRow gate = {"mlp.experts.{E}.gate", "intermediate_size", "hidden_size"};
+  gate.count = "any";
+  row.linears.insert(row.linears.end(), {shared, gate, {"mlp.experts.{E}.down", "hidden_size", "intermediate_size"}});
+  row.norms.back().reads.push_back(gate.name);
+  for (const char* name : {"mlp.shared", "mlp.experts.{E}.down"}) row.writes.emplace_back(name);
+}
+
+Changed counted() {
+  Changed changed("CountedForCausalLM", "plain", with_experts);
+  changed.model.config["num_local_experts"] = 2;
+  changed.model.config["num_shared"] = 3;
+  const int64_t hidden = changed.size("hidden_size"), inner = changed.size("intermediate_size");
+  for (int64_t layer = 0; layer < changed.size("num_hidden_layers"); ++layer) {
+    const std::string mlp = "model.layers." + std::to_string(layer) + ".mlp.";
+    changed.add(mlp + "shared", {3, hidden, inner});
+    for (const char* expert : {"0", "1"}) changed.add(mlp + "experts." + expert + ".down.weight", {hidden, inner});
+    for (const char* expert : {"0", "1", "2"}) changed.add(mlp + "experts." + expert + ".gate.weight", {inner, hidden});
+  }
+  return changed;
+}
+
+TEST(ModuleList, LinearsMayHaveACountOfTheirOwn) {
+  const Model model = counted().describe();
+  EXPECT_EQ(model.find("model.layers.0.mlp.shared")->shape.count, 3);
+  EXPECT_TRUE(has(model.stream().readers(), "model.layers.1.mlp.experts.2.gate"));
+  EXPECT_TRUE(has(model.stream().writers, "model.layers.1.mlp.experts.1.down"));
+  Changed fewer = counted();
+  fewer.model.remove("model.layers.0.mlp.experts.2.gate.weight");
+  EXPECT_EQ(fewer.error(), "");  // any
+  fewer.model.remove("model.layers.0.mlp.experts.1.gate.weight");
+  EXPECT_TRUE(fewer.error().starts_with("model.layers.0.mlp.experts.1.gate.weight: is missing")) << fewer.error();
+  Changed more = counted();
+  more.model.tensor("model.layers.1.mlp.shared").shape[0] = 4;
+  EXPECT_TRUE(more.error().starts_with("model.layers.1.mlp.shared: has shape (4, ")) << more.error();
+}
+
+TEST(ModuleList, WhatIsAddedToTheStreamWrites) {
+  Changed changed("VectorForCausalLM", "plain", [](Architecture& row) {
+    row.embeddings.push_back({"start", "1"});
+    row.parameters = {{.name = "mlp.bias", .shape = {"hidden_size"}, .writes = "true"}};
+  });
+  const int64_t hidden = changed.size("hidden_size");
+  changed.add("model.start", {hidden});
+  for (const char* layer : {"0", "1"}) changed.add(std::string("model.layers.") + layer + ".mlp.bias", {hidden});
+  const Model model = changed.describe();
+  for (const char* name : {"model.start", "model.layers.1.mlp.bias"}) {
+    EXPECT_TRUE(has(model.stream().writers, name)) << name;
+    EXPECT_EQ(model.role(name), Role::position);
+    EXPECT_EQ(model.find(name)->shape.in, hidden);
+  }
+}
+
+TEST(ModuleList, ABiasMayLieBesideItsLinear) {
+  Changed changed("BesideForCausalLM", "plain", [](Architecture& row) { row.linears[3].bias = "true"; });
+  EXPECT_TRUE(changed.error().starts_with("model.layers.0.self_attn.o_proj.bias: is missing")) << changed.error();
+  for (const char* layer : {"0", "1"})
+    changed.add(std::string("model.layers.") + layer + ".self_attn.o_proj_bias", {changed.size("hidden_size")});
+  const Model model = changed.describe();
+  EXPECT_EQ(model.find("model.layers.0.self_attn.o_proj")->bias->info.name, "model.layers.0.self_attn.o_proj_bias");
+}
+
+}  // namespace
+}  // namespace spinor::module_list_test
