@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("spinor")  # PYTHONPATH=build/release/python
 
 from spinor.discovery.formulas import Conditions, size_formula  # noqa: E402
-from spinor.discovery.roles import rows_of  # noqa: E402
+from spinor.discovery.attention_roles import rows_of  # noqa: E402
 from spinor.discovery.files import CannotTell, FileTensor  # noqa: E402
 from spinor.discovery.row_text import text_of  # noqa: E402
 

@@ -41,6 +41,9 @@ def test_its_row_says_what_is_where(row):
     assert "{name: wide, out: '2 * inner', in: hidden_size, bias: 'true'}" in text
     assert "reads: [mix], offset: 1" in text
     assert "linear: mix, name: values, begin: " in text
+    assert "{name: shift, shape: [hidden_size], writes: 'true'}" in text
+    assert "{name: 'sides.{E}', out: hidden_size, in: hidden_size, bias: 'true', count: sides}" in text
+    assert "rows: vocab_size}" in text and "head_rows: vocab_size - 8" in text
 
 
 @pytest.mark.parametrize("rotations", ["R1", "R2", "R1,R2"])

@@ -7,7 +7,8 @@ import transformers
 from safetensors.torch import save_file
 
 # Its own names, order of things and sizes: a fused projection, a norm of 1 + w, a gate, a second norm behind the MLP's
-# product; nothing is called as elsewhere.
+# product, a vector that each layer adds to the stream, linears that config.json counts, a head of fewer rows than the
+# embedding; nothing is called as elsewhere.
 CODE = """
 import torch
 from torch import nn
@@ -18,8 +19,9 @@ from transformers.modeling_outputs import CausalLMOutput
 class OddConfig(PretrainedConfig):
     model_type = "odd"
 
-    def __init__(self, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, inner=96, vocab_size=120, **more):
-        self.hidden_size, self.num_hidden_layers = hidden_size, num_hidden_layers
+    def __init__(self, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, inner=96, vocab_size=120,
+                 sides=2, **more):
+        self.sides, self.hidden_size, self.num_hidden_layers = sides, hidden_size, num_hidden_layers
         self.num_attention_heads, self.inner, self.vocab_size = num_attention_heads, inner, vocab_size
         super().__init__(**more)
 
@@ -39,7 +41,7 @@ class OddBlock(nn.Module):
         size, self.heads = config.hidden_size, config.num_attention_heads
         self.before, self.between = OddNorm(size), OddNorm(size)
         self.mix = nn.Linear(size, 3 * size)
-        self.unmix = nn.Linear(size, size)
+        self.unmix, self.shift = nn.Linear(size, size), nn.Parameter(torch.zeros(size))
         self.wide, self.narrow = nn.Linear(size, 2 * config.inner), nn.Linear(config.inner, size)
 
     def forward(self, x):
@@ -47,7 +49,7 @@ class OddBlock(nn.Module):
         q, k, v = self.mix(self.before(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
         scores = scores.masked_fill(torch.ones(length, length, dtype=torch.bool).triu(1), float("-inf"))
-        x = x + self.unmix((torch.softmax(scores, -1) @ v).transpose(1, 2).reshape(batch, length, size))
+        x = x + self.unmix((torch.softmax(scores, -1) @ v).transpose(1, 2).reshape(batch, length, size)) + self.shift
         gate, up = self.wide(self.between(x)).chunk(2, -1)
         return x + self.narrow(torch.tanh(gate) * up){behind}
 
@@ -61,6 +63,7 @@ class OddBody(OddPreTrainedModel):
     def __init__(self, config):
         super().__init__(config)
         self.tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.sides = nn.ModuleList(nn.Linear(config.hidden_size, config.hidden_size) for _ in range(config.sides))
         self.steps = nn.ModuleList(OddBlock(config) for _ in range(config.num_hidden_layers))
         self.last = OddNorm(config.hidden_size)
         self.post_init()
@@ -70,6 +73,8 @@ class OddBody(OddPreTrainedModel):
 
     def forward(self, input_ids):
         x = self.tokens(input_ids)
+        for side in self.sides:
+            x = x + side(x)
         for step in self.steps:
             x = step(x)
         return self.last(x)
@@ -79,7 +84,7 @@ class OddForCausalLM(OddPreTrainedModel):
     def __init__(self, config):
         super().__init__(config)
         self.body = OddBody(config)
-        self.out = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.out = nn.Linear(config.hidden_size, config.vocab_size - 8, bias=False)
         self.post_init()
 
     def get_input_embeddings(self):
@@ -99,7 +104,7 @@ def make(directory, behind="", dtype=torch.float64):
     directory.mkdir()
     (directory / "modeling_odd.py").write_text(CODE.format(behind=behind))
     config = {"architectures": ["OddForCausalLM"], "model_type": "odd", "auto_map": MAP, "hidden_size": 64,
-              "num_hidden_layers": 3, "num_attention_heads": 4, "inner": 96, "vocab_size": 120,
+              "num_hidden_layers": 3, "num_attention_heads": 4, "inner": 96, "vocab_size": 120, "sides": 2,
               "tie_word_embeddings": False, "dtype": str(dtype).removeprefix("torch.")}
     (directory / "config.json").write_text(json.dumps(config))
     model = transformers.AutoModelForCausalLM.from_config(

@@ -10,6 +10,7 @@ import re
 import torch
 from transformers import PreTrainedConfig
 
+from .counts import counts_of
 from .tiny import Tiny
 
 Shapes = dict[str, tuple[int, ...]]
@@ -28,6 +29,7 @@ class Dependence:
     seen: dict[tuple[str, int], list[tuple[str, int, int]]]  # of an axis: a key, its other value, the length then
     flags: dict[str, set[str]]  # of a tensor: flags of the config without whose value it is not there
     unknown: set[str]  # keys that could not be changed alone
+    counts: dict[str, list[tuple[str, int, int]]]  # of numbered tensors: a key, its other value, how many there are then
 
 
 def shapes_of(model_class: type, config: PreTrainedConfig) -> Shapes:
@@ -53,7 +55,8 @@ def dependence_of(tiny: Tiny, section: str) -> Dependence:
             return None
 
     base = shapes_of(model_class, config)
-    found = Dependence(base, {}, {}, {}, set())
+    found = Dependence(base, {}, {}, {}, set(), {})
+    counts = counts_of(base)
     keys = config.to_dict()
     keys |= (keys.get(section) or {}) if section else {}
     for key, value in keys.items():
@@ -67,6 +70,9 @@ def dependence_of(tiny: Tiny, section: str) -> Dependence:
                 found.unknown.add(key)
             for number, other in tried.items():
                 add_lengths(found, key, number, other or {})
+                for name, count in counts_of(other or {}).items():
+                    if name in counts and count != counts[name]:
+                        found.counts.setdefault(name, []).append((key, number, count))
     return found
 
 

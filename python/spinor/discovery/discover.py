@@ -76,7 +76,7 @@ def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, dict[str,
     section = section_of(made.config)
     part = getattr(made.config, section) if section else made.config
     files = files_of(made.model, made.config)
-    roles = Roles(find(made.model, made.inputs), files, made.kind == "image-text")
+    roles = Roles(find(made.model, made.inputs), files, dependence.counts.keys(), made.kind == "image-text")
     keys = flat_keys(made.config.to_dict(), section)
     renamed, derived = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width, roles.layer_count)
     return Sample(roles, keys, dependence, defaults, derived, made_up_lists(part)), renamed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import torch
 
@@ -51,3 +52,12 @@ def made_of(name: str, parts: list[Provenance]) -> FileTensor:
 
 def files_of(model: torch.nn.Module, config) -> dict[str, FileTensor]:
     return {name: made_of(name, parts) for name, parts in file_tensors(model, config).items()}
+
+
+def above(name: str) -> str:
+    """The beginning of the names of its siblings, with the dot."""
+    return name[: name.rfind(".") + 1]
+
+
+def module_of(name: str) -> str:
+    return re.sub(r"\.(weight|bias)$", "", name)

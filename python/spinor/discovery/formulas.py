@@ -26,6 +26,7 @@ def flat_keys(config: dict, section: str) -> Keys:
 
 LAYERS = re.compile(r"layer|dense|first|replace|interval|period|offset|freq|step|moe|pattern|type")
 COUNT = re.compile(r"(num|n)_(hidden_)?layers?|decoder_layers|encoder_layers|num_(de|en)coder_layers")
+LAST = "num_hidden_layers"
 COEFFICIENTS = (1, 2, 3, 4)
 PARTS = (2, 3, 4, 8)
 MOST_TERMS, MOST_FACTORS = 3, 3
@@ -139,7 +140,15 @@ class Conditions:
         class makes up of others may not be in a config.json: they are used only if any may be."""
         if all(len(there) == count for there, count in zip(layers, self.counts, strict=True)):
             return ""
-        for text, holds in self._candidates(frozenset() if of_any_keys else self.made_up):
+        found = self._first(layers, frozenset())
+        if of_any_keys or found is None:
+            return found
+        other = self._first(layers, self.made_up)
+        # Of a tiny model, the last layer may be the only one of a list.
+        return other if other == found or LAST not in (other or "") else None
+
+    def _first(self, layers: list[set[int]], without: frozenset[str]) -> str | None:
+        for text, holds in self._candidates(without):
             try:
                 if all({layer for layer in range(count) if holds(sample, layer)} == there
                        for sample, count, there in zip(self.samples, self.counts, layers, strict=True)):
@@ -158,12 +167,11 @@ class Conditions:
         for key in numbers:
             yield f"L >= {key}", lambda sample, layer, key=key: layer >= sample[key]
             yield f"L < {key}", lambda sample, layer, key=key: layer < sample[key]
-        last = "num_hidden_layers"
-        yield f"L + 1 == {last}", lambda sample, layer: layer + 1 == sample[last]
-        yield f"L + 1 != {last}", lambda sample, layer: layer + 1 != sample[last]
         for key in lists:
             yield f"L in {key}", lambda sample, layer, key=key: layer in sample[key]
             yield f"!(L in {key})", lambda sample, layer, key=key: layer not in sample[key]
+        yield f"L + 1 == {LAST}", lambda sample, layer: layer + 1 == sample[LAST]
+        yield f"L + 1 != {LAST}", lambda sample, layer: layer + 1 != sample[LAST]
         for key in numbers:
             for shift in (0, 1):
                 place = f"(L + {shift})" if shift else "L"

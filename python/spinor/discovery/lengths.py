@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import re
 
+from .counts import PIECES
 from .dependence import Dependence
 from .files import CannotTell, FileTensor
 from .formulas import Keys, Seen, is_size, size_formula
@@ -68,6 +69,18 @@ class Lengths:
     def formula_of(self, keys: set[str], values: list[int]) -> str | None:
         """Of numbers that depend on these keys."""
         return size_formula(list(zip((sample.keys for sample in self.samples), values, strict=True)), sorted(keys))
+
+    def count(self, of_all: str, counts: list[int]) -> str:
+        """Of tensors that are numbered in memory, or in files alone. Raises CannotTell."""
+        if of_all == PIECES:
+            return self.key_of(counts, re.compile("part|piece|shard|split"))
+        sample = self.samples[0]
+        changes = sample.dependence.counts[of_all]
+        seen = list(zip((sample.keys for sample in self.samples), counts, strict=True))
+        seen += [({**sample.keys, key: number}, count) for key, number, count in changes]
+        if found := size_formula(seen, sorted({key for key, _, _ in changes})):
+            return found
+        raise CannotTell(f"{of_all}: no formula says how many there are, {counts}")
 
     def flag(self, tensor: FileTensor | None, always: bool = True, besides: FileTensor | None = None) -> str:
         """When a tensor is there, where flags say so: else "true", or nothing."""

@@ -4,10 +4,13 @@ modules that files name."""
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
+from collections import Counter
+from collections.abc import Iterable
 
-from .files import CannotTell, FileTensor
+from .attention_roles import attention_roles
+from .counts import PIECES, numbered
+from .files import CannotTell, FileTensor, above, module_of
 from .find import Findings
 from .folds import scales_of
 from .stream import OTHER_PARTS
@@ -65,6 +68,7 @@ class NormRole:
 class ParameterRole:
     place: Place  # with the tensor's whole name
     weight: FileTensor
+    writes: bool = False  # its vectors to the stream
 
 
 @dataclasses.dataclass
@@ -74,23 +78,12 @@ class EmbeddingRole:
     writes: bool
 
 
-@dataclasses.dataclass
-class AttentionRole:
-    layer: int
-    output: str
-    value: str
-    query: str
-    key: str
-    head_dim: int
-    value_weight: FileTensor
-    value_axis: int
-    part: tuple[int, int, int] | None  # begin, size, period of the values among the rows of `value`; None: all
-
-
 class Roles:
     """Of one sample."""
 
-    def __init__(self, findings: Findings, files: dict[str, FileTensor], has_towers: bool = False):
+    def __init__(self, findings: Findings, files: dict[str, FileTensor], counted: Iterable[str] = (),
+                 has_towers: bool = False):
+        """`counted`: numbered tensors in memory (counts.py) that some key of the config counts."""
         self.findings, self.files = findings, files
         self.width = findings.stream.width
         self.sites = whole_sites(findings)
@@ -104,12 +97,15 @@ class Roles:
                 self.of_memory.setdefault(memory, []).append(tensor)
         self.head = self._head()
         self.layers_at = self._layers_at()
-        self.root, _, self.layers = self.layers_at.rpartition(".")
-        self.root += "." if self.root else ""
+        self.root = self._root() if has_towers else above(self.layers_at)
+        self.layers = self.layers_at[len(self.root) :]
         self.memory_root = self._memory_root() if has_towers else ""
         self.towers: dict[str, FileTensor] = {}  # what is not below the root: of other parts of the model
         if not all(map(self._is_below, files)) and not has_towers:
             self.root, self.layers = "", self.layers_at
+        # By the name in files of a module, or a tensor: that of all in memory; or PIECES.
+        self.counted: dict[str, str] = {}
+        self._find_counted(set(counted))
         self.unsaid = ""  # what of a stream that turns a row cannot say
         self.linears: dict[str, LinearRole] = {}
         self.norms: dict[str, NormRole] = {}
@@ -121,7 +117,7 @@ class Roles:
         self._assign()
         self.no_values = ""  # why a row cannot say which values turn
         try:
-            self.attentions = self._attentions()
+            self.attentions = attention_roles(self)
         except CannotTell as error:
             self.attentions, self.no_values = [], str(error)
 
@@ -142,10 +138,22 @@ class Roles:
             return True
         return name.startswith(self.root) and self.files[name].memory.startswith(self.memory_root)
 
+    def _root(self) -> str:
+        """Of the language model: above its layers, and above its tokens."""
+        root = above(self.layers_at)
+        tokens = next((name for name, tensor in self.files.items() if self._is_of_tokens(tensor)), root)
+        while not tokens.startswith(root):
+            root = above(root[:-1])
+        return root
+
     def _memory_root(self) -> str:
         """Where the language model is in memory."""
         layer = next(tensor for name, tensor in self.files.items() if name.startswith(self.layers_at + "."))
-        return re.match(r"(.*?)[^.]*\.\d+\.", layer.memory)[1]
+        root = re.match(r"(.*?)[^.]*\.\d+\.", layer.memory)[1]
+        tokens = next((tensor.memory for tensor in self.files.values() if self._is_of_tokens(tensor)), root)
+        while not tokens.startswith(root):
+            root = above(root[:-1])
+        return root
 
     def is_in_layers(self, memory: str) -> bool:
         """Of the language model: a tower has attentions of its own."""
@@ -173,14 +181,34 @@ class Roles:
     def place(self, name: str) -> Place:
         """Of a module or tensor of a file."""
         if found := re.match(re.escape(self.layers_at) + r"\.(\d+)\.(.+)", name):
-            return Place(int(found[1]), re.sub(r"(experts?)\.\d+(?=\.|$)", r"\1.{E}", found[2]))
+            inner = numbered(found[2]) if name in self.counted else None
+            return Place(int(found[1]), inner or re.sub(r"(experts?)\.\d+(?=\.|$)", r"\1.{E}", found[2]))
         if name == self.head or not name.startswith(self.root):
             return Place(None, name)
-        return Place(None, name[len(self.root) :])
+        return Place(None, numbered(name[len(self.root) :]) if name in self.counted else name[len(self.root) :])
+
+    def _find_counted(self, counted: set[str]) -> None:
+        """Matrices, or pieces of one; of those outside of the layers only linears. The head is one by itself."""
+        embedded, head = self._embedded(), numbered(self.head)
+        pieces = Counter((tensor.memory, numbered(name)) for name, tensor in self.files.items())
+        for name, tensor in self.files.items():
+            place, of_all = self.place(name), numbered(tensor.memory)
+            is_outer = place.layer is None
+            if len(tensor.shape) < 2 or "{E}" in place.name or not numbered(place.name):
+                continue
+            if is_outer and (tensor.memory in embedded or numbered(module_of(name)) == head):
+                continue
+            if of_all in counted:
+                self.counted[name] = self.counted[module_of(name)] = of_all
+            elif not is_outer and pieces[tensor.memory, numbered(name)] > 1:
+                self.counted[name] = self.counted[module_of(name)] = PIECES
+
+    def _embedded(self) -> set[str | None]:
+        return {operation.sources[0] for operation in self.findings.graph.trace.operations
+                if operation.name == "embedding"}
 
     def _assign(self) -> None:
-        embedded = {operation.sources[0] for operation in self.findings.graph.trace.operations
-                    if operation.name == "embedding"}
+        embedded = self._embedded()
         scaled = {operation.sources[place]: operation for operation, place in scales_of(self.findings.graph)}
         self._routers = set(self.findings.routers)
         self._mlp = {writer.use.weight: writer for writer in self.findings.writers if writer.kind == "mlp"}
@@ -193,7 +221,7 @@ class Roles:
                 self.towers[name] = tensor
                 continue
             rows = (tensor.memory, 1) in self.sites and tensor.memory not in self.uses  # positions that are a slice
-            if len(tensor.shape) == 2 and name.endswith(".weight") and (tensor.memory in embedded or rows):
+            if len(tensor.shape) == 2 and (tensor.memory in embedded or rows):
                 self._embedding(name, tensor)
             elif tensor.memory in self.uses and len(tensor.shape) > 1:
                 self._linear(name, tensor)
@@ -206,6 +234,9 @@ class Roles:
     def _embedding(self, name: str, tensor: FileTensor) -> None:
         module = module_of(name)
         writes = (tensor.memory, 1) in self.sites if self.sites else tensor.shape[1] == self.width
+        if self.place(name).layer is not None:
+            self.parameters[name] = ParameterRole(self.place(name), tensor, writes)
+            return
         self.embeddings[module] = EmbeddingRole(self.place(module), tensor, writes)
 
     def _linear(self, name: str, tensor: FileTensor) -> None:
@@ -277,9 +308,9 @@ class Roles:
         if fold is None or not is_scale or not name.endswith(".weight"):
             if self._is_unused(tensor):
                 self._unsaid(f"{name} {list(tensor.shape)}: nothing reads it in the tiny model")
-            if self._turns(tensor) or (fold in self.findings.folds):
+            if fold in self.findings.folds or (self._turns(tensor) and not self._is_vector(tensor)):
                 self._unsaid(f"{name} {list(tensor.shape)}: it is on the stream, and neither weight nor norm")
-            self.parameters[name] = ParameterRole(self.place(name), tensor)
+            self._parameter(name, tensor, self._is_vector(tensor))
             return
         proved = any(fold is other for other in self.findings.folds)
         guilty = self.findings.reason.scales if self.findings.reason else []
@@ -289,6 +320,17 @@ class Roles:
         bias = module + ".bias"
         if bias in self.files and self.files[bias].memory in fold.biases:
             self.norms[module].bias = self.files[bias]
+
+    def _is_vector(self, tensor: FileTensor) -> bool:
+        """Of the stream."""
+        return self._on_stream(tensor) == {0} and len(tensor.shape) == 1
+
+    def _parameter(self, name: str, tensor: FileTensor, writes: bool) -> None:
+        place = self.place(name)
+        if writes and place.layer is None:
+            self.embeddings[name] = EmbeddingRole(place, tensor, writes)
+        else:
+            self.parameters[name] = ParameterRole(place, tensor, writes)
 
     def _readers(self, fold) -> list[str]:
         """Modules of the file that read a norm of the stream. Others stand elsewhere."""
@@ -307,60 +349,6 @@ class Roles:
                     self._unsaid(f"{tensor.name} reads what is normed in another layer, by {fold.norm}")
         return list(found)
 
-    def _attentions(self) -> list[AttentionRole]:
-        found = []
-        for attention in self.findings.attentions:
-            output = self.of_memory[attention.output.weight][0]
-            place = self.place(module_of(output.name))
-            values = self.findings.values.found.get(attention.output.weight, [])
-            if place.layer is None or not values or not self.findings.values.proved:
-                continue
-            tensor, axis, part = self._value_rows(values)
-            value = self.place(module_of(tensor.name))
-            if value.layer != place.layer:
-                continue  # those of another layer
-            names = [self._first_linear(names) for names in (attention.queries, attention.keys)]
-            found.append(AttentionRole(place.layer, place.name, value.name, *names, attention.head_dim, tensor, axis,
-                                       part))
-        return found
-
-    def _first_linear(self, names: list[str]) -> str:
-        modules = [module_of(tensor.name) for name in names for tensor in self.of_memory.get(name, ())]
-        return next((self.linears[module].place.name for module in modules if module in self.linears), "")
-
-    def _value_rows(self, values) -> tuple[FileTensor, int, tuple[int, int, int] | None]:
-        """The tensor of the file, its axis, and which of its rows."""
-        names = {value.sites[0].tensor for value in values}
-        if len(names) != 1:
-            raise CannotTell("the values of a layer come from several weights: " + ", ".join(sorted(names)))
-        name, size = names.pop(), values[0].sites[0].size
-        axis = values[0].sites[0].axis
-        memory_begins = sorted({value.sites[0].begin for value in values})
-        for tensor in self.of_memory.get(name, ()):
-            at = tensor.axis_of(axis)
-            index = tensor.indices[at].tolist() if at is not None and tensor.indices[at] is not None else []
-            if set(memory_begins) <= set(index):
-                return tensor, at, rows_of(tensor, [index.index(begin) for begin in memory_begins], size, len(index))
-        raise CannotTell(f"{name}: the values lie in several tensors of the file")
-
-
-def rows_of(tensor: FileTensor, begins: list[int], size: int, rows: int) -> tuple[int, int, int] | None:
-    """Heads that follow one another are one piece; pieces are alike, at equal distances."""
-    pieces: list[list[int]] = []
-    for begin in begins:
-        if pieces and begin == pieces[-1][0] + pieces[-1][1]:
-            pieces[-1][1] += size
-        else:
-            pieces.append([begin, size])
-    lengths, steps = {length for _, length in pieces}, {b[0] - a[0] for a, b in itertools.pairwise(pieces)}
-    if pieces == [[0, rows]]:
-        return None
-    if len(pieces) == 1:
-        return pieces[0][0], pieces[0][1], rows
-    if len(lengths) == 1 and len(steps) == 1 and rows == len(pieces) * (step := steps.pop()):
-        return pieces[0][0], lengths.pop(), step
-    raise CannotTell(f"{tensor.name}: its rows with values begin at {begins}")
-
 
 def whole_sites(findings: Findings) -> set[tuple[str, int]]:
     """Axes of the stream, all blocks of which turn."""
@@ -371,7 +359,3 @@ def whole_sites(findings: Findings) -> set[tuple[str, int]]:
         if size != findings.subject.tensors[name].shape[axis]:
             raise CannotTell(f"{name}: only a part of its axis {axis} is on the residual stream")
     return set(blocks)
-
-
-def module_of(name: str) -> str:
-    return re.sub(r"\.(weight|bias)$", "", name)

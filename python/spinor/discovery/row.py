@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from .attention_roles import AttentionRole
+from .experts import Experts, count_of
 from .files import CannotTell, FileTensor
 from .formulas import Conditions
 from .lengths import ANY, Lengths, Sample
-from .roles import AttentionRole, EmbeddingRole, LinearRole, NormRole, ParameterRole
+from .roles import EmbeddingRole, LinearRole, NormRole, ParameterRole
 
 REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 PRESENT = "present"
@@ -36,6 +38,7 @@ class RowMaker:
             attentions, parts = self._attentions()
         except CannotTell as error:
             attentions, parts, self.no_values = [], [], str(error)
+        self.experts = Experts(self.samples, self.lengths)
         linears = [one for name in self._inside("linears") for one in self._linear(name)]
         embeddings = [self._embedding(name) for name in self._outside("embeddings")]
         row: dict = {
@@ -45,7 +48,7 @@ class RowMaker:
             "roots": [roles.root],
             "embeddings": [one for one in embeddings if is_said(one)],
             "layers": roles.layers,
-            "experts": self._experts() if any(is_expert(one) for one in linears) else "",
+            "experts": self.experts.formula,
             "linears": linears,
             "parts": parts,
             "norms": [one for name in self._inside("norms") for one in self._norm(name)],
@@ -54,6 +57,7 @@ class RowMaker:
             "outer_norms": [self._outer_norm(name) for name in self._outside("norms")],
             "head": roles.head,
             "head_bias": self.lengths.flag(roles.linears[roles.head].bias),
+            "head_rows": self._head_rows(embeddings),
             "writes": self._named(lambda role: role.writes and role.place.name != roles.head
                                   and (role.place.layer is not None or self._can_say(role.place.name))),
             "raw_reads": self._raw_reads(),
@@ -68,7 +72,7 @@ class RowMaker:
         row["untouched"] = [{"beginning": roles.root + name} for name in self._outside("parameters")]
         row["untouched"] += self._counted()
         unsaid = [one["name"] for one in embeddings if not is_said(one)]
-        row["untouched"] += [{"beginning": f"{roles.root}{name}.weight"} for name in unsaid]
+        row["untouched"] += [{"beginning": roles.root + self._embedding_file(name)} for name in unsaid]
         unsaid = {one["name"] for one in linears if one["in"] == ANY}
         row["mlp_out"] = [name for name in row["mlp_out"] if name not in unsaid]
         row["refusals"] = self._refusals(row["scaled_outputs"])
@@ -162,12 +166,14 @@ class RowMaker:
             row["layout"] = one.layout
         if name in self.routers:
             row["router"] = "true"
+        if count := self.experts.count(name, roles):
+            row["count"] = count
         return row
 
     def _norm(self, name: str) -> list[dict]:
         by_sample = self._in_layers("norms", name)
-        reads = dict.fromkeys(reader for role in self.first.norms.values() if role.place.name == name
-                              for reader in role.reads)
+        reads = dict.fromkeys(reader for role in self.first.norms.values()
+                              if role.place.name == name and role.place.layer is not None for reader in role.reads)
         rows = []
         kinds = self._alike(name, by_sample, lambda role: role.size)
         for roles, layers in kinds:
@@ -196,11 +202,18 @@ class RowMaker:
         kinds = self._alike(name, self._in_layers("parameters", name), lambda role: role.weight.shape)
         for roles, layers in kinds:
             flag = self.lengths.flag(roles[0].weight, False)
-            rows.append({"name": name, "shape": self._shape(roles)} | self._when(name, layers, flag, len(kinds) == 1))
+            writes = {"writes": "true"} if roles[0].writes else {}
+            if of_all := self.first.counted.get(roles[0].weight.name):
+                counts = [count_of(sample, "parameters", name) for sample in self.samples]
+                writes["count"] = self.lengths.count(of_all, counts)
+            rows.append({"name": name, "shape": self._shape(roles)} | writes
+                        | self._when(name, layers, flag, len(kinds) == 1))
         return rows
 
     def _shape(self, roles: list[ParameterRole]) -> list[str]:
-        return [self.lengths.of([role.weight for role in roles], axis) for axis in range(len(roles[0].weight.shape))]
+        last = len(roles[0].weight.shape) - 1
+        return [self.lengths.of([role.weight for role in roles], axis, roles[0].writes and axis == last)
+                for axis in range(last + 1)]
 
     # -- modules outside of the layers
 
@@ -214,12 +227,17 @@ class RowMaker:
     def _embedding(self, name: str) -> dict:
         roles: list[EmbeddingRole] = self._outer("embeddings", name)
         tensors = [role.weight for role in roles]
-        row = {"name": name, "rows": self.lengths.of(tensors, 0)}
-        if (columns := self.lengths.of(tensors, 1, roles[0].writes)) != "hidden_size":
+        vector = len(tensors[0].shape) == 1
+        row = {"name": name, "rows": "1" if vector else self.lengths.of(tensors, 0)}
+        if (columns := self.lengths.of(tensors, 0 if vector else 1, roles[0].writes)) != "hidden_size":
             row["columns"] = columns
         if not roles[0].writes:
             row["writes"] = "false"
         return row | self._flag(tensors[0])
+
+    def _embedding_file(self, name: str) -> str:
+        role = next(role for role in self.first.embeddings.values() if role.place.name == name)
+        return name + (".weight" if role.weight.name.endswith(".weight") else "")
 
     def _can_say(self, name: str) -> bool:
         """Linears that are counted outside of layers are nothing to a rotation that is refused."""
@@ -237,21 +255,17 @@ class RowMaker:
 
     def _outer_norm(self, name: str) -> dict:
         roles = self._outer("norms", name)
-        return self._norm_row(name, roles, roles[0].reads) | self._flag(roles[0].weight)
+        reads = [read for read in roles[0].reads if read == self.first.head or self._can_say(read)]
+        return self._norm_row(name, roles, reads) | self._flag(roles[0].weight)
 
     def _flag(self, tensor: FileTensor) -> dict:
         return {"when": flag} if (flag := self.lengths.flag(tensor, False)) else {}
 
-    def _experts(self) -> str:
-        stacks = [next((role.weight for role in sample.roles.linears.values() if "experts" in role.layout), None)
-                  for sample in self.samples]
-        if all(stacks):
-            return self.lengths.of(stacks, 0)
-        one = next(role.weight for role in self.first.linears.values() if "{E}" in role.place.name)
-        counts = [experts_in(sample) for sample in self.samples]
-        if found := self.lengths.formula_of(self.samples[0].dependence.sizes.get((one.memory, 0), set()), counts):
-            return found
-        return self.lengths.key_of([experts_in(sample) for sample in self.samples], re.compile("expert"))
+    def _head_rows(self, embeddings: list[dict]) -> str:
+        """Where they are not those of the first embedding."""
+        heads = [sample.roles.linears[sample.roles.head] for sample in self.samples]
+        rows = self.lengths.of([head.weight for head in heads], heads[0].out_axis)
+        return rows if embeddings and rows not in (ANY, embeddings[0]["rows"]) else ""
 
     # -- what rotations need
 
@@ -347,15 +361,6 @@ def defaults_in(text: str, class_defaults: dict, aliases: dict[str, str], known:
 def is_said(embedding: dict) -> bool:
     """Its sizes are, or it is on the stream. Another one is nothing to a rotation."""
     return embedding.get("writes") != "false" or ANY not in (embedding["rows"], embedding.get("columns"))
-
-
-def is_expert(row: dict) -> bool:
-    return "{E}" in row["name"] or "experts" in row.get("layout", "")
-
-
-def experts_in(sample: Sample) -> int:
-    places = [role.place for role in sample.roles.linears.values() if "{E}" in role.place.name]
-    return places.count(places[0])
 
 
 __all__ = ["ANY", "RowMaker"]

@@ -6,8 +6,8 @@ import re
 
 import torch
 
-from .files import CannotTell, FileTensor
-from .roles import Roles, module_of
+from .files import CannotTell, FileTensor, module_of
+from .roles import Roles
 
 
 def beginning_of(name: str, root: str) -> str:
@@ -70,18 +70,26 @@ def section_of_tower(config) -> str:
 
 def tower(section: str, beginning: str, modules: dict, roles: Roles) -> dict:
     """Without layers: its linears that write the stream of the language model."""
-    rows = []
+    rows, vectors = [], []
     for module, tensors in modules.items():
         weight: FileTensor | None = roles.towers.get(module + ".weight")
+        if is_vector(roles.towers.get(module)):
+            name = module[len(beginning) :]
+            vectors.append({"name": name, "rows": "1", "columns": "language_hidden_size", "writes": "false"})
+            continue
         if weight is None or len(weight.shape) != 2 or tensors.get(weight.name) != {0}:
             raise CannotTell(f"{module} writes to the residual stream, and is no linear")
         row = {"name": module[len(beginning) :], "out": "language_hidden_size", "in": "any"}
         if module + ".bias" in tensors:
             row["bias"] = "true"
         rows.append(row)
-    return {"section": section, "roots": [beginning], "embeddings": [], "layers": "", "linears": [], "norms": [],
+    return {"section": section, "roots": [beginning], "embeddings": vectors, "layers": "", "linears": [], "norms": [],
             "outer_linears": rows, "outer_norms": [], "head": "", "writes": [], "mlp_in": [], "mlp_out": [],
-            "buffers": [], "feeds": [row["name"] for row in rows]}
+            "buffers": [], "feeds": [row["name"] for row in [*vectors, *rows]]}
+
+
+def is_vector(tensor: FileTensor | None) -> bool:
+    return tensor is not None and len(tensor.shape) in (1, 2) and len(tensor.shape) == 1 + tensor.shape.count(1)
 
 
 def loaded_as(roles: Roles) -> dict[str, str]:

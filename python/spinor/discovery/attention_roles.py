@@ -1,0 +1,79 @@
+"""The attentions of a sample, as modules that files name, and the rows of fused weights that are their values."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+from .files import CannotTell, FileTensor, module_of
+
+
+@dataclasses.dataclass
+class AttentionRole:
+    layer: int
+    output: str
+    value: str
+    query: str
+    key: str
+    head_dim: int
+    value_weight: FileTensor
+    value_axis: int
+    part: tuple[int, int, int] | None  # begin, size, period of the values among the rows of `value`; None: all
+
+
+def attention_roles(roles) -> list[AttentionRole]:
+    """Of a sample whose linears are known (Roles). Raises CannotTell."""
+    found = []
+    for attention in roles.findings.attentions:
+        output = roles.of_memory[attention.output.weight][0]
+        place = roles.place(module_of(output.name))
+        values = roles.findings.values.found.get(attention.output.weight, [])
+        if place.layer is None or not values or not roles.findings.values.proved:
+            continue
+        tensor, axis, part = value_rows(roles, values)
+        value = roles.place(module_of(tensor.name))
+        if value.layer != place.layer:
+            continue  # those of another layer
+        names = [first_linear(roles, names) for names in (attention.queries, attention.keys)]
+        found.append(AttentionRole(place.layer, place.name, value.name, *names, attention.head_dim, tensor, axis,
+                                   part))
+    return found
+
+
+def first_linear(roles, names: list[str]) -> str:
+    modules = [module_of(tensor.name) for name in names for tensor in roles.of_memory.get(name, ())]
+    return next((roles.linears[module].place.name for module in modules if module in roles.linears), "")
+
+
+def value_rows(roles, values) -> tuple[FileTensor, int, tuple[int, int, int] | None]:
+    """The tensor of the file, its axis, and which of its rows."""
+    names = {value.sites[0].tensor for value in values}
+    if len(names) != 1:
+        raise CannotTell("the values of a layer come from several weights: " + ", ".join(sorted(names)))
+    name, size = names.pop(), values[0].sites[0].size
+    axis = values[0].sites[0].axis
+    memory_begins = sorted({value.sites[0].begin for value in values})
+    for tensor in roles.of_memory.get(name, ()):
+        at = tensor.axis_of(axis)
+        index = tensor.indices[at].tolist() if at is not None and tensor.indices[at] is not None else []
+        if set(memory_begins) <= set(index):
+            return tensor, at, rows_of(tensor, [index.index(begin) for begin in memory_begins], size, len(index))
+    raise CannotTell(f"{name}: the values lie in several tensors of the file")
+
+
+def rows_of(tensor: FileTensor, begins: list[int], size: int, rows: int) -> tuple[int, int, int] | None:
+    """Heads that follow one another are one piece; pieces are alike, at equal distances."""
+    pieces: list[list[int]] = []
+    for begin in begins:
+        if pieces and begin == pieces[-1][0] + pieces[-1][1]:
+            pieces[-1][1] += size
+        else:
+            pieces.append([begin, size])
+    lengths, steps = {length for _, length in pieces}, {b[0] - a[0] for a, b in itertools.pairwise(pieces)}
+    if pieces == [[0, rows]]:
+        return None
+    if len(pieces) == 1:
+        return pieces[0][0], pieces[0][1], rows
+    if len(lengths) == 1 and len(steps) == 1 and rows == len(pieces) * (step := steps.pop()):
+        return pieces[0][0], lengths.pop(), step
+    raise CannotTell(f"{tensor.name}: its rows with values begin at {begins}")
