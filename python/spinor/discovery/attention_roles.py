@@ -33,7 +33,7 @@ def attention_roles(roles) -> list[AttentionRole]:
         tensor, axis, part = value_rows(roles, values)
         value = roles.place(module_of(tensor.name))
         if value.layer != place.layer:
-            continue  # those of another layer
+            raise CannotTell(f"{output.name} reads the values of another layer")
         names = [first_linear(roles, names) for names in (attention.queries, attention.keys)]
         found.append(AttentionRole(place.layer, place.name, value.name, *names, attention.head_dim, tensor, axis,
                                    part))

@@ -18,7 +18,7 @@ from .dependence import changed, dependence_of, more_tensors
 from .files import CannotTell, files_of
 from .find import Findings, find
 from .formulas import flat_keys
-from .lengths import Sample, canonical
+from .lengths import Names, Sample, canonical
 from .proof import SEED, Proof, prove
 from .roles import Roles
 from .row import RowMaker
@@ -72,14 +72,14 @@ def made_up_lists(config: PreTrainedConfig) -> frozenset[str]:
                      if isinstance(value, list) and not isinstance(default(key), list | tuple))
 
 
-def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, dict[str, str]]:
+def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, Names]:
     section = section_of(made.config)
     part = getattr(made.config, section) if section else made.config
     files = files_of(made.model, made.config)
     roles = Roles(find(made.model, made.inputs), files, dependence.counts.keys(), made.kind == "image-text")
     keys = flat_keys(made.config.to_dict(), section)
-    renamed, derived = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width, roles.layer_count)
-    return Sample(roles, keys, dependence, defaults, derived, made_up_lists(part)), renamed
+    names = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width, roles.layer_count)
+    return Sample(roles, keys, dependence, defaults, names.derived, made_up_lists(part)), names
 
 
 def with_images(config: PreTrainedConfig, *, kind: str | None, **options) -> Tiny:
@@ -97,12 +97,9 @@ def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code:
     section = section_of(made[0].config)
     dependence = dependence_of(made[0], section)
     defaults = class_defaults(made[0].config, section)
-    samples, renamed = [], {}
-    for one in made:
-        sample, renamed = sample_of(one, dependence, defaults)
-        samples.append(sample)
+    samples, names = zip(*(sample_of(one, dependence, defaults) for one in made), strict=True)
     part = getattr(made[0].config, section) if section else made[0].config
-    maker = RowMaker(samples, renamed, getattr(type(part), "attribute_map", {}))
+    maker = RowMaker(list(samples), names[-1], getattr(type(part), "attribute_map", {}))
     row = maker.row([type(made[0].model).__name__], section)
     if made[0].kind == "image-text":
         row = with_towers(row, samples[0].roles, made[0].config, made[0].model)

@@ -126,7 +126,8 @@ class Lengths:
         for more in ((), *((key,) for key in others)):
             if found := size_formula(seen, sorted({*keys, *more})):  # of a key that cannot change alone
                 return found
-        return None
+        # A piece of what all the keys make.
+        return next((key for key in sorted(keys) if [sample.keys.get(key) for sample in self.samples] == sizes), None)
 
     def _changed(self, tensor: FileTensor, axis: int) -> Seen:
         """With one key changed. Where a file has a part of an axis, the part changes as the whole does."""
@@ -156,11 +157,22 @@ def count_of_layers(keys: Keys, layers: int) -> str:
     return min(found, key=lambda key: ("encoder" in key, isinstance(keys[key], list), len(key)))
 
 
-def canonical(keys: Keys, attribute_map: dict[str, str], width: int, layers: int) -> tuple[dict[str, str], set[str]]:
-    """Adds to the keys what every row calls them: by what formulas, and which are derived. Raises CannotTell."""
+@dataclasses.dataclass
+class Names:
+    """What all rows call keys, by formulas: where a config.json does not have them, and where it says something else by
+    such a name, as a list of sizes; and which of them its class derives from others."""
+
+    defaults: dict[str, str]
+    renamed: dict[str, str]
+    derived: set[str]
+
+
+def canonical(keys: Keys, attribute_map: dict[str, str], width: int, layers: int) -> Names:
+    """Adds to the keys what every row calls them. Raises CannotTell."""
     defaults = {key: attribute_map[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads",
                                                     "num_key_value_heads", "intermediate_size", "vocab_size")
                 if key not in keys and attribute_map.get(key) in keys}
+    renamed: dict[str, str] = {}
     keys |= {key: keys[other] for key, other in defaults.items()}
     if keys.get("hidden_size") != width:
         raise CannotTell(f"no key of config.json says how wide the residual stream is ({width})")
@@ -170,7 +182,9 @@ def canonical(keys: Keys, attribute_map: dict[str, str], width: int, layers: int
     for key, formula, value in (("num_attention_heads", "1", 1), ("intermediate_size", "hidden_size", width),
                                 ("vocab_size", "hidden_size", width)):
         if not is_size(keys.get(key)):
-            defaults[key], keys[key] = formula, value
+            (defaults if keys.get(key) is None else renamed)[key], keys[key] = formula, value
     derived = {key for key in ("num_key_value_heads", "head_dim") if not is_size(keys.get(key))}
+    if keys.get("head_dim") is not None and "head_dim" in derived:
+        renamed["head_dim"] = "hidden_size / num_attention_heads"
     derive(keys, derived)
-    return defaults, derived
+    return Names(defaults, renamed, derived)

@@ -9,7 +9,7 @@ from .attention_roles import AttentionRole
 from .experts import Experts, count_of
 from .files import CannotTell, FileTensor
 from .formulas import Conditions
-from .lengths import ANY, Lengths, Sample
+from .lengths import ANY, Lengths, Names, Sample
 from .roles import EmbeddingRole, LinearRole, NormRole, ParameterRole
 
 REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
@@ -18,11 +18,10 @@ NO_ATTENTION = {"query": "", "key": "", "value": "", "output": ""}
 
 
 class RowMaker:
-    """`defaults`: keys as all rows call them, and what the class calls them; `aliases`: what a config.json may call
-    them instead (attribute_map). Raises CannotTell."""
+    """`aliases`: what a config.json may call keys instead (attribute_map). Raises CannotTell."""
 
-    def __init__(self, samples: list[Sample], defaults: dict[str, str], aliases: dict[str, str]):
-        self.samples, self.defaults, self.aliases = samples, defaults, aliases
+    def __init__(self, samples: list[Sample], names: Names, aliases: dict[str, str]):
+        self.samples, self.defaults, self.renamed, self.aliases = samples, names.defaults, names.renamed, aliases
         self.first = samples[0].roles
         self.lengths = Lengths(samples)
         self.present: dict[str, list[set[int]]] = {}  # modules for whose layers there is no formula
@@ -69,7 +68,9 @@ class RowMaker:
             "mlp_out": self._named(lambda role: role.mlp_out and role.place.layer is not None),
         }
         self._check_values(row)
-        row["untouched"] = [{"beginning": roles.root + name} for name in self._outside("parameters")]
+        self._check_read()
+        beginnings = dict.fromkeys(re.sub(r"\.\d+(\..*)?$", ".", name) for name in self._outside("parameters"))
+        row["untouched"] = [{"beginning": roles.root + beginning} for beginning in beginnings]
         row["untouched"] += self._counted()
         unsaid = [one["name"] for one in embeddings if not is_said(one)]
         row["untouched"] += [{"beginning": roles.root + self._embedding_file(name)} for name in unsaid]
@@ -77,6 +78,7 @@ class RowMaker:
         row["mlp_out"] = [name for name in row["mlp_out"] if name not in unsaid]
         row["refusals"] = self._refusals(row["scaled_outputs"])
         row["defaults"] = self._defaults(str(row))
+        row["renamed"] = self.renamed
         keep = {"names", "linears", "norms", "writes", "mlp_in", "mlp_out", "outer_norms"}
         return {key: value for key, value in row.items() if value or key in keep}
 
@@ -327,6 +329,13 @@ class RowMaker:
                 self.no_values = f"no formula says the sizes of {attention['value']} and {attention['output']}"
                 row["attention"], row["other_attentions"], row["parts"] = NO_ATTENTION, [], []
 
+    def _check_read(self) -> None:
+        """A module is one thing in all layers that have it."""
+        linears = set(self._inside("linears"))
+        for name in self._inside("parameters"):
+            if name.removesuffix(".weight") in linears and name.endswith(".weight"):
+                raise CannotTell(f"{name} is read in some layers, and in others not")
+
     def _refusals(self, scaled_outputs: list[str]) -> list[dict]:
         found, findings = [], self.first.findings
         if findings.stream.proved and self.first.unsaid:
@@ -342,7 +351,8 @@ class RowMaker:
 
     def _defaults(self, text: str) -> dict[str, str]:
         """What config.json may leave out, as its class has it; or may call by another name."""
-        return dict(self.defaults) | defaults_in(text, self.samples[0].class_defaults, self.aliases, self.defaults)
+        known = self.defaults | self.renamed
+        return self.defaults | defaults_in(text, self.samples[0].class_defaults, self.aliases, known)
 
 
 def defaults_in(text: str, class_defaults: dict, aliases: dict[str, str], known: dict[str, str]) -> dict[str, str]:

@@ -73,8 +73,8 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
     },
     "GraniteDoclingVisionConfig": {"image_size": (16, 32)},
     "GraniteMoeHybridConfig": {"mamba_d_head": _head_of_mixer},
-    "InklingTextConfig": {"swa_num_attention_heads": (4, 12)},
-    "Inkling2TextConfig": {"swa_num_attention_heads": (4, 12)},
+    "InklingTextConfig": {"swa_num_attention_heads": (10, 12), "swa_num_key_value_heads": (5, 4)},
+    "Inkling2TextConfig": {"swa_num_attention_heads": (10, 12), "swa_num_key_value_heads": (5, 4)},
     "JanusVisionConfig": {"num_image_tokens": (16, 36), "projection_dim": lambda values: values["text width"]},
     "Llama4VisionConfig": {
         "intermediate_size": lambda values: int(values["hidden_size"] / values["pixel_shuffle_ratio"] ** 2),

@@ -33,6 +33,7 @@ def with_towers(row: dict, roles: Roles, config, model: torch.nn.Module) -> dict
         refused = row.get("refusals", [])
         if not any(one["rotation"] == "R1" for one in refused):
             more["refusals"] = [*refused, {"rotation": "R1", "reason": f"no row can say it: {error}"}]
+    more["untouched"] = [*row.get("untouched", ()), *more["untouched"]]
     return row | {key: value for key, value in more.items() if value}
 
 
