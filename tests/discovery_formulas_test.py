@@ -4,9 +4,10 @@ import pytest
 
 pytest.importorskip("spinor")  # PYTHONPATH=build/release/python
 
-from spinor.discovery.formulas import Conditions, size_formula  # noqa: E402
 from spinor.discovery.attention_roles import rows_of  # noqa: E402
+from spinor.discovery.counts import counts_of, numbered  # noqa: E402
 from spinor.discovery.files import CannotTell, FileTensor  # noqa: E402
+from spinor.discovery.formulas import Conditions, size_formula  # noqa: E402
 from spinor.discovery.row_text import text_of  # noqa: E402
 
 SMALL = {"hidden": 48, "heads": 4, "groups": 2, "head": 16, "inner": 88, "state": 10, "rank": 22}
@@ -47,6 +48,23 @@ def test_no_formula_is_made_up():
 def test_which_layers(there, formula):
     samples = [{"kinds": ["a", "b", "a"], "dense_layers": 1}, {"kinds": ["b", "a", "b"], "dense_layers": 2}]
     assert Conditions(samples, [3, 3]).find(there) == formula
+
+
+def test_the_last_layer_is_no_rule_where_a_list_tells():
+    """The list may not be in a config.json, and models with more layers have more of them in it."""
+    samples = [{"num_hidden_layers": 3, "crossing": [2]}, {"num_hidden_layers": 4, "crossing": [3]}]
+    last = [{2}, {3}]
+    assert Conditions(samples, [3, 4]).find(last) == "L in crossing"
+    assert Conditions(samples, [3, 4], frozenset({"crossing"})).find(last, of_any_keys=False) is None
+    without = [{"num_hidden_layers": 3}, {"num_hidden_layers": 4}]
+    assert Conditions(without, [3, 4]).find(last, of_any_keys=False) == "L + 1 == num_hidden_layers"
+
+
+def test_what_is_numbered():
+    assert numbered("side.3.linear.weight") == "side.{E}.linear.weight"
+    assert numbered("layers.1.table.shard_12.weight") == "layers.1.table.shard_{E}.weight"
+    assert numbered("mlp.w1.weight") is None
+    assert counts_of(["a.0.w", "a.1.w", "a.0.v", "b"]) == {"a.{E}.w": 2, "a.{E}.v": 1}
 
 
 def test_rows_of_a_fused_weight():

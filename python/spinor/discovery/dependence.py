@@ -16,7 +16,7 @@ from .tiny import Tiny
 Shapes = dict[str, tuple[int, ...]]
 # Flags that make another kind of model of it, or say nothing of its weights.
 OTHER_KINDS = re.compile(
-    r"tie_|use_cache|^is_|cross|output_|return_|torchscript|lora|adapter|^mtp|nextn|vision|audio|projector"
+    r"tie_|use_cache|^is_|cross|output_|return_|torchscript|lora|adapter|^mtp|nextn|vision|audio|projector(?!s)"
 )
 
 

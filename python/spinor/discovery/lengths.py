@@ -172,6 +172,9 @@ def canonical(keys: Keys, attribute_map: dict[str, str], width: int, layers: int
     defaults = {key: attribute_map[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads",
                                                     "num_key_value_heads", "intermediate_size", "vocab_size")
                 if key not in keys and attribute_map.get(key) in keys}
+    for key, other in defaults.items():  # a class with both means its decoder
+        if (of_decoder := other.replace("encoder", "decoder")) in keys:
+            defaults[key] = of_decoder
     renamed: dict[str, str] = {}
     keys |= {key: keys[other] for key, other in defaults.items()}
     if keys.get("hidden_size") != width:

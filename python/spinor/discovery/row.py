@@ -69,11 +69,7 @@ class RowMaker:
         }
         self._check_values(row)
         self._check_read()
-        beginnings = dict.fromkeys(re.sub(r"\.\d+(\..*)?$", ".", name) for name in self._outside("parameters"))
-        row["untouched"] = [{"beginning": roles.root + beginning} for beginning in beginnings]
-        row["untouched"] += self._counted()
-        unsaid = [one["name"] for one in embeddings if not is_said(one)]
-        row["untouched"] += [{"beginning": roles.root + self._embedding_file(name)} for name in unsaid]
+        row["untouched"] = self._untouched(embeddings)
         unsaid = {one["name"] for one in linears if one["in"] == ANY}
         row["mlp_out"] = [name for name in row["mlp_out"] if name not in unsaid]
         row["refusals"] = self._refusals(row["scaled_outputs"])
@@ -237,9 +233,12 @@ class RowMaker:
             row["writes"] = "false"
         return row | self._flag(tensors[0])
 
-    def _embedding_file(self, name: str) -> str:
-        role = next(role for role in self.first.embeddings.values() if role.place.name == name)
-        return name + (".weight" if role.weight.name.endswith(".weight") else "")
+    def _untouched(self, embeddings: list[dict]) -> list[dict]:
+        parameters = [re.sub(r"\.\d+(\..*)?$", ".", name) for name in self._outside("parameters")]
+        tensors = {role.place.name: role.weight.name for role in self.first.embeddings.values()}
+        unsaid = [tensors[one["name"]] for one in embeddings if not is_said(one)]
+        return [*({"beginning": self.first.root + name} for name in dict.fromkeys(parameters)), *self._counted(),
+                *({"beginning": name} for name in unsaid)]
 
     def _can_say(self, name: str) -> bool:
         """Linears that are counted outside of layers are nothing to a rotation that is refused."""
