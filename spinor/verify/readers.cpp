@@ -56,13 +56,13 @@ bool writes_too(const Context& context, const Module& linear) {
 
 void check_reader_writer(Context& context, const Module& linear, const NormReads& reads) {
   const Matrix<double> x = context.mtp.seen(reads.norm, context.x);
-  compare_in_stream(
-      context, {&linear, &linear, 0}, {weight_name(linear)},
-      {outputs(context.source, linear, reads.norm, x, reads.columns).y, 1},
-      {outputs(context.output, context.twin(linear), &context.twin(*reads.norm), context.x_output, reads.columns).y, 1},
-      fmt::format("what it writes for what it reads changed: one side not rotated, rotated twice, or {} "
-                  "not folded into it",
-                  reads.norm->name));
+  const Module* norm = reads.norm ? &context.twin(*reads.norm) : nullptr;
+  compare_in_stream(context, {&linear, &linear, 0}, {weight_name(linear)},
+                    {outputs(context.source, linear, reads.norm, x, reads.columns).y, 1},
+                    {outputs(context.output, context.twin(linear), norm, context.x_output, reads.columns).y, 1},
+                    fmt::format("what it writes for what it reads changed: one side not rotated, rotated twice, or {} "
+                                "not folded into it",
+                                reads.norm ? reads.norm->name : "no norm"));
 }
 
 // Errors of one reader, in roundoffs: with the output's norm before it, and as if that were neutral.
