@@ -102,7 +102,8 @@ def main():
 
 def to_do(given, known, tried):
     wanted, names = [], set(known)
-    with_images = {name for one in image_text_types() for name in class_names(one, "image-text")}
+    with_images = {name for one in image_text_types() if ("image-text", one) not in tried
+                   for name in class_names(one, "image-text")}  # of the text alone where that fails
     for kind, types in (("causal", causal_types()), ("image-text", image_text_types())):
         for model_type in types if kind in given.kinds else ():
             of_type = set(class_names(model_type, kind))
