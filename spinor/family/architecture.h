@@ -97,8 +97,8 @@ struct Architecture {
   std::vector<RefusalRow> refusals = {};                   // beside R1 with scaled outputs, which is always impossible
   NamePairs loaded_as = {};  // beginnings of names as they are in files, and as transformers has them in memory
   std::vector<std::string> buffers = {"rotary_emb.inv_freq"};  // ends of names of tensors that nobody reads
-  // Encoders with a stream of their own, and what follows them; `feeds` names those of their outer linears, and of their
-  // embeddings with `writes: false`, that write the stream of this one, whose size is their key language_hidden_size.
+  // Encoders with a stream of their own, and what follows them; `feeds` names their outer linears, and embeddings with
+  // `writes: false`, that write the stream of this one, whose size is their key language_hidden_size.
   std::vector<Architecture> towers = {};
   std::vector<std::string> feeds = {};
   std::vector<UntouchedRow> untouched = {};

@@ -29,7 +29,7 @@ class Dependence:
     seen: dict[tuple[str, int], list[tuple[str, int, int]]]  # of an axis: a key, its other value, the length then
     flags: dict[str, set[str]]  # of a tensor: flags of the config without whose value it is not there
     unknown: set[str]  # keys that could not be changed alone
-    counts: dict[str, list[tuple[str, int, int]]]  # of numbered tensors: a key, its other value, how many there are then
+    counts: dict[str, list[tuple[str, int, int]]]  # of numbered tensors: a key, its other value, their number then
 
 
 def shapes_of(model_class: type, config: PreTrainedConfig) -> Shapes:
