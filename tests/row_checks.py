@@ -3,7 +3,6 @@ their sites is needed, and the model can be quantized."""
 
 import dataclasses
 import json
-import re
 import tempfile
 import traceback
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors import safe_open
 
 import spinor
 from spinor.discovery.discover import another
-from spinor.discovery.file_names import file_elements
+from spinor.discovery.left_out import each_left_out, role_of
 from spinor.discovery.proof import SEED, Proof, loaded, logits_of, rotated, save
 from spinor.discovery.subject import MASKED, difference
 from spinor.discovery.tiny import default_config
@@ -63,48 +62,8 @@ def float64(tiny, folder, found, more):
         spinor.verify(source, out, progress=False)
         after = loaded(out, tiny, torch.float64)
         proof.errors[rotation] = difference(start, logits_of(after, tiny))
-        for role in left_out(before, after):
+        for role in each_left_out(before, after):
             found.moved[rotation, role] = difference(start, logits_of(after, tiny))
-
-
-def left_out(before, after):
-    """Yields each role of tensors that were rotated, while those of one layer are in `after` what they are in `before`:
-    what a program would have written that forgets them. Roles are names in the files, without numbers."""
-    files, memory = file_elements(before)
-    state = after.state_dict()
-    old, new = flat(before.state_dict(), memory), flat(state, memory)
-    for role, elements in one_of_each(files, old != new).items():
-        write(state, memory, new.index_put((elements,), old[elements]))
-        yield role
-    write(state, memory, new)
-
-
-def one_of_each(files, differs):
-    """{role: elements of the first layer that has it, and of all of its experts}"""
-    found = {}
-    for name, elements in sorted(files.items(), key=lambda item: layer_of(item[0])):
-        if differs[elements].any():
-            layer, parts = found.setdefault(re.sub(NUMBER, "{}", name), (layer_of(name), []))
-            if layer == layer_of(name):
-                parts.append(elements.flatten())
-    return {role: torch.cat(parts) for role, (_, parts) in found.items()}
-
-
-NUMBER = r"(?<=\.)\d+(?=\.|$)"
-
-
-def layer_of(name):
-    return int((re.findall(NUMBER, name) or ["0"])[0])
-
-
-def flat(state, names):
-    return torch.cat([state[name].flatten().double() for name in names])
-
-
-def write(state, names, values):
-    parts = values.split([state[name].numel() for name in names])
-    for name, part in zip(names, parts, strict=True):
-        state[name].copy_(part.reshape(state[name].shape))
 
 
 def float32(tiny, folder, found, more):
@@ -125,11 +84,11 @@ def float32(tiny, folder, found, more):
 def quantize(tiny, folder, found, more):
     """To 8 bits, rotated by all that is legal: as numbers (dense), and `more` by transformers' loader of integers
     (packed), unless spinor refuses that."""
-    source, head = folder / "model", name_of_head(tiny.model)
+    source, heads = folder / "model", names_of_heads(tiny.model)
     save(tiny, source, torch.float32)
     start = logits_of(loaded(source, tiny, torch.float32), tiny)
     rotations = list(found.proofs[torch.float64].errors)
-    options = {"scheme": "W8A8", "ignore": [head], "progress": False}
+    options = {"scheme": "W8A8", "ignore": list(heads), "progress": False}
     if rotations:
         options |= {"rotations": rotations, "transform_type": "random-orthogonal", "seed": SEED}
     spinor.inspect(source, progress=False)
@@ -143,17 +102,21 @@ def quantize(tiny, folder, found, more):
         spinor.quantize(source, folder / "packed", **options)
     spinor.plan(source, **options)
     ignored = json.loads((folder / "packed/config.json").read_text())["quantization_config"]["ignore"]
-    found.head_is_ignored = head in ignored
+    found.head_is_ignored = set(heads) <= set(ignored)
     spinor.dequantize(folder / "packed", folder / "dense", progress=False)
     found.quantized["dense"] = correlation(start, logits_of(loaded(folder / "dense", tiny, torch.float32), tiny))
     if more and is_loaded(source, folder / "again", options, found):
         found.quantized["packed"] = correlation(start, logits_of(loaded(folder / "again", tiny, torch.float32), tiny))
 
 
-def name_of_head(model):
-    """In memory; a class may not say which it is."""
-    names = {id(module): name for name, module in model.named_modules()}
-    return names.get(id(model.get_output_embeddings())) or next(x for x in names.values() if x.endswith("lm_head"))
+def names_of_heads(model):
+    """In memory; a class may not say which they are, or have several."""
+    head = model.get_output_embeddings()
+    found = [name for name, module in model.named_modules() if module is head] or [
+        name for name, _ in model.named_modules() if name.endswith(("lm_head", "predictions.decoder"))
+    ]
+    lists = [f"{name}.{child}" for name in found for child, _ in model.get_submodule(name).named_children()]
+    return lists if isinstance(head, torch.nn.ModuleList) else found[:1]
 
 
 def stacks(source):
@@ -162,7 +125,7 @@ def stacks(source):
     for file in source.glob("*.safetensors"):
         with safe_open(file, "pt") as tensors:
             found |= {name for name in tensors.keys() if len(tensors.get_slice(name).get_shape()) == 3}
-    return sorted({"re:.*" + re.sub(NUMBER, "[0-9]+", name.removesuffix(".weight")) for name in found})
+    return sorted({"re:.*" + role_of(name.removesuffix(".weight")).replace("{}", "[0-9]+") for name in found})
 
 
 def is_loaded(source, out, options, found):

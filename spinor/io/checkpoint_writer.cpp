@@ -33,14 +33,17 @@ struct OutputShard {
   // Bytes before this one are not written again, as far as anybody knows who has written up to `end`. A tensor that is
   // written in parts of rows shares pages between its parts: until it is finished it stays in the cache, else the
   // kernel would read them back from the disk part by part.
-  int64_t settled(int64_t end) {
+  // `begin`: of the tensor. What is before the first that this process has written is another rank's.
+  std::pair<int64_t, int64_t> settled(int64_t begin, int64_t end) {
     const std::lock_guard lock(mutex);
-    return in_parts.empty() ? end : std::min(end, *in_parts.begin());
+    first = std::min(first, begin);
+    return {first, in_parts.empty() ? end : std::min(end, *in_parts.begin())};
   }
 
   File file;
   std::atomic<int64_t> written = 0;
   std::mutex mutex;            // guards:
+  int64_t first = INT64_MAX;   // where a tensor begins that this process writes
   std::set<int64_t> in_parts;  // where the unfinished tensors begin that are written in parts of rows
 };
 
@@ -100,18 +103,6 @@ void check_space(const fs::path& directory, const OutputLayout& layout) {
                 "free some space or choose a directory on another disk");
 }
 
-// Everything in the directory that is not one of `files` (relative), what is deeper first.
-std::vector<fs::path> stale_files(const fs::path& directory, const std::set<fs::path>& files) {
-  std::set<fs::path> needed = files;
-  for (const fs::path& file : files)
-    for (fs::path parent = file.parent_path(); !parent.empty(); parent = parent.parent_path()) needed.insert(parent);
-  std::vector<fs::path> stale;
-  for (const auto& entry : fs::recursive_directory_iterator(directory))
-    if (!needed.contains(entry.path().lexically_relative(directory))) stale.push_back(entry.path());
-  std::ranges::reverse(stale);
-  return stale;
-}
-
 }  // namespace
 
 struct CheckpointWriter::Data {
@@ -127,7 +118,7 @@ struct CheckpointWriter::Data {
   void write_headers();
   fs::path claim(const fs::path& relative);
   void check_finished();
-  void delete_stale();
+  void sync_share();
   void sync();
 
   OutputLayout layout;
@@ -250,8 +241,11 @@ void CheckpointWriter::Data::check_finished() {
       throw Error(name, "is not finished, so the output is not complete");
 }
 
-void CheckpointWriter::Data::delete_stale() {
-  for (const fs::path& path : stale_files(directory.files(), files)) fs::remove(path);
+void CheckpointWriter::Data::sync_share() {
+  for (OutputShard& shard : shards) shard.file.sync();
+  journals->sync();
+  sync_directory(directory.files());
+  sync_directory(directory.partial());
 }
 
 void CheckpointWriter::Data::sync() {
@@ -309,9 +303,9 @@ void CheckpointWriter::write(const std::string& name, int64_t offset, std::span<
   // Early and often, so that disk and processor work at the same time and the last fsync has little left to do.
   const int64_t before = shard.written.fetch_add(count);
   if (before / kWritebackBytes != (before + count) / kWritebackBytes) {
-    const int64_t settled = shard.settled(tensor.info->begin + offset);
-    shard.file.drop_cache(settled);
-    shard.file.start_writeback(settled);
+    const auto [first, end] = shard.settled(tensor.info->begin, tensor.info->begin + offset);
+    shard.file.drop_cache(first, end);
+    shard.file.start_writeback(first, end);
   }
 }
 
@@ -355,10 +349,9 @@ Completion CheckpointWriter::complete() {
   if (!data_->board) return {};
   RankBoard& board = *data_->board;
   return with_system_errors([&] {
-    for (OutputShard& shard : data_->shards) shard.file.sync();
-    data_->journals->sync();
-    sync_directory(data_->directory.files());
-    sync_directory(data_->directory.partial());
+    // Whoever completes the output syncs it all; it can, where it has the same page cache, and before that the others
+    // wait.
+    if (!data_->rank.launched || !is_of_one_machine(data_->directory.partial())) data_->sync_share();
     board.done();
     RankBoard::Ending ending = board.wait([&](std::span<const int64_t> settled) { return data_->settle(settled); });
     if (!fs::exists(data_->directory.partial()) && !fs::exists(data_->directory.out()))
@@ -379,11 +372,11 @@ void CheckpointWriter::finish() {
   with_system_errors([&] {
     data_->check_finished();
     if (data_->board) {
-      data_->check_borders();
+      if (!is_of_one_machine(data_->directory.partial())) data_->check_borders();
       data_->write_headers();
     }
     if (!data_->layout.index.empty()) add_text(kIndexFile, data_->layout.index);
-    data_->delete_stale();
+    data_->directory.delete_others(data_->files);
     data_->sync();
     check();
     data_->directory.publish();

@@ -2,10 +2,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <system_error>
@@ -137,12 +140,12 @@ void File::write(int64_t offset, std::span<const std::byte> in) {
 }
 
 // To either call 0 bytes are all bytes of the file.
-void File::start_writeback(int64_t end) {
-  if (end > 0) (void)::sync_file_range(descriptor_, 0, end, SYNC_FILE_RANGE_WRITE);
+void File::start_writeback(int64_t begin, int64_t end) {
+  if (end > begin) (void)::sync_file_range(descriptor_, begin, end - begin, SYNC_FILE_RANGE_WRITE);
 }
 
-void File::drop_cache(int64_t end) const {
-  if (end > 0) (void)::posix_fadvise(descriptor_, 0, end, POSIX_FADV_DONTNEED);
+void File::drop_cache(int64_t begin, int64_t end) const {
+  if (end > begin) (void)::posix_fadvise(descriptor_, begin, end - begin, POSIX_FADV_DONTNEED);
 }
 
 void File::expect_reads(int64_t offset, int64_t bytes) const {
@@ -174,6 +177,14 @@ void sync_directory(const std::filesystem::path& path) {
   ::close(descriptor);
   // Some file systems cannot sync a directory and say so with EINVAL; they keep names in order on their own.
   if (result != 0 && error_number != EINVAL) throw system_error(path, "cannot sync to disk", error_number);
+}
+
+bool is_of_one_machine(const std::filesystem::path& directory) {
+  constexpr std::array<uint32_t, 5> kLocal = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC,
+                                              OVERLAYFS_SUPER_MAGIC};
+  struct statfs volume;
+  if (::statfs(directory.c_str(), &volume) != 0) return false;
+  return std::ranges::any_of(kLocal, [&](auto magic) { return static_cast<uint32_t>(volume.f_type) == magic; });
 }
 
 std::string describe_bytes(int64_t bytes) {

@@ -44,9 +44,9 @@ class File {
   void read(int64_t offset, std::span<std::byte> out) const;  // all of it, or Error
   void write(int64_t offset, std::span<const std::byte> in);  // all of it, or Error (disk full, file size limit)
   void sync();                                                // fsync
-  // Hints, about all bytes before `end`: write what is dirty to disk now; they will not be read or written again.
-  void start_writeback(int64_t end);
-  void drop_cache(int64_t end) const;
+  // Hints, about bytes [begin, end): write what is dirty to disk now; they will not be read or written again.
+  void start_writeback(int64_t begin, int64_t end);
+  void drop_cache(int64_t begin, int64_t end) const;
   void expect_reads(int64_t offset, int64_t bytes) const;  // a hint: fetch these bytes
 
  private:
@@ -62,6 +62,8 @@ std::string read_text(const std::filesystem::path& path, int64_t max_bytes = 1 <
 void write_text(const std::filesystem::path& path, std::string_view text);
 // fsync of a directory: makes the names in it survive a power failure.
 void sync_directory(const std::filesystem::path& path);
+// Whether the file system is one of this machine alone, as far as is known: else others may have caches of their own.
+bool is_of_one_machine(const std::filesystem::path& directory);
 // "1.23 GB": decimal units, as --max-shard-size has them.
 std::string describe_bytes(int64_t bytes);
 

@@ -37,9 +37,9 @@ TEST(File, WhatIsWrittenIsReadBack) {
   const TemporaryDirectory directory;
   File file = File::create(directory / "f", 10);
   file.write(7, bytes("abc"));
-  file.start_writeback(10);
+  file.start_writeback(0, 10);
   file.sync();
-  file.drop_cache(10);
+  file.drop_cache(0, 10);
   EXPECT_EQ(file.bytes(), 10);
   EXPECT_EQ(read_text(directory / "f"), std::string(7, '\0') + "abc");
 }

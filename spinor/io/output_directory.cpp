@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <vector>
 
 #include "spinor/base/error.h"
 #include "spinor/io/file.h"
@@ -124,6 +125,17 @@ void OutputDirectory::recover() {
     fs::remove_all(replaced);
   else
     fs::rename(replaced, out_);
+}
+
+// What is deeper first.
+void OutputDirectory::delete_others(const std::set<fs::path>& these) {
+  std::set<fs::path> needed = these;
+  for (const fs::path& file : these)
+    for (fs::path parent = file.parent_path(); !parent.empty(); parent = parent.parent_path()) needed.insert(parent);
+  std::vector<fs::path> others;
+  for (const auto& entry : fs::recursive_directory_iterator(files()))
+    if (!needed.contains(entry.path().lexically_relative(files()))) others.push_back(entry.path());
+  for (auto other = others.rbegin(); other != others.rend(); ++other) fs::remove(*other);
 }
 
 void OutputDirectory::clear() {

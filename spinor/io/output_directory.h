@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <set>
 
 #include "spinor/io/directory_lock.h"
 
@@ -31,6 +32,8 @@ class OutputDirectory {
   std::filesystem::path files() const { return partial_ / "files"; }
   bool created() const { return lock_->created(); }  // by us: nothing was there
 
+  // Deletes what is in files() and not one of these, which are relative.
+  void delete_others(const std::set<std::filesystem::path>& these);
   // Deletes all that is in OUT.partial.
   void clear();
   // Deletes OUT.partial.

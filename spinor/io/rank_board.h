@@ -37,7 +37,9 @@ class RankWatch {
   std::optional<Error> refusal() const;
   bool superseded() const;
   std::vector<int> pending() const;      // ranks of this attempt that are not done
-  std::vector<int64_t> settled() const;  // tickets of whoever is done: what their journals name is on the disk
+  // Tickets of whoever is done: what their journals name needs no second look. Of launched ranks those of this attempt
+  // alone, which sync nothing that the one who completes the output will.
+  std::vector<int64_t> settled() const;
   // Whether the one with this ticket is at work; nothing: that cannot be said yet.
   std::optional<bool> works(int64_t ticket) const;
 

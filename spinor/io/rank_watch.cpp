@@ -116,7 +116,7 @@ std::vector<int> RankWatch::pending() const {
 std::vector<int64_t> RankWatch::settled() const {
   std::vector<int64_t> tickets;
   for (const RankStatus& status : statuses_)
-    if (status.phase == RankPhase::done) tickets.push_back(status.ticket);
+    if (status.phase == RankPhase::done && (!rank_.launched || counts(status))) tickets.push_back(status.ticket);
   return tickets;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <span>
 #include <utility>
 
@@ -50,13 +51,40 @@ Json output_config(const RewritePlan& plan, const SaveOptions& options) {
   return config;
 }
 
+namespace {
+
+// Shares are runs in the files, which are in another order than the plan: no two ranks write side by side but where their
+// runs meet.
+std::vector<int> owners_by_place(const OutputLayout& layout, const PlanShares& shares,
+                                 const std::vector<std::string>& names, int ranks) {
+  std::map<std::string, size_t> place;
+  for (const OutputLayout::Shard& shard : layout.shards)
+    for (const TensorInfo& tensor : shard.tensors) place.emplace(tensor.name, place.size());
+  std::vector<size_t> order(names.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::sort(order, {}, [&](size_t item) { return place.at(names[item]); });
+  std::vector<ShareItem> items;
+  for (const size_t item : order) {
+    items.push_back(shares.items[item]);
+    items.back().bytes += shares.read[item];
+  }
+  const std::vector<int> owners = share_owners(items, ranks);
+  std::vector<int> by_item(names.size());
+  for (size_t i = 0; i < order.size(); ++i) by_item[order[i]] = owners[i];
+  return by_item;
+}
+
+}  // namespace
+
 PlanShares plan_shares(const RewritePlan& plan, const SaveOptions& options) {
   PlanShares shares;
+  std::vector<std::string> places;  // names of what is written
   const auto add = [&](int64_t read, std::span<const TensorInfo> outputs, std::string fused) {
     int64_t written = 0;
     for (const TensorInfo& output : outputs) written += checked_bytes(output.dtype, output.shape, output.name);
     shares.items.push_back({written, std::move(fused)});
     shares.read.push_back(read);
+    places.push_back(outputs.front().name);
   };
   for (const TensorPlan& tensor : plan.tensors()) {
     const WeightQuantization* quantization = quantization_of(tensor.edits);
@@ -65,9 +93,7 @@ PlanShares plan_shares(const RewritePlan& plan, const SaveOptions& options) {
   }
   for (const OnlineTensor& online : online_tensors(plan, model_dtype(plan, options)))
     add(0, std::span(&online.info, 1), std::string());
-  std::vector<ShareItem> moved = shares.items;
-  for (size_t i = 0; i < moved.size(); ++i) moved[i].bytes += shares.read[i];
-  shares.owners = share_owners(moved, options.rank.ranks);
+  shares.owners = owners_by_place(output_layout(plan, options), shares, places, options.rank.ranks);
   return shares;
 }
 

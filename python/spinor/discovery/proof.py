@@ -16,6 +16,7 @@ import spinor
 
 from . import subject
 from .float64 import widened
+from .left_out import each_left_out
 from .tiny import Tiny
 
 # Largest difference of the logits, in their deviations, computed in float64. Weights in float32 are rounded once, which
@@ -31,6 +32,8 @@ class Proof:
 
     errors: dict[str, float]
     refused: dict[str, str]
+    # Of each rotation the roles of tensors that may be rotated or not: the logits do not notice.
+    unnoticed: dict[str, set[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -118,7 +121,16 @@ def prove(tiny: Tiny, row: Path | None = None, name: str = "") -> Proof:
     with tempfile.TemporaryDirectory(prefix="spinor-") as folder:
         source = Path(folder) / "model"
         save(tiny, source, torch.float64, name)
-        before = logits_of(loaded(source, tiny, torch.float64), tiny)
+        model = loaded(source, tiny, torch.float64)
+        before = logits_of(model, tiny)
         done, refused = rotated(source, Path(folder), row)
-        return Proof({rotation: subject.difference(before, logits_of(loaded(out, tiny, torch.float64), tiny))
-                      for rotation, out in done.items()}, refused)
+        proof = Proof({}, refused)
+        for rotation, out in done.items():
+            other = loaded(out, tiny, torch.float64)
+
+            def error(of: torch.nn.Module = other) -> float:
+                return subject.difference(before, logits_of(of, tiny))
+
+            proof.errors[rotation] = error()
+            proof.unnoticed[rotation] = {role for role in each_left_out(model, other) if error() < subject.EXACT}
+        return proof
