@@ -140,10 +140,10 @@ def key_biases(row: dict) -> tuple[str, ...]:
     return tuple(f"{attention['key']}.bias" for attention in attentions if attention.get("key"))
 
 
-def proof_of(row: dict, other: Tiny) -> Proof:
+def proof_of(row: dict, other: Tiny, proving: str) -> Proof:
+    """`proving`: what the class is called in it, of which spinor may have a row."""
     with tempfile.TemporaryDirectory(prefix="spinor-") as name:
         file = Path(name) / "row.yaml"
-        proving = "Proving" + row["names"][0]  # spinor may have a row of that class
         file.write_text(text_of(row | {"names": [proving]}))
         return prove(other, file, proving)
 
@@ -153,14 +153,14 @@ def proved(row: dict, findings: Findings, config: PreTrainedConfig, kind: str | 
     """Refuses rotations of which a site could be left out and the proof would not notice. Raises InputError where a
     model that is rotated by the row is another function."""
     other = another(config, kind, trust_remote_code)
-    proof = proof_of(row, other)
+    proof = proof_of(row, other, "Proving" + row["names"][0])
     blind = {rotation: sorted(role for role in roles if not role.endswith(key_biases(row)))
              for rotation, roles in proof.unnoticed.items()}
     more = [{"rotation": rotation, "reason": f"{roles[0]}: the logits of a tiny model do not depend on it, so that a "
              "proof would not show whether it is rotated rightly"} for rotation, roles in blind.items() if roles]
     if more:
         row["refusals"] = row.get("refusals", []) + more
-        proof = proof_of(row, other)
+        proof = proof_of(row, other, "ProvingAgain" + row["names"][0])
     if not proof.holds:
         raise InputError(row["names"][0], f"what was found is not exact: {proof.errors}", "this is a fault of spinor")
     errors = {key: float(f"{value:.0e}") for key, value in proof.errors.items()}
