@@ -53,7 +53,7 @@ Json output_config(const RewritePlan& plan, const SaveOptions& options) {
 
 namespace {
 
-// Shares are runs in the files, which are in another order than the plan: no two ranks write side by side but where their
+// Shares are runs in the files, which are in another order than the plan: ranks write side by side only where their
 // runs meet.
 std::vector<int> owners_by_place(const OutputLayout& layout, const PlanShares& shares,
                                  const std::vector<std::string>& names, int ranks) {
