@@ -84,11 +84,7 @@ struct WriteCommand {
   }
 
   // Beside OUT, as OUT.partial is: a run that was killed finds there what it had learned.
-  std::filesystem::path learned_file() const {
-    std::filesystem::path path = std::filesystem::absolute(out).lexically_normal();
-    if (!path.has_filename()) path = path.parent_path();  // "out/"
-    return path.string() + ".partial.learned.safetensors";
-  }
+  std::filesystem::path learned_file() const { return partial_of(out).string() + ".learned.safetensors"; }
 
   // What was learned belongs to the output.
   void add_learned(SaveOptions& files) const {
@@ -122,22 +118,19 @@ struct WriteCommand {
 
   Result run(const Context& context) {
     const Rank rank = ranks.make();
-    bool begun = false;
     try {
-      return run(context, rank, begun);
+      return run(context, rank);
     } catch (const std::exception& error) {
-      if (rank.launched && !begun) note_failure(out, rank, error.what());
+      if (rank.launched && (force || !std::filesystem::exists(out))) note_failure(partial_of(out), rank, error.what());
       throw;
     }
   }
 
-  // `begun`: OUT.partial is open, or was.
-  Result run(const Context& context, const Rank& rank, bool& begun) {
+  Result run(const Context& context, const Rank& rank) {
     Job job = this->job(context, rank);
     if (name == "rotate" && job.quantizes())
       throw Error(recipe.recipe_name(), "quantizes, and rotate does not", "use spinor quantize");
     JobSaveOptions options = save_options(job, context, rank);
-    options.files.opened = [&] { begun = true; };
     options.files.progress = [&](const SaveProgress& p) { context.progress(name, p.bytes_done, p.bytes_total); };
     options.files.stop = context.stop;
     const auto start = std::chrono::steady_clock::now();

@@ -76,8 +76,8 @@ void rename_to_nothing(const fs::path& files, const fs::path& out) {
     throw system_error(out, fmt::format("cannot rename {} to it", files.string()), errno);
 }
 
-fs::path partial_of(const fs::path& out) {
-  return out.string() + ".partial";
+fs::path beside(const fs::path& resolved) {
+  return resolved.string() + ".partial";
 }
 
 // Nothing: it has not written its journal yet.
@@ -93,17 +93,21 @@ DirectoryLock::Holder holder_of(const fs::path& partial) {
 
 }  // namespace
 
+fs::path partial_of(const fs::path& out) {
+  return with_system_errors([&] { return beside(resolve(out)); });
+}
+
 void check_output(const fs::path& out, const fs::path& source, bool replace) {
   with_system_errors([&] {
     const fs::path resolved = resolve(out);
     check_apart(resolved, source);
     check_replaceable(resolved, replace);
-    check_not_locked(partial_of(resolved), holder_of(partial_of(resolved)));
+    check_not_locked(beside(resolved), holder_of(beside(resolved)));
   });
 }
 
 OutputDirectory::OutputDirectory(const fs::path& out, const fs::path& source, bool replace, bool shared)
-    : out_(resolve(out)), partial_(partial_of(out_)), replace_(replace), shared_(shared) {
+    : out_(resolve(out)), partial_(beside(out_)), replace_(replace), shared_(shared) {
   check_apart(out_, source);
   check_apart(partial_, source);
   check_replaceable(out_, replace_);
@@ -150,6 +154,14 @@ void OutputDirectory::remove() {
   fs::remove(partial_);
 }
 
+// In one step, so that ranks that still look see all of OUT.partial or none: file by file, one could claim it anew.
+void OutputDirectory::set_aside() {
+  const fs::path aside = partial_.string() + ".complete";
+  fs::remove_all(aside);  // of a process that was killed here
+  fs::rename(partial_, aside);
+  partial_ = aside;
+}
+
 void OutputDirectory::publish() {
   if (shared_) recover();  // of several ranks only one comes here
   sync_directory(partial_);
@@ -163,6 +175,7 @@ void OutputDirectory::publish() {
   }
   sync_directory(out_.parent_path());
   try {
+    if (shared_) set_aside();
     remove();
   } catch (const fs::filesystem_error& error) {
     throw Error(partial_.string(), fmt::format("cannot be deleted: {}", error.code().message()),

@@ -12,6 +12,9 @@ namespace spinor {
 // What OutputDirectory would refuse by now; for those who have long work to do before they write.
 void check_output(const std::filesystem::path& out, const std::filesystem::path& source, bool replace);
 
+// OUT.partial, whatever way `out` is spelled. Error if it cannot be an output directory, or its parent does not exist.
+std::filesystem::path partial_of(const std::filesystem::path& out);
+
 // OUT.partial, locked. It holds the journal and, in files/, what will be OUT: OUT never has a file that is not its own,
 // and until it is there OUT.partial has all that a resume needs.
 class OutputDirectory {
@@ -44,6 +47,7 @@ class OutputDirectory {
 
  private:
   void recover();
+  void set_aside();
 
   std::filesystem::path out_, partial_;
   bool replace_, shared_;

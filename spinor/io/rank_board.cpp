@@ -133,25 +133,34 @@ RankBoard::Ending RankBoard::wait(const std::function<bool(std::span<const int64
   for (;; std::this_thread::sleep_for(nap)) {
     nap = std::min(nap * 3 / 2, std::min(interval(), std::chrono::milliseconds(1000)));
     look();
-    std::vector<int> pending;
-    std::vector<int64_t> settled;
-    {
-      const std::lock_guard lock(mutex_);
-      if (gone_) return {};  // another one has completed the output
-      if (problem_) throw *problem_;
-      pending = watch_->pending();
-      settled = watch_->settled();
+    try {
+      if (std::optional<Ending> ending = ending_now(whole)) return *std::move(ending);
+    } catch (const Error&) {
+      look();  // another one may have completed the output while we read
+      if (!gone_) throw;
     }
-    if (rank_.launched && (!pending.empty() || rank_.rank != 0)) continue;
-    if (!whole(settled)) {
-      if (!rank_.launched) return {.pending = pending};
-      throw Error(directory_.string(), "all ranks are done, and not all of the output is there", "start all again");
-    }
-    if (const std::optional<bool> claimed = claim()) {
-      if (*claimed) return {.mine = true};
-      if (!rank_.launched) return {};
-    }
+    if (gone_) return {};
   }
+}
+
+std::optional<RankBoard::Ending> RankBoard::ending_now(const std::function<bool(std::span<const int64_t>)>& whole) {
+  std::vector<int> pending;
+  std::vector<int64_t> settled;
+  {
+    const std::lock_guard lock(mutex_);
+    if (gone_) return Ending{};
+    if (problem_) throw *problem_;
+    pending = watch_->pending();
+    settled = watch_->settled();
+  }
+  if (rank_.launched && (!pending.empty() || rank_.rank != 0)) return std::nullopt;
+  if (!whole(settled)) {
+    if (!rank_.launched) return Ending{.pending = std::move(pending)};
+    throw Error(directory_.string(), "all ranks are done, and not all of the output is there", "start all again");
+  }
+  const std::optional<bool> claimed = claim();
+  if (claimed == true) return Ending{.mine = true};
+  return claimed && !rank_.launched ? std::optional(Ending{}) : std::nullopt;
 }
 
 // A claim whose owner is no more is taken from it.
@@ -181,17 +190,17 @@ bool RankBoard::take_from(int64_t owner) {
   return taken == owner;
 }
 
-void note_failure(const fs::path& out, const Rank& rank, const std::string& reason) noexcept {
+void note_failure(const fs::path& directory, const Rank& rank, const std::string& reason) noexcept {
   try {
-    fs::path directory = fs::absolute(out).lexically_normal();
-    if (!directory.has_filename()) directory = directory.parent_path();
-    if (fs::exists(directory)) return;  // nobody is to write there
-    directory += ".partial";
     fs::create_directory(directory);
-    RankStatus status = status_of(rank);
-    status.phase = RankPhase::failed;
-    status.reason = reason;
-    take_ticket(directory, status);
+    RankStatus mine = status_of(rank);
+    const auto said = [&](const RankStatus& status) {
+      return status.same_process(mine) && status.phase != RankPhase::writing;
+    };
+    if (std::ranges::any_of(read_statuses(directory), said)) return;
+    mine.phase = RankPhase::failed;
+    mine.reason = reason;
+    take_ticket(directory, mine);
   } catch (...) {  // the reason is thrown already
   }
 }

@@ -32,6 +32,9 @@ struct RankStatus {
   bool same_attempt(const RankStatus& other) const {
     return ranks == other.ranks && attempt == other.attempt && launched == other.launched;
   }
+  bool same_process(const RankStatus& other) const {
+    return host == other.host && place == other.place && process == other.process;
+  }
   std::string text() const;          // "rank 3 of 8"
   std::string who() const;           // "process 123 on host"
   std::optional<bool> runs() const;  // its process; nothing: it is of another machine or container

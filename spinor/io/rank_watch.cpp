@@ -1,9 +1,9 @@
+#include "spinor/io/rank_watch.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <ranges>
-
-#include "spinor/io/rank_board.h"
 
 namespace spinor {
 namespace {

@@ -43,9 +43,7 @@ class Saver final : public Saving::Writer {
         layout_(output_layout(plan, options)),
         writer_(out, source_.directory(), layout_, save_job(plan, options),
                 {options.force, options.discard_partial, options.rank}),
-        prepared_(plan, writer_, options.dtype, model_dtype(plan, options)) {
-    if (options_.opened) options_.opened();
-  }
+        prepared_(plan, writer_, options.dtype, model_dtype(plan, options)) {}
 
   PreparedTensors& prepared() override {
     has_data_ = true;
@@ -104,7 +102,7 @@ class Saver final : public Saving::Writer {
   };
 
   std::vector<ScheduledTensor> collect() {
-    const std::vector<int> owners = plan_shares(plan_, options_).owners;
+    const std::vector<int> owners = plan_shares(plan_, options_, layout_).owners;
     for (size_t i = 0; i < owners.size(); ++i) own_.push_back(owners[i] == options_.rank.rank);
     for (const OnlineTensor& online : own_online()) {
       const int64_t bytes = checked_bytes(online.info.dtype, online.info.shape, online.info.name);

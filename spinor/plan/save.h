@@ -31,7 +31,6 @@ struct SaveOptions {
   Json record = Json::object();                 // how the plan came to be (recipe, options, seed): goes to spinor.json
   std::map<std::string, std::string> texts = {};           // further files of any bytes, e.g. recipe.yaml
   std::function<void(const SaveProgress&)> progress = {};  // called from one thread at a time
-  std::function<void()> opened = {};  // OUT.partial is open: of what fails from now on, other ranks hear
   // A request to stop ends the work between two blocks with Stopped. OUT.partial stays, and a later run goes on from
   // it.
   std::stop_token stop = {};

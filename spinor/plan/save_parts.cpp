@@ -76,7 +76,7 @@ std::vector<int> owners_by_place(const OutputLayout& layout, const PlanShares& s
 
 }  // namespace
 
-PlanShares plan_shares(const RewritePlan& plan, const SaveOptions& options) {
+PlanShares plan_shares(const RewritePlan& plan, const SaveOptions& options, const OutputLayout& layout) {
   PlanShares shares;
   std::vector<std::string> places;  // names of what is written
   const auto add = [&](int64_t read, std::span<const TensorInfo> outputs, std::string fused) {
@@ -93,7 +93,7 @@ PlanShares plan_shares(const RewritePlan& plan, const SaveOptions& options) {
   }
   for (const OnlineTensor& online : online_tensors(plan, model_dtype(plan, options)))
     add(0, std::span(&online.info, 1), std::string());
-  shares.owners = owners_by_place(output_layout(plan, options), shares, places, options.rank.ranks);
+  shares.owners = owners_by_place(layout, shares, places, options.rank.ranks);
   return shares;
 }
 
@@ -145,7 +145,7 @@ SaveSize save_size(const RewritePlan& plan, const SaveOptions& options) {
 }
 
 std::vector<SaveShare> save_shares(const RewritePlan& plan, const SaveOptions& options) {
-  const PlanShares all = plan_shares(plan, options);
+  const PlanShares all = plan_shares(plan, options, output_layout(plan, options));
   std::vector<SaveShare> of_ranks(static_cast<size_t>(options.rank.ranks));
   for (size_t i = 0; i < all.items.size(); ++i) {
     SaveShare& share = of_ranks[static_cast<size_t>(all.owners[i])];

@@ -24,6 +24,6 @@ struct PlanShares {
   std::vector<int64_t> read;     // bytes
   std::vector<int> owners;       // ranks
 };
-PlanShares plan_shares(const RewritePlan& plan, const SaveOptions& options);
+PlanShares plan_shares(const RewritePlan& plan, const SaveOptions& options, const OutputLayout& layout);
 
 }  // namespace spinor
