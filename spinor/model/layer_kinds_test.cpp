@@ -5,41 +5,15 @@
 #include <algorithm>
 #include <functional>
 
+#include "spinor/model/changed_testing.h"
 #include "spinor/model/model.h"
-#include "spinor/model/testing.h"
 
 namespace spinor::layer_kinds_test {
 namespace {
 
-using testing::ArchitectureCase;
-using testing::message_of;
-using testing::read_architecture_case;
-using testing::TemporaryDirectory;
+using testing::Changed;
 
 using Change = std::function<void(Architecture&)>;
-
-// Of the tiny Llama with a row of its own, which is Llama's but for the change.
-struct Changed {
-  ArchitectureCase model;
-
-  Changed(const std::string& name, const std::string& of, const Change& change)
-      : model(read_architecture_case("llama", of)) {
-    Architecture row = *find_architecture("LlamaForCausalLM");
-    row.names = {name};
-    row.forward.reset();
-    change(row);
-    if (!find_architecture(name)) register_architecture(row, name);
-    model.config["architectures"] = {name};
-  }
-
-  Model describe() const {
-    const TemporaryDirectory directory;
-    return Model::describe(testing::write_checkpoint(directory.path(), model));
-  }
-  std::string error() const {
-    return message_of([&] { describe(); });
-  }
-};
 
 LinearRow& linear(Architecture& row, const std::string& name) {
   return *std::ranges::find(row.linears, name, &LinearRow::name);

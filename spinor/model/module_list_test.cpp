@@ -5,41 +5,12 @@
 #include <algorithm>
 #include <functional>
 
-#include "spinor/model/testing.h"
+#include "spinor/model/changed_testing.h"
 
 namespace spinor::module_list_test {
 namespace {
 
-using testing::ArchitectureCase;
-using testing::message_of;
-using testing::TemporaryDirectory;
-
-// Of the tiny Llama with a row of its own, which is Llama's but for the change.
-struct Changed {
-  ArchitectureCase model;
-
-  Changed(const std::string& name, const std::string& of, const std::function<void(Architecture&)>& change)
-      : model(testing::read_architecture_case("llama", of)) {
-    Architecture row = *find_architecture("LlamaForCausalLM");
-    row.names = {name};
-    row.forward.reset();
-    change(row);
-    if (!find_architecture(name)) register_architecture(row, name);
-    model.config["architectures"] = {name};
-  }
-
-  int64_t size(const char* key) const { return model.config[key]; }
-  void add(const std::string& name, const std::vector<int64_t>& shape) {
-    model.tensors.push_back({.name = name, .dtype = DType::BF16, .shape = shape});
-  }
-  Model describe() const {
-    const TemporaryDirectory directory;
-    return Model::describe(testing::write_checkpoint(directory.path(), model));
-  }
-  std::string error() const {
-    return message_of([&] { describe(); });
-  }
-};
+using testing::Changed;
 
 bool has(const std::vector<const Module*>& modules, const std::string& name) {
   return std::ranges::any_of(modules, [&](const Module* module) { return module->name == name; });
