@@ -90,9 +90,9 @@ def test_every_site_is_needed(results, one):
     """The proof is blind to none: logits of a model with any one of them not rotated fail it."""
     found = results[one]
     assert "float64" not in found.problems, found.problems["float64"]
-    assert {rotation for rotation, _ in found.moved} == set(found.proofs[torch.float64].errors)
-    unnoticed = {role for (_, role), moved in found.moved.items() if moved < EXACT[torch.float64]}
-    assert unnoticed <= KEY_BIASES
+    proof = found.proofs[torch.float64]
+    assert {rotation for rotation, _ in proof.moved} == set(proof.errors)
+    assert {role for _, role in proof.unnoticed} <= KEY_BIASES
 
 
 # By transformers, and not for their experts: olmo_hybrid's loader puts three weights together that are not quantized,

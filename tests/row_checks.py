@@ -12,8 +12,8 @@ from safetensors import safe_open
 
 import spinor
 from spinor.discovery.discover import another
-from spinor.discovery.left_out import each_left_out, role_of
-from spinor.discovery.proof import SEED, Proof, loaded, logits_of, rotated, save
+from spinor.discovery.left_out import role_of
+from spinor.discovery.proof import SEED, Proof, loaded, logits_of, prove, rotated, save
 from spinor.discovery.subject import MASKED, difference
 from spinor.discovery.tiny import default_config
 
@@ -21,14 +21,12 @@ from spinor.discovery.tiny import default_config
 @dataclasses.dataclass
 class Checked:
     """`proofs`: by type of the weights, computed in float64. `in_float32`: by rotation, and the `noise` of a model that
-    is not rotated. `moved`: by rotation and role, how far the logits are from what they were while
-    the tensors of that role are not rotated. `quantized`: how far they are in 8 bits, by who loads them (see
-    `quantize`); `refused`: what spinor said instead. `problems`: what was raised in which check."""
+    is not rotated. `quantized`: how far the logits are in 8 bits, by who loads them (see `quantize`); `refused`: what
+    spinor said instead. `problems`: what was raised in which check."""
 
     proofs: dict = dataclasses.field(default_factory=dict)
     in_float32: dict = dataclasses.field(default_factory=dict)
     noise: float = 0
-    moved: dict = dataclasses.field(default_factory=dict)
     quantized: dict = dataclasses.field(default_factory=dict)
     refused: dict = dataclasses.field(default_factory=dict)
     head_is_ignored: bool = True  # by the name that it has in memory
@@ -50,20 +48,9 @@ def check(kind, model_type, more):
 
 
 def float64(tiny, folder, found, more):
-    """The proof, and with each site left out."""
-    del more
-    source = folder / "model"
-    save(tiny, source, torch.float64)
-    before = loaded(source, tiny, torch.float64)
-    start = logits_of(before, tiny)
-    done, refused = rotated(source, folder)
-    proof = found.proofs[torch.float64] = Proof({}, refused)
-    for rotation, out in done.items():
-        spinor.verify(source, out, progress=False)
-        after = loaded(out, tiny, torch.float64)
-        proof.errors[rotation] = difference(start, logits_of(after, tiny))
-        for role in each_left_out(before, after):
-            found.moved[rotation, role] = difference(start, logits_of(after, tiny))
+    """The proof, with each site left out."""
+    del folder, more
+    found.proofs[torch.float64] = prove(tiny)
 
 
 def float32(tiny, folder, found, more):

@@ -154,10 +154,12 @@ def proved(row: dict, findings: Findings, config: PreTrainedConfig, kind: str | 
     model that is rotated by the row is another function."""
     other = another(config, kind, trust_remote_code)
     proof = proof_of(row, other, "Proving" + row["names"][0])
-    blind = {rotation: sorted(role for role in roles if not role.endswith(key_biases(row)))
-             for rotation, roles in proof.unnoticed.items()}
-    more = [{"rotation": rotation, "reason": f"{roles[0]}: the logits of a tiny model do not depend on it, so that a "
-             "proof would not show whether it is rotated rightly"} for rotation, roles in blind.items() if roles]
+    blind: dict[str, str] = {}  # by rotation, the first of them
+    for rotation, role in sorted(proof.unnoticed):
+        if not role.endswith(key_biases(row)):
+            blind.setdefault(rotation, role)
+    more = [{"rotation": rotation, "reason": f"{role}: the logits of a tiny model do not depend on it, so that a proof "
+             "would not show whether it is rotated rightly"} for rotation, role in blind.items()]
     if more:
         row["refusals"] = row.get("refusals", []) + more
         proof = proof_of(row, other, "ProvingAgain" + row["names"][0])

@@ -32,12 +32,17 @@ class Proof:
 
     errors: dict[str, float]
     refused: dict[str, str]
-    # Of each rotation the roles of tensors that may be rotated or not: the logits do not notice.
-    unnoticed: dict[str, set[str]] = dataclasses.field(default_factory=dict)
+    # Of each rotation and role of tensors: the difference where those of one layer are not rotated (left_out).
+    moved: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
         return all(error < EXACT[torch.float64] for error in self.errors.values())
+
+    @property
+    def unnoticed(self) -> set[tuple[str, str]]:
+        """What may be rotated or not: the logits do not tell."""
+        return {site for site, moved in self.moved.items() if moved < EXACT[torch.float64]}
 
 
 @torch.no_grad()
@@ -117,7 +122,7 @@ def rotated(source: Path, folder: Path, row: Path | None = None) -> tuple[dict[s
 
 def prove(tiny: Tiny, row: Path | None = None, name: str = "") -> Proof:
     """Of each rotation that is legal by `row`, which calls the class `name`, or by the one that spinor has. Raises
-    spinor.Error where the row does not fit."""
+    spinor.Error where the row does not fit, or `spinor verify` says that the rotated model is another function."""
     with tempfile.TemporaryDirectory(prefix="spinor-") as folder:
         source = Path(folder) / "model"
         save(tiny, source, torch.float64, name)
@@ -126,11 +131,12 @@ def prove(tiny: Tiny, row: Path | None = None, name: str = "") -> Proof:
         done, refused = rotated(source, Path(folder), row)
         proof = Proof({}, refused)
         for rotation, out in done.items():
+            spinor.verify(source, out, architecture=[row] if row else None, progress=False)
             other = loaded(out, tiny, torch.float64)
 
             def error(of: torch.nn.Module = other) -> float:
                 return subject.difference(before, logits_of(of, tiny))
 
             proof.errors[rotation] = error()
-            proof.unnoticed[rotation] = {role for role in each_left_out(model, other) if error() < subject.EXACT}
+            proof.moved |= {(rotation, role): error() for role in each_left_out(model, other)}
         return proof
