@@ -39,10 +39,10 @@ struct CalibrateOptions {
 // The weights that need data (GPTQ, imatrix observers) and the scales of activations that the plan has for calibration.
 // A layer's inputs are those that the layers before it give, with GPTQ's weights; activations are not quantized; the
 // weights are those of the plan, rotated, not rounded. What an earlier run has finished is taken from it. Memory: a
-// layer in float32, the Hessians of its linears (inputs^2 floats each) or as many as fit, the activations or a file of
-// them. Errors: as of Decoder; a module whose inputs are not finite; activations that no sample reached. An expert that
-// no sample reached takes the nearest codes, and the scales of its siblings, with a warning. The result does not depend
-// on the number of threads.
+// layer in float32, the Hessians of its linears (inputs^2 floats each) or as many as fit, what those read of some
+// samples (SamplePass, Collector), the activations or a file of them. Errors: as of Decoder; a module whose inputs are
+// not finite; activations that no sample reached. An expert that no sample reached takes the nearest codes, and the
+// scales of its siblings, with a warning. The result does not depend on the number of threads.
 CalibrationReport calibrate(const RewritePlan& plan, const Samples& samples, PreparedTensors& output,
                             const CalibrateOptions& options);
 

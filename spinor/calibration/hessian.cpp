@@ -73,10 +73,6 @@ void Hessian::add(int64_t part, std::span<const at::Tensor> all) {
   sum_.narrow(0, 0, end).narrow(1, first, cols).add_(sum);
 }
 
-void Hessian::add(const at::Tensor& x) {
-  for (int64_t part = 0; part < parts(); ++part) add(part, std::span(&x, 1));
-}
-
 bool Hessian::finite() const {
   return at::isfinite(diagonal().sum()).item<bool>();
 }

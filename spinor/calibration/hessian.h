@@ -23,8 +23,6 @@ class Hessian {
   // side by side, each once.
   int64_t parts() const;
   void add(int64_t part, std::span<const at::Tensor> all);
-  // All parts, of one x.
-  void add(const at::Tensor& x);
   HessianPart part() const { return part_; }
   int64_t tokens() const { return tokens_; }
   bool finite() const;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <span>
 #include <vector>
 
 #include "spinor/calibration/on_each.h"
@@ -19,9 +20,14 @@ at::Tensor inputs(int64_t rows, int64_t seed) {
   return at::randn({rows, kSize}) * at::rand({kSize}).add_(0.1);
 }
 
+void add_each(Hessian& hessian, const std::vector<at::Tensor>& batches) {
+  for (const at::Tensor& x : batches)
+    for (int64_t part = 0; part < hessian.parts(); ++part) hessian.add(part, std::span(&x, 1));
+}
+
 Hessian hessian_of(const std::vector<at::Tensor>& batches) {
   Hessian hessian(kSize, at::kCPU);
-  for (const at::Tensor& x : batches) hessian.add(x);
+  add_each(hessian, batches);
   return hessian;
 }
 
@@ -41,7 +47,7 @@ TEST(Hessian, IsTwiceTheMeanOverBatchesOfTheInputsProducts) {
 TEST(Hessian, HasTheSameDiagonalWithoutTheRest) {
   Hessian diagonal(kSize, at::kCPU, HessianPart::diagonal);
   const at::Tensor a = inputs(700, 1), b = inputs(300, 2);
-  for (const at::Tensor& x : {a, b}) diagonal.add(x);
+  add_each(diagonal, {a, b});
   EXPECT_LE(distance(diagonal.diagonal(), hessian_of({a, b}).diagonal()), 1e-6);
   EXPECT_EQ(diagonal.tokens(), 1000);
 }
@@ -51,7 +57,7 @@ TEST(Hessian, SeesWhatIsNotFinite) {
   x[3][5] = INFINITY;
   EXPECT_FALSE(hessian_of({x}).finite());
   Hessian diagonal(kSize, at::kCPU, HessianPart::diagonal);
-  diagonal.add(x);
+  add_each(diagonal, {x});
   EXPECT_FALSE(diagonal.finite());
 }
 
