@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <filesystem>
 #include <string>
 
 namespace spinor {
@@ -20,6 +22,14 @@ struct Rank {
 
   bool alone() const { return ranks == 1; }
   std::string text() const { return "rank " + std::to_string(rank) + " of " + std::to_string(ranks); }
+};
+
+// Where ranks find each other that send each other something.
+struct RankMeeting {
+  std::string host = {};  // of rank 0
+  uint16_t port = 0;
+  bool served = false;              // another process answers there, torchrun's agent
+  std::filesystem::path file = {};  // without a host: on a file system that all see; of this start of all ranks alone
 };
 
 }  // namespace spinor
