@@ -33,9 +33,10 @@ struct CalibrationFlags {
 };
 
 // Reads the text in the tokens of the model. The context is warned where it is shorter than was asked for, and told of
-// each layer. Throws NeedsTorch in the core.
+// each layer. Of several ranks all meet there. Throws NeedsTorch in the core.
 std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags& flags, const CommonOptions& common,
-                                            const Model& model, const Context& context);
+                                            const Model& model, const Context& context, const Rank& rank = {},
+                                            const RankMeeting& meeting = {});
 
 // What was learned before a job begins, for what it writes.
 struct Learning {

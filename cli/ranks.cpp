@@ -5,9 +5,11 @@
 #include <charconv>
 #include <cstdlib>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "spinor/base/error.h"
+#include "spinor/io/digest.h"
 
 namespace spinor::cli {
 namespace {
@@ -65,6 +67,23 @@ Rank launched_rank() {
             .unique = unique};
   }
   return {};
+}
+
+RankMeeting meeting_of(const Rank& rank, const std::filesystem::path& directory, const std::string& option) {
+  const std::string host = variable("MASTER_ADDR");
+  if (!host.empty()) {
+    const std::optional<int> port = number("MASTER_PORT");
+    if (!port || *port == 0 || *port > 65535)
+      throw Error("MASTER_PORT", "is not a port, and MASTER_ADDR is set", "set it to one that is free there, for all");
+    return {.host = host,
+            .port = static_cast<uint16_t>(*port),
+            .served = variable("TORCHELASTIC_USE_AGENT_STORE") == "True"};
+  }
+  if (!rank.launched || !rank.unique || directory.empty())
+    throw Error(option, "takes ranks that work together, and nothing says where they meet",
+                "start them with torchrun; or set MASTER_ADDR to the host of rank 0 and MASTER_PORT to a free port of "
+                "it, the same for all, and start all at the same time");
+  return {.file = directory / ("rank-meeting-" + digest(std::as_bytes(std::span(rank.attempt))))};
 }
 
 void RankOptions::add_to(CLI::App& app, const std::string& what, bool waits) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <string>
 
 #include "spinor/base/rank.h"
@@ -17,6 +18,11 @@ struct RankOptions {
   // Errors: a rank without the number of ranks, or one that is not among them.
   Rank make() const;
 };
+
+// Where ranks meet that work together, all at the same time: where MASTER_ADDR and MASTER_PORT say, as for
+// torch.distributed; else in a file of this directory, where a launcher names this start of all ranks. Error, about
+// `option`, which needs it, if neither is known.
+RankMeeting meeting_of(const Rank& rank, const std::filesystem::path& directory, const std::string& option);
 
 // torchrun's, Open MPI's, MPICH's and Slurm's variables, in this order; alone if there are none of one of them, or one
 // rank.

@@ -32,8 +32,8 @@ Runner learn_command(CLI::App& app) {
   return pass_on(app);
 }
 
-std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags&, const CommonOptions&, const Model&,
-                                            const Context&) {
+std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags&, const CommonOptions&, const Model&, const Context&,
+                                            const Rank&, const RankMeeting&) {
   throw NeedsTorch();
 }
 

@@ -105,12 +105,13 @@ struct WriteCommand {
     if (calibration.given() && !calibrated && learned.record.is_null()) job.warn("--calibration: nothing needs data");
     const std::string left = calibration.left_by_learning();
     if (!calibrated && !learned.record.is_null() && !left.empty()) job.warn(left);
-    if (calibrated && !rank.alone())
-      throw Error("--calibration", "calibrates in one process, and there are several ranks", "give --ranks 1");
     if (calibrated) {
+      options.files.rank.launched = !rank.alone();  // ranks that are started by hand, too, wait for each other now
       Context of_job = context;
       of_job.warn = [&](const std::string& text) { job.warn(text); };
-      options.calibrator = make_calibrator(calibration, common, job.model(), of_job);
+      options.calibrator =
+          make_calibrator(calibration, common, job.model(), of_job, options.files.rank,
+                          rank.alone() ? RankMeeting() : meeting_of(rank, partial_of(out), "--calibration"));
     }
     if (!common.quiet) options.warn = context.warn;
     return options;

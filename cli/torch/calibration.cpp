@@ -65,7 +65,8 @@ std::optional<int32_t> bos_token(const CalibrationFlags& flags, const Model& mod
 }
 
 std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags& flags, const CommonOptions& common,
-                                            const Model& model, const Context& context) {
+                                            const Model& model, const Context& context, const Rank& rank,
+                                            const RankMeeting& meeting) {
   calibration::CalibrateOptions how;
   how.runtime.device = flags.device;
   how.runtime.threads = common.threads;
@@ -76,7 +77,7 @@ std::shared_ptr<Calibrator> make_calibrator(const CalibrationFlags& flags, const
   how.layer_end = [log, layers](int64_t layer, const std::vector<calibration::ModuleReport>& modules) {
     log->layer(layer, layers, modules);
   };
-  return std::make_shared<calibration::TextCalibrator>(read_samples(flags, model, context.warn), how);
+  return std::make_shared<calibration::TextCalibrator>(read_samples(flags, model, context.warn), how, rank, meeting);
 }
 
 }  // namespace spinor::cli

@@ -6,6 +6,7 @@
 #include "spinor/calibration/layer_tasks.h"
 #include "spinor/calibration/on_each.h"
 #include "spinor/calibration/sample_pass.h"
+#include "spinor/ranks/rank_group.h"
 #include "spinor/runtime/layer_factory.h"
 #include "spinor/runtime/torch_errors.h"
 
@@ -16,11 +17,16 @@ class Calibration {
  public:
   Calibration(const RewritePlan& plan, const Samples& samples, PreparedTensors& output, const CalibrateOptions& options)
       : options_(options),
-        pass_(plan, samples, options.runtime, options.scratch),
-        samples_(samples),
+        group_(options.ranks ? *options.ranks : alone_),
+        samples_(share_of(samples, group_.rank(), group_.ranks())),
+        pass_(plan, samples_, options.runtime, options.scratch),
         needs_(plan),
-        tasks_(plan, needs_, output, [this](const std::string& name) { return weights().compute(name); },
-               {pass_.runtime().threads, pass_.runtime().memory / 4, options.all_experts}) {
+        tasks_(plan, needs_, output, group_, [this](const std::string& name) { return weights().compute(name); },
+               {.threads = pass_.runtime().threads,
+                .hessian_memory = pass_.runtime().memory / 4,
+                .all_experts = options.all_experts,
+                .chunks = chunks_of(samples),
+                .device = at::Device(pass_.runtime().device)}) {
     pass_.factory().watch(&recorder_);
   }
 
@@ -61,12 +67,13 @@ class Calibration {
       if (observed && options_.batch_start) options_.batch_start(sample, samples_.count);
     };
     hooks.after = [&](int64_t sample) {
-      tasks_.collector().end_batch();
+      tasks_.collector().end_sample();
       if (observed && options_.batch_end) options_.batch_end(sample, samples_.count);
       progress.sample = sample + 1;
       if (options_.progress) options_.progress(progress);
     };
     pass_.run(layer, keep, hooks, recorder_);
+    tasks_.collector().end_samples();
   }
 
   void finish(int64_t layer) {
@@ -89,14 +96,17 @@ class Calibration {
   void through_head() {
     const int64_t layers = pass_.layers();
     pass_.run_head([&](int64_t sample) {
-      tasks_.collector().end_batch();
+      tasks_.collector().end_sample();
       if (options_.progress) options_.progress({layers, layers, sample + 1, samples_.count, false});
     });
+    tasks_.collector().end_samples();
   }
 
   const CalibrateOptions& options_;
+  RankGroup alone_;
+  RankGroup& group_;
+  Samples samples_;  // this rank's
   SamplePass pass_;
-  const Samples& samples_;
   DataNeeds needs_;
   LayerTasks tasks_;
   Recorder recorder_{tasks_.collector()};

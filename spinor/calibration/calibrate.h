@@ -11,6 +11,10 @@
 #include "spinor/plan/prepared.h"
 #include "spinor/runtime/options.h"
 
+namespace spinor {
+class RankGroup;
+}  // namespace spinor
+
 namespace spinor::calibration {
 
 // What happens, for those who want to know: a layer sees every sample before it is quantized, and after that where GPTQ
@@ -27,6 +31,7 @@ struct CalibrateOptions {
   runtime::RuntimeOptions runtime;
   // Every expert sees every token, as in llm-compressor, not only those that chose it; a layer's outputs are the same.
   bool all_experts = false;
+  RankGroup* ranks = nullptr;           // that share the work; null: alone
   std::filesystem::path scratch = ".";  // the directory for activations that do not fit runtime.memory / 2
   std::function<void(const CalibrationProgress&)> progress = {};
   // A sample goes into a layer to be observed, and came out; a layer is done, with what it found.
@@ -42,7 +47,8 @@ struct CalibrateOptions {
 // layer in float32, the Hessians of its linears (inputs^2 floats each) or as many as fit, what those read of some
 // samples (SamplePass, Collector), the activations or a file of them. Errors: as of Decoder; a module whose inputs are
 // not finite; activations that no sample reached. An expert that no sample reached takes the nearest codes, and the
-// scales of its siblings, with a warning. The result does not depend on the number of threads.
+// scales of its siblings, with a warning. The result depends neither on the number of
+// threads nor on that of ranks, each of which runs its chunks of the samples, and quantizes its share of the weights.
 CalibrationReport calibrate(const RewritePlan& plan, const Samples& samples, PreparedTensors& output,
                             const CalibrateOptions& options);
 

@@ -3,16 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <functional>
 #include <string_view>
 
 #include "spinor/base/error.h"
-#include "spinor/calibration/on_each.h"
+#include "spinor/calibration/samples.h"
 
 namespace spinor::calibration {
 namespace {
-
-constexpr int64_t kBatchesTogether = 4;  // whose inputs are held
 
 [[noreturn]] void fail_not_finite(const std::string& module, const char* what) {
   throw Error(module, std::string(what) + " that are not finite on the calibration text",
@@ -21,65 +18,65 @@ constexpr int64_t kBatchesTogether = 4;  // whose inputs are held
 
 }  // namespace
 
+void Collector::want(const std::string& linear, HessianPart part, int owner) {
+  parts_[linear] = part;
+  sums_.want(linear, owner);
+}
+
 void Collector::want(const CalibratedActivation& activation) {
   const spinor::Place place{activation.module, activation.module};
-  ranges_.emplace(Place(activation.module, activation.place),
-                  ActivationRange(activation.args, activation_observer(activation.args, place)));
+  sums_.want({activation.module, activation.place},
+             ActivationRange(activation.args, activation_observer(activation.args, place)));
 }
 
 bool Collector::wants(const std::string& module, const char* place) const {
   if (!watching_) return false;
-  return ranges_.contains(Place(module, place)) || (place == std::string_view("input") && inputs_.contains(module));
+  return sums_.range({module, place}) || (place == std::string_view("input") && parts_.contains(module));
 }
 
-void Collector::end_batch() {
+void Collector::end_sample() {
   read_.clear();
-  if (++batches_ == kBatchesTogether) sum_up();
+  if (watching_ && ++samples_ == kSamplesInChunk) end_chunk();
 }
 
-// The largest parts first: threads end at about the same time.
-void Collector::sum_up() {
-  struct Part {
-    const Pending* pending;
-    int64_t part;
-  };
-  std::vector<Part> parts;
-  for (const Pending& pending : pending_)
-    for (int64_t part = 0; part < pending.hessian->parts(); ++part) parts.push_back({&pending, part});
-  std::ranges::stable_sort(parts, std::greater(), &Part::part);
-  on_each(std::ssize(parts), threads_, [&](int64_t i) {
-    const Part& part = parts[static_cast<size_t>(i)];
-    part.pending->hessian->add(part.part, part.pending->inputs);
-  });
-  pending_.clear();
-  batches_ = 0;
+void Collector::end_samples() {
+  if (!watching_) return;
+  if (samples_ > 0) end_chunk();
+  sums_.finish();
+}
+
+void Collector::end_chunk() {
+  sums_.add(chunk_);
+  chunk_ = {};
+  samples_ = 0;
 }
 
 void Collector::finish() {
   watching_ = false;
-  read_.clear();
-  sum_up();
-  for (const std::string& name : order_)
-    if (!inputs_[name].hessian->finite()) fail_not_finite(name, "has inputs");
+  if (const std::string name = sums_.first_not_finite(); !name.empty()) fail_not_finite(name, "has inputs");
 }
 
 const ActivationRange& Collector::range(const CalibratedActivation& activation) const {
-  return ranges_.at({activation.module, activation.place});
+  return *sums_.range({activation.module, activation.place});
+}
+
+at::Tensor Collector::weight(const std::string& linear) const {
+  const auto found = weights_.find(linear);
+  return found == weights_.end() ? at::Tensor() : found->second;
 }
 
 void Collector::clear() {
-  inputs_.clear();
-  ranges_.clear();
+  sums_.clear();
+  parts_.clear();
+  chunk_ = {};
+  samples_ = 0;
   read_.clear();
-  pending_.clear();
-  batches_ = 0;
-  order_.clear();
   skipped_.clear();
   watching_ = true;
 }
 
 void Collector::skip(const std::string& linear) {
-  if (!ranges_.contains(Place(linear, "output"))) skipped_.insert(linear);
+  if (!sums_.range({linear, "output"})) skipped_.insert(linear);
 }
 
 bool Collector::needs_output(const runtime::Linear& linear) const {
@@ -90,23 +87,19 @@ void Collector::linear(const runtime::Linear& linear, const at::Tensor& x, const
   if (!watching_) return;
   add(linear.name, "input", x);
   add(linear.name, "output", y);
-  const auto wanted = inputs_.find(linear.name);
-  if (wanted == inputs_.end()) return;
-  Inputs& inputs = wanted->second;
-  if (!inputs.hessian) order_.push_back(linear.name);
-  inputs.weight = linear.weight;
-  const auto same = [&](const auto& read) { return read.first.is_same(x) && read.second->part() == inputs.part; };
-  if (const auto found = std::ranges::find_if(read_, same); found != read_.end()) {
-    inputs.hessian = found->second;
-    return;
-  }
-  if (!inputs.hessian) inputs.hessian = std::make_shared<Hessian>(x.size(-1), x.device(), inputs.part);
-  const auto pending = std::ranges::find(pending_, inputs.hessian, &Pending::hessian);
-  if (pending != pending_.end())
-    pending->inputs.push_back(x);
-  else
-    pending_.push_back({inputs.hessian, {x}});
-  read_.emplace_back(x, inputs.hessian);
+  if (const auto wanted = parts_.find(linear.name); wanted != parts_.end()) add_input(linear.name, wanted->second, x);
+}
+
+void Collector::add_input(const std::string& linear, HessianPart part, const at::Tensor& x) {
+  const auto same = [&](const auto& read) { return read.first.is_same(x) && chunk_.inputs[read.second].part == part; };
+  const auto found = std::ranges::find_if(read_, same);
+  const size_t next = found != read_.end() ? found->second : chunk_.inputs.size();
+  const auto [place, first] = chunk_.read.emplace(linear, next);
+  if (first) chunk_.linears.push_back(linear);
+  if (found != read_.end()) return;
+  if (place->second == chunk_.inputs.size()) chunk_.inputs.push_back({.part = part, .x = {}});
+  chunk_.inputs[place->second].x.push_back(x);
+  read_.emplace_back(x, place->second);
 }
 
 void Collector::cache(const std::string& attention, const at::Tensor& keys, const at::Tensor& values) {
@@ -116,15 +109,16 @@ void Collector::cache(const std::string& attention, const at::Tensor& keys, cons
 }
 
 void Collector::add(const std::string& module, const char* place, const at::Tensor& x) {
-  const auto found = ranges_.find(Place(module, place));
-  if (found == ranges_.end() || x.numel() == 0) return;
-  const QuantizationArgs& args = found->second.args();
+  const ActivationRange* range = sums_.range({module, place});
+  if (!range || x.numel() == 0) return;
+  const QuantizationArgs& args = range->args();
   const bool heads = args.strategy == QuantizationStrategy::attn_head;  // (samples, tokens, heads, head_dim)
   const at::Tensor rows = (heads ? x.flatten(0, 1).flatten(1) : x.flatten(0, -2)).to(at::kCPU, at::kFloat).contiguous();
   int64_t slots = heads ? x.size(2) : 1;
   if (args.strategy == QuantizationStrategy::tensor_group) slots = rows.size(1) / args.group_size.value_or(16);
-  if (!found->second.add({rows.const_data_ptr<float>(), rows.size(0), rows.size(1)}, slots, threads_))
-    fail_not_finite(module, "has activations");
+  std::vector<Range> ranges = range->of({rows.const_data_ptr<float>(), rows.size(0), rows.size(1)}, slots, threads_);
+  if (ranges.empty()) fail_not_finite(module, "has activations");
+  chunk_.ranges[{module, place}].push_back(std::move(ranges));
 }
 
 }  // namespace spinor::calibration

@@ -42,35 +42,50 @@ at::Tensor rows_of(const at::Tensor& x) {
 
 }  // namespace
 
+std::vector<HessianPiece> hessian_pieces(int64_t size, HessianPart part) {
+  if (part == HessianPart::diagonal) return {{.cols = size}};
+  std::vector<HessianPiece> pieces;
+  for (int64_t first = 0; first < size; first += kPanel) {
+    const int64_t cols = std::min(kPanel, size - first);
+    pieces.push_back({.first = first, .cols = cols, .rows = first + cols});
+  }
+  return pieces;
+}
+
+int64_t hessian_values(int64_t size, HessianPart part) {
+  int64_t values = 0;
+  for (const HessianPiece& piece : hessian_pieces(size, part)) values += piece.values();
+  return values;
+}
+
+at::Tensor sum_products(const HessianPiece& piece, std::span<const at::Tensor> inputs) {
+  const auto shape = piece.rows > 0 ? std::vector{piece.rows, piece.cols} : std::vector{piece.cols};
+  at::Tensor sum = at::zeros(shape, at::TensorOptions(at::kFloat).device(inputs.front().device()));
+  for (const at::Tensor& x : inputs) {
+    const at::Tensor rows = rows_of(x);
+    if (piece.rows > 0)
+      sum.addmm_(rows.narrow(1, 0, piece.rows).t(), rows.narrow(1, piece.first, piece.cols));
+    else
+      sum.add_(rows.square().sum(0));
+  }
+  return sum;
+}
+
 Hessian::Hessian(int64_t size, const at::Device& device, HessianPart part)
     : part_(part),
       sum_(at::zeros(part == HessianPart::whole ? std::vector{size, size} : std::vector{size},
                      at::TensorOptions(at::kFloat).device(device))) {}
 
-// Panels of columns, each down to the diagonal.
-int64_t Hessian::parts() const {
-  return part_ == HessianPart::whole ? (sum_.size(0) + kPanel - 1) / kPanel : 1;
+void Hessian::add(const HessianPiece& piece, const at::Tensor& products) {
+  if (piece.rows == 0)
+    sum_.add_(products);
+  else
+    sum_.narrow(0, 0, piece.rows).narrow(1, piece.first, piece.cols).add_(products);
 }
 
-void Hessian::add(int64_t part, std::span<const at::Tensor> all) {
-  if (part == 0)
-    for (const at::Tensor& x : all) {
-      tokens_ += x.numel() / x.size(-1);
-      ++added_;
-    }
-  if (part_ == HessianPart::diagonal) {
-    at::Tensor sum = at::zeros_like(sum_);
-    for (const at::Tensor& x : all) sum.add_(rows_of(x).square().sum(0));
-    sum_.add_(sum);
-    return;
-  }
-  const int64_t size = sum_.size(0), first = part * kPanel, cols = std::min(kPanel, size - first), end = first + cols;
-  at::Tensor sum = at::zeros({end, cols}, sum_.options());
-  for (const at::Tensor& x : all) {
-    const at::Tensor rows = rows_of(x);
-    sum.addmm_(rows.narrow(1, 0, end).t(), rows.narrow(1, first, cols));
-  }
-  sum_.narrow(0, 0, end).narrow(1, first, cols).add_(sum);
+void Hessian::count(int64_t inputs, int64_t tokens) {
+  added_ += inputs;
+  tokens_ += tokens;
 }
 
 bool Hessian::finite() const {

@@ -13,22 +13,32 @@ namespace spinor::calibration {
 
 enum class HessianPart { whole, diagonal };
 
+// Sums of X'X are made in pieces, each by one thread: panels of columns, each down to the diagonal; or the diagonal.
+struct HessianPiece {
+  int64_t first = 0, cols = 0, rows = 0;  // rows 0: of a diagonal
+  int64_t values() const { return rows > 0 ? rows * cols : cols; }
+};
+std::vector<HessianPiece> hessian_pieces(int64_t size, HessianPart part);
+int64_t hessian_values(int64_t size, HessianPart part);  // of all of them
+// The products of the rows of several x (..., size), in float32, summed up x by x: 2 rows `values` floating point
+// operations.
+at::Tensor sum_products(const HessianPiece& piece, std::span<const at::Tensor> inputs);
+
 class Hessian {
  public:
   // Of inputs with `size` columns, on their device: size^2 floats, or `size` of them.
   Hessian(int64_t size, const at::Device& device, HessianPart part = HessianPart::whole);
 
-  // The rows of several x (..., size), in float32: 2 rows size^2 floating point operations, half of them where size is
-  // large; for the diagonal 2 rows size. Their sum is made first, x by x, and then added: in parts() that may be added
-  // side by side, each once.
-  int64_t parts() const;
-  void add(int64_t part, std::span<const at::Tensor> all);
+  // What sum_products() gave for each piece of some inputs. Pieces may be added side by side, each once.
+  void add(const HessianPiece& piece, const at::Tensor& products);
+  void count(int64_t inputs, int64_t tokens);  // that were added
   HessianPart part() const { return part_; }
+  int64_t size() const { return sum_.size(0); }
   int64_t tokens() const { return tokens_; }
   bool finite() const;
   at::Device device() const { return sum_.device(); }
-  // 2 X'X / the number of x that were added, as llm-compressor scales it. Rows and columns in their own order, or in
-  // that of these indices, on its device. Of a whole one alone.
+  // 2 X'X / the number of inputs that were added, as llm-compressor scales it. Rows and columns in their own order, or
+  // in that of these indices, on its device. Of a whole one alone.
   at::Tensor matrix() const;
   at::Tensor matrix(const at::Tensor& order, int threads) const;
   at::Tensor diagonal() const;

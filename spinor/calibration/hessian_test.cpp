@@ -21,8 +21,11 @@ at::Tensor inputs(int64_t rows, int64_t seed) {
 }
 
 void add_each(Hessian& hessian, const std::vector<at::Tensor>& batches) {
-  for (const at::Tensor& x : batches)
-    for (int64_t part = 0; part < hessian.parts(); ++part) hessian.add(part, std::span(&x, 1));
+  for (const at::Tensor& x : batches) {
+    for (const HessianPiece& piece : hessian_pieces(kSize, hessian.part()))
+      hessian.add(piece, sum_products(piece, std::span(&x, 1)));
+    hessian.count(1, x.numel() / kSize);
+  }
 }
 
 Hessian hessian_of(const std::vector<at::Tensor>& batches) {
@@ -108,8 +111,12 @@ TEST(HessianFactor, HasTheSameBitsWithAnyThreads) {
   std::vector<at::Tensor> found, sums;
   for (const int threads : {1, 2, 3}) {
     Hessian hessian(1100, at::kCPU);
-    on_each(hessian.parts(), threads, [&](int64_t part) { hessian.add(part, std::vector{x, y}); });
-    EXPECT_EQ(hessian.tokens(), 1800);
+    const std::vector<HessianPiece> pieces = hessian_pieces(1100, HessianPart::whole);
+    on_each(std::ssize(pieces), threads, [&](int64_t i) {
+      const HessianPiece& piece = pieces[static_cast<size_t>(i)];
+      hessian.add(piece, sum_products(piece, std::vector{x, y}));
+    });
+    hessian.count(2, 1800);
     sums.push_back(hessian.matrix());
     EXPECT_TRUE(sums.back().equal(sums.front()));
     found.push_back(factor(hessian, 0.01, true, threads)->lower);

@@ -12,6 +12,8 @@
 namespace spinor::calibration {
 namespace {
 
+const Place kJournal{"", "journal"};
+
 // Weights with the same key read the same, or share a scale, and so belong into one pass.
 std::string task_key(const WeightTask& task, const Model& model) {
   if (const std::string& fused = task.quantization().fused; !fused.empty()) return fused;
@@ -26,25 +28,50 @@ at::Tensor on_cpu(const at::Tensor& weight) {
 
 }  // namespace
 
-LayerTasks::LayerTasks(const RewritePlan& plan, const DataNeeds& needs, PreparedTensors& output, ReadWeight read_weight,
-                       const Options& options)
+LayerTasks::LayerTasks(const RewritePlan& plan, const DataNeeds& needs, PreparedTensors& output, RankGroup& group,
+                       ReadWeight read_weight, const Options& options)
     : plan_(plan),
       needs_(needs),
       output_(output),
+      group_(group),
       read_weight_(std::move(read_weight)),
       threads_(options.threads),
-      hessian_memory_(options.hessian_memory),
-      collector_(options.threads, options.all_experts) {}
+      hessian_memory_(group.smallest({options.hessian_memory}).front()),
+      sums_(group, options.threads, options.chunks, options.device),
+      collector_(sums_, options.threads, options.all_experts) {
+  find_finished_layers();
+}
+
+// All ranks go the same way.
+void LayerTasks::find_finished_layers() {
+  std::map<int64_t, int64_t> layers;
+  const auto note = [&](int64_t layer, bool finished) {
+    const auto [found, first] = layers.emplace(layer, finished);
+    if (!first && !finished) found->second = false;
+  };
+  for (const DataNeeds::Weight& weight : needs_.weights())
+    note(weight.layer, output_.finished(*weight.tensor).has_value());
+  for (const CalibratedActivation& activation : plan_.calibrated())
+    note(activation.layer, output_.finished(activation).has_value());
+  std::vector<int64_t> finished;
+  for (const auto& [layer, all] : layers) finished.push_back(all);
+  finished = group_.smallest(std::move(finished));
+  auto all = finished.begin();
+  for (const auto& [layer, mine] : layers)
+    if (*all++) finished_layers_.insert(layer);
+}
 
 void LayerTasks::begin(int64_t layer) {
   weights_.clear();
   activations_.clear();
   unused_outputs_.clear();
-  written_.clear();
+  in_pass_.clear();
   finished_.clear();
+  found_.clear();
   collector_.clear();
+  collector_.forget_layer();
   next_ = 0;
-  const bool finished = is_finished(layer);
+  const bool finished = finished_layers_.contains(layer);
   for (const auto& [tensor, quantization, in] : needs_.weights()) {
     if (in != layer) continue;
     if (finished)
@@ -54,11 +81,7 @@ void LayerTasks::begin(int64_t layer) {
   }
   sort_by_inputs();
   for (const CalibratedActivation& activation : plan_.calibrated())
-    if (activation.layer == layer && !finished)
-      activations_.push_back(&activation);
-    else if (activation.layer == layer)
-      take_finished(activation);
-  first_report_ = report_.modules.size();
+    if (activation.layer == layer && !finished) activations_.push_back(&activation);
 }
 
 // Those with the same inputs side by side, else as they come.
@@ -75,7 +98,7 @@ void LayerTasks::sort_by_inputs() {
 }
 
 bool LayerTasks::next_pass() {
-  const bool first = written_.empty() && next_ == 0 && in_pass_.empty();
+  const bool first = next_ == 0 && in_pass_.empty();
   in_pass_.clear();
   if (next_ == weights_.size() && (!first || activations_.empty())) return false;
   collector_.clear();
@@ -89,10 +112,31 @@ bool LayerTasks::next_pass() {
     if (inputs != key) bytes += hessian_bytes(next_);
     if (inputs != key && !in_pass_.empty() && bytes > hessian_memory_) break;
     key = inputs;
-    collector_.want(task.report().module, task.by_gptq() ? HessianPart::whole : HessianPart::diagonal);
     in_pass_.push_back(&task);
   }
+  share_out();
+  for (const WeightTask* task : in_pass_)
+    collector_.want(task->report().module, task->by_gptq() ? HessianPart::whole : HessianPart::diagonal,
+                    owners_.at(task));
   return true;
+}
+
+// Weights with the same inputs to one rank; the dearest first, each to the rank that has least to do.
+void LayerTasks::share_out() {
+  std::map<std::string, double> costs;
+  for (const WeightTask* task : in_pass_) costs[task_key(*task, plan_.model())] += task->cost();
+  std::vector<std::pair<double, std::string>> dearest;
+  for (const auto& [key, cost] : costs) dearest.emplace_back(-cost, key);
+  std::ranges::sort(dearest);
+  std::vector<double> loads(static_cast<size_t>(group_.ranks()));
+  std::map<std::string, int> owners;
+  for (const auto& [cost, key] : dearest) {
+    const auto least = std::ranges::min_element(loads);
+    *least -= cost;
+    owners[key] = static_cast<int>(least - loads.begin());
+  }
+  owners_.clear();
+  for (const WeightTask* task : in_pass_) owners_[task] = owners.at(task_key(*task, plan_.model()));
 }
 
 // Of those with the inputs of this one, which are side by side.
@@ -103,22 +147,9 @@ int64_t LayerTasks::hessian_bytes(size_t first) const {
   return 0;
 }
 
-bool LayerTasks::is_finished(int64_t layer) const {
-  const auto weight = [&](const DataNeeds::Weight& w) { return w.layer != layer || output_.finished(*w.tensor); };
-  const auto scales = [&](const CalibratedActivation& a) {
-    return a.layer != layer || output_.finished(a).has_value();
-  };
-  return std::ranges::all_of(needs_.weights(), weight) && std::ranges::all_of(plan_.calibrated(), scales);
-}
-
 void LayerTasks::take_finished(const TensorPlan& tensor, const WeightQuantization& quantization) {
-  report_.modules.push_back(read_fields<ModuleReport>(*output_.finished(tensor), {"", "journal"}));
-  if (quantization.gptq && report_.modules.back().tokens > 0) finished_[tensor.name] = read(tensor, quantization);
-}
-
-void LayerTasks::take_finished(const CalibratedActivation& activation) {
-  if (const Json note = *output_.finished(activation); !note.is_null())
-    report_.activations.push_back(read_fields<ActivationReport>(note, {"", "journal"}));
+  const auto report = read_fields<ModuleReport>(*output_.finished(tensor), kJournal);
+  if (quantization.gptq && report.tokens > 0) finished_[tensor.name] = read(tensor, quantization);
 }
 
 at::Tensor LayerTasks::read(const TensorPlan& tensor, const WeightQuantization& quantization) const {
@@ -135,23 +166,24 @@ void LayerTasks::skip_last(int64_t layer) {
 
 void LayerTasks::finish_pass() {
   collector_.finish();
-  for (const CalibratedActivation* activation : activations_) write(*activation);
+  if (group_.rank() == 0)
+    for (const CalibratedActivation* activation : activations_) write(*activation);
   activations_.clear();
   std::vector<std::vector<WeightTask*>> by_inputs;
-  const auto hessian_of = [this](const WeightTask& task) {
-    return collector_.inputs(task.report().module).hessian.get();
-  };
+  const auto hessian_of = [this](const WeightTask& task) { return collector_.hessian(task.report().module).get(); };
   std::map<std::string, float> largest;
   for (WeightTask* task : in_pass_) {
+    if (owners_.at(task) != group_.rank()) continue;
     task->observe(weight_of(*task), hessian_of(*task), threads_);
     const std::string& fused = task->quantization().fused;
     if (!fused.empty()) largest[fused] = std::max(largest[fused], task->encoder().largest_magnitude());
     if (by_inputs.empty() || hessian_of(*by_inputs.back().front()) != hessian_of(*task)) by_inputs.emplace_back();
     by_inputs.back().push_back(task);
   }
-  for (WeightTask* task : in_pass_)
-    if (const auto found = largest.find(task->quantization().fused); found != largest.end())
-      task->encoder().share_largest_magnitude(found->second);
+  for (const std::vector<WeightTask*>& tasks : by_inputs)
+    for (WeightTask* task : tasks)
+      if (const auto found = largest.find(task->quantization().fused); found != largest.end())
+        task->encoder().share_largest_magnitude(found->second);
   for (const std::vector<WeightTask*>& tasks : by_inputs) quantize(tasks);
 }
 
@@ -160,44 +192,53 @@ void LayerTasks::quantize(const std::vector<WeightTask*>& tasks) {
   std::optional<HessianFactor> found;
   std::optional<std::pair<double, bool>> asked;
   for (WeightTask* task : tasks) {
-    const Collector::Inputs& inputs = collector_.inputs(task->report().module);
+    const std::shared_ptr<Hessian> hessian = collector_.hessian(task->report().module);
     const WeightQuantization& how = task->quantization();
-    if (how.gptq && inputs.hessian) {
+    if (how.gptq && hessian) {
       const std::pair wanted(how.gptq->dampening_frac, how.args.actorder.has_value());
-      if (asked != wanted) found = factor(*inputs.hessian, wanted.first, wanted.second, threads_);
+      if (asked != wanted) found = factor(*hessian, wanted.first, wanted.second, threads_);
       asked = wanted;
-      written_.emplace_back(task, inputs.weight);
     }
     task->quantize(weight_of(*task), how.gptq && found ? &*found : nullptr, threads_);
     write(*task);
   }
-  for (WeightTask* task : tasks) collector_.inputs(task->report().module).hessian.reset();
+  for (WeightTask* task : tasks) collector_.hessian(task->report().module).reset();
 }
 
+// A weight that no token reached has the nearest codes, and what its layer gives is the same without them.
 std::vector<ModuleReport> LayerTasks::finish() {
-  for (auto& [task, weight] : written_) weight.copy_(read(task->tensor(), task->quantization()));
-  return {report_.modules.begin() + static_cast<std::ptrdiff_t>(first_report_), report_.modules.end()};
+  std::vector<int64_t> tokens;  // as their owners know them
+  for (const auto& task : weights_) tokens.push_back(task->report().tokens);
+  output_.share();
+  tokens = group_.largest(std::move(tokens));
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    const WeightTask& task = *weights_[i];
+    at::Tensor weight = collector_.weight(task.report().module);
+    if (task.by_gptq() && tokens[i] > 0 && weight.defined()) weight.copy_(read(task.tensor(), task.quantization()));
+  }
+  return found_;
 }
 
-// The layer's own, unless no token came by it.
+// The layer's own, unless no layer was made of it.
 at::Tensor LayerTasks::weight_of(const WeightTask& task) {
-  const Collector::Inputs& inputs = collector_.inputs(task.report().module);
-  return on_cpu(inputs.hessian ? inputs.weight : read_weight_(task.tensor().name));
+  const at::Tensor weight = collector_.weight(task.report().module);
+  return on_cpu(weight.defined() ? weight : read_weight_(task.tensor().name));
 }
 
-// In the order of the plan, whichever run wrote them, in whatever passes.
-CalibrationReport LayerTasks::report() const {
-  std::map<std::string, size_t> place;
+CalibrationReport LayerTasks::report() {
+  output_.take_over();
+  CalibrationReport report;
   for (const DataNeeds::Weight& weight : needs_.weights())
-    place.emplace(std::string(parent_of(weight.tensor->name)), place.size());
-  CalibrationReport sorted = report_;
-  std::ranges::stable_sort(sorted.modules, {}, [&](const ModuleReport& module) { return place.at(module.module); });
-  return sorted;
+    report.modules.push_back(read_fields<ModuleReport>(output_.finished(*weight.tensor).value(), kJournal));
+  for (const CalibratedActivation& activation : plan_.calibrated())
+    if (const Json note = output_.finished(activation).value(); !note.is_null())
+      report.activations.push_back(read_fields<ActivationReport>(note, kJournal));
+  return report;
 }
 
 void LayerTasks::write(WeightTask& task) {
   output_.write(task.tensor(), task.bytes(), write_fields(task.report()));
-  report_.modules.push_back(task.report());
+  found_.push_back(task.report());
 }
 
 void LayerTasks::write(const CalibratedActivation& activation) {
@@ -209,7 +250,6 @@ void LayerTasks::write(const CalibratedActivation& activation) {
                                 "no calibration token reached it; its scale is for all that the layer's other experts "
                                 "saw (--calibration-all-experts shows every token to every expert)"};
   output_.write(activation, lent.stored(output_.model_dtype()), write_fields(report));
-  report_.activations.push_back(report);
 }
 
 // vLLM, too, gives all experts of a layer the scale of the largest range, so that one more with that changes nothing.

@@ -7,14 +7,15 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "spinor/calibration/collector.h"
 #include "spinor/calibration/data_needs.h"
 #include "spinor/calibration/report.h"
 #include "spinor/calibration/weight_task.h"
+#include "spinor/ranks/rank_group.h"
 
 namespace spinor::calibration {
 
@@ -26,9 +27,12 @@ class LayerTasks {
     int threads;
     int64_t hessian_memory;  // bytes of Hessians that are held at the same time, unless one alone is larger
     bool all_experts;        // see every token
+    int64_t chunks;          // of all ranks' samples
+    at::Device device;       // of Hessians
   };
-  LayerTasks(const RewritePlan& plan, const DataNeeds& needs, PreparedTensors& output, ReadWeight read_weight,
-             const Options& options);
+  // Ranks share the tasks: one quantizes and writes a weight, and all others give it what their samples show.
+  LayerTasks(const RewritePlan& plan, const DataNeeds& needs, PreparedTensors& output, RankGroup& group,
+             ReadWeight read_weight, const Options& options);
 
   Collector& collector() { return collector_; }
 
@@ -48,18 +52,21 @@ class LayerTasks {
   // The collector watches for as many of the tasks as there is memory for Hessians: samples are to go through the
   // layer. False: none are left.
   bool next_pass();
-  // Every sample was seen: quantizes the weights of this pass, not in the layer yet, and writes them.
+  // Every sample was seen: quantizes the weights of this pass that are this rank's, not in the layer yet, and writes
+  // them.
   void finish_pass();
-  // After the last pass: the layer's weights are from now on what their codes stand for.
+  // After the last pass: the layer's weights are from now on what their codes stand for, whoever has written them.
+  // What this rank found.
   std::vector<ModuleReport> finish();
 
-  CalibrationReport report() const;
+  // Of all ranks and runs, in the order of the plan.
+  CalibrationReport report();
 
  private:
-  bool is_finished(int64_t layer) const;
+  void find_finished_layers();
+  void share_out();
   int64_t hessian_bytes(size_t first) const;
   void take_finished(const TensorPlan& tensor, const WeightQuantization& quantization);
-  void take_finished(const CalibratedActivation& activation);
   void sort_by_inputs();
   at::Tensor read(const TensorPlan& tensor, const WeightQuantization& quantization) const;
   void quantize(const std::vector<WeightTask*>& tasks);
@@ -71,19 +78,21 @@ class LayerTasks {
   const RewritePlan& plan_;
   const DataNeeds& needs_;
   PreparedTensors& output_;
+  RankGroup& group_;
   ReadWeight read_weight_;
   int threads_;
   int64_t hessian_memory_;
+  ChunkSums sums_;
   Collector collector_;
+  std::set<int64_t> finished_layers_;  // by an earlier run
   std::vector<std::unique_ptr<WeightTask>> weights_;
   std::vector<const CalibratedActivation*> activations_;
   std::vector<std::string> unused_outputs_;  // of linears
   size_t next_ = 0;                          // of weights_, that no pass has had yet
   std::vector<WeightTask*> in_pass_;
-  std::vector<std::pair<const WeightTask*, at::Tensor>> written_;  // and the layer's weight, still as it was
+  std::map<const WeightTask*, int> owners_;  // of those
   std::map<std::string, at::Tensor> finished_;
-  CalibrationReport report_;
-  size_t first_report_ = 0;  // of this layer
+  std::vector<ModuleReport> found_;  // in this layer
 };
 
 }  // namespace spinor::calibration

@@ -30,6 +30,7 @@ class Recorder : public runtime::LayerWatcher {
   }
   void replay(const Sample& sample);
 
+  void made(const runtime::Linear& linear) override { collector_.made(linear); }
   void linear(const runtime::Linear& linear, const at::Tensor& x, const at::Tensor& y) override;
   bool needs_output(const runtime::Linear& linear) const override { return collector_.needs_output(linear); }
   void cache(const std::string& attention, const at::Tensor& keys, const at::Tensor& values) override;

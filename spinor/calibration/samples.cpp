@@ -9,6 +9,21 @@
 
 namespace spinor::calibration {
 
+int64_t chunks_of(const Samples& samples) {
+  return (samples.count + kSamplesInChunk - 1) / kSamplesInChunk;
+}
+
+Samples share_of(const Samples& samples, int rank, int ranks) {
+  Samples share{.count = 0, .context = samples.context, .tokens = {}};
+  for (int64_t chunk = rank; chunk < chunks_of(samples); chunk += ranks) {
+    const int64_t first = chunk * kSamplesInChunk, count = std::min(kSamplesInChunk, samples.count - first);
+    const auto tokens = samples.tokens.begin() + first * samples.context;
+    share.tokens.insert(share.tokens.end(), tokens, tokens + count * samples.context);
+    share.count += count;
+  }
+  return share;
+}
+
 Samples draw_samples(std::span<const int32_t> text, const SampleOptions& options) {
   const int64_t lead = options.bos ? 1 : 0, fresh = options.context - lead;
   if (options.samples < 1) throw Error("samples", fmt::format("are {}: calibration needs some", options.samples));

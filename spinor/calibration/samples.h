@@ -20,6 +20,12 @@ struct Samples {
   std::vector<int32_t> tokens;  // (count, context)
 };
 
+// So many in a row are a chunk: their Hessians are summed up together, by one rank.
+constexpr int64_t kSamplesInChunk = 4;
+int64_t chunks_of(const Samples& samples);
+// Those whose chunks are this rank's: the first is rank 0's, the next rank 1's, and so on.
+Samples share_of(const Samples& samples, int rank, int ranks);
+
 // Windows that do not overlap, drawn without replacement, in the order of the draw. Error for a text that does not fill
 // one, and for sizes that make no sense.
 Samples draw_samples(std::span<const int32_t> text, const SampleOptions& options);

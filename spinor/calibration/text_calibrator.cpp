@@ -1,5 +1,6 @@
 #include "spinor/calibration/text_calibrator.h"
 
+#include <ATen/Version.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include "spinor/base/parallel.h"
 #include "spinor/calibration/events.h"
 #include "spinor/io/digest.h"
+#include "spinor/ranks/rank_group.h"
 
 namespace spinor::calibration {
 namespace {
@@ -41,15 +43,19 @@ std::vector<std::string> warnings_of(const CalibrationReport& report) {
 
 }  // namespace
 
-TextCalibrator::TextCalibrator(Samples samples, CalibrateOptions options)
-    : samples_(std::move(samples)), options_(std::move(options)) {
+TextCalibrator::TextCalibrator(Samples samples, CalibrateOptions options, Rank rank, RankMeeting meeting)
+    : samples_(std::move(samples)), options_(std::move(options)), rank_(std::move(rank)), meeting_(std::move(meeting)) {
   if (options_.runtime.threads <= 0) options_.runtime.threads = default_threads();
 }
 
 Json TextCalibrator::record() const {
   Digest digest;
   digest.update(std::as_bytes(std::span(samples_.tokens)));
-  Json record = {{"tokens", digest.hex()}, {"samples", samples_.count}, {"context", samples_.context}};
+  // libtorch's products have other bits on other processors.
+  Json record = {{"tokens", digest.hex()},
+                 {"samples", samples_.count},
+                 {"context", samples_.context},
+                 {"cpu", at::get_cpu_capability()}};
   if (options_.all_experts) record["all_experts"] = true;
   return record;
 }
@@ -59,7 +65,10 @@ std::vector<std::string> TextCalibrator::calibrate(const RewritePlan& plan, Prep
   CalibrateOptions options = options_;
   options.scratch = std::filesystem::absolute(out).lexically_normal().parent_path();
   send_events(options, run);
+  RankGroup ranks(rank_, meeting_, at::get_cpu_capability(), [&output] { output.check(); });
+  options.ranks = &ranks;
   const CalibrationReport report = calibration::calibrate(plan, samples_, output, options);
+  if (ranks.rank() > 0) return {};  // rank 0 completes the output
   output.add_text(kCalibrationFile, report_json(report));
   return warnings_of(report);
 }

@@ -27,6 +27,9 @@ class WeightTask {
   // has it; or data is for scales alone.
   bool by_gptq() const { return quantization_->gptq.has_value(); }
 
+  // About how long it takes to find its codes, its Hessian's factor included: in multiplications.
+  double cost() const;
+
   // Its scales, from the weight (out, in) as it is. Null: no token reached it. Error for values that are not finite,
   // and for a strict observer without data.
   void observe(const at::Tensor& weight, const Hessian* hessian, int threads);

@@ -124,6 +124,7 @@ struct CheckpointWriter::Data {
   OutputLayout layout;
   Rank rank;
   OutputDirectory directory;
+  bool one_machine = is_of_one_machine(directory.partial());  // has the file system, and so one page cache
   std::map<std::string, OutputTensor> tensors;
   std::deque<OutputShard> shards;
   std::optional<RankBoard> board;  // nothing: alone
@@ -276,10 +277,22 @@ std::optional<Json> CheckpointWriter::finished(const std::string& name) const {
   return data_->is_intact(tensor) ? std::optional(tensor.earlier->entry) : std::nullopt;
 }
 
+bool CheckpointWriter::resumed(const std::string& name) const {
+  return data_->at(name).intact;
+}
+
 std::vector<std::byte> CheckpointWriter::read(const std::string& name) const {
   const OutputTensor& tensor = data_->at(name);
   std::vector<std::byte> bytes(static_cast<size_t>(tensor.info->bytes()));
-  data_->shards[tensor.shard].file.read(tensor.info->begin, bytes);
+  const File& shard = data_->shards[tensor.shard].file;
+  if (!data_->board || data_->one_machine) {
+    shard.read(tensor.info->begin, bytes);
+    return bytes;
+  }
+  // NFS asks for what others have written when a file is opened. What it keeps of it is of no use when they go on.
+  const File file = File::open(shard.path());
+  file.read(tensor.info->begin, bytes);
+  file.drop_cache(tensor.info->begin, tensor.info->begin + tensor.info->bytes());
   return bytes;
 }
 
@@ -318,6 +331,7 @@ void CheckpointWriter::finish_tensor(const std::string& name, const Json& entry)
   const RowDigest digest = digested ? tensor.rows : digest_of(data_->shards[tensor.shard].file, *tensor.info);
   data_->journals->add({name, digest.hex(), entry});
   tensor.entry = entry;
+  tensor.intact = false;
   tensor.done = true;
   OutputShard& shard = data_->shards[tensor.shard];
   const std::lock_guard lock(shard.mutex);
@@ -345,13 +359,21 @@ void CheckpointWriter::copy(const fs::path& from, const fs::path& relative) {
   });
 }
 
+void CheckpointWriter::share() {
+  if (data_->board && !data_->one_machine) with_system_errors([&] { data_->sync_share(); });
+}
+
+void CheckpointWriter::take_over() {
+  if (data_->board) data_->settle(data_->board->tickets());
+}
+
 Completion CheckpointWriter::complete() {
   if (!data_->board) return {};
   RankBoard& board = *data_->board;
   return with_system_errors([&] {
     // Whoever completes the output syncs it all; it can, where it has the same page cache, and before that the others
     // wait.
-    if (!data_->rank.launched || !is_of_one_machine(data_->directory.partial())) data_->sync_share();
+    if (!data_->rank.launched || !data_->one_machine) data_->sync_share();
     board.done();
     RankBoard::Ending ending = board.wait([&](std::span<const int64_t> settled) { return data_->settle(settled); });
     if (!fs::exists(data_->directory.partial()) && !fs::exists(data_->directory.out()))
@@ -372,7 +394,7 @@ void CheckpointWriter::finish() {
   with_system_errors([&] {
     data_->check_finished();
     if (data_->board) {
-      if (!is_of_one_machine(data_->directory.partial())) data_->check_borders();
+      if (!data_->one_machine) data_->check_borders();
       data_->write_headers();
     }
     if (!data_->layout.index.empty()) add_text(kIndexFile, data_->layout.index);

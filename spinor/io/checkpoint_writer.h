@@ -43,7 +43,9 @@ class CheckpointWriter {
   // The journal's entry of a tensor that is finished: by this run, or by an earlier one if its bytes still have the
   // digest it noted. Reads the tensor's bytes the first time. From any thread.
   std::optional<Json> finished(const std::string& tensor) const;
-  // The bytes of a finished tensor.
+  // Whether an earlier run has finished it, as far as finished() was asked, and this one has not done it again.
+  bool resumed(const std::string& tensor) const;
+  // The bytes of a tensor that is finished, or was shared by another rank.
   std::vector<std::byte> read(const std::string& tensor) const;
   // Writes bytes [offset, ...) of the tensor. From any thread.
   void write(const std::string& tensor, int64_t offset, std::span<const std::byte> bytes);
@@ -53,6 +55,10 @@ class CheckpointWriter {
   // A small file of the output directory (config.json, spinor.json, recipe.yaml).
   void add_text(const std::filesystem::path& relative, std::string_view text);
   void copy(const std::filesystem::path& from, const std::filesystem::path& relative);
+  // Of several launched ranks, in the middle of the work: what this one has written so far may be read by the others;
+  // what any of them had shared by now is finished here, too.
+  void share();
+  void take_over();
   // Of several ranks: the share of this one is finished, and goes to the disk. Launched ranks wait for each other here.
   // Error for what keeps the others from finishing. Alone: mine.
   Completion complete();

@@ -100,6 +100,11 @@ void RankBoard::check() const {
   throw *problem_;
 }
 
+std::vector<int64_t> RankBoard::tickets() const {
+  const std::lock_guard lock(mutex_);
+  return watch_->tickets();
+}
+
 void RankBoard::update(RankPhase phase, const std::string& reason) {
   const std::lock_guard lock(mutex_);
   mine_.phase = phase;

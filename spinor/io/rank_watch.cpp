@@ -105,6 +105,13 @@ std::optional<Error> RankWatch::refusal() const {
   return std::nullopt;
 }
 
+std::vector<int64_t> RankWatch::tickets() const {
+  std::vector<int64_t> tickets;
+  for (int rank = 0; rank < rank_.ranks; ++rank)
+    if (const std::optional<RankStatus> status = latest(rank)) tickets.push_back(status->ticket);
+  return tickets;
+}
+
 std::vector<int> RankWatch::pending() const {
   std::vector<int> ranks;
   for (int rank = 0; rank < rank_.ranks; ++rank)

@@ -28,7 +28,8 @@ class RankWatch {
   // A rank of the same attempt that has failed and was not started again, though it may refuse one that comes later.
   std::optional<Error> refusal() const;
   bool superseded() const;
-  std::vector<int> pending() const;  // ranks of this attempt that are not done
+  std::vector<int64_t> tickets() const;  // of this attempt, the latest of each rank
+  std::vector<int> pending() const;      // ranks of this attempt that are not done
   // Tickets of whoever is done: what their journals name needs no second look. Of launched ranks those of this attempt
   // alone, which sync nothing that the one who completes the output will.
   std::vector<int64_t> settled() const;

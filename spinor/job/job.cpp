@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <iterator>
 #include <optional>
 #include <utility>
@@ -157,12 +158,15 @@ SaveReport Job::save(const std::filesystem::path& out, const JobSaveOptions& opt
   tell();
   const SaveOptions files = data.files(options.files, calibrates ? options.calibrator->record() : Json());
   Saving saving(data.plan, out, files);
-  if (calibrates) {
-    std::vector<std::string> found = options.calibrator->calibrate(data.plan, saving.prepared(), *data.run, out);
-    std::ranges::move(data.run->finish(), std::back_inserter(data.warnings));
-    data.run.reset();
-    std::ranges::move(found, std::back_inserter(data.warnings));
-  }
+  if (calibrates) try {
+      std::vector<std::string> found = options.calibrator->calibrate(data.plan, saving.prepared(), *data.run, out);
+      std::ranges::move(data.run->finish(), std::back_inserter(data.warnings));
+      data.run.reset();
+      std::ranges::move(found, std::back_inserter(data.warnings));
+    } catch (const std::exception& error) {
+      saving.fail(error.what());
+      throw;
+    }
   const SaveReport report = saving.finish();
   tell();
   return report;

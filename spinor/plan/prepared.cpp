@@ -48,6 +48,7 @@ void PreparedTensors::write(const CalibratedActivation& activation, const Bytes&
 }
 
 void PreparedTensors::write(const std::vector<TensorInfo>& tensors, const Bytes& bytes, const Json& entry) {
+  check();
   for (size_t i = tensors.size(); i-- > 0;) {
     writer_.write(tensors[i].name, 0, bytes.at(i));
     writer_.finish_tensor(tensors[i].name, i == 0 ? entry : Json::object());

@@ -33,6 +33,12 @@ class PreparedTensors {
   std::optional<Json> finished(const CalibratedActivation& activation) const;
   void write(const CalibratedActivation& activation, const Bytes& bytes, Json note);
 
+  // Of several ranks: what this one has written is there for the others to read. What any of them has written so, and
+  // finished, is finished here, too. Error if another one has failed, of any thread.
+  void share() { writer_.share(); }
+  void take_over() { writer_.take_over(); }
+  void check() const { writer_.check(); }  // before each write(), too
+
   int64_t bytes_written() const { return bytes_written_; }  // of weights, by this run
 
   // A small file of the output directory.

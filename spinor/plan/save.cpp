@@ -28,6 +28,7 @@ class Saving::Writer {
   virtual ~Writer() = default;
   virtual PreparedTensors& prepared() = 0;
   virtual SaveReport run() = 0;
+  virtual void fail(const std::string& reason) noexcept = 0;
 };
 
 namespace {
@@ -57,18 +58,19 @@ class Saver final : public Saving::Writer {
       report_.pending = completion.pending;
       if (completion.mine) finish();
     } catch (const std::exception& error) {
-      writer_.fail(error.what());
+      fail(error.what());
       throw;
     }
     return report_;
   }
+
+  void fail(const std::string& reason) noexcept override { writer_.fail(reason); }
 
  private:
   void compute() {
     if (!has_data_) require_no_data(plan_);
     Schedule schedule(collect());
     report_.bytes_written += prepared_.bytes_written();
-    report_.bytes_resumed -= prepared_.bytes_written();
     const int threads = options_.threads > 0 ? options_.threads : default_threads();
     std::vector<Workspace> workspaces(static_cast<size_t>(threads));
     parallel_for(std::ssize(schedule.steps()), threads, [&](int64_t i, int thread) {
@@ -109,7 +111,7 @@ class Saver final : public Saving::Writer {
       const bool finished = writer_.finished(online.info.name).has_value();
       progress_.bytes_total += bytes;
       progress_.bytes_done += finished ? bytes : 0;
-      report_.bytes_resumed += finished ? bytes : 0;
+      report_.bytes_resumed += writer_.resumed(online.info.name) ? bytes : 0;
       ++report_.tensors;
     }
     std::vector<ScheduledTensor> scheduled;
@@ -156,7 +158,7 @@ class Saver final : public Saving::Writer {
     const Json entry = *writer_.finished(job.outputs.front().name);
     digests_[job.tensor->source->info.name] = entry.at("source").get<std::string>();
     progress_.bytes_done += bytes;
-    report_.bytes_resumed += bytes;
+    report_.bytes_resumed += writer_.resumed(job.outputs.front().name) ? bytes : 0;
     return true;
   }
 
@@ -320,6 +322,10 @@ PreparedTensors& Saving::prepared() {
 }
 SaveReport Saving::finish() {
   return writer_->run();
+}
+
+void Saving::fail(const std::string& reason) noexcept {
+  writer_->fail(reason);
 }
 
 SaveReport save(const RewritePlan& plan, const std::filesystem::path& out, const SaveOptions& options) {

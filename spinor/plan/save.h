@@ -56,6 +56,8 @@ class Saving {
   PreparedTensors& prepared();
   // Computes all the rest and renames. Error if the plan needs data and prepared() was never asked for.
   SaveReport finish();
+  // Of several ranks: the others hear that this one could not go on with what comes before finish().
+  void fail(const std::string& reason) noexcept;
 
   class Writer;
 

@@ -99,23 +99,25 @@ void ActivationRange::search(MatrixView<const float> batch, std::vector<Range>& 
     ranges[slot] = grid.found(ranges[slot], improvements[slot] & tried);
 }
 
-bool ActivationRange::add(MatrixView<const float> batch, int64_t slots, int threads) {
-  if (batch.rows == 0) return true;
+std::vector<Range> ActivationRange::of(MatrixView<const float> batch, int64_t slots, int threads) const {
+  if (batch.rows == 0) return {};
   std::vector<Range> ranges = ranges_of(batch, slots, threads);
-  if (ranges.empty()) return false;
-  if (observer_.search.mse) search(batch, ranges, threads);
+  if (!ranges.empty() && observer_.search.mse) search(batch, ranges, threads);
+  return ranges;
+}
+
+void ActivationRange::add(std::vector<Range> batch) {
   if (ranges_.empty() || observer_.averaging == Averaging::last) {
-    ranges_ = std::move(ranges);
-    return true;
+    ranges_ = std::move(batch);
+    return;
   }
-  for (size_t i = 0; i < ranges.size(); ++i) {
-    const Range old = ranges_[i], now = ranges[i];
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const Range old = ranges_[i], now = batch[i];
     const double weight = observer_.averaging_constant;
     ranges_[i] = observer_.averaging == Averaging::all
                      ? Range{std::min(old.low, now.low), std::max(old.high, now.high)}
                      : Range{between(old.low, now.low, weight), between(old.high, now.high, weight)};
   }
-  return true;
 }
 
 void ActivationRange::widen(const ActivationRange& other) {

@@ -18,11 +18,13 @@ class ActivationRange {
   ActivationRange(const QuantizationArgs& args, const ActivationObserver& observer)
       : args_(args), observer_(observer) {}
 
-  // A batch: a row for each token. The first columns/slots values of each have one range, the next another, and so on:
-  // one slot for all, one for each head, one for each group where the largest of them gives a global scale. False, and
-  // nothing changed: a value is not finite. Costs a pass, and one for each step of the search where there is one.
+  // Of a batch: a row for each token. The first columns/slots values of each have one range, the next another, and so
+  // on: one slot for all, one for each head, one for each group where the largest of them gives a global scale. Empty:
+  // a value is not finite, or there is no row. Costs a pass, and one for each step of the search where there is one.
   // Results do not depend on threads.
-  [[nodiscard]] bool add(MatrixView<const float> batch, int64_t slots, int threads);
+  std::vector<Range> of(MatrixView<const float> batch, int64_t slots, int threads) const;
+  // Those of the next batch.
+  void add(std::vector<Range> batch);
   bool empty() const { return ranges_.empty(); }
   // The ranges hold those of another with the same args and slots, too.
   void widen(const ActivationRange& other);

@@ -29,6 +29,8 @@ struct Linear;
 class LayerWatcher {
  public:
   virtual ~LayerWatcher() = default;
+  // A linear that was made, which may be given other values in its weight, in place.
+  virtual void made(const Linear&) {}
   // x is what the weight multiplies, (..., in), y what the linear gives. Linears that read the same see one tensor.
   virtual void linear(const Linear& linear, const at::Tensor& x, const at::Tensor& y) = 0;
   // Whether what the linear gives is used by anybody. If not it gives zeros, and linear() sees an undefined y.

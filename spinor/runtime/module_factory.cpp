@@ -69,12 +69,14 @@ Stage ModuleFactory::input_stage(const Module& linear) const {
 }
 
 Linear ModuleFactory::staged(const Module& module, at::Tensor weight, at::Tensor bias) const {
-  return {.weight = std::move(weight),
-          .bias = std::move(bias),
-          .input = input_stage(module),
-          .output = {rotations(module.name, TransformLocation::output), schemes_.output(module)},
-          .name = module.name,
-          .watcher = watcher_};
+  Linear linear{.weight = std::move(weight),
+                .bias = std::move(bias),
+                .input = input_stage(module),
+                .output = {rotations(module.name, TransformLocation::output), schemes_.output(module)},
+                .name = module.name,
+                .watcher = watcher_};
+  if (watcher_) watcher_->made(linear);
+  return linear;
 }
 
 Linear ModuleFactory::linear(const std::string& name, at::Tensor weight) const {
