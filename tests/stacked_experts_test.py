@@ -205,6 +205,24 @@ def test_an_expert_that_is_missing_is_named(tmp_path):
     assert "model.layers.1.mlp.experts.3.up_proj.bias: is missing" in refused("rotate", linear, tmp_path / "out")
 
 
+@pytest.mark.parametrize("old, new, said", [
+    (r", split: \[[^]]*\]", "", "input_linear is a stack of matrices, and its row does not say into which linears it"),
+    (r"experts\.\{E\}\.up_proj'", r"experts.{E}.up_proj', 'block_sparse_moe.experts.{E}.third'",
+     "input_linear: has 160 outputs, which are not those of 3 linears of one size"),
+    (r"'block_sparse_moe\.experts\.\{E\}\.gate_proj'", "gate_proj",
+     "block_sparse_moe.input_linear: split names gate_proj without {E}, the number of the expert"),
+])
+def test_what_a_row_cannot_split_is_refused(tmp_path, old, new, said):
+    source = tiny_models.save(tmp_path / "source", "granitemoe", "plain", torch.float32)
+    config = (source / "config.json").read_text()
+    (source / "config.json").write_text(config.replace("GraniteMoeForCausalLM", "OwnForCausalLM"))
+    text = (ROOT / "rows/granitemoe.yaml").read_text().replace("GraniteMoeForCausalLM", "OwnForCausalLM")
+    row = tmp_path / "row.yaml"
+    row.write_text(re.sub(old, new, text.replace(",\n   split", ", split")))
+    message = refused("quantize", source, tmp_path / "out", "--scheme", "W8A8", "--architecture", row)
+    assert said in message
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_who_cannot_load_them_is_said(tmp_path, family):
     source = tiny_models.save(tmp_path / "source", family, "plain", torch.float32)

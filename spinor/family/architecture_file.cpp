@@ -46,7 +46,10 @@ class Check {
     for (const PartRow& part : row_.parts) named("parts", {part.linear}, linears_);
     for (const LinearRow& linear : row_.linears) connected(linear);
     for (const std::vector<LinearRow>* linears : {&row_.linears, &row_.outer_linears})
-      for (const LinearRow& linear : *linears) counted(linear);
+      for (const LinearRow& linear : *linears) {
+        counted(linear);
+        split(linear);
+      }
     for (const ParameterRow& parameter : row_.parameters) written(parameter);
     check_left_to_files(row_, subject_);
     each_formula(row_, [&](std::string_view key, const std::string& formula) { this->formula(key, formula); });
@@ -91,6 +94,15 @@ class Check {
   void counted(const LinearRow& linear) const {
     if (!linear.count.empty() && !is_stacked(linear) && linear.name.find("{E}") == std::string::npos)
       throw Error(subject_, linear.name + " has a count, but is not stacked, nor has its name {E}");
+  }
+
+  void split(const LinearRow& linear) const {
+    if (!linear.split.empty() && !is_stacked(linear))
+      throw Error(subject_, linear.name + " has `split`, but is not stacked");
+    for (const std::string& name : linear.split)
+      if (name.find("{E}") == std::string::npos)
+        throw Error(subject_,
+                    fmt::format("{}: split names {} without {{E}}, the number of the expert", linear.name, name));
   }
 
   void written(const ParameterRow& parameter) const {

@@ -57,6 +57,8 @@ TEST(ArchitectureFile, ErrorsNameTheLineOrTheKey) {
   const std::string none = "names: [A]\nwrites: []\nlayers: ''\nouter_norms: []\nnorms: []\n";
   EXPECT_EQ(error_of(none + "linears: [{name: x, out: '1', in: '1', count: '2'}]"),
             "abc.yaml: x has a count, but is not stacked, nor has its name {E}");
+  EXPECT_EQ(error_of(none + "linears: [{name: x, out: '2', in: '1', split: ['y.{E}.a', 'y.{E}.b']}]"),
+            "abc.yaml: x has `split`, but is not stacked");
   const std::string vectors = none + "linears: []\nparameters: [{name: x, shape: ";
   EXPECT_EQ(error_of(vectors + "['4'], writes: 'true'}]"),
             "abc.yaml: x writes to the residual stream, but its shape does not end in hidden_size");
@@ -79,7 +81,6 @@ const Change kChanges[] = {
     {"Llama", [](Architecture& a) { a.forward->latent.emplace(); },
      "forward.latent names self_attn.kv_a_proj_with_mqa"},
     {"Llama", [](Architecture& a) { a.forward->clip.absent = 8; }, "has `absent`, but no `key` of config.json"},
-    {"Llama", [](Architecture& a) { a.forward->linear_experts = "mlp.{E}."; }, "one of the stacked experts"},
     {"Llama", [](Architecture& a) { a.parameters = {{"scale", {"1"}}}; }, "the forward pass would leave out scale"},
     {"Llama", [](Architecture& a) { a.norms.push_back({"self_attn.norm"}); }, "would leave out self_attn.norm"},
     {"Llama", [](Architecture& a) { a.mlp_in = {"mlp.up_proj"}; }, "the forward pass would leave out mlp.gate_proj"},

@@ -112,13 +112,9 @@ class ForwardNames {
 
   void experts() {
     if (!row_.experts.empty() && !forward_.router) fail("has experts, and `forward` no router to choose them");
-    const bool stacked = std::ranges::any_of(row_.linears, is_stacked);
     const auto has_count = [](const LinearRow& linear) { return !linear.count.empty(); };
     if (std::ranges::any_of(row_.linears, has_count))
       fail("linears.count: spinor runs one number of experts", kHowNotRun);
-    const std::string& one = forward_.linear_experts;
-    if (!one.empty() && (!stacked || one.find("{E}") == std::string::npos))
-      fail("forward.linear_experts must be a name with {E}, of one of the stacked experts");
     if (!forward_.router) return;
     const RouterRow& router = *forward_.router;
     for (const std::string& name : {router.name, router.shared_gate}) {

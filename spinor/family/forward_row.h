@@ -150,9 +150,6 @@ struct ForwardRow {
   NamePairs activations = {};      // that are called by another name
   OptionalKey swiglu_limit = {};   // gate and up are clamped, and up counts from -1
   std::string swiglu_alpha = "1";  // then silu(x) is x / (1 + exp(-alpha x))
-  bool alternating = false;        // the rows of a fused gate and up; else one after the other
-  // Of stacked experts: how names of the linears of a single one begin, where they are quantized: "mlp.experts.{E}.".
-  std::string linear_experts = {};
 
   std::string windowed = {};  // layers that see only the last sliding_window tokens; empty: none
   OptionalKey sliding_window = {.key = "sliding_window"};
@@ -184,8 +181,6 @@ struct ForwardRow {
     v("activations", activations);
     v("swiglu_limit", swiglu_limit);
     v("swiglu_alpha", swiglu_alpha);
-    v("alternating", alternating);
-    v("linear_experts", linear_experts);
     v("windowed", windowed);
     v("sliding_window", sliding_window);
     v("rope", rope);

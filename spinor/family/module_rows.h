@@ -40,6 +40,10 @@ struct LinearRow {
   bool router = false;     // chooses experts, or weighs them: rotated like any reader, never quantized, no Linear
   std::string count = {};  // how many, where they are stacked or the name has {E}; empty: `experts`. `any`: as many as
                            // the files have, of those with {E} no fewer than `experts`
+  // Of stacked experts: the linears of a single one, {E} its number, as they are called where they are quantized. Each
+  // has as many of the stack's outputs, the first the first ones, or every so many. Empty: they are not quantized.
+  std::vector<std::string> split = {};
+  bool alternating = false;  // outputs of gate and up, or of what `split` names; else one's after the other's
 
   bool operator==(const LinearRow&) const = default;
   template <class Visitor>
@@ -52,6 +56,8 @@ struct LinearRow {
     v("layout", layout);
     v("router", router);
     v("count", count);
+    v("split", split);
+    v("alternating", alternating);
   }
 };
 bool is_stacked(const LinearRow& row);

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "spinor/base/error.h"
+#include "spinor/base/list.h"
 #include "spinor/model/module_name.h"
 
 namespace spinor {
@@ -13,6 +16,8 @@ std::vector<MlpNames> mlps_of(const Architecture& row) {
     MlpNames& names = mlps.emplace_back(MlpNames{{}, out});
     for (const std::string& in : row.mlp_in)
       if (parent_of(in) == parent_of(out)) names.in.push_back(in);
+    names.alternating = std::ranges::any_of(
+        row.linears, [&](const LinearRow& one) { return one.alternating && contains(names.in, one.name); });
     if (names.in.empty() || names.in.size() > 2)
       throw Error(out,
                   fmt::format("is the output of an MLP with {} inputs, and spinor runs one, or a gate and one",
@@ -22,10 +27,10 @@ std::vector<MlpNames> mlps_of(const Architecture& row) {
   return mlps;
 }
 
-Gate gate_of(const Architecture& row, size_t inputs, const WeightShape& in, const WeightShape& out) {
-  if (inputs == 2) return Gate::own;
+Gate gate_of(const MlpNames& names, const WeightShape& in, const WeightShape& out) {
+  if (names.in.size() == 2) return Gate::own;
   if (in.out != 2 * out.in) return Gate::none;
-  return row.forward->alternating ? Gate::alternating : Gate::first_half;
+  return names.alternating ? Gate::alternating : Gate::first_half;
 }
 
 ProjectionRows projection_rows(const Slice& value) {

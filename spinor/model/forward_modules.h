@@ -12,6 +12,7 @@ namespace spinor {
 struct MlpNames {
   std::vector<std::string> in;
   std::string out;
+  bool alternating = false;  // LinearRow::alternating of the input
 };
 
 // The row has all in two lists; what belongs together has the same parent. Error for an MLP of no or three inputs.
@@ -23,8 +24,8 @@ enum class Gate {
   first_half,   // the first half of the rows
   alternating,  // every second row, from the first on
 };
-// `in` and `out`: an MLP's last input and its output, `inputs` how many inputs it has; `row` says how it computes.
-Gate gate_of(const Architecture& row, size_t inputs, const WeightShape& in, const WeightShape& out);
+// `in` and `out`: the last input of the MLP and its output.
+Gate gate_of(const MlpNames& names, const WeightShape& in, const WeightShape& out);
 
 // Rows of a fused projection.
 struct ProjectionRows {

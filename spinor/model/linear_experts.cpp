@@ -1,12 +1,15 @@
 #include "spinor/model/linear_experts.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <ranges>
 #include <string_view>
 #include <utility>
 
-#include "spinor/base/list.h"
+#include "spinor/base/error.h"
 #include "spinor/model/encoded_weight.h"
 #include "spinor/model/module_name.h"
 #include "spinor/model/modules.h"
@@ -23,32 +26,34 @@ void replace(std::vector<std::string>& names, const std::string& name, const std
 }
 
 void replace_everywhere(Architecture& row, const std::string& name, const std::vector<std::string>& by) {
-  for (std::vector<std::string>* names : {&row.mlp_in, &row.mlp_out, &row.writes}) replace(*names, name, by);
+  for (std::vector<std::string>* names : {&row.mlp_in, &row.mlp_out, &row.writes, &row.raw_reads})
+    replace(*names, name, by);
   for (NormRow& norm : row.norms) replace(norm.reads, name, by);
   for (std::vector<std::string>& kind : row.layer_kinds) replace(kind, name, by);
+  std::vector<AttentionRow*> attentions = {&row.attention};
+  for (AttentionRow& other : row.other_attentions) attentions.push_back(&other);
+  for (AttentionRow* attention : attentions)  // whose experts are one linear each
+    for (std::string* linear : {&attention->query, &attention->key, &attention->value, &attention->output})
+      if (*linear == name) *linear = by.front();
+}
+
+std::string divided(const std::string& size, size_t by) {
+  return by == 1 || size == kAny ? size : fmt::format("({}) / {}", size, by);
 }
 
 // The linears of an expert in the order of llm-compressor's ExpertMLPWithGate: up, gate, down.
 Architecture linear_row(Architecture row) {
-  const std::string expert = row.forward->linear_experts;
   const std::vector<LinearRow> linears = std::exchange(row.linears, {});
-  std::string width;
-  for (const LinearRow& linear : linears)
-    if (is_stacked(linear) && contains(row.mlp_out, linear.name)) width = linear.in;
   for (const LinearRow& linear : linears) {
-    if (!is_stacked(linear)) {
-      row.linears.push_back(linear);
-    } else if (contains(row.mlp_out, linear.name)) {
-      row.linears.push_back({expert + "down_proj", linear.out, linear.in, linear.bias, linear.when});
-      replace_everywhere(row, linear.name, {expert + "down_proj"});
-    } else {
-      for (const char* name : {"up_proj", "gate_proj"})
-        row.linears.push_back({expert + name, width, linear.in, linear.bias, linear.when});
-      replace_everywhere(row, linear.name, {expert + "gate_proj", expert + "up_proj"});
+    for (const std::string& name : linear.split | std::views::reverse) {
+      const std::string out = divided(linear.out, linear.split.size());
+      row.linears.push_back({name, out, linear.in, linear.bias, linear.when, Layout::matrix, false, linear.count});
     }
+    if (linear.split.empty())
+      row.linears.push_back(linear);
+    else
+      replace_everywhere(row, linear.name, linear.split);
   }
-  row.forward->linear_experts.clear();
-  row.forward->alternating = false;
   return row;
 }
 
@@ -82,15 +87,31 @@ WeightLayout of_numbers(int64_t rows, int64_t cols) {
 
 // Which rows of an expert's W a linear has.
 struct Rows {
-  std::string linear;  // "gate_proj"
+  std::string linear;  // "mlp.experts.{E}.gate_proj"
   int64_t first = 0, step = 1, count = 0;
 };
 
-std::vector<Rows> rows_of(const Module& stack, bool alternating) {
-  if (stack.role == Role::mlp_out) return {{"down_proj", 0, 1, stack.shape.out}};
-  const int64_t half = stack.shape.out / 2;
-  const int64_t second = alternating ? 1 : half, step = alternating ? 2 : 1;
-  return {{"gate_proj", 0, step, half}, {"up_proj", second, step, half}};
+// Of a stack; null: it has none, being no module of the row's.
+const LinearRow* row_of_stack(const Model& model, const Module& stack) {
+  if (!model.architecture() || stack.layer < 0 || !is_stack(stack)) return nullptr;
+  const std::string prefix = model.layer_prefix(stack.layer);
+  if (!stack.name.starts_with(prefix)) return nullptr;
+  const std::vector<LinearRow>& linears = model.architecture()->linears;
+  const auto found = std::ranges::find(linears, stack.name.substr(prefix.size()), &LinearRow::name);
+  return found == linears.end() ? nullptr : &*found;
+}
+
+std::vector<Rows> rows_of(const Module& stack, const LinearRow& row) {
+  const int64_t linears = std::ssize(row.split), each = stack.shape.out / linears;
+  if (stack.shape.out % linears != 0)
+    throw Error(stack.name,
+                fmt::format("has {} outputs, which are not those of {} linears of one size", stack.shape.out, linears));
+  std::vector<Rows> rows;
+  for (const std::string& name : row.split) {
+    const int64_t i = std::ssize(rows);
+    rows.push_back({name, row.alternating ? i : i * each, row.alternating ? linears : 1, each});
+  }
+  return rows;
 }
 
 // W (out, in) of one expert, or the rows of it that a linear has.
@@ -131,40 +152,82 @@ CheckpointTensor bias_of(const Module& stack, int64_t e, const Rows& rows) {
 }
 
 std::vector<CheckpointTensor> tensors_of(const Model& model) {
-  const ForwardRow& forward = *model.architecture()->forward;
   std::vector<CheckpointTensor> tensors;
   for (const CheckpointTensor& tensor : model.checkpoint().tensors()) {
     const Module* stack = model.owner(tensor.info.name);
-    if (!stack || stack->classes.front() != "Experts") {
+    if (!stack || !can_be_split(model, *stack)) {
       tensors.push_back(tensor);
       continue;
     }
     const bool is_bias = &tensor == stack->bias;
+    const std::vector<Rows> all = rows_of(*stack, *row_of_stack(model, *stack));
     for (int64_t e = 0; e < stack->shape.count; ++e)
-      for (const Rows& rows : rows_of(*stack, forward.alternating)) {
+      for (const Rows& rows : all) {
         CheckpointTensor& one = tensors.emplace_back(is_bias ? bias_of(*stack, e, rows) : weight_of(*stack, e, rows));
-        one.info.name = model.layer_prefix(stack->layer) + numbered(forward.linear_experts, e) + rows.linear +
-                        (is_bias ? ".bias" : ".weight");
+        one.info.name = model.layer_prefix(stack->layer) + numbered(rows.linear, e) + (is_bias ? ".bias" : ".weight");
       }
   }
   return tensors;
 }
 
+bool has_split(const Architecture& row) {
+  return std::ranges::any_of(row.linears, [](const LinearRow& linear) { return !linear.split.empty(); });
+}
+
+// "{E}" is digits.
+bool is_numbered(std::string_view name, std::string_view pattern) {
+  const size_t at = pattern.find("{E}");
+  const std::string_view before = pattern.substr(0, at), after = pattern.substr(at + 3);
+  return name.size() > before.size() + after.size() && name.starts_with(before) && name.ends_with(after) &&
+         is_number(name.substr(before.size(), name.size() - before.size() - after.size()));
+}
+
 }  // namespace
 
 const Architecture& row_of_files(const Architecture& row, const Checkpoint& checkpoint) {
-  if (!row.forward || row.forward->linear_experts.empty()) return row;
-  const std::string first = root_of(row, checkpoint) + row.layers + ".0." + numbered(row.forward->linear_experts, 0);
-  return checkpoint.find(first + "down_proj.weight") ? linear_row_of(row) : row;
+  const std::string layers = root_of(row, checkpoint) + row.layers + ".";
+  const auto is_there = [&](const LinearRow& linear) {
+    if (linear.split.empty()) return false;
+    const std::string first = "." + numbered(linear.split.front(), 0) + ".weight";
+    return std::ranges::any_of(checkpoint.tensors(), [&](const CheckpointTensor& tensor) {
+      return tensor.info.name.starts_with(layers) && tensor.info.name.ends_with(first);
+    });
+  };
+  return std::ranges::any_of(row.linears, is_there) ? linear_row_of(row) : row;
 }
 
 bool has_linear_experts(const Model& model) {
   return model.architecture() && model.architecture() != find_architecture(model.architecture_name());
 }
 
+bool is_stack(const Module& module) {
+  return module.classes.front() == "Experts";
+}
+
+bool can_be_split(const Model& model, const Module& stack) {
+  const LinearRow* row = row_of_stack(model, stack);
+  return row && !row->split.empty();
+}
+
+std::vector<std::string> split_names(const Model& model, const Module& stack, int64_t expert) {
+  std::vector<std::string> names;
+  for (const std::string& name : row_of_stack(model, stack)->split)
+    names.push_back(model.layer_prefix(stack.layer) + numbered(name, expert));
+  return names;
+}
+
+const Module& stack_of(const Module& linear, const Model& model) {
+  const std::string prefix = model.layer_prefix(linear.layer);
+  const std::string_view below = std::string_view(linear.name).substr(prefix.size());
+  return *std::ranges::find_if(model.modules(), [&](const Module& module) {
+    if (module.layer != linear.layer || !can_be_split(model, module)) return false;
+    const std::vector<std::string>& split = row_of_stack(model, module)->split;
+    return std::ranges::any_of(split, [&](const std::string& name) { return is_numbered(below, name); });
+  });
+}
+
 std::optional<Model> with_linear_experts(const Model& model) {
-  const Architecture* row = model.architecture();
-  if (!row || !row->forward || row->forward->linear_experts.empty()) return std::nullopt;
+  if (!model.architecture() || !has_split(*model.architecture())) return std::nullopt;
   const QuantizedSource* source = model.quantized_source();
   if (source && source->method != "mxfp4") return std::nullopt;
   return Model::describe(model.checkpoint().with(model.checkpoint().config(), tensors_of(model)));

@@ -32,19 +32,8 @@ bool can_be_quantized(const Module& module) {
          !is_router(module);
 }
 
-bool is_stack(const Module& module) {
-  return module.classes.front() == "Experts";
-}
-
 bool is_ignored(const QuantizationConfig& config, const Module& module) {
   return std::ranges::any_of(config.ignore, [&](const std::string& target) { return matches(module, target); });
-}
-
-// The stack of which a linear of an expert is a piece.
-const Module& stack_of(const Module& linear, const Model& model) {
-  return *std::ranges::find_if(model.modules(), [&](const Module& module) {
-    return is_stack(module) && module.layer == linear.layer && module.role == linear.role;
-  });
 }
 
 // 0 exact name, 1 regex, 2 class.
@@ -132,14 +121,20 @@ void check_stacks(const QuantizationConfig& config, const Model& model, const Pl
     return group.second.weights && std::ranges::find(group.second.targets, "Linear") != group.second.targets.end();
   };
   if (std::ranges::none_of(config.config_groups, takes_linears)) return;
-  const auto stack = std::ranges::find_if(
-      model.modules(), [&](const Module& module) { return is_stack(module) && !is_ignored(config, module); });
-  if (stack == model.modules().end()) return;
+  std::vector<const Module*> stacks;
+  for (const Module& module : model.modules())
+    if (is_stack(module) && !is_ignored(config, module)) stacks.push_back(&module);
+  for (const Module* stack : stacks)
+    if (!can_be_split(model, *stack))
+      place.fail(stack->name + " is a stack of matrices, and its row does not say into which linears it splits",
+                 leave_out_hint(stack->name));
+  if (stacks.empty()) return;
+  const std::string& first = stacks.front()->name;
   if (!with_linear_experts(model))
-    place.fail(stack->name + " is a stack of experts, which cannot be quantized here", leave_out_hint(stack->name));
+    place.fail(first + " is a stack of experts, which is quantized already and cannot be split", leave_out_hint(first));
   if (with_quantized_experts(config, model))
-    place.fail(stack->name + " is a stack of experts, which are quantized one by one",
-               "plan with_linear_experts(model), or " + leave_out_hint(stack->name));
+    place.fail(first + " is a stack of experts, which are quantized one by one",
+               "plan with_linear_experts(model), or " + leave_out_hint(first));
 }
 
 }  // namespace

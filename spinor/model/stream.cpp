@@ -136,14 +136,16 @@ std::vector<ValueOutput> value_outputs_of(const ModuleNames& names) {
   for (int64_t layer = 0; layer < *names.config().num_layers; ++layer)
     for (const AttentionRow* row : names.row().attentions()) {
       if (!is_so(row->when, names.config(), true, layer)) continue;
-      const auto outputs = names.in_layer(layer, {row->output});
-      if (outputs.size() != 1) continue;
+      const auto outputs = names.in_layer(layer, {row->output});  // several: of experts
+      if (outputs.empty()) continue;
       const auto values = names.in_layer(layer_of_values(names, *row, layer), {row->value});
       if (values.size() != 1) continue;
-      if (std::ranges::find(pairs, outputs[0], &ValueOutput::output) != pairs.end())
-        throw Error(outputs[0]->name, "is the output of two attentions of the row",
-                    "their `when` must tell their layers apart");
-      pairs.push_back({values[0], outputs[0], size_of(row->head_dim, names.config(), layer)});
+      for (const Module* output : outputs) {
+        if (std::ranges::find(pairs, output, &ValueOutput::output) != pairs.end())
+          throw Error(output->name, "is the output of two attentions of the row",
+                      "their `when` must tell their layers apart");
+        pairs.push_back({values[0], output, size_of(row->head_dim, names.config(), layer)});
+      }
     }
   return pairs;
 }

@@ -11,8 +11,8 @@ namespace spinor::runtime {
 namespace {
 
 Gate gate_of(const ModuleFactory& factory, const std::string& prefix, const MlpNames& names) {
-  return spinor::gate_of(*factory.model().architecture(), names.in.size(),
-                         factory.module(prefix + names.in.back()).shape, factory.module(prefix + names.out).shape);
+  return spinor::gate_of(names, factory.module(prefix + names.in.back()).shape,
+                         factory.module(prefix + names.out).shape);
 }
 
 Mlp mlp(const ModuleFactory& factory, const std::string& prefix, const MlpNames& names) {
@@ -36,7 +36,7 @@ std::vector<Mlp> stacked(const ModuleFactory& factory, const std::string& prefix
 std::vector<Mlp> counted(const ModuleFactory& factory, const std::string& prefix, const MlpNames& names) {
   std::vector<Mlp> experts;
   for (int64_t i = 0; factory.has(prefix + numbered(names.out, i)); ++i) {
-    MlpNames mine{{}, numbered(names.out, i)};
+    MlpNames mine{{}, numbered(names.out, i), names.alternating};
     for (const std::string& in : names.in) mine.in.push_back(numbered(in, i));
     experts.push_back(mlp(factory, prefix, mine));
   }

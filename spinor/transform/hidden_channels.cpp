@@ -35,9 +35,10 @@ const Module* norm_inside(const Model& model, const std::string& block) {
   return found == model.modules().end() ? nullptr : &*found;
 }
 
-HiddenChannels channels_of(const Model& model, const std::vector<const Module*>& in, const Module& out,
-                           const std::string& block) {
-  const Gate gate = gate_of(*model.architecture(), in.size(), in.back()->shape, out.shape);
+HiddenChannels channels_of(const Model& model, const MlpNames& names, const std::vector<const Module*>& in,
+                           const Module& out) {
+  const std::string block(parent_of(names.out).empty() ? "" : parent_of(out.name));
+  const Gate gate = gate_of(names, in.back()->shape, out.shape);
   const Module& up = *in.back();
   HiddenChannels channels{.name = out.name, .kind = gate, .up = rows_in(up, up_rows(gate, out.shape.in))};
   if (gate != Gate::none) channels.gate = rows_in(*in.front(), gate_rows(gate, out.shape.in));
@@ -74,8 +75,7 @@ std::vector<HiddenChannels> hidden_channels(const Model& model) {
         if (!out) break;
         std::vector<const Module*> in;
         for (const std::string& name : names.in) in.push_back(model.find(prefix + numbered(name, i)));
-        const std::string block(parent_of(names.out).empty() ? "" : parent_of(out->name));
-        if (!contains(in, nullptr)) all.push_back(channels_of(model, in, *out, block));
+        if (!contains(in, nullptr)) all.push_back(channels_of(model, names, in, *out));
       }
     }
   if (all.empty()) throw Error("MLP", "there is no MLP");

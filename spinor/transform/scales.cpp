@@ -8,6 +8,7 @@
 #include "spinor/base/list.h"
 #include "spinor/model/forward_config.h"
 #include "spinor/model/forward_modules.h"
+#include "spinor/model/linear_experts.h"
 #include "spinor/model/module_name.h"
 #include "spinor/transform/hidden_channels.h"
 #include "spinor/transform/legality.h"
@@ -33,9 +34,9 @@ LegalScale mlp_scale_of(const Model& model, const ForwardConfig& forward, const 
   scale.writer = channels.up;
   scale.readers = {channels.reader};
   scale.stack = channels.stack;
-  if (const std::string& expert = model.architecture()->forward->linear_experts; !expert.empty() && channels.experts)
+  if (channels.experts && can_be_split(model, *channels.up.linear))
     for (int64_t e = 0; e < scale.stack; ++e)
-      scale.experts.push_back(model.layer_prefix(channels.reader.linear->layer) + numbered(expert, e) + "up_proj");
+      scale.experts.push_back(split_names(model, *channels.up.linear, e).back());
   return scale;
 }
 
