@@ -35,10 +35,6 @@ SHIPPED = shipped()
 SOME = SHIPPED[::EVERY]
 
 
-def row_of(kind, model_type):
-    return yaml.safe_load(rows.file_of(kind, model_type).read_text())
-
-
 def run(one):
     return one, check(*one, more=one in SOME)
 
@@ -72,7 +68,7 @@ def assert_exact(results, one, dtype):
     name = str(dtype).removeprefix("torch.")
     assert name not in results[one].problems, results[one].problems[name]
     proof = results[one].proofs[dtype]
-    assert set(proof.errors) == {rotation for rotation in ("R1", "R2") if rotation in row_of(*one)["proof"]}
+    assert set(proof.errors) == {rotation for rotation in ("R1", "R2") if rotation in results[one].row["proof"]}
     assert set(proof.refused) == {"R1", "R2"} - set(proof.errors)
     assert all(error < EXACT[dtype] for error in proof.errors.values()), proof.errors
 
@@ -107,6 +103,10 @@ ALIKE = 0.95
 NAMED_OTHERWISE = {("causal", "deepseek_v4"), ("causal", "inkling2_text"), ("image-text", "inkling2")}
 
 
+# Their stacks have a matrix for each head of a recurrence, which nobody calls a linear.
+NO_EXPERTS = {("causal", "zamba"), ("causal", "recurrent_gemma")}
+
+
 @of_all
 def test_it_is_quantized(results, one):
     found = results[one]
@@ -118,6 +118,10 @@ def test_it_is_quantized(results, one):
     assert set(found.quantized) | set(found.refused) - {"quantize"} == expected(one)
     assert all(found.quantized[name] > ALIKE for name in found.quantized), found.quantized
     assert "transformers stacks experts" in found.refused.get("packed", "transformers stacks experts")
+    assert found.wrong_splits == []
+    stacked = [linear for linear in found.row["linears"] if "experts" in linear.get("layout", "")]
+    assert ("is a stack of matrices" in found.refused.get("quantize", "")) == (one in NO_EXPERTS)
+    assert (found.split > 0) == bool(stacked and one not in NO_EXPERTS)
 
 
 def expected(one):

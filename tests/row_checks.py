@@ -8,12 +8,17 @@ import traceback
 from pathlib import Path
 
 import torch
+import yaml
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+import rows
 import spinor
 from spinor.discovery.discover import another
+from spinor.discovery.files import files_of
 from spinor.discovery.left_out import role_of
 from spinor.discovery.proof import SEED, Proof, loaded, logits_of, prove, rotated, save
+from spinor.discovery.split import wrong_splits
 from spinor.discovery.subject import MASKED, difference
 from spinor.discovery.tiny import default_config
 
@@ -22,7 +27,10 @@ from spinor.discovery.tiny import default_config
 class Checked:
     """`proofs`: by type of the weights, computed in float64. `in_float32`: by rotation, and the `noise` of a model that
     is not rotated. `quantized`: how far the logits are in 8 bits, by who loads them (see `quantize`); `refused`: what
-    spinor said instead. `problems`: what was raised in which check."""
+    spinor said instead. `split`: how many stacks were quantized expert by expert. `problems`: what was raised in which
+    check."""
+
+    row: dict
 
     proofs: dict = dataclasses.field(default_factory=dict)
     in_float32: dict = dataclasses.field(default_factory=dict)
@@ -30,13 +38,16 @@ class Checked:
     quantized: dict = dataclasses.field(default_factory=dict)
     refused: dict = dataclasses.field(default_factory=dict)
     head_is_ignored: bool = True  # by the name that it has in memory
+    split: int = 0
+    wrong_splits: list = dataclasses.field(default_factory=list)
     problems: dict = dataclasses.field(default_factory=dict)
 
 
 def check(kind, model_type, more):
     """Of a tiny model of that type. `more`: what takes longer, too."""
     torch.set_num_threads(1)
-    tiny, found = another(default_config(model_type), kind), Checked()
+    tiny = another(default_config(model_type), kind)
+    found = Checked(yaml.safe_load(rows.file_of(kind, model_type).read_text()))
     for name, one in CHECKS.items():
         if more or name not in LONG:
             with tempfile.TemporaryDirectory(prefix="spinor-") as folder:
@@ -83,7 +94,7 @@ def quantize(tiny, folder, found, more):
         spinor.quantize(source, folder / "packed", **options)
     except spinor.InputError as refusal:
         found.refused["quantize"] = refusal.problem
-        if "is a stack of experts" not in refusal.problem:
+        if "is a stack of matrices" not in refusal.problem:
             return
         options["ignore"] += stacks(source)
         spinor.quantize(source, folder / "packed", **options)
@@ -91,9 +102,36 @@ def quantize(tiny, folder, found, more):
     ignored = json.loads((folder / "packed/config.json").read_text())["quantization_config"]["ignore"]
     found.head_is_ignored = set(heads) <= set(ignored)
     spinor.dequantize(folder / "packed", folder / "dense", progress=False)
+    found.split = stack_again(found.row, source, folder / "dense")
     found.quantized["dense"] = correlation(start, logits_of(loaded(folder / "dense", tiny, torch.float32), tiny))
     if more and is_loaded(source, folder / "again", options, found):
         found.quantized["packed"] = correlation(start, logits_of(loaded(folder / "again", tiny, torch.float32), tiny))
+
+
+def split(tiny, folder, found, more):
+    """Stacks of experts split in a model of other sizes as the row says."""
+    del folder, more
+    found.wrong_splits = wrong_splits(found.row, tiny.model, tiny.inputs, files_of(tiny.model, tiny.config))
+
+
+def stack_again(row, source, dense):
+    """Of the linears of experts the stacks that the class has, as the row says that they split. Returns how many."""
+    tensors, shapes = load_file(dense / "model.safetensors"), {}
+    for name, tensor in load_file(source / "model.safetensors").items():
+        shapes[name] = tensor.shape
+    splits = {linear["name"]: linear for linear in row["linears"] if linear.get("split")}
+    missing = [name for name in shapes if name not in tensors]
+    for name in missing:
+        layer, linear = next((name[: -len(end)], linear) for linear in splits.values()
+                             for end in (f"{linear['name']}.weight", linear["name"]) if name.endswith("." + end))
+        experts = [[tensors.pop(f"{layer}{one.format(E=expert)}.weight") for one in linear["split"]]
+                   for expert in range(shapes[name][0])]
+        joined = [torch.stack(one, 1).flatten(0, 1) if linear.get("alternating") else torch.cat(one) for one in experts]
+        stack = torch.stack(joined)
+        tensors[name] = stack.mT.contiguous() if linear["layout"] == "experts_transposed" else stack
+    assert {name: tensor.shape for name, tensor in tensors.items()} == shapes
+    save_file(tensors, dense / "model.safetensors", {"format": "pt"})
+    return len(missing)
 
 
 def names_of_heads(model):
@@ -129,5 +167,5 @@ def correlation(before, after):
     return float(torch.corrcoef(torch.stack([before[kept], after[kept]]))[0, 1])
 
 
-CHECKS = {"float64": float64, "float32": float32, "quantize": quantize}
+CHECKS = {"float64": float64, "split": split, "float32": float32, "quantize": quantize}
 LONG = {"float32"}

@@ -23,6 +23,7 @@ from .proof import SEED, Proof, prove
 from .roles import Roles
 from .row import RowMaker
 from .row_text import text_of
+from .split import wrong_splits
 from .tiny import CannotBuild, Tiny, default_config, tiny
 from .tower import with_towers
 
@@ -165,6 +166,9 @@ def proved(row: dict, findings: Findings, config: PreTrainedConfig, kind: str | 
         proof = proof_of(row, other, "ProvingAgain" + row["names"][0])
     if not proof.holds:
         raise InputError(row["names"][0], f"what was found is not exact: {proof.errors}", "this is a fault of spinor")
+    if wrong := wrong_splits(row, other.model, other.inputs, files_of(other.model, other.config)):
+        raise InputError(row["names"][0], f"{wrong[0]}: its experts split otherwise in a model of other sizes",
+                         "this is a fault of spinor")
     errors = {key: float(f"{value:.0e}") for key, value in proof.errors.items()}
     row["proof"] = {"with": f"transformers {VERSION}"} | errors
     return Discovery(row["names"], HEADER.format(VERSION) + text_of(row), proof, findings)

@@ -7,6 +7,7 @@ import re
 from .files import CannotTell, module_of
 from .lengths import ANY, Lengths, Sample
 from .roles import LinearRole
+from .split import Stack, split_of
 
 
 class Experts:
@@ -33,6 +34,15 @@ class Experts:
         if whole != self.numbers:
             raise CannotTell(f"{name}: there are {counts}, but {whole} experts that have all of their linears")
         return ANY  # nothing reads the last ones, which have not all of an expert; a file may have them, or not
+
+    def split(self, name: str, role: LinearRole) -> dict:
+        """The fields of a row that say how a stack splits into linears; {} of what is none, or of no experts."""
+        roles = self.samples[0].roles
+        if "experts" not in role.layout or role.place.layer is None or not roles.findings.routers:
+            return {}
+        stacks = {name: Stack(one.weight, one.layout, one.mlp_out) for name, one in roles.linears.items()
+                  if "experts" in one.layout}
+        return split_of(roles.findings.subject, stacks[module_of(role.weight.name)], list(stacks.values()), name)
 
     def _stacked(self) -> str:
         stacks = [next((role.weight for role in sample.roles.linears.values() if "experts" in role.layout

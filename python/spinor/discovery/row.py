@@ -166,7 +166,7 @@ class RowMaker:
             row["router"] = "true"
         if count := self.experts.count(name, roles):
             row["count"] = count
-        return row
+        return row | self.experts.split(name, one)
 
     def _norm(self, name: str) -> list[dict]:
         by_sample = self._in_layers("norms", name)

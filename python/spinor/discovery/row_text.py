@@ -8,7 +8,7 @@ import re
 PLAIN = re.compile(r"[A-Za-z_.][\w.\[\]()* /+-]*")
 WORDS = {"true", "false", "null", "yes", "no", "on", "off"}
 BARE = {"true", "false"}  # of fields that are flags
-FLAGS = {"layer_norm", "router"}
+FLAGS = {"layer_norm", "router", "alternating"}
 
 
 def scalar(value: object, key: str = "") -> str:
