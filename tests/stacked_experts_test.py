@@ -52,6 +52,10 @@ def stacked(linear, family):
         gate, up, down = (
             torch.stack([tensor for _, tensor in sorted(projections[name].items())]) for name in ("gate", "up", "down")
         )
+        if family == "gemma4":
+            tensors[f"{above}.experts.gate_up_proj"] = torch.cat([gate, up], 1)
+            tensors[f"{above}.experts.down_proj"] = down
+            continue
         if family == "granitemoe":
             tensors[f"{above}.input_linear.weight"] = torch.cat([gate, up], 1)
             tensors[f"{above}.output_linear.weight"] = down
@@ -125,6 +129,17 @@ def test_activations_in_8_bits_change_little(tmp_path, family):
               quantize(source, tmp_path / "dense", group | {"format": "dense"}))
     largest, rms = logits.difference(*(computed(model, torch.float32, tmp_path) for model in models))
     assert 1e-4 < rms < 0.05 and largest < 0.3  # as in quantized_families_test.py
+
+
+def test_experts_of_gemma4_beside_an_mlp(tmp_path):
+    source = tiny_models.save(tmp_path / "source", "gemma4", "experts", torch.float32)
+    dense = quantize(source, tmp_path / "dense", {"weights": INT8, "format": "dense"})
+    before = load_file(source / "model.safetensors")
+    after = stacked(load_file(dense / "model.safetensors"), "gemma4")
+    assert after.keys() == before.keys()
+    for name in (name for name in before if ".experts." in name):
+        moved = (after[name] - before[name]).abs() / before[name].abs().amax(-1, keepdim=True)
+        assert 0 < moved.max() < 0.51 / 127, name  # half a step of a row
 
 
 @pytest.mark.parametrize("family", FAMILIES)
