@@ -19,6 +19,7 @@ import spinor  # noqa: E402
 from row_checks import check, correlation  # noqa: E402
 from spinor.discovery.discover import another  # noqa: E402
 from spinor.discovery.proof import EXACT, loaded, logits_of, save  # noqa: E402
+from spinor.discovery.split import wrong_splits  # noqa: E402
 from spinor.discovery.tiny import causal_types, default_config, image_text_types  # noqa: E402
 
 # In float32, and quantized by transformers' own loader, too: of every few.
@@ -143,6 +144,16 @@ def test_a_tower_as_it_is_published(tmp_path, ignore):
     assert not any(report.values()), report
     start = logits_of(loaded(source, tiny, torch.float32), tiny)
     assert correlation(start, logits_of(model, tiny)) > ALIKE
+
+
+@pytest.mark.parametrize("change", [lambda one: one["split"].reverse(), lambda one: one.update(alternating=True)])
+def test_a_split_of_experts_that_is_wrong_is_noticed(change):
+    tiny = another(default_config("granitemoe_swa"), "causal")
+    row = yaml.safe_load(rows.file_of("causal", "granitemoe_swa").read_text())
+    assert wrong_splits(row, tiny.model, tiny.inputs) == []
+    stack = next(one for one in row["linears"] if len(one.get("split", ())) == 2)
+    change(stack)
+    assert wrong_splits(row, tiny.model, tiny.inputs) == [stack["name"]]
 
 
 def test_most_decoders_have_a_row():

@@ -133,7 +133,7 @@ def saved(model, folder):
 def test_where_the_tensors_of_files_come_from(tmp_path, model_type):
     model = tiny(model_type).model if model_type in causal_types() else tiny(model_type, kind="image-text").model
     files, state = saved(model, tmp_path), model.state_dict()
-    found = file_tensors(model, model.config)
+    found = file_tensors(model)
     assert found.keys() == files.keys()
     for name, parts in found.items():
         for at in parts:

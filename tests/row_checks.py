@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 import rows
 import spinor
 from spinor.discovery.discover import another
-from spinor.discovery.files import files_of
 from spinor.discovery.left_out import role_of
 from spinor.discovery.proof import SEED, Proof, loaded, logits_of, prove, rotated, save
 from spinor.discovery.split import wrong_splits
@@ -111,7 +110,7 @@ def quantize(tiny, folder, found, more):
 def split(tiny, folder, found, more):
     """Stacks of experts split in a model of other sizes as the row says."""
     del folder, more
-    found.wrong_splits = wrong_splits(found.row, tiny.model, tiny.inputs, files_of(tiny.model, tiny.config))
+    found.wrong_splits = wrong_splits(found.row, tiny.model, tiny.inputs)
 
 
 def stack_again(row, source, dense):

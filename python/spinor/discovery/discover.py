@@ -76,7 +76,7 @@ def made_up_lists(config: PreTrainedConfig) -> frozenset[str]:
 def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, Names]:
     section = section_of(made.config)
     part = getattr(made.config, section) if section else made.config
-    files = files_of(made.model, made.config)
+    files = files_of(made.model)
     roles = Roles(find(made.model, made.inputs), files, dependence.counts.keys(), made.kind == "image-text")
     keys = flat_keys(made.config.to_dict(), section)
     names = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width, roles.layer_count)
@@ -166,7 +166,7 @@ def proved(row: dict, findings: Findings, config: PreTrainedConfig, kind: str | 
         proof = proof_of(row, other, "ProvingAgain" + row["names"][0])
     if not proof.holds:
         raise InputError(row["names"][0], f"what was found is not exact: {proof.errors}", "this is a fault of spinor")
-    if wrong := wrong_splits(row, other.model, other.inputs, files_of(other.model, other.config)):
+    if wrong := wrong_splits(row, other.model, other.inputs):
         raise InputError(row["names"][0], f"{wrong[0]}: its experts split otherwise in a model of other sizes",
                          "this is a fault of spinor")
     errors = {key: float(f"{value:.0e}") for key, value in proof.errors.items()}

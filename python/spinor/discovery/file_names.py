@@ -5,10 +5,10 @@ reverts that when it saves. Here every element in memory gets a number of its ow
 saved tensors hold says where each of their elements comes from: no table of conversions is read.
 """
 
+import re
 from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedConfig
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
@@ -66,17 +66,17 @@ class Provenance:
         )
 
 
-def file_tensors(model: torch.nn.Module, config: PreTrainedConfig | None = None) -> dict[str, list[Provenance]]:
-    """For each tensor that `model.save_pretrained` would write, where it comes from: one part, or several where tensors
-    in memory are put together. Of tied weights the one that is saved is named; what is not saved is not named. Raises
-    InputError where a file tensor holds something that is no element of a tensor in memory."""
-    del config  # a model has its own
+def file_tensors(model: torch.nn.Module, like: str = ".*") -> dict[str, list[Provenance]]:
+    """For each tensor that `model.save_pretrained` would write under a name like this pattern, where it comes from: one
+    part, or several where tensors in memory are put together. Of tied weights the one that is saved is named; what is
+    not saved is not named. Raises InputError where a file tensor holds something that is no element of a tensor in
+    memory."""
     files, memory = file_elements(model)
     first, shapes, total = {}, {}, 0
     for name, tensor in memory.items():
         first[name], shapes[name] = total, tuple(tensor.shape)
         total += tensor.numel()
-    return {name: _parts(name, numbers, first, shapes) for name, numbers in files.items()}
+    return {name: _parts(name, numbers, first, shapes) for name, numbers in files.items() if re.fullmatch(like, name)}
 
 
 def file_elements(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

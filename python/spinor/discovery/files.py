@@ -50,8 +50,8 @@ def made_of(name: str, parts: list[Provenance]) -> FileTensor:
     return FileTensor(name, tuple(shape), part.tensor, tuple(axes), tuple(indices), memories)
 
 
-def files_of(model: torch.nn.Module, config) -> dict[str, FileTensor]:
-    return {name: made_of(name, parts) for name, parts in file_tensors(model, config).items()}
+def files_of(model: torch.nn.Module, like: str = ".*") -> dict[str, FileTensor]:
+    return {name: made_of(name, parts) for name, parts in file_tensors(model, like).items()}
 
 
 def above(name: str) -> str:

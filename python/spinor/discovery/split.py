@@ -12,7 +12,7 @@ import re
 
 import torch
 
-from .files import FileTensor, above, module_of
+from .files import FileTensor, above, files_of, module_of
 from .subject import EXACT, Subject
 from .trace import uses_of
 
@@ -62,17 +62,19 @@ def split_of(subject: Subject, stack: Stack, stacks: list[Stack], name: str) -> 
     return split | ({"alternating": "true"} if len(linears) > 2 else {})
 
 
-def wrong_splits(row: dict, model: torch.nn.Module, inputs: dict, files: dict[str, FileTensor]) -> list[str]:
+def wrong_splits(row: dict, model: torch.nn.Module, inputs: dict) -> list[str]:
     """Linears that a row says to split otherwise than this model of it shows."""
-    stacks = {}
-    for linear in row["linears"]:
-        pattern = rf".*\b{re.escape(row['layers'])}\.\d+\.{re.escape(linear['name'])}(\.weight)?"
-        found = next((tensor for name, tensor in files.items() if re.fullmatch(pattern, name)), None)
-        if linear.get("split") and found:
-            stacks[linear["name"]] = linear, Stack(found, linear["layout"], linear["name"] in row["mlp_out"])
-    subject, all_of_them = Subject(model, inputs) if stacks else None, [stack for _, stack in stacks.values()]
-    return [name for name, (linear, stack) in stacks.items()
-            if said(linear) != said(split_of(subject, stack, all_of_them, name))]
+    linears = {one["name"]: one for one in row["linears"] if one.get("split")}
+    if not linears:
+        return []
+    pattern = rf".*\b{re.escape(row['layers'])}\.\d+\.({'|'.join(map(re.escape, linears))})(\.weight)?"
+    stacks: dict[str, Stack] = {}
+    for name, tensor in files_of(model, like=pattern).items():
+        linear = re.fullmatch(pattern, name)[1]
+        stacks.setdefault(linear, Stack(tensor, linears[linear]["layout"], linear in row["mlp_out"]))
+    subject = Subject(model, inputs)
+    return [name for name, stack in stacks.items()
+            if said(linears[name]) != said(split_of(subject, stack, list(stacks.values()), name))]
 
 
 def said(linear: dict) -> tuple:
@@ -98,19 +100,24 @@ def parts(subject: Subject, stack: Stack, down: Stack) -> list[str]:
     axis, rows = stack.weight.axes[stack.out_axis], stack.weight.indices[stack.out_axis]
     if axis is None or rows is None or subject.tensors[stack.weight.memory].shape[axis] != 2 * down.into:
         return []
-    ups = [one for one in hypotheses(down.into) if is_up(subject, stack, down, axis, one)]
-    if len(ups) != 1:
+    up = up_rows(subject, stack, down, axis)
+    if not up:
         return []
-    names = [UP if row in set(ups[0].tolist()) else GATE for row in rows.tolist()]
+    names = [UP if row in up else GATE for row in rows.tolist()]
     half = len(names) // 2
     if names == names[:1] * half + names[-1:] * half:
         return [names[0], names[-1]]
     return names if names == names[:2] * half else []
 
 
-def hypotheses(inner: int) -> list[torch.Tensor]:
-    rows = torch.arange(2 * inner)
-    return [rows[:inner], rows[inner:], rows[::2], rows[1::2]]
+def up_rows(subject: Subject, stack: Stack, down: Stack, axis: int) -> set[int]:
+    """In memory; empty where none of two ways to have two alike, or not one of the two, is up."""
+    rows, inner = list(range(2 * down.into)), down.into
+    for two in ((rows[:inner], rows[inner:]), (rows[::2], rows[1::2])):
+        ups = [one for one in two if is_up(subject, stack, down, axis, torch.tensor(one))]
+        if ups:
+            return set(ups[0]) if len(ups) == 1 else set()
+    return set()
 
 
 @torch.no_grad()
