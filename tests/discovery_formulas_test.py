@@ -60,6 +60,16 @@ def test_the_last_layer_is_no_rule_where_a_list_tells():
     assert Conditions(without, [3, 4]).find(last, of_any_keys=False) == "L + 1 == num_hidden_layers"
 
 
+def test_layers_that_share():
+    samples = [{"shared_layers": 2, "kinds": ["a", "b", "a", "b"]}, {"shared_layers": 3, "kinds": ["a", "b", "b", "a", "b"]}]
+    conditions = Conditions(samples, [4, 5])
+    assert conditions.last([{2, 3}, {2, 3, 4}]) == "L >= num_hidden_layers - shared_layers"
+    assert conditions.last([{2, 3}, {2, 4}]) is None
+    assert conditions.of_last([{2: 0, 3: 1}, {2: 1, 3: 0, 4: 1}]) == "kinds[L]"
+    assert conditions.of_last([{2: 1, 3: 1}, {2: 1, 3: 1, 4: 1}]) == "0"
+    assert conditions.of_last([{2: 0, 3: 0}, {2: 0, 3: 0, 4: 0}]) is None
+
+
 def test_what_is_numbered():
     assert numbered("side.3.linear.weight") == "side.{E}.linear.weight"
     assert numbered("layers.1.table.shard_12.weight") == "layers.1.table.shard_{E}.weight"

@@ -10,9 +10,12 @@ import torch
 import transformers
 
 import command
+import rows
 from odd_model import make
 
 pytest.importorskip("spinor")  # PYTHONPATH=build/release/python
+from spinor.discovery.discover import discover_type  # noqa: E402
+
 os.environ.setdefault("SPINOR_PYTHON", sys.executable)
 EXACT = 1e-9  # of the logits' deviation, in float64
 
@@ -114,3 +117,15 @@ def test_without_python_it_says_what_to_install(odd, tmp_path):
     environment = {**os.environ, "SPINOR_PYTHON": str(tmp_path / "none")}
     message = command.refused("discover", odd, env=environment)
     assert "spinor-llm[discover]" in message
+
+
+@pytest.mark.parametrize("model_type, exact", [
+    ("jetmoe", {"R1", "R2"}),  # pieces of the normed tokens go to the experts
+    ("whisper", {"R1", "R2"}),  # attention to what an encoder says
+    ("gemma3n_text", {"R2"}),  # layers that read the values of others
+])
+def test_what_ships_is_what_is_found(model_type, exact):
+    found = discover_type(model_type, "causal")
+    assert set(found.proof.errors) == exact
+    without = lambda text: [line for line in text.splitlines() if not line.startswith("proof:")]  # noqa: E731
+    assert without(found.row) == without(rows.file_of("causal", model_type).read_text())

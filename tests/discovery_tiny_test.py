@@ -107,6 +107,15 @@ def test_images(model_type):
     assert not torch.equal(before, logits(images))
 
 
+def test_what_an_encoder_says():
+    """Of a decoder that has attentions to one: all that reads it is run."""
+    made = tiny("whisper")
+    before = logits(made)
+    made.inputs["encoder_outputs"] = made.inputs["encoder_outputs"] + 1
+    assert not torch.equal(before, logits(made))
+    assert set(tiny("gpt2").inputs) == {"input_ids"}  # asks for it, and has no such attention
+
+
 def test_types():
     assert {"llama", "mixtral"} <= set(causal_types()) and {"llava", "qwen2_vl"} <= set(image_text_types())
 

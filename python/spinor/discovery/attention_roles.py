@@ -19,6 +19,7 @@ class AttentionRole:
     value_weight: FileTensor
     value_axis: int
     part: tuple[int, int, int] | None  # begin, size, period of the values among the rows of `value`; None: all
+    value_layer: int  # that before it which has them, or its own
 
 
 def attention_roles(roles) -> list[AttentionRole]:
@@ -32,11 +33,11 @@ def attention_roles(roles) -> list[AttentionRole]:
             continue
         tensor, axis, part = value_rows(roles, values)
         value = roles.place(module_of(tensor.name))
-        if value.layer != place.layer:
-            raise CannotTell(f"{output.name} reads the values of another layer")
+        if value.layer is None or value.layer > place.layer:
+            raise CannotTell(f"{output.name} reads values that no layer before it has")
         names = [first_linear(roles, names) for names in (attention.queries, attention.keys)]
         found.append(AttentionRole(place.layer, place.name, value.name, *names, attention.head_dim, tensor, axis,
-                                   part))
+                                   part, value.layer))
     return found
 
 

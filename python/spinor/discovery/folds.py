@@ -13,6 +13,7 @@ from .trace import Graph, Operation
 SCALING = {"mul", "mul_", "native_layer_norm", "rms_norm", "_fused_rms_norm", "native_group_norm"}
 LAYER_NORM = {"native_layer_norm"}
 SHAPE_ONLY = {"zeros_like", "empty_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full"}
+SPLITTING = {"split", "split_with_sizes", "unbind", "chunk"}
 ROW_WISE = {"mul", "div"}  # by one number for each vector: commutes with what acts within the vector
 
 
@@ -76,6 +77,9 @@ def follow(graph: Graph, tensor: torch.Tensor, begin: int, fold: Fold, size: int
             if operation.outputs[0].shape[-1] != tensor.shape[-1]:
                 before = sum(value.shape[-1] for value in operation.inputs[:here])
             follow(graph, operation.outputs[0], begin + before, fold, size)
+        elif operation.name in SPLITTING and operation.outputs[0].shape[-1] == tensor.shape[-1]:
+            for output in operation.outputs:  # some of the vectors: an expert's tokens
+                follow(graph, output, begin, fold, size)
         elif operation.name not in SHAPE_ONLY:
             fold.others.append(operation)
 

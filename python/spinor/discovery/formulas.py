@@ -135,6 +135,26 @@ class Conditions:
     def __init__(self, samples: list[Keys], counts: list[int], made_up: frozenset[str] = frozenset()):
         self.samples, self.counts, self.made_up = samples, counts, made_up
 
+    def last(self, layers: list[set[int]]) -> str | None:
+        """That holds in the last layers, as many as a key says; None: there is none."""
+        for key in self.samples[0]:
+            if LAYERS.search(key) and all(
+                is_size(sample.get(key)) and there == set(range(count - sample[key], count))
+                for sample, count, there in zip(self.samples, self.counts, layers, strict=True)
+            ):
+                return f"L >= {LAST} - {key}"
+        return None
+
+    def of_last(self, values: list[dict[int, int]]) -> str | None:
+        """A formula that tells layers apart: each of these has the same value as another, the last before it which is
+        not one of them. None: there is none."""
+        lists = [key for key, value in self.samples[0].items() if isinstance(value, list) and value]
+        for text, of in [("0", None), *((f"{key}[L]", key) for key in lists)]:
+            if all(_is_last(layers, sample.get(of) if of else None)
+                   for sample, layers in zip(self.samples, values, strict=True)):
+                return text
+        return None
+
     def find(self, layers: list[set[int]], of_any_keys: bool = True) -> str | None:
         """A formula over L that holds in those layers of each sample; empty: in all; None: there is none. Keys that a
         class makes up of others may not be in a config.json: they are used only if any may be."""
@@ -201,3 +221,12 @@ class Conditions:
             for other in values[i + 1 :]:
                 yield (f"{key}[L] == '{one}' || {key}[L] == '{other}'",
                        lambda sample, layer, key=key, one=one, other=other: sample[key][layer] in (one, other))
+
+
+def _is_last(layers: dict[int, int], kinds: list | None) -> bool:
+    """Of each layer, the layer that has its values: the last before it of the same kind, which has its own."""
+    for layer, other in layers.items():
+        alike = [one for one in range(layer) if one not in layers and (kinds is None or kinds[one] == kinds[layer])]
+        if alike[-1:] != [other]:
+            return False
+    return True

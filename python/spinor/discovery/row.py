@@ -306,8 +306,19 @@ class RowMaker:
                     part = self._part(value, roles, tensors)
                     parts[str(part)] = part
                     row["value"] += "." + part["name"]
+                row |= self._shared(output, [{one.layer: one.value_layer for one in of.values()} for of in by_sample])
                 rows.append(row | (self._when(output, layers, alone=False) if len(alike) > 1 else {}))
         return rows, list(parts.values())
+
+    def _shared(self, output: str, values: list[dict[int, int]]) -> dict:
+        """Which layers read the values of another, and of which."""
+        shared = [{layer: other for layer, other in of.items() if other != layer} for of in values]
+        if not any(shared):
+            return {}
+        when, like = self.conditions.last([set(of) for of in shared]), self.conditions.of_last(shared)
+        if when is None or like is None:
+            raise CannotTell(f"{output}: no key of config.json says which layers read the values of which others")
+        return {"shared": when, "shared_like": like}
 
     def _part(self, linear: str, roles: list[AttentionRole], tensors: list) -> dict:
         begins, sizes, periods = (list(values) for values in zip(*(role.part for role in roles), strict=True))

@@ -19,7 +19,7 @@ from spinor._errors import InputError
 from spinor.discovery.float64 import widened
 from spinor.discovery.tiny_configs import DEFAULTS
 from spinor.discovery.tiny_images import with_images
-from spinor.discovery.tiny_inputs import text_inputs
+from spinor.discovery.tiny_inputs import text_inputs, with_encoder
 from spinor.discovery.tiny_shrink import shrunk
 from spinor.discovery.tiny_sizes import COUNTS
 
@@ -245,9 +245,13 @@ def _fan_in(weight: torch.Tensor, module: torch.nn.Module, name: str) -> int:
 def _answered(
     model: torch.nn.Module, text: dict[str, torch.Tensor], seed: int, images: bool, kind: str
 ) -> tuple[dict[str, torch.Tensor], CannotBuild | None]:
-    """Inputs that the model answers: text, or images in it where they are asked for or where it does not go without."""
+    """Inputs that the model answers: text, or images in it where they are asked for or where it does not go without;
+    what an encoder says, where the model reads it."""
     problem = _problem(model, text)
     if kind == "causal" or not (images or problem):
+        more = None if problem else with_encoder(model, text, seed)
+        if more is not None and _problem(model, more) is None and _differ(model, text, more):
+            return more, None
         return text, problem
     for inputs in with_images(model, text, seed):
         if (found := _problem(model, inputs)) is None and _sees(model, inputs):
@@ -259,7 +263,11 @@ def _answered(
 def _sees(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> bool:
     """The pixels matter."""
     other = inputs | {"pixel_values": inputs["pixel_values"] * 1.5 + 0.1}
-    return not torch.equal(_logits(model, inputs), _logits(model, other))
+    return _differ(model, inputs, other)
+
+
+def _differ(model: torch.nn.Module, inputs: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
+    return not torch.equal(_logits(model, inputs), _logits(model, others))
 
 
 def _problem(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> CannotBuild | None:
