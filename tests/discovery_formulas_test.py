@@ -36,6 +36,12 @@ def test_a_formula_fits_what_it_was_not_found_with(size, keys):
     assert eval(found.replace("/", "//"), {}, OTHER) == eval(size, {}, OTHER), found
 
 
+def test_products_alone():
+    seen = [({"heads": 8, "width": 48}, 6), ({"heads": 6, "width": 60}, 10)]
+    assert size_formula(seen, ["heads", "width"]) == "width / heads"
+    assert size_formula(seen, ["heads", "width"], divided=False) is None
+
+
 def test_no_formula_is_made_up():
     assert size_formula([(SMALL, 31), (LARGE, 77), (SMALL | {"inner": 90}, 5)], ["inner"]) is None
 
@@ -61,7 +67,8 @@ def test_the_last_layer_is_no_rule_where_a_list_tells():
 
 
 def test_layers_that_share():
-    samples = [{"shared_layers": 2, "kinds": ["a", "b", "a", "b"]}, {"shared_layers": 3, "kinds": ["a", "b", "b", "a", "b"]}]
+    samples = [{"shared_layers": 2, "kinds": ["a", "b", "a", "b"]},
+               {"shared_layers": 3, "kinds": ["a", "b", "b", "a", "b"]}]
     conditions = Conditions(samples, [4, 5])
     assert conditions.last([{2, 3}, {2, 3, 4}]) == "L >= num_hidden_layers - shared_layers"
     assert conditions.last([{2, 3}, {2, 4}]) is None

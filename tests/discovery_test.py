@@ -123,6 +123,7 @@ def test_without_python_it_says_what_to_install(odd, tmp_path):
     ("jetmoe", {"R1", "R2"}),  # pieces of the normed tokens go to the experts
     ("whisper", {"R1", "R2"}),  # attention to what an encoder says
     ("gemma3n_text", {"R2"}),  # layers that read the values of others
+    ("phi4_multimodal", {"R2"}),  # heads as many as their size goes into the stream
 ])
 def test_what_ships_is_what_is_found(model_type, exact):
     found = discover_type(model_type, "causal")

@@ -60,16 +60,18 @@ class Product:
         return " * ".join(factors) + (f" / {self.by}" if self.by else "")
 
 
-def products_of(keys: list[str]) -> list[Product]:
+def products_of(keys: list[str], divided: bool) -> list[Product]:
     found = [Product(chosen) for count in range(1, MOST_FACTORS + 1)
              for chosen in itertools.combinations(keys, count)]
     found += [Product((key, key)) for key in keys]
+    if not divided:
+        return sorted(found, key=lambda product: product.cost)
     found += [Product(one.of, by) for one in found for by in keys if by not in one.of and len(one.of) < MOST_FACTORS]
     return sorted(found, key=lambda product: product.cost)
 
 
-def size_formula(seen: Seen, keys: list[str]) -> str | None:
-    """Of all the keys, that fits every sample; None if there is none as simple as these."""
+def size_formula(seen: Seen, keys: list[str], divided: bool = True) -> str | None:
+    """Of all the keys, that fits every sample; None if there is none as simple as these. `divided`: or a quotient."""
     if len({size for _, size in seen}) == 1 and not keys:
         return str(seen[0][1])
     usable = [(config, size) for config, size in seen if all(is_size(config.get(key)) for key in keys)]
@@ -78,7 +80,7 @@ def size_formula(seen: Seen, keys: list[str]) -> str | None:
     keys = sorted(keys)
     if len(keys) == 1 and (found := shifted_key(usable, keys[0]) or part_of_key(usable, keys[0])):
         return found
-    products = products_of(keys)
+    products = products_of(keys, divided)
     for count in range(1, MOST_TERMS + 1):
         for chosen in itertools.combinations(products, count):
             used = {key for product in chosen for key in (*product.of, *filter(None, [product.by]))}

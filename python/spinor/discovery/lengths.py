@@ -18,6 +18,8 @@ NO_FLAGS = {"tie_word_embeddings"}
 MOST_KEYS = 4
 SIZE_OF_HEAD = re.compile(r"head.*dim|head.*size|kv_channels")
 
+OTHER_HEADS = re.compile(r"num_\w+_heads")
+
 
 @dataclasses.dataclass
 class Sample:
@@ -54,9 +56,10 @@ class Lengths:
                  and [sample.keys.get(key) for sample in self.samples] == values]
         if named and not set(named) & set(keys):
             return named[0]
-        for count in range(1, MOST_KEYS + 1):
-            for chosen in itertools.combinations([*keys, "head_dim"], count):
-                if found := size_formula(seen, list(chosen)):
+        of = [*keys, *({"head_dim"} - set(keys))]
+        for divided, count in itertools.product((False, True), range(1, MOST_KEYS + 1)):  # two models tell little
+            for chosen in itertools.combinations(of, count):
+                if found := size_formula(seen, list(chosen), divided):
                     return found
         raise CannotTell(f"{tensors[0].name}: no formula says how many of its rows are values, {values}")
 
@@ -126,6 +129,12 @@ class Lengths:
         for more in ((), *((key,) for key in others)):
             if found := size_formula(seen, sorted({*keys, *more})):  # of a key that cannot change alone
                 return found
+        if "head_dim" in self.samples[0].derived:  # heads of queries, keys and values in one weight
+            if found := size_formula(seen, sorted({*keys - {"hidden_size"}, "head_dim"})):
+                return found
+        for count in filter(OTHER_HEADS.fullmatch, self.samples[0].keys):  # of a kind of layers
+            if all(config.get(count, 0) * config["head_dim"] == size for config, size in seen):
+                return f"{count} * head_dim"
         # A piece of what all the keys make.
         return next((key for key in sorted(keys) if [sample.keys.get(key) for sample in self.samples] == sizes), None)
 

@@ -13,6 +13,11 @@ from .lengths import ANY, Lengths, Names, Sample
 from .roles import EmbeddingRole, LinearRole, NormRole, ParameterRole
 
 REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+# Keys that published files have otherwise than attribute_map says.
+PUBLISHED = {
+    "num_sliding_attention_heads": "attention_other_setting != null ? attention_other_setting['num_attention_heads'] ?? "
+    "num_attention_heads : num_attention_heads"
+}
 PRESENT = "present"
 NO_ATTENTION = {"query": "", "key": "", "value": "", "output": ""}
 
@@ -370,6 +375,9 @@ def defaults_in(text: str, class_defaults: dict, aliases: dict[str, str], known:
     found = {}
     for key, value in class_defaults.items():
         if key in known or not re.search(rf"\b{key}\b", text):
+            continue
+        if key in PUBLISHED:
+            found[key] = PUBLISHED[key]
             continue
         others = [alias for alias, real in aliases.items() if real == key and alias not in text]
         literal = [str(value).lower()] if isinstance(value, int) and key not in REQUIRED else []
