@@ -119,14 +119,17 @@ def test_without_python_it_says_what_to_install(odd, tmp_path):
     assert "spinor-llm[discover]" in message
 
 
-@pytest.mark.parametrize("model_type, exact", [
-    ("jetmoe", {"R1", "R2"}),  # pieces of the normed tokens go to the experts
-    ("whisper", {"R1", "R2"}),  # attention to what an encoder says
-    ("gemma3n_text", {"R2"}),  # layers that read the values of others
-    ("phi4_multimodal", {"R2"}),  # heads as many as their size goes into the stream
+@pytest.mark.parametrize("model_type, kind, exact", [
+    ("jetmoe", "causal", {"R1", "R2"}),  # pieces of the normed tokens go to the experts
+    ("whisper", "causal", {"R1", "R2"}),  # attention to what an encoder says
+    ("gemma3n_text", "causal", {"R2"}),  # layers that read the values of others
+    ("phi4_multimodal", "causal", {"R2"}),  # heads as many as their size goes into the stream
+    ("fuyu", "image-text", {"R1", "R2"}),  # images without a tower
+    ("moss_transcribe_diarize", "causal", {"R2"}),  # sound, which a norm scales before it is on the stream
+    ("qwen2_5_omni_thinker", "image-text", {"R1", "R2"}),  # images and sound, and a parameter that no code reads
 ])
-def test_what_ships_is_what_is_found(model_type, exact):
-    found = discover_type(model_type, "causal")
+def test_what_ships_is_what_is_found(model_type, kind, exact):
+    found = discover_type(model_type, kind)
     assert set(found.proof.errors) == exact
     without = lambda text: [line for line in text.splitlines() if not line.startswith("proof:")]  # noqa: E731
-    assert without(found.row) == without(rows.file_of("causal", model_type).read_text())
+    assert without(found.row) == without(rows.file_of(kind, model_type).read_text())

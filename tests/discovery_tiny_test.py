@@ -15,6 +15,7 @@ spinor = pytest.importorskip("spinor")  # PYTHONPATH=build/release/python; witho
 from spinor.discovery.file_names import file_tensors  # noqa: E402
 from spinor.discovery.float64 import widened  # noqa: E402
 from spinor.discovery.tiny import CannotBuild, causal_types, image_text_types, tiny  # noqa: E402
+from spinor.discovery.unread import unread_parameters  # noqa: E402
 
 TYPES = (
     "llama",
@@ -114,6 +115,27 @@ def test_what_an_encoder_says():
     made.inputs["encoder_outputs"] = made.inputs["encoder_outputs"] + 1
     assert not torch.equal(before, logits(made))
     assert set(tiny("gpt2").inputs) == {"input_ids"}  # asks for it, and has no such attention
+
+
+def test_sound():
+    """Beside the images, and all that is told of tokens is as long as they are."""
+    made = tiny("qwen3_omni_moe_thinker", kind="image-text", images=True)
+    assert made.has_towers and {"pixel_values", "input_features"} <= set(made.inputs)
+    before = logits(made)
+    made.inputs["input_features"] = made.inputs["input_features"] + 1
+    assert not torch.equal(before, logits(made))
+
+
+def test_what_no_code_reads():
+    class Part(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.read, self.forgotten, self.side_1 = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)
+
+        def forward(self, x):
+            return getattr(self, f"side_{1}")(self.read(x))
+
+    assert unread_parameters(nn.Sequential(Part(), nn.LayerNorm(3))) == {"0.forgotten.weight", "0.forgotten.bias"}
 
 
 def test_types():

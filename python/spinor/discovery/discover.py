@@ -77,15 +77,16 @@ def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, Names]:
     section = section_of(made.config)
     part = getattr(made.config, section) if section else made.config
     files = files_of(made.model)
-    roles = Roles(find(made.model, made.inputs), files, dependence.counts.keys(), made.kind == "image-text")
+    roles = Roles(find(made.model, made.inputs), files, dependence.counts.keys(), made.has_towers)
     keys = flat_keys(made.config.to_dict(), section)
     names = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width, roles.layer_count)
     return Sample(roles, keys, dependence, defaults, names.derived, made_up_lists(part)), names
 
 
 def with_images(config: PreTrainedConfig, *, kind: str | None, **options) -> Tiny:
-    """Where a class takes any in a way that is known. Else what only images reach is read by nothing, and refused."""
-    if kind == "image-text":
+    """And sound, where a class takes any in a way that is known. Else what only they reach is read by nothing, and
+    refused."""
+    if kind == "image-text" or getattr(config, "audio_config", None) is not None:
         with contextlib.suppress(CannotBuild):
             return tiny(config, kind=kind, images=True, **options)
     return tiny(config, kind=kind, **options)
@@ -102,7 +103,7 @@ def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code:
     part = getattr(made[0].config, section) if section else made[0].config
     maker = RowMaker(list(samples), names[-1], getattr(type(part), "attribute_map", {}))
     row = maker.row([type(made[0].model).__name__], section)
-    if made[0].kind == "image-text":
+    if made[0].has_towers:
         row = with_towers(row, samples[0].roles, made[0].config, made[0].model)
     return row, samples[0].roles.findings
 

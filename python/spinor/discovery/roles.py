@@ -4,6 +4,7 @@ modules that files name."""
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from .files import CannotTell, FileTensor, above, module_of
 from .find import Findings
 from .folds import scales_of
 from .stream import OTHER_PARTS
+from .unread import unread_parameters
 
 STACKED = 3  # axes of experts in one tensor
 
@@ -277,11 +279,15 @@ class Roles:
         embedding = getattr(self.findings.subject.model.get_input_embeddings(), "weight", None)
         return embedding is not None and self.findings.subject.tensors.get(tensor.memory) is embedding
 
+    @functools.cached_property
+    def _unread(self) -> set[str]:
+        return unread_parameters(self.findings.subject.model)
+
     def _is_unused(self, tensor: FileTensor) -> bool:
         """A matrix as wide as the stream, which may read or write it where the tiny model does not go."""
         wide = any(size % self.width == 0 for size in tensor.shape)
         read = any(tensor.memory in operation.sources for operation in self.findings.graph.trace.operations)
-        return len(tensor.shape) > 1 and wide and not read
+        return len(tensor.shape) > 1 and wide and not read and tensor.memory not in self._unread
 
     def _unsaid(self, problem: str) -> None:
         """R1 is refused where a row cannot say all that turns."""

@@ -15,8 +15,8 @@ from .roles import EmbeddingRole, LinearRole, NormRole, ParameterRole
 REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 # Keys that published files have otherwise than attribute_map says.
 PUBLISHED = {
-    "num_sliding_attention_heads": "attention_other_setting != null ? attention_other_setting['num_attention_heads'] ?? "
-    "num_attention_heads : num_attention_heads"
+    "num_sliding_attention_heads": "attention_other_setting != null ? attention_other_setting['num_attention_heads'] "
+    "?? num_attention_heads : num_attention_heads"
 }
 PRESENT = "present"
 NO_ATTENTION = {"query": "", "key": "", "value": "", "output": ""}

@@ -17,6 +17,7 @@ from transformers.models.auto.modeling_auto import (
 
 from spinor._errors import InputError
 from spinor.discovery.float64 import widened
+from spinor.discovery.tiny_audio import FEATURES, with_audio
 from spinor.discovery.tiny_configs import DEFAULTS
 from spinor.discovery.tiny_images import with_images
 from spinor.discovery.tiny_inputs import text_inputs, with_encoder
@@ -43,6 +44,11 @@ class Tiny:
     config: PreTrainedConfig
     inputs: dict[str, torch.Tensor]
     kind: str
+
+    @property
+    def has_towers(self) -> bool:
+        """Parts that are not the language model."""
+        return self.kind == "image-text" or FEATURES in self.inputs
 
 
 def causal_types() -> list[str]:
@@ -97,7 +103,7 @@ def tiny(
             continue
         inputs, problem = _answered(model, text_inputs(model, variant, seed), seed, images, kind)
         if problem is None:
-            return Tiny(model, small, inputs, kind)
+            return Tiny(model, small, _heard(model, inputs, seed) if images else inputs, kind)
         failed.append(problem)
     last = next((error for error in failed if isinstance(error, CannotBuild)), None)
     raise last or CannotBuild(_name(config), f"no tiny model of it can be built: {_said(failed[0])}")
@@ -258,6 +264,15 @@ def _answered(
             return inputs, None
         problem = problem or found
     return text, problem or CannotBuild(type(model).__name__, "it takes images in no way that is known")
+
+
+def _heard(model: torch.nn.Module, inputs: dict[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
+    """With sound, where the model hears it."""
+    more = with_audio(model, inputs, seed)
+    if more is None or _problem(model, more) is not None:
+        return inputs
+    other = more | {FEATURES: more[FEATURES] * 1.5 + 0.1}
+    return more if _differ(model, more, other) else inputs
 
 
 def _sees(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> bool:

@@ -89,6 +89,11 @@ def _pooled(asked: Asked) -> Inputs:
     return {"pixel_values": pixels, "image_token_pooling": tokens, "image_grids": grids}
 
 
+def _plain(asked: Asked) -> Inputs:
+    """Patches of each image in a row."""
+    return {"pixel_values": _patches(asked)[0]}
+
+
 def _shaped(asked: Asked) -> Inputs:
     """Patches of each image in a row, and how many are on either side."""
     pixels, across = _patches(asked)
@@ -145,6 +150,7 @@ STYLES: tuple[tuple[str, Callable[[Asked], Inputs]], ...] = (
     ("image_sizes", _square(told=False)),
     ("pixel_values", _square(1)),
     ("pixel_values", _square(3)),
+    ("pixel_values", _plain),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import torch
+from transformers import PreTrainedConfig
 
 from .files import CannotTell, FileTensor, module_of
 from .roles import Roles
@@ -62,7 +63,7 @@ def towers_of(roles: Roles, sites: set, config, model: torch.nn.Module) -> dict:
 
 
 def section_of_tower(config) -> str:
-    keys = [key for key, value in config.to_dict().items() if isinstance(value, dict)]
+    keys = [key for key, value in vars(config).items() if isinstance(value, PreTrainedConfig)]
     found = [key for key in keys if re.search("vision|visual|audio", key)] or keys
     if not found:
         raise CannotTell("its config has no section for another part")
