@@ -109,6 +109,7 @@ class Roles:
         self.counted: dict[str, str] = {}
         self._find_counted(set(counted))
         self.unsaid = ""  # what of a stream that turns a row cannot say
+        self.unused: dict[str, FileTensor] = {}  # that may be on the stream, and that nothing reads
         self.linears: dict[str, LinearRole] = {}
         self.norms: dict[str, NormRole] = {}
         self.parameters: dict[str, ParameterRole] = {}
@@ -218,8 +219,7 @@ class Roles:
         later = []
         for name, tensor in sorted(self.files.items(), key=lambda one: not self._is_of_tokens(one[1])):
             if not self._is_below(name):
-                if self._is_unused(tensor):
-                    self._unsaid(f"{name} {list(tensor.shape)}: nothing reads it in the tiny model")
+                self._check_use(tensor)
                 self.towers[name] = tensor
                 continue
             rows = (tensor.memory, 1) in self.sites and tensor.memory not in self.uses  # positions that are a slice
@@ -283,11 +283,12 @@ class Roles:
     def _unread(self) -> set[str]:
         return unread_parameters(self.findings.subject.model)
 
-    def _is_unused(self, tensor: FileTensor) -> bool:
-        """A matrix as wide as the stream, which may read or write it where the tiny model does not go."""
+    def _check_use(self, tensor: FileTensor) -> None:
+        """Of a matrix as wide as the stream: it may read or write it where the tiny model does not go."""
         wide = any(size % self.width == 0 for size in tensor.shape)
         read = any(tensor.memory in operation.sources for operation in self.findings.graph.trace.operations)
-        return len(tensor.shape) > 1 and wide and not read and tensor.memory not in self._unread
+        if len(tensor.shape) > 1 and wide and not read and tensor.memory not in self._unread:
+            self.unused[tensor.name] = tensor
 
     def _unsaid(self, problem: str) -> None:
         """R1 is refused where a row cannot say all that turns."""
@@ -312,8 +313,7 @@ class Roles:
             return
         fold = folds.get(tensor.memory)
         if fold is None or not is_scale or not name.endswith(".weight"):
-            if self._is_unused(tensor):
-                self._unsaid(f"{name} {list(tensor.shape)}: nothing reads it in the tiny model")
+            self._check_use(tensor)
             if fold in self.findings.folds or (self._turns(tensor) and not self._is_vector(tensor)):
                 self._unsaid(f"{name} {list(tensor.shape)}: it is on the stream, and neither weight nor norm")
             self._parameter(name, tensor, self._is_vector(tensor))
@@ -365,3 +365,11 @@ def whole_sites(findings: Findings) -> set[tuple[str, int]]:
         if size != findings.subject.tensors[name].shape[axis]:
             raise CannotTell(f"{name}: only a part of its axis {axis} is on the residual stream")
     return set(blocks)
+
+
+def unused_in(samples: list[Roles]) -> str:
+    """What is said of a tensor that is as wide as the stream in each of them, and read in none; empty: there is none."""
+    first = samples[0]
+    found = [tensor for name, tensor in first.unused.items() if all(name in other.unused for other in samples)]
+    one = min(found, key=lambda tensor: first.width not in tensor.shape, default=None)
+    return f"{one.name} {list(one.shape)}: nothing reads it in the tiny model" if one else ""

@@ -10,7 +10,7 @@ from .experts import Experts, count_of
 from .files import CannotTell, FileTensor
 from .formulas import Conditions
 from .lengths import ANY, Lengths, Names, Sample
-from .roles import EmbeddingRole, LinearRole, NormRole, ParameterRole
+from .roles import EmbeddingRole, LinearRole, NormRole, ParameterRole, unused_in
 
 REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 # Keys that published files have otherwise than attribute_map says.
@@ -28,6 +28,7 @@ class RowMaker:
     def __init__(self, samples: list[Sample], names: Names, aliases: dict[str, str]):
         self.samples, self.defaults, self.renamed, self.aliases = samples, names.defaults, names.renamed, aliases
         self.first = samples[0].roles
+        self.unsaid = self.first.unsaid or unused_in([sample.roles for sample in samples])
         self.lengths = Lengths(samples)
         self.present: dict[str, list[set[int]]] = {}  # modules for whose layers there is no formula
         self.flagged: set[str] = set()  # those of them that depend on a flag, too
@@ -283,7 +284,7 @@ class RowMaker:
     def _scaled_outputs(self) -> list[str]:
         scaled = [norm for norm in self.first.norms.values() if norm.scales_output]
         others = any(norm.place.layer is None for norm in scaled) or len(scaled) != len(self._guilty())
-        if others or self.first.unsaid:
+        if others or self.unsaid:
             return []  # a scale that is no norm of a layer: R1 is refused with its name
         return list(dict.fromkeys(norm.place.name for norm in scaled))
 
@@ -353,8 +354,8 @@ class RowMaker:
 
     def _refusals(self, scaled_outputs: list[str]) -> list[dict]:
         found, findings = [], self.first.findings
-        if findings.stream.proved and self.first.unsaid:
-            found.append({"rotation": "R1", "reason": "no row can say it: " + self.first.unsaid})
+        if findings.stream.proved and self.unsaid:
+            found.append({"rotation": "R1", "reason": "no row can say it: " + self.unsaid})
         elif not findings.stream.proved and not scaled_outputs:
             found.append({"rotation": "R1", "reason": findings.reason.text})
         if self.no_values:

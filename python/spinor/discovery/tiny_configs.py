@@ -35,6 +35,9 @@ def _hidden_a_head(values: Values) -> int:
 # Two tiles of an image of the size that towers take here.
 _TILES = ([[16, 32], [32, 16], [32, 32]], [[24, 48], [48, 24], [48, 48]])
 
+# Of one part of a tower the channels, the last as many as the next part has.
+_NARROWER = ([24, 32], [28, 40])
+
 # What codes of images are called among the words.
 _IMAGE_WORDS = {"<image>": 9, "IMGIMGAZ": 10, "IMGIMGBZ": 11, "IMGIMGCZ": 12}
 _VISUAL_TOKENS = {"<image>": 9, **{f"<|visual token {i:06d}|>": 10 + i for i in range(66)}}
@@ -63,6 +66,7 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
     "BltLocalDecoderConfig": {"head_dim": _hidden_a_head, "hidden_size_global": (48, 60)},
     "BltLocalEncoderConfig": {"head_dim": _hidden_a_head, "hidden_size_global": (48, 60)},
     "ChameleonConfig": {"vocabulary_map": _IMAGE_WORDS},
+    "DeepseekOcr2SamVisionConfig": {"downsample_channels": _NARROWER},
     "Emu3Config": {"vocabulary_map": _VISUAL_TOKENS},
     "Glm4vMoeTextConfig": {"hidden_size": (64, 72)},  # three sections in the half of a head that turns
     "Granite4VisionConfig": {
@@ -102,6 +106,7 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
         "num_buckets": 4,
         "hash_seed": 0,
     },
+    "UnlimitedOcrSamVisionConfig": {"downsample_channels": _NARROWER},
     "VipLlavaConfig": {"vision_feature_layers": [-1, -2], "vision_feature_layer": [-1, -2]},
     "ZambaConfig": {"attention_hidden_size": _twice_hidden, "attention_head_dim": _twice_hidden_a_head},
     "Zamba2Config": {
