@@ -126,7 +126,6 @@ def test_without_python_it_says_what_to_install(odd, tmp_path):
     ("phi4_multimodal", "causal", {"R2"}),  # heads as many as their size goes into the stream
     ("fuyu", "image-text", {"R1", "R2"}),  # images without a tower
     ("moss_transcribe_diarize", "causal", {"R2"}),  # sound, which a norm scales before it is on the stream
-    ("deepseek_ocr2", "image-text", {"R1", "R2"}),  # a vector between images
     ("qwen2_5_omni_thinker", "image-text", {"R1", "R2"}),  # images and sound, and a parameter that no code reads
 ])
 def test_what_ships_is_what_is_found(model_type, kind, exact):

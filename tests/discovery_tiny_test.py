@@ -32,7 +32,7 @@ TYPES = (
     "nemotron_h",
     "recurrent_gemma",
 )
-IMAGES = ("llava", "qwen2_vl", "gemma3")
+IMAGES = ("llava", "qwen2_vl", "gemma3", "deepseek_ocr2", "fuyu")
 
 
 def logits(made):

@@ -85,7 +85,7 @@ void ModuleList::linear(const std::string& name, const LinearRow& row, int index
   if (row.layout == Layout::filter) module.classes = {"Conv3d", "Module"};
   modules_.push_back(module);
   for (const PartRow& part : row_.parts)
-    if (part.linear == row.name && is_so(part.when, config_, true)) this->part(module, part);
+    if (part.linear == row.name && is_so(part.when, config_, true, index)) this->part(module, part);
 }
 
 // A parameter's has no name of its own.
@@ -106,8 +106,8 @@ void ModuleList::part(const Module& whole, const PartRow& row) {
   part.classes = {"Part"};
   part.kind = ModuleKind::part;
   part.role = Role::attn_v;
-  part.part = Slice{size_of(row.begin, config_), size_of(row.size, config_),
-                    row.period.empty() ? whole.shape.out : size_of(row.period, config_)};
+  part.part = Slice{size_of(row.begin, config_, part.layer), size_of(row.size, config_, part.layer),
+                    row.period.empty() ? whole.shape.out : size_of(row.period, config_, part.layer)};
   part.shape.out = whole.shape.out / part.part->period * part.part->size;
   modules_.push_back(std::move(part));
 }

@@ -130,7 +130,7 @@ class Lengths:
             if found := size_formula(seen, sorted({*keys, *more})):  # of a key that cannot change alone
                 return found
         if "head_dim" in self.samples[0].derived:  # heads of queries, keys and values in one weight
-            if found := size_formula(seen, sorted({*keys - {"hidden_size"}, "head_dim"})):
+            if found := size_formula(seen, sorted({*keys - {"hidden_size"}, "head_dim"}), divided=False):
                 return found
         for count in filter(OTHER_HEADS.fullmatch, self.samples[0].keys):  # of a kind of layers
             if all(config.get(count, 0) * config["head_dim"] == size for config, size in seen):

@@ -368,7 +368,7 @@ def whole_sites(findings: Findings) -> set[tuple[str, int]]:
 
 
 def unused_in(samples: list[Roles]) -> str:
-    """What is said of a tensor that is as wide as the stream in each of them, and read in none; empty: there is none."""
+    """What is said of a tensor that is as wide as the stream in each of them, and read in none; empty: of none."""
     first = samples[0]
     found = [tensor for name, tensor in first.unused.items() if all(name in other.unused for other in samples)]
     one = min(found, key=lambda tensor: first.width not in tensor.shape, default=None)

@@ -46,6 +46,8 @@ class RowMaker:
         self.experts = Experts(self.samples, self.lengths)
         linears = [one for name in self._inside("linears") for one in self._linear(name)]
         embeddings = [self._embedding(name) for name in self._outside("embeddings")]
+        if unsaid := next((one["name"] for one in embeddings[:1] if one["rows"] == ANY), None):
+            raise CannotTell(f"{unsaid}: no key of config.json says how many rows it has")
         row: dict = {
             "names": names,
             "section": section,
@@ -308,12 +310,13 @@ class RowMaker:
                 tensors = [role.value_weight for role in roles]
                 row = {"query": query, "key": key, "value": value, "output": output,
                        "head_dim": self.lengths.number([role.head_dim for role in roles], tensors)}
+                when = self._when(output, layers, alone=False) if len(alike) > 1 else {}
                 if is_part:
-                    part = self._part(value, roles, tensors)
+                    part = self._part(value, roles, tensors) | when
                     parts[str(part)] = part
                     row["value"] += "." + part["name"]
                 row |= self._shared(output, [{one.layer: one.value_layer for one in of.values()} for of in by_sample])
-                rows.append(row | (self._when(output, layers, alone=False) if len(alike) > 1 else {}))
+                rows.append(row | when)
         return rows, list(parts.values())
 
     def _shared(self, output: str, values: list[dict[int, int]]) -> dict:
