@@ -95,7 +95,7 @@ struct Architecture {
   std::vector<std::vector<std::string>> layer_kinds = {};  // which of the modules with `when: present` a layer has:
                                                            // one of these sets, whole
   std::vector<RefusalRow> refusals = {};                   // beside R1 with scaled outputs, which is always impossible
-  NamePairs loaded_as = {};  // beginnings of names as they are in files, and as transformers has them in memory
+  NamePairs loaded_as = {};  // beginnings of names as they are in files, and in transformers' memory; {N}: any number
   std::vector<std::string> buffers = {"rotary_emb.inv_freq"};  // ends of names of tensors that nobody reads
   // Encoders with a stream of their own, and what follows them; `feeds` names their outer linears, and embeddings with
   // `writes: false`, that write the stream of this one, whose size is their key language_hidden_size.

@@ -1,5 +1,10 @@
 #include "spinor/model/loaded_names.h"
 
+#include <algorithm>
+#include <cctype>
+#include <optional>
+#include <string_view>
+
 #include "spinor/model/modules.h"
 
 namespace spinor {
@@ -11,6 +16,25 @@ std::string left_out(const Architecture& row, const std::string& root) {
     if (whole != root && whole.substr(prefix) == root) return whole.substr(0, prefix);
   }
   return "";
+}
+
+// The name with another beginning, in which {N} is the number that it stands for in the one of the files; none: the
+// name begins otherwise.
+std::optional<std::string> begun_anew(std::string_view stored, std::string loaded, std::string_view name) {
+  constexpr std::string_view kAnyNumber = "{N}";
+  for (size_t at = stored.find(kAnyNumber); at != std::string_view::npos; at = stored.find(kAnyNumber)) {
+    if (name.substr(0, at) != stored.substr(0, at)) return {};
+    name.remove_prefix(at);
+    stored.remove_prefix(at + kAnyNumber.size());
+    const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
+    const size_t digits = std::ranges::find_if_not(name, is_digit) - name.begin();
+    if (digits == 0) return {};
+    if (const size_t place = loaded.find(kAnyNumber); place != std::string::npos)
+      loaded.replace(place, kAnyNumber.size(), name.substr(0, digits));
+    name.remove_prefix(digits);
+  }
+  if (!name.starts_with(stored)) return {};
+  return loaded.append(name.substr(stored.size()));
 }
 
 }  // namespace
@@ -27,14 +51,17 @@ LoadedNames::LoadedNames(const Architecture& row, const Checkpoint& checkpoint)
 
 std::string LoadedNames::of(const std::string& module) const {
   for (const auto& [stored, loaded] : row_.loaded_as)
-    if (const std::string whole = module + "."; whole.starts_with(stored)) {  // it may be the beginning itself
-      const std::string name = loaded + whole.substr(stored.size());
-      return name.substr(0, name.size() - 1);
-    }
+    if (const auto name = begun_anew(stored, loaded, module + "."))
+      return loaded.empty() ? "" : name->substr(0, name->size() - 1);
   if (module.empty() || module == head_) return "";
   for (const auto& [root, prefix] : roots_)
     if ((module + ".").starts_with(root)) return prefix + module;
   return "";
+}
+
+bool is_remade(const Architecture& row, const std::string& module) {
+  return std::ranges::any_of(
+      row.loaded_as, [&](const auto& pair) { return pair.second.empty() && begun_anew(pair.first, "", module + "."); });
 }
 
 }  // namespace spinor

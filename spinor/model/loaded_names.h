@@ -14,8 +14,9 @@ class LoadedNames {
   // Of this row and its towers, in this checkpoint.
   LoadedNames(const Architecture& row, const Checkpoint& checkpoint);
 
-  // Empty: the same. By Architecture::loaded_as; or with the beginning that a checkpoint of the base model alone leaves
-  // out, "model." where the root is "", as another of Architecture::roots says. That is not the head's.
+  // Empty: the same. By Architecture::loaded_as, where {N} is any number, the same in both; or with the beginning that
+  // a checkpoint of the base model alone leaves out, "model." where the root is "", as another of Architecture::roots
+  // says. That is not the head's.
   std::string of(const std::string& module) const;
 
  private:
@@ -23,5 +24,9 @@ class LoadedNames {
   std::string head_;
   NamePairs roots_;  // and what they leave out
 };
+
+// Whether it is no module in memory: transformers makes several of it, or one of several. Its row says so by a
+// beginning that is loaded as nothing.
+bool is_remade(const Architecture& row, const std::string& module);
 
 }  // namespace spinor

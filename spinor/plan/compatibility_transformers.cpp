@@ -1,5 +1,6 @@
 // transformers 5.23 with compressed-tensors 0.20: all of this was run (tests/quantize_client_test.py).
 #include "spinor/model/linear_experts.h"
+#include "spinor/model/loaded_names.h"
 #include "spinor/plan/compatibility_rules.h"
 
 namespace spinor {
@@ -13,6 +14,25 @@ std::optional<Finding> packed_asymmetric(const PlannedOutput& output) {
 
 std::optional<Finding> quantized_experts(const PlannedOutput& output) {
   return find_quantized(output, [](const QuantizedModule& m) { return m.module->expert; });
+}
+
+bool is_float8(const QuantizedModule& one) {
+  const auto& weights = one.group->second.weights;
+  return weights && weights->type == QuantizationType::floating && weights->num_bits == 8;
+}
+
+// What it puts together, or takes apart, while it loads: it looks for the quantized tensors of all of that, and finds
+// none, but passes FP8 on.
+std::optional<Finding> remade(const PlannedOutput& output) {
+  const Model& model = output.plan.model();
+  if (!model.architecture() || std::ranges::all_of(output.modules, is_float8)) return {};
+  const auto found = std::ranges::find_if(model.modules(), [&](const Module& module) {
+    const bool one_by_one =
+        module.expert && module.shape.count == 1 && module.name.find("experts.") != std::string::npos;
+    return one_by_one || is_remade(*model.architecture(), module.name);
+  });
+  if (found == model.modules().end()) return {};
+  return Finding{found->name, ""};
 }
 
 // Of a family of which it knows no others.
@@ -36,6 +56,9 @@ constexpr Rule kTransformersRules[] = {
      "leave the experts out with ignore (--ignore by command), or run the model with spinor"},
     {experts_not_stacked, "knows the experts of this family only as stacks, and not one by one",
      "leave the experts out with ignore (--ignore by command), or run the model with spinor"},
+    {remade,
+     "puts weights together while it loads, or takes them apart, and cannot do so beside quantized ones but FP8",
+     "choose a scheme of FP8 weights (--scheme FP8_DYNAMIC), or run the model with spinor"},
 };
 
 }  // namespace

@@ -19,6 +19,7 @@ from .files import CannotTell, files_of
 from .find import Findings, find
 from .formulas import flat_keys
 from .lengths import Names, Sample, canonical
+from .loaded_names import loaded_as
 from .proof import SEED, Proof, prove
 from .roles import Roles
 from .row import RowMaker
@@ -105,6 +106,8 @@ def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code:
     row = maker.row([type(made[0].model).__name__], section)
     if made[0].has_towers:
         row = with_towers(row, samples[0].roles, made[0].config, made[0].model)
+    if names_in_memory := loaded_as(samples[0].roles):
+        row["loaded_as"] = names_in_memory
     return row, samples[0].roles.findings
 
 

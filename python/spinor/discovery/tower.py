@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from .files import CannotTell, FileTensor, module_of
+from .loaded_names import with_any_numbers
 from .roles import Roles
 
 
@@ -38,10 +39,6 @@ def with_towers(row: dict, roles: Roles, config, model: torch.nn.Module) -> dict
     return row | {key: value for key, value in more.items() if value}
 
 
-def with_any_numbers(name: str) -> str:
-    return ".".join("{N}" if part.isdigit() else part for part in name.split("."))
-
-
 def towers_of(roles: Roles, sites: set, config, model: torch.nn.Module) -> dict:
     """What writes at the sites feeds the stream, all else is untouched. Raises CannotTell."""
     linears, feeds, untouched = linears_in(model), {}, {}
@@ -58,8 +55,7 @@ def towers_of(roles: Roles, sites: set, config, model: torch.nn.Module) -> dict:
                 named[with_any_numbers(module[len(beginning) :])] = None
     section = section_of_tower(config)
     return {"towers": [tower(section, beginning, modules, roles) for beginning, modules in feeds.items()],
-            "untouched": [{"beginning": beginning, "linears": list(named)} for beginning, named in untouched.items()],
-            "loaded_as": loaded_as(roles)}
+            "untouched": [{"beginning": beginning, "linears": list(named)} for beginning, named in untouched.items()]}
 
 
 def section_of_tower(config) -> str:
@@ -92,20 +88,3 @@ def tower(section: str, beginning: str, modules: dict, roles: Roles) -> dict:
 
 def is_vector(tensor: FileTensor | None) -> bool:
     return tensor is not None and len(tensor.shape) in (1, 2) and len(tensor.shape) == 1 + tensor.shape.count(1)
-
-
-def loaded_as(roles: Roles) -> dict[str, str]:
-    """Beginnings of names in files, and what they are in memory, where they differ; the longest first."""
-    found: dict[str, str] = {}
-    for name, tensor in roles.files.items():
-        stored, loaded = name.split("."), tensor.memory.split(".")
-        while stored and loaded and stored[-1] == loaded[-1]:
-            stored.pop()
-            loaded.pop()
-        if not stored or not loaded:  # a beginning that is not there at all: with the first component that is
-            first = name.split(".")[len(stored)]
-            stored, loaded = [*stored, first], [*loaded, first]
-        beginning, other = (".".join(parts) + "." for parts in (stored, loaded))
-        if beginning != other and not re.search(r"\.\d", beginning + other) and len(stored) + len(loaded) < 6:
-            found[beginning] = other
-    return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
