@@ -118,6 +118,8 @@ EXPERTS = [
     ("vllm", {"groups": [group("re:.*experts.*", FP8 | {"strategy": "channel"})]},
      "has no kernel for weights of 8 bits float, channel, naive-quantized", "use integers"),
     ("sglang", {"scheme": "W8A8"}, "has no kernel for weights of 8 bits int", "use W4A16"),
+    ("transformers", {"scheme": "W8A8", "ignore": [*HEAD, "re:.*experts.*"]},
+     "puts weights together while it loads", "FP8_DYNAMIC"),
     ("sglang", {"groups": [group("re:.*experts.*", {**INT4, "group_size": 8})], "ignore": [*HEAD, f"re:{EXPERT}\\."]},
      "reads all experts of a layer as the first", "all experts of a layer"),
 ]  # fmt: skip

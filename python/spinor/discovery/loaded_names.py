@@ -9,6 +9,7 @@ import torch
 from .files import FileTensor, module_of
 from .roles import Roles
 
+NUMBERS = re.compile(r"(?<=\.)\d+(?=\.)")
 EXPERT = re.compile(r"experts\.\d+\.")
 
 def loaded_as(roles: Roles) -> dict[str, str]:
@@ -17,18 +18,28 @@ def loaded_as(roles: Roles) -> dict[str, str]:
     experts are not named."""
     modules = roles.findings.subject.model.named_modules()
     linears = {name + "." for name, module in modules if isinstance(module, torch.nn.Linear)}
-    linears |= {module_of(role.weight.memory) + "." for role in roles.linears.values()}
+    linears |= {module_of(role.weight.memory) + "." for role in roles.linears.values()}  # of other classes, too
     found = _beginnings(roles.files)
-    whole = {}
+    whole: dict[str, dict[str, str]] = {}  # by the name with {N}, of all that are so
     for name, tensor in roles.files.items():
         stored, loaded = module_of(name) + ".", module_of(tensor.memory) + "."
         if not name.endswith(".weight") or EXPERT.search(name):
             continue
         if not _is_one(tensor, roles):
-            whole[with_any_numbers(stored)] = ""
-        elif loaded in linears and _begun_anew(found, stored) != loaded:
-            whole[with_any_numbers(stored)] = with_any_numbers(loaded)
-    return dict(sorted((found | whole).items(), key=lambda pair: -len(pair[0])))
+            whole.setdefault(with_any_numbers(stored), {})[stored] = ""
+        elif len(tensor.shape) == 2 and loaded in linears and _begun_anew(found, stored) != loaded:
+            whole.setdefault(with_any_numbers(stored), {})[stored] = loaded
+    for pattern, names in whole.items():
+        found |= _in_one(pattern, names) or names
+    return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
+
+
+def _in_one(pattern: str, names: dict[str, str]) -> dict[str, str]:
+    """One line for all numbers, where they are the same in memory; else nothing."""
+    numbers = {stored: NUMBERS.findall(stored) for stored in names}
+    alike = all(not loaded or NUMBERS.findall(loaded) == numbers[stored] for stored, loaded in names.items())
+    others = {with_any_numbers(loaded) for loaded in names.values()}
+    return {pattern: others.pop()} if alike and len(others) == 1 else {}
 
 
 def with_any_numbers(name: str) -> str:

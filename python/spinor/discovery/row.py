@@ -227,7 +227,8 @@ class RowMaker:
         found = [next((role for role in getattr(sample.roles, kind).values()
                        if role.place.name == name and role.place.layer is None), None) for sample in self.samples]
         if None in found:
-            raise CannotTell(f"{name} is there in one of two models")
+            listed = ": its list is not that of the layers" if re.search(r"\.\d+", name) else ""
+            raise CannotTell(f"{name} is there in one of two models{listed}")
         return found
 
     def _embedding(self, name: str) -> dict:
