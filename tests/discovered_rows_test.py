@@ -79,6 +79,7 @@ def assert_exact(results, one, dtype):
 # LayerNorm's bias goes into these, too, and their classes turn no keys: it adds one number to all scores of a query.
 KEY_BIASES = {
     "biogpt.layers.{}.self_attn.k_proj.bias",
+    "model.decoder.layers.{}.self_attn.k_proj.bias",
     "bert.encoder.layer.{}.attention.self.key.bias",
     "roberta.encoder.layer.{}.attention.self.key.bias",
 }
