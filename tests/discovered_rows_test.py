@@ -24,8 +24,9 @@ from spinor.discovery.tiny import causal_types, default_config, image_text_types
 
 # In float32, and quantized by transformers' own loader, too: of every few.
 EVERY = 5
-# And where what linears of layers are called in memory is not what the files call them.
-NAMED = [("causal", "lfm3"), ("causal", "hy_v4"), ("causal", "inkling2_text"), ("image-text", "inkling2")]
+# And where what linears of layers are called in memory is not what the files call them; and one that is a whole tower.
+NAMED = [("causal", "lfm3"), ("causal", "hy_v4"), ("causal", "inkling2_text"), ("image-text", "inkling2"),
+         ("image-text", "blip-2")]
 
 
 def shipped():

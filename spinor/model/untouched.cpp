@@ -27,8 +27,12 @@ Taken tensors_of(const std::vector<Module>& modules) {
 std::optional<std::string> linear_name(const UntouchedRow& row, const CheckpointTensor& tensor) {
   const std::string& name = tensor.info.name;
   if (tensor.info.shape.size() != 2 || !name.ends_with(kWeightEnd)) return {};
-  std::string module = name.substr(row.beginning.size(), name.size() - row.beginning.size() - kWeightEnd.size());
+  const std::string all = name.substr(0, name.size() - kWeightEnd.size());
+  const bool alone = all + "." == row.beginning;               // no part of the tower, but all of it
+  if (!alone && all.size() < row.beginning.size()) return {};  // the beginning is the tensor's whole name
+  std::string module = alone ? "" : all.substr(row.beginning.size());
   const auto is_it = [&](const std::string& one) { return matches_numbers(one, module); };
+  if (alone) return std::ranges::any_of(row.linears, is_it) ? std::optional(all) : std::nullopt;
   for (bool whole = true;; whole = false) {
     const size_t dot = module.find('.');
     if ((whole || dot != std::string::npos) && std::ranges::any_of(row.linears, is_it)) return row.beginning + module;
