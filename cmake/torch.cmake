@@ -18,3 +18,9 @@ target_link_libraries(spinor_torch INTERFACE torch)
 foreach(directory ${TORCH_INCLUDE_DIRS})
   target_compile_options(spinor_torch INTERFACE "SHELL:-idirafter ${directory}")
 endforeach()
+# libtorch's parallel_for is OpenMP in a header: compiled without it runs on one thread. GCC's runtime has the name of
+# the one that the wheel brings, which is the one that is loaded.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(spinor_torch INTERFACE -fopenmp)
+  target_link_libraries(spinor_torch INTERFACE gomp)
+endif()
