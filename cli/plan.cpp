@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/calibration_plan.h"
 #include "cli/command.h"
 #include "cli/recipe.h"
 #include "cli/scale_plan.h"
@@ -18,7 +19,8 @@ struct PlanCommand {
   CommonOptions common;
   bool full = false;
   int ranks = 1;
-  std::string bandwidth, throughput;
+  std::string bandwidth, throughput, flops;
+  CalibrationSize calibration;
 
   Result run(const Context& context) const {
     Job job(Model::open(model), recipe.make());
@@ -29,17 +31,22 @@ struct PlanCommand {
     options.rank.ranks = ranks;
     const ScalePlan scale(plan, options, size, parse_rate(bandwidth, "--bandwidth"),
                           parse_rate(throughput, "--throughput"));
+    CalibrationSize of_ranks = calibration;
+    of_ranks.ranks = ranks;
+    const CalibrationPlan data(plan, of_ranks, parse_rate(bandwidth, "--bandwidth"), parse_flops(flops, "--flops"));
     Json json = {{"tensors", tensors_json(plan)},
                  {"bytes", size.bytes},
                  {"peak_memory", size.memory},
                  {"recipe", job.recipe_json()},
                  {"warnings", job.warnings()}};
     if (scale.asked()) json["ranks"] = scale.json();
+    if (!plan.needs_data().empty()) json["calibration"] = data.json();
     if (common.json) return {json, json_text(json), ""};
     std::ranges::for_each(job.warnings(), context.warn);
     return {json,
             fmt::format("{}\n{} to write, about {} of memory\n{}", plan.text(full), describe_bytes(size.bytes),
-                        describe_bytes(size.memory), scale.asked() ? scale.text(full) : ""),
+                        describe_bytes(size.memory), scale.asked() ? scale.text(full) : "") +
+                (plan.needs_data().empty() ? "" : data.text()),
             ""};
   }
 
@@ -73,6 +80,13 @@ Runner plan_command(CLI::App& app) {
                         "What one process reads and writes, e.g. 2GB/s: then the time is said, too"));
   option(app.add_option("--throughput", command->throughput,
                         "What one process computes, in bytes that it reads and writes, e.g. 1.2GB/s, if that is less"));
+  option(app.add_option("--flops", command->flops,
+                        "Floating point operations of one process, e.g. 100G/s: then the time of calibration, too"));
+  const auto data = [](CLI::Option* one) { return one->group("Calibration")->capture_default_str(); };
+  data(app.add_option("--calibration-samples", command->calibration.samples, "Of a recipe that needs data"))
+      ->check(CLI::PositiveNumber);
+  data(app.add_option("--calibration-context", command->calibration.context, "Tokens of each"))
+      ->check(CLI::PositiveNumber);
   return [command](const Context& context) { return command->run(context); };
 }
 

@@ -10,15 +10,26 @@
 
 namespace spinor::cli {
 
-std::optional<double> parse_rate(const std::string& text, const std::string& option) {
+namespace {
+
+std::optional<double> parse(const std::string& text, const std::string& option, const std::string& unit,
+                            const char* hint) {
   if (text.empty()) return std::nullopt;
-  const std::string bytes = text.ends_with("/s") ? text.substr(0, text.size() - 2) : text;
+  const std::string number = text.ends_with("/s") ? text.substr(0, text.size() - 2) : text;
   try {
-    const auto rate = static_cast<double>(parse_size(bytes));
-    if (rate > 0) return rate;
+    return static_cast<double>(parse_size(number + unit));
   } catch (const Error&) {  // said below, with the option
   }
-  throw Error(option, fmt::format("'{}' is not a rate", text), "give bytes a second, e.g. 2GB/s or 500MB/s");
+  throw Error(option, fmt::format("'{}' is not a rate", text), hint);
+}
+
+}  // namespace
+
+std::optional<double> parse_rate(const std::string& text, const std::string& option) {
+  return parse(text, option, "", "give bytes a second, e.g. 2GB/s or 500MB/s");
+}
+std::optional<double> parse_flops(const std::string& text, const std::string& option) {
+  return parse(text, option, "B", "give floating point operations a second, e.g. 100G/s or 1.5T/s");
 }
 
 ScalePlan::ScalePlan(const RewritePlan& plan, const SaveOptions& options, const SaveSize& size,

@@ -11,6 +11,8 @@ namespace spinor::cli {
 
 // Bytes a second of "2GB/s" or "2GB"; nothing if the text is empty. Errors name the option.
 std::optional<double> parse_rate(const std::string& text, const std::string& option);
+// Floating point operations a second of "100G/s" or "1.5T/s".
+std::optional<double> parse_flops(const std::string& text, const std::string& option);
 
 class ScalePlan {
  public:

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "spinor/model/inputs_key.h"
 #include "spinor/model/module_name.h"
+#include "spinor/plan/calibration_share.h"
 #include "spinor/plan/outputs.h"
 
 namespace spinor::calibration {
@@ -14,11 +14,9 @@ namespace {
 
 const Place kJournal{"", "journal"};
 
-// Weights with the same key read the same, or share a scale, and so belong into one pass.
+// Weights with the same key belong into one pass.
 std::string task_key(const WeightTask& task, const Model& model) {
-  if (const std::string& fused = task.quantization().fused; !fused.empty()) return fused;
-  const Module* module = model.owner(task.tensor().name);
-  return module ? inputs_key(*module) : task.tensor().name;
+  return calibration_key(task.quantization(), task.tensor().name, model);
 }
 
 // The weight itself where it can be.
@@ -121,20 +119,13 @@ bool LayerTasks::next_pass() {
   return true;
 }
 
-// Weights with the same inputs to one rank; the dearest first, each to the rank that has least to do.
 void LayerTasks::share_out() {
   std::map<std::string, double> costs;
-  for (const WeightTask* task : in_pass_) costs[task_key(*task, plan_.model())] += task->cost();
-  std::vector<std::pair<double, std::string>> dearest;
-  for (const auto& [key, cost] : costs) dearest.emplace_back(-cost, key);
-  std::ranges::sort(dearest);
-  std::vector<double> loads(static_cast<size_t>(group_.ranks()));
-  std::map<std::string, int> owners;
-  for (const auto& [cost, key] : dearest) {
-    const auto least = std::ranges::min_element(loads);
-    *least -= cost;
-    owners[key] = static_cast<int>(least - loads.begin());
+  for (const WeightTask* task : in_pass_) {
+    const WeightLayout& layout = task->layout();
+    costs[task_key(*task, plan_.model())] += calibration_cost(task->quantization(), layout.rows, layout.cols);
   }
+  const std::map<std::string, int> owners = calibration_owners(costs, group_.ranks());
   owners_.clear();
   for (const WeightTask* task : in_pass_) owners_[task] = owners.at(task_key(*task, plan_.model()));
 }

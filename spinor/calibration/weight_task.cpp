@@ -57,13 +57,6 @@ WeightTask::WeightTask(const TensorPlan& tensor, const WeightQuantization& quant
   });
 }
 
-// GPTQ itself, and what its rows' outputs were and are; imatrix tries about so many scales.
-double WeightTask::cost() const {
-  constexpr double kScales = 100;
-  const auto rows = static_cast<double>(encoder_->layout().rows), cols = static_cast<double>(report_.inputs);
-  return by_gptq() ? cols * cols * (cols / 3 + 3 * rows) : kScales * rows * cols;
-}
-
 void WeightTask::observe(const at::Tensor& weight, const Hessian* hessian, int threads) {
   report_.tokens = hessian ? hessian->tokens() : 0;
   report_.quantized = "nearest";

@@ -21,14 +21,12 @@ class WeightTask {
   const TensorPlan& tensor() const { return *tensor_; }
   const WeightQuantization& quantization() const { return *quantization_; }
   WeightEncoder& encoder() { return *encoder_; }
+  const WeightLayout& layout() const { return encoder_->layout(); }
   int64_t inputs() const { return report_.inputs; }
 
   // Whether codes are found so that they make up for each other, and the layer is run on with them, as llm-compressor
   // has it; or data is for scales alone.
   bool by_gptq() const { return quantization_->gptq.has_value(); }
-
-  // About how long it takes to find its codes, its Hessian's factor included: in multiplications.
-  double cost() const;
 
   // Its scales, from the weight (out, in) as it is. Null: no token reached it. Error for values that are not finite,
   // and for a strict observer without data.
