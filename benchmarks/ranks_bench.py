@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""Several processes: `spinor rotate` by N ranks of one thread each against one process of N threads, in turn, both
-ending in fsync; and, on paper, what each of 64 ranks would do on the shapes of large models.
+"""Several processes: `spinor rotate`, and GPTQ, by N ranks of one thread each against one process of N threads, in
+turn, both ending in fsync; and, on paper, what each of 64 ranks would do on the shapes of large models.
 
-    ranks_bench.py build/spinor MODEL ... [--ranks 2] [--rounds 7] [--directory DIR]
+    ranks_bench.py build/spinor MODEL ... [--ranks 2] [--rounds 7] [--gptq ROUNDS] [--directory DIR]
     ranks_bench.py build/spinor --plan [--directory DIR]
 
-MODEL is a checkpoint, or one of the shapes of make_checkpoint.py. Prints markdown. The checkpoints for --plan are
+MODEL is a checkpoint, or one of the shapes of make_checkpoint.py; GPTQ is W4A16 of checkpoints, on 16 x 512 random
+tokens. Prints markdown. The checkpoints for --plan are
 sparse files: names and shapes, no numbers. Ratios are medians of the ratios of neighbours.
 """
 
 import argparse
 import json
 import os
+import random
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -23,6 +26,13 @@ import make_checkpoint
 from rotate_bench import prepare_cache
 
 OPTIONS = ["--rotations", "R1,R2", "--transform-type", "random-hadamard", "--quiet"]
+GPTQ = """quant_stage:
+  quant_modifiers:
+    GPTQModifier:
+      ignore: [lm_head]
+      config_groups:
+        group_0: {targets: [Linear], weights: {num_bits: 4, strategy: group, group_size: 64, symmetric: true}}
+"""
 LARGE = {
     "llama-405b": {
         **make_checkpoint.SHAPES["llama-8b"],
@@ -123,10 +133,12 @@ def planned(given, work):
         "Llama-3.1-405B": (llama, make_checkpoint.tensors_of(llama)),
         "DeepSeek-V3": (DEEPSEEK, deepseek_tensors(DEEPSEEK)),
     }
+    of_data = []
     print("\n| | ranks | reads and writes a rank | largest share | memory a rank | plan takes |")
     print("|---|---|---|---|---|---|", flush=True)
     for name, (config, tensors) in models.items():
         model = sparse(config, tensors, work / name)
+        of_data += planned_gptq(given, name, model, work)
         for scheme in ([], ["--scheme", "W4A16"]):
             for ranks in (1, 8, 64, 512):
                 command = ["quantize" if scheme else "rotate", name, f"{ranks} ranks"]
@@ -143,6 +155,24 @@ def planned(given, work):
                 print(f"| {name}, {' '.join(scheme) or 'rotate'} | {ranks} | {even / 1e9:.1f} GB | {most / even:.2f} |"
                       f" {shares[0]['memory'] / 1e6:.0f} MB | {seconds:.1f} s |", flush=True)
         shutil.rmtree(model)
+    print(f"\n| GPTQ, 128 x 2048 | ranks | samples, PFLOP a rank | codes | sends | memory | at {given.flops}, 1 GB/s |")
+    print("|---|---|---|---|---|---|---|")
+    print(*of_data, sep="\n", flush=True)
+
+
+def planned_gptq(given, name, model, work):
+    recipe, rows = work / "gptq.yaml", []
+    recipe.write_text(GPTQ)
+    for ranks in (1, 8, 32, 128):
+        done = subprocess.run(
+            [given.spinor, "plan", model, "--recipe", recipe, "--ranks", str(ranks), "--bandwidth", "1GB/s", "--flops",
+             given.flops, "--json"], capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{name}, {ranks} ranks\n{done.stderr}")
+        plan = json.loads(done.stdout)["calibration"]
+        rows.append(f"| {name} | {ranks} | {plan['sample_flops'] / 1e15:.2f} | {plan['code_flops'] / 1e15:.3f} |"
+                    f" {plan['sent'] / 1e9:.0f} GB | {plan['memory'] / 1e9:.0f} GB | {plan['seconds'] / 3600:.1f} h |")
+    return rows
 
 
 def timed(commands):
@@ -156,20 +186,34 @@ def timed(commands):
     return time.perf_counter() - start
 
 
-def compared(given, source, work):
-    rows, out = [], work / "out"
-    command = [given.spinor, "rotate", source, out, *OPTIONS, "--threads"]
-    for _ in range(given.rounds):
+def gptq(given, source, work):
+    recipe, tokens = work / "gptq.yaml", work / "tokens.json"
+    recipe.write_text(GPTQ)
+    tokens.write_text(json.dumps(random.Random(1).choices(range(1000), k=16 * 512)))
+    data = ["--calibration", tokens, "--calibration-samples", 16, "--calibration-context", 512]
+    return [given.spinor, "quantize", source, work / "out", "--recipe", recipe, *data, "--quiet", "--threads"]
+
+
+def meeting():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+
+
+def compared(given, source, command, rounds):
+    rows, out = [], Path(command[3])
+    for _ in range(rounds):
         row = []
         for ranks, threads in ((1, given.ranks), (given.ranks, 1)):
             prepare_cache(source, "warm")
-            variables = [{"RANK": str(rank), "WORLD_SIZE": str(ranks)} for rank in range(ranks)]
+            where = meeting()
+            variables = [{**where, "RANK": str(rank), "WORLD_SIZE": str(ranks)} for rank in range(ranks)]
             row.append(timed([([*command, threads], {**os.environ, **more}) for more in variables]))
             shutil.rmtree(out)
         rows.append(row)
     one, many = (statistics.median(column) for column in zip(*rows, strict=True))
     ratio = statistics.median(row[1] / row[0] for row in rows)
-    print(f"| {Path(source).name} | {one:.2f} | {many:.2f} | {ratio:.2f} |", flush=True)
+    print(f"| {command[1]} {Path(source).name} | {one:.2f} | {many:.2f} | {ratio:.2f} |", flush=True)
 
 
 def main():
@@ -179,6 +223,8 @@ def main():
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--gptq", type=int, default=0)
+    parser.add_argument("--flops", default="100G/s")
     parser.add_argument("--directory", type=Path, default=Path(".cache/ranks"))
     given = parser.parse_args()
     given.directory.mkdir(parents=True, exist_ok=True)
@@ -186,12 +232,15 @@ def main():
         if given.plan:
             planned(given, given.directory)
         if given.models:
-            print(f"\n| rotate | one process, {given.ranks} threads, s | {given.ranks} ranks of one, s | ratio |")
+            print(f"\n| | one process, {given.ranks} threads, s | {given.ranks} ranks of one, s | ratio |")
             print("|---|---|---|---|", flush=True)
         for model in given.models:
             if model in make_checkpoint.SHAPES:
                 model = make_checkpoint.make(model, given.directory / model)
-            compared(given, model, given.directory)
+            rotate = [given.spinor, "rotate", model, given.directory / "out", *OPTIONS, "--threads"]
+            compared(given, model, rotate, given.rounds)
+            if given.gptq and (Path(model) / "tokenizer.json").exists():
+                compared(given, model, gptq(given, model, given.directory), given.gptq)
     finally:
         shutil.rmtree(given.directory)
 

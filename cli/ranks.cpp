@@ -82,19 +82,19 @@ RankMeeting meeting_of(const Rank& rank, const std::filesystem::path& directory,
   if (!rank.launched || !rank.unique || directory.empty())
     throw Error(option, "takes ranks that work together, and nothing says where they meet",
                 "start them with torchrun; or set MASTER_ADDR to the host of rank 0 and MASTER_PORT to a free port of "
-                "it, the same for all, and start all at the same time");
+                "it, the same for all, and start all at the same time; to run alone, give --ranks 1");
   return {.file = directory / ("rank-meeting-" + digest(std::as_bytes(std::span(rank.attempt))))};
 }
 
-void RankOptions::add_to(CLI::App& app, const std::string& what, bool waits) {
+void RankOptions::add_to(CLI::App& app, const std::string& what, RankWork work) {
   const auto option = [](CLI::Option* one) { return one->group("Several processes"); };
   option(app.add_option("--rank", rank, "This process's share: 0 to RANKS-1; default as torchrun, srun or mpirun say"))
       ->check(CLI::Range(0, 65535));
-  option(
-      app.add_option("--ranks", ranks,
-                     fmt::format("How many processes {} together, at one time or one after the other; 1: alone", what)))
+  option(app.add_option("--ranks", ranks,
+                        fmt::format("How many processes {} together, at one time{}; 1: alone", what,
+                                    work == RankWork::together ? "" : " or one after the other")))
       ->check(CLI::Range(1, 65536));
-  if (!waits) return;
+  if (work == RankWork::shares) return;
   option(app.add_option("--rank-timeout", patience,
                         "Seconds after which a launched rank that is not heard of is an error"))
       ->check(CLI::PositiveNumber)

@@ -9,12 +9,16 @@
 
 namespace spinor::cli {
 
+// shares: each by itself, at any time. waits: so, but launched ones wait for each other at the end. together: all the
+// time.
+enum class RankWork { shares, waits, together };
+
 struct RankOptions {
   int rank = -1, ranks = 0;  // as given; else the launcher's
   double patience = 300;     // seconds
 
-  // `what` they do together: "write OUT". `waits`: for each other.
-  void add_to(CLI::App& app, const std::string& what, bool waits = false);
+  // `what` they do: "write OUT".
+  void add_to(CLI::App& app, const std::string& what, RankWork work);
   // Errors: a rank without the number of ranks, or one that is not among them.
   Rank make() const;
 };

@@ -198,7 +198,7 @@ Runner verify_command(CLI::App& app) {
   command->text.add_to(app, false);
   app.add_option("--random-tokens", command->random, "Run both models on so many random tokens")
       ->check(CLI::Range(2, 256));
-  command->ranks.add_to(app, "check OUT");
+  command->ranks.add_to(app, "check OUT", RankWork::shares);
   command->common.add_to(app);
   command->runtime.add_to(app);
   return [command](const Context& context) { return command->run(context); };

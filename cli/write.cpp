@@ -46,7 +46,7 @@ struct WriteCommand {
     if (name != "dequantize") recipe.add_learning_to(app);
     if (name != "dequantize") calibration.add_to(app);
     output.add_to(app);
-    ranks.add_to(app, "write OUT", true);
+    ranks.add_to(app, "write OUT", RankWork::waits);
     common.add_to(app);
     if (name != "dequantize")
       app.add_option("--for", clients,

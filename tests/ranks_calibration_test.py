@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import tiny_models
 from calibrated import gptq, moe, recipe, tokens_file
-from command import BINARY, refused, spinor
+from command import BINARY, refused, spinor, spinor_json
 from imatrix_test import experts, rtn
 from ranks import contents, finish, partial, start, wait_for_journals
 
@@ -137,7 +137,10 @@ def test_a_rank_that_does_not_appear_is_named(models, tmp_path):
 
 
 def finished_tensors(out):
-    return sum(path.read_bytes().count(b'"digest"') for path in partial(out).glob("journal-*.jsonl"))
+    try:
+        return sum(path.read_bytes().count(b'"digest"') for path in partial(out).glob("journal-*.jsonl"))
+    except FileNotFoundError:  # it is complete
+        return sys.maxsize
 
 
 def interrupted(command, out, ranks, victim, at_least):
@@ -214,3 +217,67 @@ def test_inputs_that_overflow_end_all_with_the_module(models, tmp_path):
     ended = finish(start_all(2, *arguments(tmp_path, model, "imatrix", tmp_path / "out")))
     assert [status for status, _ in ended] == [1, 1]
     assert all("model.layers.1.self_attn." in said and "not finite" in said for _, said in ended), ended
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "tokens.json"
+    generator = torch.Generator().manual_seed(7)
+    path.write_text(json.dumps(torch.randint(3, 72, (16 * 9,), generator=generator).tolist()))
+    return path
+
+
+def told(processes):
+    """What rank 0 says, and that the others say nothing."""
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), said
+    assert [out for out, _ in said[1:]] == [""] * (len(processes) - 1)
+    return json.loads(said[0][0])
+
+
+@pytest.mark.parametrize("ranks", [2, 12])
+def test_ranks_share_the_windows_of_eval(models, text, ranks):
+    command = ["eval", models["llama"], "--token-ids", text, "--context", 16, "--reference", models["llama"]]
+    command += ["--scheme", "W4A16", "--group-size", "16", "--ignore", "lm_head", "--json"]
+    alone, together = spinor_json(*command[:-1], "--ranks", 1), told(start_all(ranks, *command))
+    assert together["windows"] == 9 and together["tokens"] == alone["tokens"]
+    for name in ("perplexity", "kl_divergence", "logits_rms", "logits_max", "top1_agreement"):
+        assert together[name] == pytest.approx(alone[name], rel=1e-12)  # sums of doubles in another order
+
+
+def test_ranks_share_the_windows_of_compare(models, text):
+    command = ["compare", models["llama"], "--token-ids", text, "--context", 16, "--seeds", 1, "--scheme", "W8A8"]
+    command.append("--json")
+    alone, together = spinor_json(*command[:-1]), told(start_all(2, *command))
+    for one, other in zip(alone["variants"], together["variants"]):
+        assert other["perplexity"] == pytest.approx(one["perplexity"], rel=1e-12)
+    ended = finish(start_all(2, *command, "--calibration", text))
+    assert all(status == 1 and "--calibration: of compare is for one process" in said for status, said in ended)
+
+
+def test_ranks_of_eval_that_do_not_fit_are_named(models, text, tmp_path):
+    command = ["eval", models["llama"], "--token-ids", text, "--context", 16]
+    variables = meeting()
+    processes = [start(0, 2, *command, variables=variables),
+                 start(1, 2, *command, "--samples", 3, variables=variables)]
+    ended = finish(processes)
+    assert [status for status, _ in ended] == [1, 1]
+    assert any("rank 1 of 2: has text" in said and "at most 3" in said for _, said in ended), ended
+    ((status, said),) = finish([start(0, 2, *command, "--rank-timeout", "1", variables=meeting())])
+    assert status == 1 and "rank 1 of 2: has not appeared in 1 s" in said
+    assert "--ranks 1" in refused(*command, "--rank", "0", "--ranks", "2")
+
+
+def test_a_plan_says_what_calibration_takes(models, tmp_path):
+    recipe(tmp_path, gptq("W4A16"))
+    command = ["plan", models["llama"], "--recipe", tmp_path / "recipe.json", "--calibration-samples", SAMPLES]
+    command += ["--calibration-context", CONTEXT]
+    one, two = (spinor_json(*command, "--ranks", ranks, "--flops", "1G/s")["calibration"] for ranks in (1, 2))
+    assert one["sent"] == 0 and two["sent"] > 0
+    assert one["sample_flops"] * 12 / 22 == pytest.approx(two["sample_flops"])  # three of six chunks, all of four
+    assert one["code_flops"] / 2 <= two["code_flops"] < one["code_flops"]
+    assert two["seconds"] == pytest.approx((two["sample_flops"] + two["code_flops"]) / 1e9)
+    said = spinor(*command, "--ranks", 8)
+    assert "of 8 ranks the one that has most to do" in said and "only 6 ranks have samples" in said
+    assert "--flops: 'fast' is not a rate" in refused(*command, "--flops", "fast")
+    assert "calibration" not in spinor_json("plan", models["llama"])

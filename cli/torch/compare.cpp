@@ -94,6 +94,9 @@ struct CompareCommand : EvaluationFlags {
       throw Error("compare", "tries rotations and seeds of its own", "leave out --rotations, --quip and --seed");
     const Model described = Model::open(model);
     const std::vector<int32_t> tokens = text.tokens(described);
+    const bool tells = meet("compare", tokens);
+    if (options.ranks && calibration.given())
+      throw Error("--calibration", "of compare is for one process, and there are several ranks", "give --ranks 1");
     compare.windows = options;
     compare.windows.bos = text.bos_token(described);
     compare.runtime = runtime.options(common);
@@ -113,7 +116,7 @@ struct CompareCommand : EvaluationFlags {
     const measure::Variant* best = comparison.verdict();
     const std::string command = best ? advised_command(*best, model, recipe, calibration, common) : "";
     const Json json = comparison_json(comparison, command);
-    return {json, common.json ? json_text(json) : comparison_text(comparison, command), ""};
+    return {json, !tells ? "" : common.json ? json_text(json) : comparison_text(comparison, command), ""};
   }
 };
 

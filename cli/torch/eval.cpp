@@ -14,12 +14,13 @@ struct EvalCommand : EvaluationFlags {
     const RewritePlan& plan = job.finished_plan();
     const std::vector<int32_t> tokens = text.tokens(job.model());
     options.bos = text.bos_token(job.model());
+    const bool tells = meet("eval", tokens);
     const runtime::RuntimeOptions how = runtime.options(common);
     const auto show = [&](int64_t done, int64_t all, double) { context.progress("eval", done, all); };
     const runtime::Evaluation result = reference.empty() ? runtime::evaluate(plan, tokens, options, how, show)
                                                          : against_reference(plan, tokens, how, show);
     const Json json = this->json(result);
-    return {json, common.json ? json_text(json) : text_of(result), ""};
+    return {json, !tells ? "" : common.json ? json_text(json) : text_of(result), ""};
   }
 
   runtime::Evaluation against_reference(const RewritePlan& plan, const std::vector<int32_t>& tokens,

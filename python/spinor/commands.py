@@ -152,6 +152,9 @@ def compare(
     kv: int | None = None,
     kv_symmetric: bool = False,
     kv_clip: float | None = None,
+    rank: int | None = None,
+    ranks: int | None = None,
+    rank_timeout: float | None = None,
     calibration: Text = None,
     calibration_samples: int | None = None,
     calibration_context: int | None = None,
@@ -214,6 +217,9 @@ def compare(
     kv: Quantize keys and values to so many bits, per token and head (default 16)
     kv_symmetric: Symmetric instead of asymmetric
     kv_clip: Multiplies the range of a head (default 1)
+    rank: This process's share: 0 to RANKS-1; default as torchrun, srun or mpirun say
+    ranks: How many processes share the windows together, at one time; 1: alone
+    rank_timeout: Seconds after which a launched rank that is not heard of is an error (default 300)
     calibration: Text for what needs data (GPTQ, imatrix, static scales, learning): a file, .jsonl rows, a directory of
         them, or .json tokens
     calibration_samples: How many pieces of it; learning takes others (default 128)
@@ -345,6 +351,9 @@ def eval(
     kv: int | None = None,
     kv_symmetric: bool = False,
     kv_clip: float | None = None,
+    rank: int | None = None,
+    ranks: int | None = None,
+    rank_timeout: float | None = None,
     reference: Text = None,
     text: Text = None,
     token_ids: Text = None,
@@ -396,6 +405,9 @@ def eval(
     kv: Quantize keys and values to so many bits, per token and head (default 16)
     kv_symmetric: Symmetric instead of asymmetric
     kv_clip: Multiplies the range of a head (default 1)
+    rank: This process's share: 0 to RANKS-1; default as torchrun, srun or mpirun say
+    ranks: How many processes share the windows together, at one time; 1: alone
+    rank_timeout: Seconds after which a launched rank that is not heard of is an error (default 300)
     reference: Another checkpoint: also KL divergence and agreement with it
     text: A text file, or .jsonl whose rows' "text" a blank line joins
     token_ids: Tokens instead of text: a JSON list
@@ -638,6 +650,9 @@ def plan(
     ranks: int | None = None,
     bandwidth: Text = None,
     throughput: Text = None,
+    flops: Text = None,
+    calibration_samples: int | None = None,
+    calibration_context: int | None = None,
     progress: Progress = None,
 ) -> Result:
     """Show what rotate or quantize would do to every tensor, its memory and its size; writes nothing.
@@ -677,6 +692,9 @@ def plan(
     ranks: Say what each of so many processes would do
     bandwidth: What one process reads and writes, e.g. 2GB/s: then the time is said, too
     throughput: What one process computes, in bytes that it reads and writes, e.g. 1.2GB/s, if that is less
+    flops: Floating point operations of one process, e.g. 100G/s: then the time of calibration, too
+    calibration_samples: Of a recipe that needs data (default 128)
+    calibration_context: Tokens of each (default 2048)
     progress: A bar (needs tqdm): True or False; or a function of (what, done, all)
 
     The result has what `spinor plan --json` prints. Errors are spinor.Error.

@@ -127,10 +127,11 @@ class RankGroup::Network {
                       "start all ranks at the same time; to run alone, give --ranks 1");
       }
       if (const std::vector<uint8_t> theirs = store.get(key); theirs != bytes(common))
-        throw Error(name_of(rank, rank_),
-                    fmt::format("has {}, and rank {} {}: the bytes of what they make would depend on who makes it",
-                                std::string(theirs.begin(), theirs.end()), rank_.rank, common),
-                    "use machines of one kind, or set ATEN_CPU_CAPABILITY and MKL_ENABLE_INSTRUCTIONS for all");
+        throw Error(
+            name_of(rank, rank_),
+            fmt::format("has {}, and rank {} has {}", std::string(theirs.begin(), theirs.end()), rank_.rank, common),
+            "give all ranks the same options, and machines of one kind, or to all the same "
+            "ATEN_CPU_CAPABILITY and MKL_ENABLE_INSTRUCTIONS");
     }
   }
 

@@ -29,6 +29,12 @@ at::Tensor rows_of(std::span<const int32_t> text, std::span<const Window> batch,
   return rows;
 }
 
+std::span<const Window> share_of(const std::vector<Window>& all, const RankGroup& ranks) {
+  const int64_t count = std::ssize(all), first = count * ranks.rank() / ranks.ranks();
+  const int64_t end = count * (ranks.rank() + 1) / ranks.ranks();
+  return std::span(all).subspan(static_cast<size_t>(first), static_cast<size_t>(end - first));
+}
+
 }  // namespace
 
 struct Reference::Data {
@@ -99,6 +105,8 @@ class Evaluator {
                       reference_ ? &reference_->decoder : nullptr));
   }
 
+  void add_ranks(RankGroup& ranks) { scores_ = over_all(ranks, scores_); }
+
   double perplexity() const { return perplexity_of(scores_.negative_log_likelihood); }
 
   Evaluation result() const {
@@ -132,14 +140,18 @@ Evaluation run(const RewritePlan& plan, Reference* reference, std::span<const in
   const c10::InferenceMode inference;
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Window> all = windows(std::ssize(text), options);
+  RankGroup alone;
+  RankGroup& ranks = options.ranks ? *options.ranks : alone;
+  const std::span<const Window> mine = share_of(all, ranks);
   Evaluator evaluator(plan, reference, runtime);
   const int64_t step = std::max<int64_t>(1, evaluator.decoder().tokens_at_once() / (all.front().tokens + 1));
-  for (int64_t first = 0; first < std::ssize(all); first += step) {
-    const int64_t count = std::min(step, std::ssize(all) - first);
-    const auto batch = std::span(all).subspan(static_cast<size_t>(first), static_cast<size_t>(count));
+  for (int64_t first = 0; first < std::ssize(mine); first += step) {
+    const int64_t count = std::min(step, std::ssize(mine) - first);
+    const auto batch = mine.subspan(static_cast<size_t>(first), static_cast<size_t>(count));
     evaluator.add(rows_of(text, batch, options.bos), batch);
-    if (progress) progress(first + count, std::ssize(all), evaluator.perplexity());
+    if (progress) progress(first + count, std::ssize(mine), evaluator.perplexity());
   }
+  evaluator.add_ranks(ranks);
   Evaluation result = evaluator.result();
   result.windows = std::ssize(all);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -14,6 +14,9 @@
 namespace at {
 class Tensor;
 }  // namespace at
+namespace spinor {
+class RankGroup;
+}  // namespace spinor
 
 namespace spinor::runtime {
 
@@ -22,6 +25,8 @@ struct EvaluateOptions {
   int64_t stride = 0;               // from one window's start to the next's; 0: windows do not overlap
   int64_t samples = 0;              // only the first so many windows; 0: all
   std::optional<int32_t> bos = {};  // stands before the text of every window
+  // That share the windows, each a run of them; all have the result, which is that of one but for the order of sums.
+  RankGroup* ranks = nullptr;  // null: alone
 };
 
 // Windows of a text. Whole ones only, as the papers count; a text that is shorter than one is one window.
@@ -42,7 +47,7 @@ struct Evaluation {
   std::optional<double> logits_rms = {}, logits_max = {};  // differences in standard deviations of its logits
 };
 
-// Called after each batch with the windows done and the perplexity so far.
+// Called after each batch with the windows done, of this rank, and the perplexity so far.
 using EvaluateProgress = std::function<void(int64_t done, int64_t all, double perplexity)>;
 
 // Layer by layer over as many windows as options.memory allows. Errors as of Decoder.

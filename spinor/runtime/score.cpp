@@ -183,6 +183,48 @@ void Scores::add(const Scores& other) {
   tokens += other.tokens;
 }
 
+namespace {
+
+at::Tensor packed(const Scores& scores) {
+  return at::tensor({scores.negative_log_likelihood, scores.reference_negative_log_likelihood, scores.divergence,
+                     scores.squared_difference, scores.largest_difference, scores.reference_variance,
+                     static_cast<double>(scores.agreements), static_cast<double>(scores.tokens)},
+                    at::kDouble);
+}
+
+Scores unpacked(const at::Tensor& packed) {
+  const double* value = packed.const_data_ptr<double>();
+  return {value[0],
+          value[1],
+          value[2],
+          value[3],
+          value[4],
+          value[5],
+          static_cast<int64_t>(value[6]),
+          static_cast<int64_t>(value[7])};
+}
+
+}  // namespace
+
+// By way of rank 0.
+Scores over_all(RankGroup& group, const Scores& mine) {
+  Scores all = mine;
+  at::Tensor numbers = packed(mine);
+  if (group.rank() > 0) {
+    group.send(0, numbers.clone());
+    group.flush();
+    group.receive(0, numbers);
+    return unpacked(numbers);
+  }
+  for (int rank = 1; rank < group.ranks(); ++rank) {
+    group.receive(rank, numbers);
+    all.add(unpacked(numbers));
+  }
+  for (int rank = 1; rank < group.ranks(); ++rank) group.send(rank, packed(all));
+  group.flush();
+  return all;
+}
+
 Scores score(const at::Tensor& hidden, const at::Tensor& targets, Decoder& model, const at::Tensor& reference_hidden,
              Decoder* reference) {
   return sum(sums_of(hidden, targets, model, reference_hidden, reference), model.model().vocabulary_size(),

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "spinor/ranks/rank_group.h"
 #include "spinor/runtime/decoder.h"
 
 namespace spinor::runtime {
@@ -22,6 +23,8 @@ struct Scores {
 
   void add(const Scores& other);
 };
+// Of all ranks, added in their order.
+Scores over_all(RankGroup& group, const Scores& mine);
 
 // hidden (tokens, hidden size), behind the final norm, and the tokens that follow each, (tokens): compared with a
 // reference's hidden states, if there is one. Logits are made for a part of the vocabulary at a time, and each part of
