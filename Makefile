@@ -81,7 +81,7 @@ bench-builds: build
 	  $(if $(CALIBRATION),--calibration $(CALIBRATION)) $(if $(TEXT),--text $(TEXT))
 
 bench-ranks: build
-	@$(PYTHON) benchmarks/ranks_bench.py build/spinor llama-1b $(MODEL) --plan
+	@$(PYTHON) benchmarks/ranks_bench.py build/spinor llama-1b $(MODEL) --gptq 3 --plan
 
 bench-memory: build
 	@PYTHONPATH=build/release/python $(PYTHON) benchmarks/memory_bench.py build/spinor

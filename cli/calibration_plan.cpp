@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "spinor/io/file.h"
+#include "spinor/plan/calibration_share.h"
 
 namespace spinor::cli {
 
@@ -39,7 +40,7 @@ std::string CalibrationPlan::text() const {
       describe_bytes(estimate_.read), describe_bytes(estimate_.sent), describe_bytes(estimate_.memory),
       describe_bytes(estimate_.stream));
   if (estimate_.chunks < size_.ranks)
-    text += fmt::format("  only {} ranks have samples, which are divided by {}\n", estimate_.chunks, size_.chunk);
+    text += fmt::format("  only {} ranks have samples, which are divided by {}\n", estimate_.chunks, kSamplesInChunk);
   if (const std::optional<double> time = seconds()) text += fmt::format("  about {:.0f} s\n", *time);
   return text;
 }

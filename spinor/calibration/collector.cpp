@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "spinor/base/error.h"
-#include "spinor/calibration/samples.h"
+#include "spinor/plan/calibration_share.h"
 
 namespace spinor::calibration {
 namespace {

@@ -6,6 +6,7 @@
 
 #include "spinor/base/error.h"
 #include "spinor/linalg/random.h"
+#include "spinor/plan/calibration_share.h"
 
 namespace spinor::calibration {
 

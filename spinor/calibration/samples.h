@@ -20,8 +20,6 @@ struct Samples {
   std::vector<int32_t> tokens;  // (count, context)
 };
 
-// So many in a row are a chunk: their Hessians are summed up together, by one rank.
-constexpr int64_t kSamplesInChunk = 4;
 int64_t chunks_of(const Samples& samples);
 // Those whose chunks are this rank's: the first is rank 0's, the next rank 1's, and so on.
 Samples share_of(const Samples& samples, int rank, int ranks);

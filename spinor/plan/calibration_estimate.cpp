@@ -47,9 +47,9 @@ class Estimator {
 
   CalibrationEstimate run() {
     collect();
-    CalibrationEstimate result{.chunks = (size_.samples + size_.chunk - 1) / size_.chunk};
+    CalibrationEstimate result{.chunks = (size_.samples + kSamplesInChunk - 1) / kSamplesInChunk};
     const int64_t of_one = (result.chunks + size_.ranks - 1) / size_.ranks;  // chunks
-    share_ = std::min(1.0, static_cast<double>(of_one * size_.chunk) / static_cast<double>(size_.samples));
+    share_ = std::min(1.0, static_cast<double>(of_one * kSamplesInChunk) / static_cast<double>(size_.samples));
     for (const auto& [index, layer] : layers_) add(layer, of_one, result);
     const Model& model = plan_.model();
     result.stream = static_cast<int64_t>(share_ * tokens_ * static_cast<double>(model.hidden_size()) * kFloat);
@@ -94,7 +94,8 @@ class Estimator {
       codes[static_cast<size_t>(owner)] += group.cost;
       held[static_cast<size_t>(owner)] += group.whole ? group.inputs * group.inputs : group.inputs;
       products += group.tokens * group.sums();
-      const double of_chunk = group.tokens / static_cast<double>((size_.samples + size_.chunk - 1) / size_.chunk);
+      const double of_chunk =
+          group.tokens / static_cast<double>((size_.samples + kSamplesInChunk - 1) / kSamplesInChunk);
       const double message = std::min(of_chunk * group.inputs, group.sums());
       sent += static_cast<double>(chunks) * message;
       outgoing += message;

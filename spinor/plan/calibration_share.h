@@ -9,6 +9,9 @@
 
 namespace spinor {
 
+// So many samples in a row are a chunk: what they show is summed up together, by one rank.
+constexpr int64_t kSamplesInChunk = 4;
+
 // Weights with the same key read the same, or share a scale, and so have one owner, and one Hessian.
 std::string calibration_key(const WeightQuantization& quantization, const std::string& tensor, const Model& model);
 // About how many multiplications it takes to find the codes of a weight (rows, cols): GPTQ and its share of a Hessian's
