@@ -1,8 +1,8 @@
 // What a row of the table of architectures (architecture.h) is made of: the modules and tensors of a layer, by name.
 //
 // Sizes, shapes and conditions are formulas (formula.h) over the keys of config.json; in a layer L is its number. Names
-// of modules are below the layer, `outer_` ones below the root; {E} in a name counts to `experts`. What a row leaves to
-// the files, `any` and `present`: left_to_files.h.
+// of modules are below the layer, with {L} beside its list; `outer_` ones below the root; {E} counts to `experts`. What
+// a row leaves to the files, `any` and `present`: left_to_files.h.
 #pragma once
 
 #include <span>
@@ -38,7 +38,7 @@ struct LinearRow {
   std::string when = {};  // when the layer has it; empty: always
   Layout layout = Layout::matrix;
   bool router = false;     // chooses experts, or weighs them: rotated like any reader, never quantized, no Linear
-  std::string count = {};  // how many, where they are stacked or the name has {E}; empty: `experts`. `any`: as many as
+  std::string count = {};  // how many, where they are stacked or the name has {E}; empty: `experts`. `any`: those that
                            // the files have, of those with {E} no fewer than `experts`
   // Of stacked experts: the linears of a single one, {E} its number, as they are called where they are quantized. Each
   // has as many of the stack's outputs, the first the first ones, or every so many. Empty: they are not quantized.
@@ -110,7 +110,7 @@ struct ParameterRow {
 // Tokens, or learned positions: <name>.weight; or <name>, where that is a tensor. One row may lie as a vector. Its rows
 // are added to the residual stream.
 struct EmbeddingRow {
-  std::string name, rows;
+  std::string name, rows;  // `any`: as many as the tensor has, where files have the tokens in pieces
   std::string columns = "hidden_size";
   std::string writes = {};  // when they are, and not read by a linear that writes; empty: always
   std::string when = {};    // when it is there; empty: always

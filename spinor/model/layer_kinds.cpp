@@ -46,9 +46,11 @@ std::set<std::string> present_in_layer(const Architecture& row, const std::strin
   Names found;
   const auto look = [&](const auto& rows) {
     for (const auto& one : rows)
-      if (one.when == kPresent && list.is_there(prefix + numbered(one.name, 0))) found.insert(one.name);
+      if (one.when == kPresent && list.is_there(name_in_layer(prefix, numbered(one.name, 0)))) found.insert(one.name);
   };
-  look(row.linears);
+  const auto is_there = [&](const std::string& name) { return list.is_there(name); };
+  for (const LinearRow& one : row.linears)
+    if (one.when == kPresent && std::ranges::any_of(list.names(one, prefix), is_there)) found.insert(one.name);
   look(row.norms);
   look(row.parameters);
   const auto is_found = [&](const std::vector<std::string>& kind) { return Names(kind.begin(), kind.end()) == found; };

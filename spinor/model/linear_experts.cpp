@@ -95,9 +95,9 @@ struct Rows {
 const LinearRow* row_of_stack(const Model& model, const Module& stack) {
   if (!model.architecture() || stack.layer < 0 || !is_stack(stack)) return nullptr;
   const std::string prefix = model.layer_prefix(stack.layer);
-  if (!stack.name.starts_with(prefix)) return nullptr;
   const std::vector<LinearRow>& linears = model.architecture()->linears;
-  const auto found = std::ranges::find(linears, stack.name.substr(prefix.size()), &LinearRow::name);
+  const auto found = std::ranges::find_if(
+      linears, [&](const LinearRow& row) { return name_in_layer(prefix, row.name) == stack.name; });
   return found == linears.end() ? nullptr : &*found;
 }
 
@@ -164,7 +164,8 @@ std::vector<CheckpointTensor> tensors_of(const Model& model) {
     for (int64_t e = 0; e < stack->shape.count; ++e)
       for (const Rows& rows : all) {
         CheckpointTensor& one = tensors.emplace_back(is_bias ? bias_of(*stack, e, rows) : weight_of(*stack, e, rows));
-        one.info.name = model.layer_prefix(stack->layer) + numbered(rows.linear, e) + (is_bias ? ".bias" : ".weight");
+        const std::string name = name_in_layer(model.layer_prefix(stack->layer), numbered(rows.linear, e));
+        one.info.name = name + (is_bias ? ".bias" : ".weight");
       }
   }
   return tensors;
@@ -172,14 +173,6 @@ std::vector<CheckpointTensor> tensors_of(const Model& model) {
 
 bool has_split(const Architecture& row) {
   return std::ranges::any_of(row.linears, [](const LinearRow& linear) { return !linear.split.empty(); });
-}
-
-// "{E}" is digits.
-bool is_numbered(std::string_view name, std::string_view pattern) {
-  const size_t at = pattern.find("{E}");
-  const std::string_view before = pattern.substr(0, at), after = pattern.substr(at + 3);
-  return name.size() > before.size() + after.size() && name.starts_with(before) && name.ends_with(after) &&
-         is_number(name.substr(before.size(), name.size() - before.size() - after.size()));
 }
 
 }  // namespace
@@ -212,17 +205,18 @@ bool can_be_split(const Model& model, const Module& stack) {
 std::vector<std::string> split_names(const Model& model, const Module& stack, int64_t expert) {
   std::vector<std::string> names;
   for (const std::string& name : row_of_stack(model, stack)->split)
-    names.push_back(model.layer_prefix(stack.layer) + numbered(name, expert));
+    names.push_back(name_in_layer(model.layer_prefix(stack.layer), numbered(name, expert)));
   return names;
 }
 
 const Module& stack_of(const Module& linear, const Model& model) {
   const std::string prefix = model.layer_prefix(linear.layer);
-  const std::string_view below = std::string_view(linear.name).substr(prefix.size());
   return *std::ranges::find_if(model.modules(), [&](const Module& module) {
     if (module.layer != linear.layer || !can_be_split(model, module)) return false;
     const std::vector<std::string>& split = row_of_stack(model, module)->split;
-    return std::ranges::any_of(split, [&](const std::string& name) { return is_numbered(below, name); });
+    return std::ranges::any_of(split, [&](const std::string& name) {
+      return number_in(linear.name, name_in_layer(prefix, name)).has_value();
+    });
   });
 }
 

@@ -173,12 +173,23 @@ int64_t ModuleList::count(const ParameterRow& row) const {
   return row.count.empty() ? 0 : size_of(row.count, config_);
 }
 
-int64_t ModuleList::count(const LinearRow& row, const std::string& prefix) const {
-  if (row.count.empty()) return experts_;
-  if (row.count != kAny) return size_of(row.count, config_);
-  int64_t count = experts_;
-  while (is_there(prefix + numbered(row.name, count))) ++count;
-  return count;
+std::vector<int64_t> ModuleList::numbers(const LinearRow& row, const std::string& prefix) const {
+  std::set<int64_t> found;
+  const int64_t least = row.count.empty() || row.count == kAny ? experts_ : size_of(row.count, config_);
+  for (int64_t i = 0; i < least; ++i) found.insert(i);
+  if (row.count != kAny) return {found.begin(), found.end()};
+  const std::string parameter = name_in_layer(prefix, row.name), weight = parameter + ".weight";
+  for (const CheckpointTensor& tensor : checkpoint_.tensors())
+    for (const std::string* name : {&weight, &parameter})
+      if (const auto number = number_in(tensor.info.name, *name)) found.insert(*number);
+  return {found.begin(), found.end()};
+}
+
+std::vector<std::string> ModuleList::names(const LinearRow& row, const std::string& prefix) const {
+  if (!is_counted(row)) return {name_in_layer(prefix, row.name)};
+  std::vector<std::string> names;
+  for (const int64_t number : numbers(row, prefix)) names.push_back(name_in_layer(prefix, numbered(row.name, number)));
+  return names;
 }
 
 bool is_counted(const LinearRow& row) {

@@ -32,8 +32,10 @@ class ModuleList {
   bool is_there(const std::string& module) const;
   int64_t experts() const { return experts_; }  // 0: there are none
   int64_t count(const ParameterRow& row) const;
-  // Of those with {E} in the name, below `prefix`.
-  int64_t count(const LinearRow& row, const std::string& prefix) const;
+  // Of those with {E} in the name, in the layer or below `prefix`: their numbers in the files, and those that must be.
+  std::vector<int64_t> numbers(const LinearRow& row, const std::string& prefix) const;
+  // One, or those of all numbers.
+  std::vector<std::string> names(const LinearRow& row, const std::string& prefix) const;
 
   std::vector<Module>& modules() { return modules_; }
 

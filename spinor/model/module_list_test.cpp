@@ -78,6 +78,65 @@ TEST(ModuleList, LinearsMayHaveACountOfTheirOwn) {
   EXPECT_TRUE(more.error().starts_with("model.layers.1.mlp.shared: has shape (4, ")) << more.error();
 }
 
+// Numbers that layers share among them: each has some, or none.
+TEST(ModuleList, NumbersOfAnyMayHaveGaps) {
+  Changed changed("GapsForCausalLM", "plain", [](Architecture& row) {
+    LinearRow adapter = {"mlp.adapters.{E}.down", "any", "hidden_size", "", "present"};
+    adapter.count = "any";
+    row.linears.push_back(adapter);
+    row.norms.back().reads.push_back(adapter.name);
+    row.layer_kinds = {{adapter.name}, {}};
+  });
+  for (const char* number : {"11", "3"})
+    changed.add(std::string("model.layers.1.mlp.adapters.") + number + ".down.weight",
+                {4, changed.size("hidden_size")});
+  const Model model = changed.describe();
+  for (const char* number : {"3", "11"})
+    EXPECT_TRUE(has(model.stream().readers(), std::string("model.layers.1.mlp.adapters.") + number + ".down"));
+  EXPECT_EQ(model.find("model.layers.1.mlp.adapters.0.down"), nullptr);
+  changed.add("model.layers.1.mlp.adapters.x.down.weight", {4, changed.size("hidden_size")});
+  EXPECT_TRUE(changed.error().starts_with("model.layers.1.mlp.adapters.x.down.weight: ")) << changed.error();
+}
+
+void mlps_beside(Architecture& row) {
+  const auto move = [](std::string& name) {
+    if (name.starts_with("mlp.")) name = "mlps.{L}." + name.substr(4);
+  };
+  for (LinearRow& linear : row.linears) move(linear.name);
+  for (NormRow& norm : row.norms) std::ranges::for_each(norm.reads, move);
+  for (std::vector<std::string>* names : {&row.writes, &row.mlp_in, &row.mlp_out}) std::ranges::for_each(*names, move);
+}
+
+TEST(ModuleList, PartsOfALayerMayStandBesideTheLayers) {
+  Changed changed("AsideForCausalLM", "plain", mlps_beside);
+  for (TensorInfo& tensor : changed.model.tensors)
+    if (const size_t at = tensor.name.find(".mlp."); at != std::string::npos)
+      tensor.name = "model.mlps." + tensor.name.substr(at - 1, 1) + tensor.name.substr(at + 4);
+  const Model model = changed.describe();
+  EXPECT_TRUE(has(model.stream().readers(), "model.mlps.1.up_proj"));
+  EXPECT_TRUE(has(model.stream().writers, "model.mlps.0.down_proj"));
+  EXPECT_EQ(model.find("model.mlps.1.down_proj")->layer, 1);
+  EXPECT_EQ(model.role("model.mlps.1.down_proj.weight"), Role::mlp_out);
+  changed.model.remove("model.mlps.1.up_proj.weight");
+  EXPECT_TRUE(changed.error().starts_with("model.mlps.1.up_proj.weight: is missing")) << changed.error();
+}
+
+TEST(ModuleList, AnEmbeddingMayLieInPieces) {
+  Changed changed("PiecesForCausalLM", "plain", [](Architecture& row) {
+    row.embeddings = {{"embed_tokens", "any"}, {"more_tokens", "any"}};
+    row.head_rows = "vocab_size";
+  });
+  const int64_t hidden = changed.size("hidden_size");
+  changed.model.tensor("model.embed_tokens.weight").shape = {5, hidden};
+  changed.add("model.more_tokens", {3, hidden});
+  const Model model = changed.describe();
+  EXPECT_EQ(model.embedding()->shape.out, 5);
+  for (const char* name : {"model.embed_tokens", "model.more_tokens"})
+    EXPECT_TRUE(has(model.stream().writers, name)) << name;
+  changed.model.tensor("model.embed_tokens.weight").shape = {5, hidden + 1};
+  EXPECT_TRUE(changed.error().starts_with("model.embed_tokens.weight: has shape (5, ")) << changed.error();
+}
+
 TEST(ModuleList, WhatIsAddedToTheStreamWrites) {
   Changed changed("VectorForCausalLM", "plain", [](Architecture& row) {
     row.embeddings.push_back({"start", "1"});

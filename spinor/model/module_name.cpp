@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 
 namespace spinor {
 
@@ -30,6 +31,27 @@ std::vector<std::string> counted(const std::string& name, int64_t count) {
   std::vector<std::string> names;
   for (int64_t i = 0; i < count; ++i) names.push_back(numbered(name, i));
   return names;
+}
+
+std::optional<int64_t> number_in(std::string_view name, std::string_view pattern) {
+  const size_t at = pattern.find("{E}");
+  if (at == std::string_view::npos) return std::nullopt;
+  const std::string_view before = pattern.substr(0, at), after = pattern.substr(at + 3);
+  if (name.size() <= before.size() + after.size() || !name.starts_with(before) || !name.ends_with(after))
+    return std::nullopt;
+  const std::string_view digits = name.substr(before.size(), name.size() - before.size() - after.size());
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (!is_number(digits) || error != std::errc{}) return std::nullopt;
+  return number;
+}
+
+std::string name_in_layer(std::string_view layer, const std::string& name) {
+  const size_t at = name.find("{L}");
+  if (at == std::string::npos) return std::string(layer) + name;
+  const std::string_view one = layer.substr(0, layer.rfind('.')), list = parent_of(one);
+  std::string full(list.substr(0, list.rfind('.') + 1));  // npos + 1 is 0
+  return full.append(name, 0, at).append(last_component(one)).append(name, at + 3);
 }
 
 bool names_embedding(std::string_view name) {

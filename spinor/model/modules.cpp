@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -38,8 +39,7 @@ class Walk {
     embeddings();
     for (const LinearRow& row : row_.outer_linears)
       if (is_so(row.when, config_, true))
-        for (const std::string& name : counted(row.name, list_.count(row, root_)))
-          list_.linear(root_ + name, row, -1, Role::projection);
+        for (const std::string& name : list_.names(row, root_)) list_.linear(name, row, -1, Role::projection);
     if (!row_.layers.empty()) list_.container(root_ + row_.layers, {"ModuleList", "Module"});
     for (int64_t i = 0; i < *config_.num_layers; ++i) layer(static_cast<int>(i));
     for (const NormRow& row : row_.outer_norms)
@@ -97,28 +97,24 @@ class Walk {
     if (known != row_.blocks.end())
       list_.container(prefix + name, {row_.classes + known->class_suffix, "Module"}, index);
     const auto has = [&](const auto& row) { return first_component(row.name) == name && is_here(row, index); };
-    std::vector<const LinearRow*> of_experts;  // expert by expert, as in the tree
+    const auto add = [&](const LinearRow& row, const std::string& row_name) {
+      list_.linear(name_in_layer(prefix, row_name), row, index, role_of(row_, row));
+    };
+    std::map<int64_t, std::vector<const LinearRow*>> of_experts;  // expert by expert, as in the tree
     for (const LinearRow& row : row_.linears) {
       if (!has(row)) continue;
+      if (!is_counted(row)) add(row, row.name);
       if (is_counted(row))
-        of_experts.push_back(&row);
-      else
-        list_.linear(prefix + row.name, row, index, role_of(row_, row));
+        for (const int64_t number : list_.numbers(row, prefix)) of_experts[number].push_back(&row);
     }
-    std::vector<int64_t> counts;
-    for (const LinearRow* row : of_experts) counts.push_back(list_.count(*row, prefix));
-    const int64_t most = counts.empty() ? 0 : std::ranges::max(counts);
-    for (int64_t expert = 0; expert < most; ++expert)
-      for (size_t i = 0; i < counts.size(); ++i)
-        if (expert < counts[i])
-          list_.linear(prefix + numbered(of_experts[i]->name, expert), *of_experts[i], index,
-                       role_of(row_, *of_experts[i]));
+    for (const auto& [number, rows] : of_experts)
+      for (const LinearRow* row : rows) add(*row, numbered(row->name, number));
     for (const ParameterRow& row : row_.parameters)
       if (has(row))
         for (const std::string& parameter_name : counted(row.name, list_.count(row)))
-          list_.parameter(prefix + parameter_name, row, index);
+          list_.parameter(name_in_layer(prefix, parameter_name), row, index);
     for (const NormRow& row : row_.norms)
-      if (row.name.find('.') != std::string::npos && has(row)) list_.norm(prefix + row.name, row, index);
+      if (row.name.find('.') != std::string::npos && has(row)) list_.norm(name_in_layer(prefix, row.name), row, index);
     if (known != row_.blocks.end() && known->activation)
       list_.container(prefix + name + ".act_fn", activation_classes(config_.activation), index);
   }

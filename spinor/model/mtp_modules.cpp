@@ -27,7 +27,8 @@ void add_mtp_layer(const Architecture& row, const std::string& prefix, int index
       if (list.is_there(full)) add(full);
   };
   for (const LinearRow& one : row.linears)
-    each(one.name, list.count(one, prefix), [&](const std::string& name) { list.linear(name, one, index, Role::mtp); });
+    for (const std::string& name : list.names(one, prefix))
+      if (list.is_there(name)) list.linear(name, one, index, Role::mtp);
   for (const ParameterRow& one : row.parameters)
     each(one.name, list.count(one), [&](const std::string& name) { list.parameter(name, one, index); });
   for (const NormRow& one : row.norms)

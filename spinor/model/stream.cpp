@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "spinor/base/error.h"
 #include "spinor/base/list.h"
@@ -60,22 +61,19 @@ ModuleNames::ModuleNames(const Architecture& row, const ModelConfig& config, con
       config_(&config),
       root_(root_of(row, checkpoint)),
       head_(head_of(row, checkpoint)),
-      by_name_(&by_name),
-      experts_(number_of_experts(row, config)) {}
+      by_name_(&by_name) {}
 
 std::vector<const Module*> ModuleNames::below(const std::string& prefix, const std::string& name) const {
-  std::vector<const Module*> found;
-  // A head "output" is no block "output" of a layer.
-  const auto add = [&](const std::string& full) {
-    const auto module = by_name_->find(prefix + full);
-    const bool there = module != by_name_->end() && module->second->kind != ModuleKind::container;
-    if (there) found.push_back(module->second);
-    return there;
-  };
-  for (const std::string& full : counted(name, experts_)) add(full);
-  if (name.find("{E}") == std::string::npos) return found;
-  for (int64_t more = experts_; add(numbered(name, more));) ++more;  // of those with a count of their own
-  return found;
+  const std::string full = name_in_layer(prefix, name), before = full.substr(0, full.find("{E}"));
+  std::map<int64_t, const Module*> found;
+  for (auto one = by_name_->lower_bound(before); one != by_name_->end() && one->first.starts_with(before); ++one) {
+    if (one->second->kind == ModuleKind::container) continue;  // a head "output" is no block "output" of a layer
+    const std::optional<int64_t> number = one->first == full ? 0 : number_in(one->first, full);
+    if (number) found.emplace(*number, one->second);
+  }
+  std::vector<const Module*> in_order;
+  for (const auto& [number, module] : found) in_order.push_back(module);
+  return in_order;
 }
 
 std::vector<const Module*> ModuleNames::in_layer(int64_t layer, const std::vector<std::string>& names) const {

@@ -19,7 +19,7 @@ class ModuleNames {
 
   const Architecture& row() const { return *row_; }
   const ModelConfig& config() const { return *config_; }
-  // Those of the names that the layer has, {E} being each expert.
+  // Those of the names that the layer has, {E} being each number, in order.
   std::vector<const Module*> in_layer(int64_t layer, const std::vector<std::string>& names) const;
   std::string layer_prefix(int64_t layer) const;  // "model.layers.3."
   // Those outside the layers, the head among them: one, or one for each number of {E}.
@@ -32,7 +32,6 @@ class ModuleNames {
   const ModelConfig* config_;
   std::string root_, head_;
   const Index* by_name_;
-  int64_t experts_ = 0;
 };
 
 Stream stream_of(const ModuleNames& names);                     // without what towers feed to it
