@@ -15,9 +15,9 @@
 namespace spinor {
 namespace {
 
-constexpr std::array<std::string_view, 8> kMayBeAny = {"linears.out",       "linears.in",       "linears.count",
-                                                       "outer_linears.out", "outer_linears.in", "norms.size",
-                                                       "outer_norms.size",  "parameters.shape"};
+constexpr std::array<std::string_view, 9> kMayBeAny = {"embeddings.rows", "linears.out",       "linears.in",
+                                                       "linears.count",   "outer_linears.out", "outer_linears.in",
+                                                       "norms.size",      "outer_norms.size",  "parameters.shape"};
 constexpr std::array<std::string_view, 3> kMayBePresent = {"linears.when", "norms.when", "parameters.when"};
 
 class LeftToFiles {
@@ -34,6 +34,9 @@ class LeftToFiles {
     for (const std::vector<NormRow>* norms : {&row_.norms, &row_.outer_norms})
       for (const NormRow& norm : *norms)
         if (norm.size == kAny && !norm.reads.empty()) unsized(norm.name, "size");
+    const bool sized = row_.embeddings.empty() || row_.embeddings.front().rows != kAny || !row_.head_rows.empty();
+    if (!sized && !row_.head.empty())
+      fail(row_.embeddings.front().name + ": its `rows` are `any`, and no `head_rows` says how many the head has");
     presence();
   }
 

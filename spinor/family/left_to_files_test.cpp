@@ -36,7 +36,14 @@ TEST(LeftToFiles, AnyIsForSizesThatNoRotationNeeds) {
   needs("self_attn.v_proj: rotations depend on `out`", [](Architecture& a) { a.linears[2].out = "any"; });
   needs("self_attn.o_proj: rotations depend on `in`", [](Architecture& a) { a.linears[3].in = "any"; });
   needs("input_layernorm: rotations depend on `size`", [](Architecture& a) { a.norms[0].size = "any"; });
-  needs("embeddings.rows cannot be `any`", [](Architecture& a) { a.embeddings[0].rows = "any"; });
+  needs("embed_tokens: its `rows` are `any`, and no `head_rows` says how many the head has",
+        [](Architecture& a) { a.embeddings[0].rows = "any"; });
+  EXPECT_EQ(error_of([](Architecture& a) {
+              a.embeddings[0].rows = "any";
+              a.head_rows = "vocab_size";
+            }),
+            "");
+  needs("embeddings.columns cannot be `any`", [](Architecture& a) { a.embeddings[0].columns = "any"; });
   needs("linears.bias cannot be `any`", [](Architecture& a) { a.linears[0].bias = "any"; });
   needs("`in`, so it cannot",
         [](Architecture& a) { a.outer_linears = {{"patch", "1", "any", "", "", Layout::filter}}; });
