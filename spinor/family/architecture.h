@@ -16,7 +16,7 @@ namespace spinor {
 
 // Why a rotation is impossible, and when (empty: always).
 struct RefusalRow {
-  std::string rotation, reason;  // "R2", "the output gate multiplies ..."
+  std::string rotation, reason;  // "R2", "the output gate multiplies ..."; or "untie", of a tied head
   std::string when = {};
 
   bool operator==(const RefusalRow&) const = default;

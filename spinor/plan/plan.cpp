@@ -201,6 +201,9 @@ void RewritePlan::mark_restoring() {
 
 void RewritePlan::untie() {
   if (!model_.tied_head() || untied_) return;
+  if (const std::string reason = model_.refusal("untie"); !reason.empty())
+    throw Error(weight_name(*model_.head()), "cannot be a tensor of its own: " + reason,
+                "leave the head and the embedding as they are, or untie the model first");
   untied_ = true;
   ++revision_;
   const Module &head = *model_.head(), &embedding = *model_.embedding();

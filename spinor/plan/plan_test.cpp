@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "spinor/model/changed_testing.h"
 #include "spinor/model/testing.h"
 
 namespace spinor::plan_test {
@@ -130,6 +131,18 @@ TEST(RewritePlan, UntyingGivesTheHeadACopyOfTheEmbeddingOnce) {
   EXPECT_EQ(plan.tensors().size(), before + 1);
   EXPECT_EQ(find(plan, "lm_head.weight")->source, model.embedding()->weight);
   EXPECT_TRUE(find(plan, "lm_head.weight")->edits.empty());
+}
+
+TEST(RewritePlan, AHeadStaysTiedWhereItsRowSaysSo) {
+  const testing::Changed changed("StaysForCausalLM", "tied with biases", [](Architecture& row) {
+    row.refusals = {{"untie", "layers share weights, too", "tie_word_embeddings"}};
+  });
+  const Model model = changed.describe();
+  RewritePlan plan(model);
+  const std::string message = message_of([&] { plan.untie(); });
+  EXPECT_TRUE(message.starts_with("lm_head.weight: cannot be a tensor of its own: layers share weights, too"))
+      << message;
+  EXPECT_FALSE(plan.untied());
 }
 
 TEST(RewritePlan, UntyingAHeadWithATensorOfItsOwnKeepsIt) {
