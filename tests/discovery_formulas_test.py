@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("spinor")  # PYTHONPATH=build/release/python
 
 from spinor.discovery.attention_roles import rows_of  # noqa: E402
-from spinor.discovery.counts import counts_of, numbered  # noqa: E402
+from spinor.discovery.counts import counts_of, numbered, uneven  # noqa: E402
 from spinor.discovery.files import CannotTell, FileTensor  # noqa: E402
 from spinor.discovery.formulas import Conditions, size_formula  # noqa: E402
 from spinor.discovery.row_text import text_of  # noqa: E402
@@ -82,6 +82,17 @@ def test_what_is_numbered():
     assert numbered("layers.1.table.shard_12.weight") == "layers.1.table.shard_{E}.weight"
     assert numbered("mlp.w1.weight") is None
     assert counts_of(["a.0.w", "a.1.w", "a.0.v", "b"]) == {"a.{E}.w": 2, "a.{E}.v": 1}
+
+
+def test_what_layers_have_not_as_many_of():
+    """Adapters of a block for each layer that uses it; two blocks take turns."""
+    def places(numbers):
+        listed = [(layer, n, m) for layer, of in numbers.items() for n in of for m in (0, 1)]
+        return [*((layer, f"list.{n}.{m}") for layer, n, m in listed), (None, "side.0")]
+
+    found = uneven(places({0: [0], 1: [1]}), places({0: [0, 2], 1: [1]}))
+    assert found == {"list.{E}.0", "list.{E}.1"}
+    assert uneven(places({0: [0, 1]}), places({0: [0, 1], 1: [0, 1]})) == set()
 
 
 def test_rows_of_a_fused_weight():

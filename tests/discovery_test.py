@@ -14,7 +14,10 @@ import rows
 from odd_model import make
 
 pytest.importorskip("spinor")  # PYTHONPATH=build/release/python
+import spinor  # noqa: E402
 from spinor.discovery.discover import discover_type  # noqa: E402
+from spinor.discovery.proof import SEED, loaded, logits_of, save  # noqa: E402
+from spinor.discovery.tiny import default_config, tiny  # noqa: E402
 
 os.environ.setdefault("SPINOR_PYTHON", sys.executable)
 EXACT = 1e-9  # of the logits' deviation, in float64
@@ -126,6 +129,9 @@ def test_without_python_it_says_what_to_install(odd, tmp_path):
     ("phi4_multimodal", "causal", {"R2"}),  # heads as many as their size goes into the stream
     ("fuyu", "image-text", {"R1", "R2"}),  # images without a tower
     ("moss_transcribe_diarize", "causal", {"R2"}),  # sound, which a norm scales before it is on the stream
+    ("zamba2", "causal", {"R1", "R2"}),  # adapters that layers share among them
+    ("molmo2", "image-text", {"R1", "R2"}),  # an embedding in two pieces
+    ("xlm", "causal", {"R2"}),  # parts of layers in lists side by side
     ("qwen2_5_omni_thinker", "image-text", {"R1", "R2"}),  # images and sound, and a parameter that no code reads
 ])
 def test_what_ships_is_what_is_found(model_type, kind, exact):
@@ -133,3 +139,23 @@ def test_what_ships_is_what_is_found(model_type, kind, exact):
     assert set(found.proof.errors) == exact
     without = lambda text: [line for line in text.splitlines() if not line.startswith("proof:")]  # noqa: E731
     assert without(found.row) == without(rows.file_of(kind, model_type).read_text())
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_layers_that_share_weights(tmp_path, blocks):
+    """As published: a layer that has the block of another has none in the files, while the head is tied."""
+    config = default_config("zamba2")
+    config.num_mem_blocks = blocks
+    made = tiny(config, shared=True, seed=3, variant=1)
+    made.model.config.tie_word_embeddings = True
+    made.model.tie_weights()
+    save(made, tmp_path / "model", torch.float64)
+    before = loaded(tmp_path / "model", made, torch.float64)
+    spinor.rotate(tmp_path / "model", tmp_path / "out", rotations="R2", transform_type="random-orthogonal", seed=SEED,
+                  progress=False)
+    model, out = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("model", "out"))
+    assert model != out
+    one, other = (logits_of(model, made) for model in (before, loaded(tmp_path / "out", made, torch.float64)))
+    assert float((one - other).abs().max() / one.std()) < EXACT
+    with pytest.raises(spinor.InputError, match="its layers share no weights"):
+        spinor.rotate(tmp_path / "model", tmp_path / "no", rotations="R1", progress=False)

@@ -55,8 +55,7 @@ def value_rows(roles, values) -> tuple[FileTensor, int, tuple[int, int, int] | N
     axis = values[0].sites[0].axis
     memory_begins = sorted({value.sites[0].begin for value in values})
     for tensor in roles.of_memory.get(name, ()):
-        at = tensor.axis_of(axis)
-        index = tensor.indices[at].tolist() if at is not None and tensor.indices[at] is not None else []
+        at, index = tensor.rows_of(name, axis)
         if set(memory_begins) <= set(index):
             return tensor, at, rows_of(tensor, [index.index(begin) for begin in memory_begins], size, len(index))
     raise CannotTell(f"{name}: the values lie in several tensors of the file")

@@ -14,6 +14,7 @@ from transformers import PreTrainedConfig
 
 from spinor._errors import InputError
 
+from .counts import uneven
 from .dependence import changed, dependence_of, more_tensors
 from .files import CannotTell, files_of
 from .find import Findings, find
@@ -74,11 +75,17 @@ def made_up_lists(config: PreTrainedConfig) -> frozenset[str]:
                      if isinstance(value, list) and not isinstance(default(key), list | tuple))
 
 
-def sample_of(made: Tiny, dependence, defaults: dict) -> tuple[Sample, Names]:
+def roles_of(made: list[Tiny], counts: dict[str, list]) -> list[Roles]:
+    parts = [(find(one.model, one.inputs), files_of(one.model), counts, one.has_towers) for one in made]
+    roles = [Roles(*part) for part in parts]
+    names = [[(role.place.layer, role.place.name) for role in one.linears.values()] for one in roles]
+    more = uneven(*names)
+    return [Roles(*part, more) for part in parts] if more else roles
+
+
+def sample_of(made: Tiny, roles: Roles, dependence, defaults: dict) -> tuple[Sample, Names]:
     section = section_of(made.config)
     part = getattr(made.config, section) if section else made.config
-    files = files_of(made.model)
-    roles = Roles(find(made.model, made.inputs), files, dependence.counts.keys(), made.has_towers)
     keys = flat_keys(made.config.to_dict(), section)
     names = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width, roles.layer_count)
     return Sample(roles, keys, dependence, defaults, names.derived, made_up_lists(part)), names
@@ -95,15 +102,17 @@ def with_images(config: PreTrainedConfig, *, kind: str | None, **options) -> Tin
 
 def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code: bool = False) -> tuple[dict, Findings]:
     """Without its proof. Raises CannotBuild of a class that does not run, CannotTell of one that no row can say."""
-    options = {"kind": kind, "trust_remote_code": trust_remote_code}
+    options = {"kind": kind, "trust_remote_code": trust_remote_code, "shared": True}
     made = [with_images(config, variant=variant, **options) for variant in (0, 1)]
     section = section_of(made[0].config)
     dependence = dependence_of(made[0], section)
     defaults = class_defaults(made[0].config, section)
-    samples, names = zip(*(sample_of(one, dependence, defaults) for one in made), strict=True)
+    roles = roles_of(made, dependence.counts)
+    samples, names = zip(*(sample_of(one, of, dependence, defaults) for one, of in zip(made, roles, strict=True)),
+                         strict=True)
     part = getattr(made[0].config, section) if section else made[0].config
     maker = RowMaker(list(samples), names[-1], getattr(type(part), "attribute_map", {}))
-    row = maker.row([type(made[0].model).__name__], section)
+    row = maker.row([type(made[0].model).__name__], section, shares=made[0].shares)
     if made[0].has_towers:
         row = with_towers(row, samples[0].roles, made[0].config, made[0].model)
     if names_in_memory := loaded_as(samples[0].roles):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from .counts import UNEVEN
 from .files import CannotTell, module_of
 from .lengths import ANY, Lengths, Sample
 from .roles import LinearRole
@@ -26,7 +27,12 @@ class Experts:
             return found if found != self.formula else ""
         if "{E}" not in name:
             return ""
-        if of_all := self.samples[0].roles.counted.get(module_of(roles[0].weight.name)):
+        of_all = self.samples[0].roles.counted.get(module_of(roles[0].weight.name))
+        if of_all == UNEVEN:
+            if self.formula:  # of which `any` are at least as many
+                raise CannotTell(f"{name}: no key of config.json says how many there are")
+            return ANY
+        if of_all:
             return self.lengths.count(of_all, self._counts(name))
         counts, whole = self._counts(name), self._whole(name)
         if counts == whole:

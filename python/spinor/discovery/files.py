@@ -23,6 +23,19 @@ class FileTensor:
     axes: tuple[int | None, ...]  # of the tensor in memory; None: an axis of length 1, or one made of several
     indices: tuple[torch.Tensor | None, ...]  # along each axis, where in the tensor in memory it stands
     memories: tuple[str, ...]  # all that it is made of
+    parts: tuple[Provenance, ...] = ()
+
+    def rows_of(self, memory: str, axis: int) -> tuple[int | None, list[int]]:
+        """The axis along which that of a tensor in memory runs, and where in the latter each entry stands; -1: it is of
+        another tensor."""
+        for part in self.parts:
+            at = next((at for at, along in enumerate(part.axes) if [one.axis for one in along] == [axis]), None)
+            if part.tensor == memory and at is not None:
+                index = part.axes[at][0].index
+                if part.rows_axis == at:
+                    index = torch.full((self.shape[at],), -1).index_put((part.rows,), index)
+                return at, index.tolist()
+        return None, []
 
     def axis_of(self, memory_axis: int) -> int | None:
         return self.axes.index(memory_axis) if memory_axis in self.axes else None
@@ -47,7 +60,7 @@ def made_of(name: str, parts: list[Provenance]) -> FileTensor:
         shape[part.rows_axis] = sum(len(one.rows) for one in parts)
         indices[part.rows_axis] = None
     memories = tuple(one.tensor for one in parts)
-    return FileTensor(name, tuple(shape), part.tensor, tuple(axes), tuple(indices), memories)
+    return FileTensor(name, tuple(shape), part.tensor, tuple(axes), tuple(indices), memories, tuple(parts))
 
 
 def files_of(model: torch.nn.Module, like: str = ".*") -> dict[str, FileTensor]:

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import re
 
-from .counts import PIECES
+from .counts import PIECES, UNEVEN
 from .dependence import Dependence
 from .files import CannotTell, FileTensor
 from .formulas import Keys, Seen, is_size, size_formula
@@ -46,21 +46,23 @@ class Lengths:
             return "num_attention_heads * head_dim" if heads == sizes else ANY
         return found or ANY
 
-    def number(self, values: list[int], tensors: list[FileTensor]) -> str:
-        """A part of an axis of these tensors: of some of the keys that it depends on. Raises CannotTell."""
+    def number(self, values: list[int], tensors: list[FileTensor], axis: int) -> str:
+        """A part of an axis of these tensors: of some of the keys that it depends on; where no formula of them fits, of
+        some that the tensors do. Raises CannotTell."""
         if values == [sample.keys["head_dim"] for sample in self.samples]:
             return "head_dim"
-        keys = sorted(set().union(*(self.keys_of(tensors[0], axis) for axis in range(len(tensors[0].shape)))))
+        keys = sorted(set().union(*(self.keys_of(tensors[0], one) for one in range(len(tensors[0].shape)))))
         seen = list(zip((sample.keys for sample in self.samples), values, strict=True))
         named = [key for key in self.samples[0].keys if SIZE_OF_HEAD.search(key)
                  and [sample.keys.get(key) for sample in self.samples] == values]
         if named and not set(named) & set(keys):
             return named[0]
-        of = [*keys, *({"head_dim"} - set(keys))]
-        for divided, count in itertools.product((False, True), range(1, MOST_KEYS + 1)):  # two models tell little
-            for chosen in itertools.combinations(of, count):
-                if found := size_formula(seen, list(chosen), divided):
-                    return found
+        mine, of = sorted(self.keys_of(tensors[0], axis)), [*keys, *({"head_dim"} - set(keys))]
+        for some, divided in ((mine, False), (of, False), (of, True)):  # two models tell little
+            for count in range(1, MOST_KEYS + 1):
+                for chosen in itertools.combinations(some, count):
+                    if found := size_formula(seen, list(chosen), divided):
+                        return found
         raise CannotTell(f"{tensors[0].name}: no formula says how many of its rows are values, {values}")
 
     def key_of(self, values: list[int], like: re.Pattern) -> str:
@@ -75,6 +77,8 @@ class Lengths:
 
     def count(self, of_all: str, counts: list[int]) -> str:
         """Of tensors that are numbered in memory, or in files alone. Raises CannotTell."""
+        if of_all == UNEVEN:
+            raise CannotTell(f"{counts} of a kind in a layer: no key of config.json says how many there are")
         if of_all == PIECES:
             return self.key_of(counts, re.compile("part|piece|shard|split"))
         sample = self.samples[0]
@@ -97,7 +101,9 @@ class Lengths:
         return text or ("true" if always else "")
 
     def keys_of(self, tensor: FileTensor, axis: int) -> set[str]:
-        return self.samples[0].dependence.sizes.get((tensor.memory, tensor.axes[axis]), set())
+        """Of an axis along which several are put together, those of all of them."""
+        sizes = self.samples[0].dependence.sizes
+        return set().union(*(sizes.get((memory, tensor.axes[axis]), set()) for memory in tensor.memories))
 
     def _on_stream(self, tensor: FileTensor, axis: int, sizes: list[int]) -> str:
         """Streams side by side are some times as many."""
@@ -141,7 +147,7 @@ class Lengths:
     def _changed(self, tensor: FileTensor, axis: int) -> Seen:
         """With one key changed. Where a file has a part of an axis, the part changes as the whole does."""
         sample, at = self.samples[0], (tensor.memory, tensor.axes[axis])
-        if at not in sample.dependence.seen:
+        if at not in sample.dependence.seen or len(set(tensor.memories)) > 1:
             return []
         whole, part = sample.dependence.base[at[0]][at[1]], tensor.shape[axis]
         found = [({**sample.keys, key: number}, length * part) for key, number, length in sample.dependence.seen[at]]

@@ -7,10 +7,10 @@ import dataclasses
 import functools
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from .attention_roles import attention_roles
-from .counts import PIECES, numbered
+from .counts import PIECES, UNEVEN, numbered, templates
 from .files import CannotTell, FileTensor, above, module_of
 from .find import Findings
 from .folds import scales_of
@@ -18,6 +18,7 @@ from .stream import OTHER_PARTS
 from .unread import unread_parameters
 
 STACKED = 3  # axes of experts in one tensor
+LISTED = re.compile(r"(.*?)\.(\d+)((?:\..+)?)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +84,11 @@ class EmbeddingRole:
 class Roles:
     """Of one sample."""
 
-    def __init__(self, findings: Findings, files: dict[str, FileTensor], counted: Iterable[str] = (),
-                 has_towers: bool = False):
-        """`counted`: numbered tensors in memory (counts.py) that some key of the config counts."""
-        self.findings, self.files = findings, files
+    def __init__(self, findings: Findings, files: dict[str, FileTensor], counts: dict[str, list],
+                 has_towers: bool = False, uneven: Collection[str] = ()):
+        """`counts`: of numbered tensors in memory (counts.py), how some keys of the config count them
+        (Dependence.counts). `uneven`: see counts.uneven."""
+        self.findings, self.files, self.uneven = findings, files, uneven
         self.width = findings.stream.width
         self.sites = whole_sites(findings)
         self.uses = {}
@@ -105,9 +107,10 @@ class Roles:
         self.towers: dict[str, FileTensor] = {}  # what is not below the root: of other parts of the model
         if not all(map(self._is_below, files)) and not has_towers:
             self.root, self.layers = "", self.layers_at
-        # By the name in files of a module, or a tensor: that of all in memory; or PIECES.
+        # By the name in files of a module, or a tensor: that of all in memory; or PIECES, or UNEVEN.
         self.counted: dict[str, str] = {}
-        self._find_counted(set(counted))
+        self.beside = self._beside(counts)
+        self._find_counted(set(counts))
         self.unsaid = ""  # what of a stream that turns a row cannot say
         self.unused: dict[str, FileTensor] = {}  # that may be on the stream, and that nothing reads
         self.linears: dict[str, LinearRole] = {}
@@ -184,11 +187,31 @@ class Roles:
     def place(self, name: str) -> Place:
         """Of a module or tensor of a file."""
         if found := re.match(re.escape(self.layers_at) + r"\.(\d+)\.(.+)", name):
-            inner = numbered(found[2]) if name in self.counted else None
-            return Place(int(found[1]), inner or re.sub(r"(experts?)\.\d+(?=\.|$)", r"\1.{E}", found[2]))
+            return Place(int(found[1]), self._inner(name, found[2]))
+        if (found := LISTED.fullmatch(name)) and found[1] in self.beside:
+            beginning = found[1].removeprefix(above(self.layers_at))
+            return Place(int(found[2]), self._inner(name, f"{beginning}.{{L}}{found[3]}"))
         if name == self.head or not name.startswith(self.root):
             return Place(None, name)
         return Place(None, numbered(name[len(self.root) :]) if name in self.counted else name[len(self.root) :])
+
+    def _inner(self, name: str, below: str) -> str:
+        """What a module or tensor of a layer is called in it."""
+        of_all = self.counted.get(name)
+        if of_all == UNEVEN:
+            return next(one for one in templates(below) if module_of(one) in self.uneven)
+        return (numbered(below) if of_all else None) or re.sub(r"(experts?)\.\d+(?=\.|$)", r"\1.{E}", below)
+
+    def _beside(self, counts: dict[str, list]) -> set[str]:
+        """Lists beside that of the layers, which have a part of each: the same keys count them."""
+        found: dict[str, list] = {}
+        for name, tensor in self.files.items():
+            listed, of_all = LISTED.fullmatch(name), numbered(tensor.memory)
+            is_beside = listed and name.startswith(above(self.layers_at))
+            if is_beside and of_all in counts and numbered(name) == f"{listed[1]}.{{E}}{listed[3]}":
+                found.setdefault(listed[1], counts[of_all])
+        layers = found.pop(self.layers_at, None)
+        return {one for one, changes in found.items() if layers and changes == layers}
 
     def _find_counted(self, counted: set[str]) -> None:
         """Matrices, or pieces of one; of those outside of the layers only linears. The head is one by itself."""
@@ -205,6 +228,8 @@ class Roles:
                 self.counted[name] = self.counted[module_of(name)] = of_all
             elif not is_outer and pieces[tensor.memory, numbered(name)] > 1:
                 self.counted[name] = self.counted[module_of(name)] = PIECES
+            elif not is_outer and any(one in self.uneven for one in templates(module_of(place.name))):
+                self.counted[name] = self.counted[module_of(name)] = UNEVEN
 
     def _embedded(self) -> set[str | None]:
         return {operation.sources[0] for operation in self.findings.graph.trace.operations

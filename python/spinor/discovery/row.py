@@ -11,14 +11,12 @@ from .files import CannotTell, FileTensor
 from .formulas import Conditions
 from .lengths import ANY, Lengths, Names, Sample
 from .roles import EmbeddingRole, LinearRole, NormRole, ParameterRole, unused_in
+from .row_defaults import defaults_in
 
-REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
-# Keys that published files have otherwise than attribute_map says.
-PUBLISHED = {
-    "num_sliding_attention_heads": "attention_other_setting != null ? attention_other_setting['num_attention_heads'] "
-    "?? num_attention_heads : num_attention_heads"
-}
 PRESENT = "present"
+SHARED = [{"rotation": one, "when": "tie_word_embeddings",
+           "reason": "without tie_word_embeddings, which it takes away, its layers share no weights"}
+          for one in ("R1", "untie")]
 NO_ATTENTION = {"query": "", "key": "", "value": "", "output": ""}
 
 
@@ -36,7 +34,8 @@ class RowMaker:
         counts = [sample.keys["num_hidden_layers"] for sample in samples]
         self.conditions = Conditions([sample.keys for sample in samples], counts, samples[0].made_up)
 
-    def row(self, names: list[str], section: str) -> dict:
+    def row(self, names: list[str], section: str, shares: bool = False) -> dict:
+        """`shares`: layers share weights where the head is tied."""
         roles = self.first
         self.no_values = self.first.no_values
         try:
@@ -46,8 +45,10 @@ class RowMaker:
         self.experts = Experts(self.samples, self.lengths)
         linears = [one for name in self._inside("linears") for one in self._linear(name)]
         embeddings = [self._embedding(name) for name in self._outside("embeddings")]
+        head_rows = self._head_rows(embeddings)
         if unsaid := next((one["name"] for one in embeddings[:1] if one["rows"] == ANY), None):
-            raise CannotTell(f"{unsaid}: no key of config.json says how many rows it has")
+            if not (self._is_piece(unsaid) and head_rows):
+                raise CannotTell(f"{unsaid}: no key of config.json says how many rows it has")
         row: dict = {
             "names": names,
             "section": section,
@@ -64,7 +65,7 @@ class RowMaker:
             "outer_norms": [self._outer_norm(name) for name in self._outside("norms")],
             "head": roles.head,
             "head_bias": self.lengths.flag(roles.linears[roles.head].bias),
-            "head_rows": self._head_rows(embeddings),
+            "head_rows": head_rows,
             "writes": self._named(lambda role: role.writes and role.place.name != roles.head
                                   and (role.place.layer is not None or self._can_say(role.place.name))),
             "raw_reads": self._raw_reads(),
@@ -80,7 +81,7 @@ class RowMaker:
         row["untouched"] = self._untouched(embeddings)
         unsaid = {one["name"] for one in linears if one["in"] == ANY}
         row["mlp_out"] = [name for name in row["mlp_out"] if name not in unsaid]
-        row["refusals"] = self._refusals(row["scaled_outputs"])
+        row["refusals"] = self._refusals(row["scaled_outputs"]) + (SHARED if shares else [])
         row["defaults"] = self._defaults(str(row))
         row["renamed"] = self.renamed
         keep = {"names", "linears", "norms", "writes", "mlp_in", "mlp_out", "outer_norms"}
@@ -242,6 +243,11 @@ class RowMaker:
             row["writes"] = "false"
         return row | self._flag(tensors[0])
 
+    def _is_piece(self, name: str) -> bool:
+        """Files have it in several, cut where it may be."""
+        tensor = self._outer("embeddings", name)[0].weight
+        return len(self.first.of_memory[tensor.memory]) > 1
+
     def _untouched(self, embeddings: list[dict]) -> list[dict]:
         parameters = [re.sub(r"\.\d+(\..*)?$", ".", name) for name in self._outside("parameters")]
         tensors = {role.place.name: role.weight.name for role in self.first.embeddings.values()}
@@ -310,7 +316,7 @@ class RowMaker:
             for roles, layers in alike:
                 tensors = [role.value_weight for role in roles]
                 row = {"query": query, "key": key, "value": value, "output": output,
-                       "head_dim": self.lengths.number([role.head_dim for role in roles], tensors)}
+                       "head_dim": self.lengths.number([role.head_dim for role in roles], tensors, roles[0].value_axis)}
                 when = self._when(output, layers, alone=False) if len(alike) > 1 else {}
                 if is_part:
                     part = self._part(value, roles, tensors) | when
@@ -331,12 +337,13 @@ class RowMaker:
         return {"shared": when, "shared_like": like}
 
     def _part(self, linear: str, roles: list[AttentionRole], tensors: list) -> dict:
+        axis = roles[0].value_axis
         begins, sizes, periods = (list(values) for values in zip(*(role.part for role in roles), strict=True))
         found = {"linear": linear, "name": "values",
-                 "begin": self.lengths.number(begins, tensors) if any(begins) else "0",
-                 "size": self.lengths.number(sizes, tensors)}
+                 "begin": self.lengths.number(begins, tensors, axis) if any(begins) else "0",
+                 "size": self.lengths.number(sizes, tensors, axis)}
         if periods != [tensor.shape[role.value_axis] for role, tensor in zip(roles, tensors, strict=True)]:
-            found["period"] = self.lengths.number(periods, tensors)
+            found["period"] = self.lengths.number(periods, tensors, axis)
         return found
 
     def _check_values(self, row: dict) -> None:
@@ -373,22 +380,6 @@ class RowMaker:
         """What config.json may leave out, as its class has it; or may call by another name."""
         known = self.defaults | self.renamed
         return self.defaults | defaults_in(text, self.samples[0].class_defaults, self.aliases, known)
-
-
-def defaults_in(text: str, class_defaults: dict, aliases: dict[str, str], known: dict[str, str]) -> dict[str, str]:
-    """Of the keys in the text of a row."""
-    found = {}
-    for key, value in class_defaults.items():
-        if key in known or not re.search(rf"\b{key}\b", text):
-            continue
-        if key in PUBLISHED:
-            found[key] = PUBLISHED[key]
-            continue
-        others = [alias for alias, real in aliases.items() if real == key and alias not in text]
-        literal = [str(value).lower()] if isinstance(value, int) and key not in REQUIRED else []
-        if formula := " ?? ".join([*others, *literal]):
-            found[key] = formula
-    return found
 
 
 def is_said(embedding: dict) -> bool:

@@ -1,6 +1,7 @@
 """Tiny models of any class that transformers, or a user's own code, has: what discovery and its proofs run."""
 
 import math
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,7 @@ class Tiny:
     config: PreTrainedConfig
     inputs: dict[str, torch.Tensor]
     kind: str
+    shares: bool = False  # layers share weights
 
     @property
     def has_towers(self) -> bool:
@@ -85,10 +87,12 @@ def tiny(
     images: bool = False,
     kind: str | None = None,
     mixed: bool = False,
+    shared: bool = False,
 ) -> Tiny:
     """A tiny model of `config` (sizes made small, all else kept) or of the default config of a model type. Variants 0
     and 1 differ in every size; `mixed`: inner sizes are the other one's. `kind`: of a config that has both a causal
-    class and one for images and text, which one ("causal" or "image-text"). Raises CannotBuild."""
+    class and one for images and text, which one ("causal" or "image-text"). `shared`: layers share weights, where those
+    of the class do with a tied head. Raises CannotBuild."""
     config = default_config(config) if isinstance(config, str) else config
     _check_config(config, trust_remote_code)
     kind = kind or _kind(config, images)
@@ -97,13 +101,13 @@ def tiny(
     for relaxed in _RELAXED:
         try:
             small = shrunk(config, variant, frozenset(relaxed), mixed)
-            model = _built(small, model_class, trust_remote_code, seed)
+            model, shares = _built(small, model_class, trust_remote_code, seed, shared)
         except Exception as error:  # noqa: BLE001: whatever the class raises
             failed.append(error)
             continue
         inputs, problem = _answered(model, text_inputs(model, variant, seed), seed, images, kind)
         if problem is None:
-            return Tiny(model, small, _heard(model, inputs, seed) if images else inputs, kind)
+            return Tiny(model, small, _heard(model, inputs, seed) if images else inputs, kind, shares)
         failed.append(problem)
     last = next((error for error in failed if isinstance(error, CannotBuild)), None)
     raise last or CannotBuild(_name(config), f"no tiny model of it can be built: {_said(failed[0])}")
@@ -168,7 +172,9 @@ def _classes(found: Any) -> tuple[type, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
-def _built(config: PreTrainedConfig, model_class: Any, trust_remote_code: bool, seed: int) -> torch.nn.Module:
+def _built(
+    config: PreTrainedConfig, model_class: Any, trust_remote_code: bool, seed: int, shared: bool
+) -> tuple[torch.nn.Module, bool]:
     for part in _parts(config):
         for key, value in _WANTED.items():
             if hasattr(part, key):
@@ -178,8 +184,9 @@ def _built(config: PreTrainedConfig, model_class: Any, trust_remote_code: bool, 
         torch.manual_seed(seed)
         model = _from_config(model_class, config, options).double().eval()
     _untie(model)
+    shares = shared and _share(model)
     randomize(model, seed)
-    return model.requires_grad_(False)
+    return model.requires_grad_(False), shares
 
 
 _WANTED = {"tie_word_embeddings": False, "is_decoder": True, "use_cache": False}
@@ -198,6 +205,27 @@ def _from_config(model_class: Any, config: PreTrainedConfig, options: dict[str, 
         with suppress(TypeError, ValueError):
             return make(config, dtype=torch.float64, **choice, **options)
     return make(config, dtype=torch.float64, **options)
+
+
+def _share(model: torch.nn.Module) -> bool:
+    """Layers share the weights that they do where the config ties anything at all; whether there are such."""
+    parts = [part for part in _parts(model.config) if hasattr(part, "tie_word_embeddings")]
+    tied = {}
+    for part in parts:
+        part.tie_word_embeddings = True
+    with suppress(Exception):  # of a class that ties in another way
+        tied = model.get_expanded_tied_weights_keys(all_submodels=True)
+    for part in parts:
+        part.tie_word_embeddings = False
+    shared = {one: other for one, other in tied.items() if _without_numbers(one) == _without_numbers(other)}
+    for one, other in shared.items():
+        owner, _, name = one.rpartition(".")
+        setattr(model.get_submodule(owner), name, model.get_parameter_or_buffer(other))
+    return bool(shared)
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\.\d+(?=\.)", "", name)
 
 
 def _untie(model: torch.nn.Module) -> None:

@@ -13,7 +13,8 @@ INDEX_LISTS = frozenset(
 # Counts of layers that differ from those behind them, and from those before them.
 FIRST = frozenset("first_k_dense_replace num_dense_layers moe_layer_start_index max_window_layers".split())
 LAST = frozenset("num_kv_shared_layers".split())
-# Says that layers of one kind share weights: that takes two of them to see.
+# Says that layers of one kind share weights: that takes one more of them than there are weights to see, and for how
+# many there are of what a layer has of its own, another number in another variant.
 SHARED = frozenset("num_mem_blocks n_mamba_heads".split())
 
 
@@ -78,7 +79,7 @@ def fewer_layers(values: dict[str, Any], variant: int, most: int | None = None) 
     kinds = _kinds(values, count)
     shown = [2, len(set(kinds)), _pattern(values, count), *(period + 1 for period in new.values())]
     least = max(shown) + variant
-    each = 2 if SHARED & values.keys() else 1
+    each = 1 + (values.get("num_mem_blocks") or 1) + variant if SHARED & values.keys() else 1
     picked = _picked(kinds, least, each)[:most]
     for name in _per_layer(values, count):
         new[name] = type(values[name])(values[name][i] for i in picked)

@@ -1,0 +1,28 @@
+"""Keys that a config.json may leave out, or have by other names than a row says."""
+
+from __future__ import annotations
+
+import re
+
+REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+# Keys that published files have otherwise than attribute_map says.
+PUBLISHED = {
+    "num_sliding_attention_heads": "attention_other_setting != null ? attention_other_setting['num_attention_heads'] "
+    "?? num_attention_heads : num_attention_heads"
+}
+
+
+def defaults_in(text: str, class_defaults: dict, aliases: dict[str, str], known: dict[str, str]) -> dict[str, str]:
+    """Of the keys in the text of a row."""
+    found = {}
+    for key, value in class_defaults.items():
+        if key in known or not re.search(rf"\b{key}\b", text):
+            continue
+        if key in PUBLISHED:
+            found[key] = PUBLISHED[key]
+            continue
+        others = [alias for alias, real in aliases.items() if real == key and alias not in text]
+        literal = [str(value).lower()] if isinstance(value, int) and key not in REQUIRED else []
+        if formula := " ?? ".join([*others, *literal]):
+            found[key] = formula
+    return found
