@@ -100,9 +100,14 @@ void RankBoard::check() const {
   throw *problem_;
 }
 
-std::vector<int64_t> RankBoard::tickets() const {
-  const std::lock_guard lock(mutex_);
-  return watch_->tickets();
+// A status that is being written is not seen: a look may miss one.
+std::vector<int64_t> RankBoard::tickets() {
+  for (;; std::this_thread::sleep_for(std::chrono::milliseconds(2))) {
+    look();
+    check();
+    const std::lock_guard lock(mutex_);
+    if (std::vector<int64_t> tickets = watch_->tickets(); std::ssize(tickets) == rank_.ranks) return tickets;
+  }
 }
 
 void RankBoard::update(RankPhase phase, const std::string& reason) {

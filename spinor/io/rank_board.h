@@ -32,8 +32,8 @@ class RankBoard {
   int64_t ticket() const { return mine_.ticket; }
   // Error if this rank must stop. Cheap: from every block.
   void check() const;
-  // Of the ranks that were launched together, this one's included.
-  std::vector<int64_t> tickets() const;
+  // Of the ranks that were launched together, all of which have begun, this one's included. Error if one is gone.
+  std::vector<int64_t> tickets();
   // The share is on the disk.
   void done();
   // Leaves a note for the others, unless one of them is the reason.
