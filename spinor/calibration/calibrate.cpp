@@ -17,7 +17,7 @@ class Calibration {
  public:
   Calibration(const RewritePlan& plan, const Samples& samples, PreparedTensors& output, const CalibrateOptions& options)
       : options_(options),
-        group_(options.ranks ? *options.ranks : alone_),
+        group_(or_alone(options.ranks)),
         samples_(share_of(samples, group_.rank(), group_.ranks())),
         pass_(plan, samples_, options.runtime, options.scratch),
         needs_(plan),
@@ -103,7 +103,6 @@ class Calibration {
   }
 
   const CalibrateOptions& options_;
-  RankGroup alone_;
   RankGroup& group_;
   Samples samples_;  // this rank's
   SamplePass pass_;

@@ -37,9 +37,9 @@ class Collector : public runtime::LayerWatcher {
   const ActivationRange& range(const CalibratedActivation& activation) const;
   // The weight (out, in) that the layer multiplies with; undefined: it was not made.
   at::Tensor weight(const std::string& linear) const;
-  // Watches for nothing; forgets the layer, too.
+  // Watches for nothing.
   void clear();
-  void forget_layer() { weights_.clear(); }
+  void forget_layer() { weights_.clear(); }  // which was made last
   // From now on until clear(): the outputs of these linears are of no use, unless their ranges are wanted.
   void skip(const std::string& linear);
 

@@ -33,7 +33,6 @@ class Hessian {
   void add(const HessianPiece& piece, const at::Tensor& products);
   void count(int64_t inputs, int64_t tokens);  // that were added
   HessianPart part() const { return part_; }
-  int64_t size() const { return sum_.size(0); }
   int64_t tokens() const { return tokens_; }
   bool finite() const;
   at::Device device() const { return sum_.device(); }

@@ -32,6 +32,11 @@ constexpr milliseconds kReasonComes(8'000);
 constexpr milliseconds kConnects(30'000);  // all have met
 constexpr int kTags = 1 << 30;
 
+std::vector<int64_t> numbers_of(const at::Tensor& numbers) {
+  const int64_t* first = numbers.const_data_ptr<int64_t>();
+  return {first, first + numbers.numel()};
+}
+
 std::string name_of(int rank, const Rank& of) {
   return fmt::format("rank {} of {}", rank, of.ranks);
 }
@@ -223,32 +228,38 @@ void RankGroup::flush() {
   if (network_) network_->flush();
 }
 
-std::vector<int64_t> RankGroup::smallest(std::vector<int64_t> values) {
-  return over_all(std::move(values), [](int64_t a, int64_t b) { return std::min(a, b); });
-}
-
-std::vector<int64_t> RankGroup::largest(std::vector<int64_t> values) {
-  return over_all(std::move(values), [](int64_t a, int64_t b) { return std::max(a, b); });
-}
-
-// By way of rank 0.
-std::vector<int64_t> RankGroup::over_all(std::vector<int64_t> values, int64_t (*of)(int64_t, int64_t)) {
-  if (alone()) return values;
-  at::Tensor mine = at::tensor(values, at::kLong), theirs = at::empty_like(mine);
+at::Tensor RankGroup::over_all(at::Tensor mine,
+                               const std::function<void(at::Tensor& all, const at::Tensor& theirs)>& add) {
   if (rank() > 0) {
-    send(0, mine.clone());
+    at::Tensor all = at::empty_like(mine);
+    send(0, std::move(mine));
     flush();
-    receive(0, mine);
+    receive(0, all);
+    return all;
   }
-  for (int other = 1; rank() == 0 && other < ranks(); ++other) {
+  for (int other = 1; other < ranks(); ++other) {
+    at::Tensor theirs = at::empty_like(mine);
     receive(other, theirs);
-    const int64_t* value = theirs.const_data_ptr<int64_t>();
-    for (int64_t& held : values) held = of(held, *value++);
+    add(mine, theirs);
   }
-  if (rank() == 0) mine = at::tensor(values, at::kLong);
-  for (int other = 1; rank() == 0 && other < ranks(); ++other) send(other, mine);
+  for (int other = 1; other < ranks(); ++other) send(other, mine);
   flush();
-  return {mine.const_data_ptr<int64_t>(), mine.const_data_ptr<int64_t>() + mine.numel()};
+  return mine;
+}
+
+std::vector<int64_t> RankGroup::smallest(const std::vector<int64_t>& values) {
+  return numbers_of(over_all(at::tensor(values, at::kLong),
+                             [](at::Tensor& all, const at::Tensor& theirs) { all = at::minimum(all, theirs); }));
+}
+
+std::vector<int64_t> RankGroup::largest(const std::vector<int64_t>& values) {
+  return numbers_of(over_all(at::tensor(values, at::kLong),
+                             [](at::Tensor& all, const at::Tensor& theirs) { all = at::maximum(all, theirs); }));
+}
+
+RankGroup& or_alone(RankGroup* ranks) {
+  static RankGroup alone;
+  return ranks ? *ranks : alone;
 }
 
 }  // namespace spinor

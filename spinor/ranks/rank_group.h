@@ -36,16 +36,21 @@ class RankGroup {
   void receive(int from, at::Tensor& into);
   void flush();
 
-  // Of each place over all ranks; all have the result, none before all have asked.
-  std::vector<int64_t> smallest(std::vector<int64_t> values);
-  std::vector<int64_t> largest(std::vector<int64_t> values);
+  // What add(all, theirs) makes of rank 0's, of rank 1's and so on: by rank 0, for tensors of one shape. All have the
+  // result, none before all have asked.
+  at::Tensor over_all(at::Tensor mine, const std::function<void(at::Tensor& all, const at::Tensor& theirs)>& add);
+  // Of each place.
+  std::vector<int64_t> smallest(const std::vector<int64_t>& values);
+  std::vector<int64_t> largest(const std::vector<int64_t>& values);
 
  private:
   class Network;
-  std::vector<int64_t> over_all(std::vector<int64_t> values, int64_t (*of)(int64_t, int64_t));
 
   Rank rank_;
   std::unique_ptr<Network> network_;
 };
+
+// Those, or this process alone.
+RankGroup& or_alone(RankGroup* ranks);
 
 }  // namespace spinor

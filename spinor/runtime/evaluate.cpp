@@ -140,8 +140,7 @@ Evaluation run(const RewritePlan& plan, Reference* reference, std::span<const in
   const c10::InferenceMode inference;
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Window> all = windows(std::ssize(text), options);
-  RankGroup alone;
-  RankGroup& ranks = options.ranks ? *options.ranks : alone;
+  RankGroup& ranks = or_alone(options.ranks);
   const std::span<const Window> mine = share_of(all, ranks);
   Evaluator evaluator(plan, reference, runtime);
   const int64_t step = std::max<int64_t>(1, evaluator.decoder().tokens_at_once() / (all.front().tokens + 1));

@@ -206,23 +206,12 @@ Scores unpacked(const at::Tensor& packed) {
 
 }  // namespace
 
-// By way of rank 0.
 Scores over_all(RankGroup& group, const Scores& mine) {
-  Scores all = mine;
-  at::Tensor numbers = packed(mine);
-  if (group.rank() > 0) {
-    group.send(0, numbers.clone());
-    group.flush();
-    group.receive(0, numbers);
-    return unpacked(numbers);
-  }
-  for (int rank = 1; rank < group.ranks(); ++rank) {
-    group.receive(rank, numbers);
-    all.add(unpacked(numbers));
-  }
-  for (int rank = 1; rank < group.ranks(); ++rank) group.send(rank, packed(all));
-  group.flush();
-  return all;
+  return unpacked(group.over_all(packed(mine), [](at::Tensor& all, const at::Tensor& theirs) {
+    Scores scores = unpacked(all);
+    scores.add(unpacked(theirs));
+    all = packed(scores);
+  }));
 }
 
 Scores score(const at::Tensor& hidden, const at::Tensor& targets, Decoder& model, const at::Tensor& reference_hidden,
