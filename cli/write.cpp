@@ -106,11 +106,10 @@ struct WriteCommand {
     const std::string left = calibration.left_by_learning();
     if (!calibrated && !learned.record.is_null() && !left.empty()) job.warn(left);
     if (calibrated) {
-      options.files.rank.launched = !rank.alone();  // ranks that are started by hand, too, wait for each other now
       Context of_job = context;
       of_job.warn = [&](const std::string& text) { job.warn(text); };
       options.calibrator =
-          make_calibrator(calibration, common, job.model(), of_job, options.files.rank,
+          make_calibrator(calibration, common, job.model(), of_job, rank,
                           rank.alone() ? RankMeeting() : meeting_of(rank, partial_of(out), "--calibration"));
     }
     if (!common.quiet) options.warn = context.warn;
@@ -118,7 +117,8 @@ struct WriteCommand {
   }
 
   Result run(const Context& context) {
-    const Rank rank = ranks.make();
+    Rank rank = ranks.make();
+    rank.launched = rank.launched || (calibration.given() && !rank.alone());  // then they work together, at one time
     try {
       return run(context, rank);
     } catch (const std::exception& error) {
