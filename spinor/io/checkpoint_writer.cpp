@@ -5,7 +5,6 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
-#include <atomic>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -17,6 +16,7 @@
 #include "spinor/io/digest.h"
 #include "spinor/io/output_directory.h"
 #include "spinor/io/output_journals.h"
+#include "spinor/io/output_shard.h"
 #include "spinor/io/rank_board.h"
 
 namespace spinor {
@@ -24,55 +24,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kBlockBytes = 1 << 20;       // read at a time
+constexpr int64_t kBlockBytes = 1 << 20;       // copied at a time
 constexpr int64_t kWritebackBytes = 16 << 20;  // written to a shard before the disk is told to begin
 constexpr const char* kIndexFile = "model.safetensors.index.json";
-
-struct OutputShard {
-  explicit OutputShard(File f) : file(std::move(f)) {}
-  // Bytes before this one are not written again, as far as anybody knows who has written up to `end`. A tensor that is
-  // written in parts of rows shares pages between its parts: until it is finished it stays in the cache, else the
-  // kernel would read them back from the disk part by part.
-  // `begin`: of the tensor. What is before the first that this process has written is another rank's.
-  std::pair<int64_t, int64_t> settled(int64_t begin, int64_t end) {
-    const std::lock_guard lock(mutex);
-    first = std::min(first, begin);
-    return {first, in_parts.empty() ? end : std::min(end, *in_parts.begin())};
-  }
-
-  File file;
-  std::atomic<int64_t> written = 0;
-  std::mutex mutex;            // guards:
-  int64_t first = INT64_MAX;   // where a tensor begins that this process writes
-  std::set<int64_t> in_parts;  // where the unfinished tensors begin that are written in parts of rows
-};
-
-struct OutputTensor {
-  size_t shard = 0;
-  const TensorInfo* info = nullptr;
-  std::atomic<int64_t> written = 0;    // bytes, by this run
-  std::atomic<bool> in_parts = false;  // of rows
-  std::mutex mutex;                    // guards:
-  RowDigest rows;                      // of what was written in whole rows
-  std::atomic<bool> done = false;      // by this run, with
-  Json entry;
-  std::optional<FinishedTensor> earlier;  // what a journal says of it
-  int64_t settled_by = 0;                 // the ticket of the rank whose disk has it, as `earlier` says; 0: none
-  std::once_flag checked;                 // guards:
-  bool intact = false;                    // the bytes in the file have the digest that the journal says
-};
-
-RowDigest digest_of(const File& file, const TensorInfo& info) {
-  const int64_t row = info.row_bytes(), step = row > 0 ? std::max<int64_t>(1, kBlockBytes / row) * row : 1;
-  std::vector<std::byte> block(static_cast<size_t>(std::min(step, info.bytes())));
-  RowDigest digest;
-  for (int64_t at = 0; at < info.bytes(); at += step) {
-    const auto part = std::span(block).first(static_cast<size_t>(std::min(step, info.bytes() - at)));
-    file.read(info.begin + at, part);
-    digest.add(at / row, row, part);
-  }
-  return digest;
-}
 
 // The headers fix every byte's place; a job that would put them elsewhere is another job.
 Json with_layout(Json job, const OutputLayout& layout) {
