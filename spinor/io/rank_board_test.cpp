@@ -179,6 +179,22 @@ TEST(RankBoardTest, OneOfManyCompletes) {
   }
 }
 
+// A status that is being written cannot be read, as one that has no text yet.
+TEST(RankBoardTest, TicketsAreThoseOfAllRanks) {
+  testing::TemporaryDirectory directory;
+  RankBoard one(directory.path(), {.rank = 0, .ranks = 2, .launched = true});
+  RankStatus other = status_of({.rank = 1, .ranks = 2, .launched = true});
+  take_ticket(directory.path(), other);
+  const std::filesystem::path file = status_file(directory.path(), other.ticket);
+  const std::string text = read_text(file);
+  write_text(file, "{");
+  std::jthread writer([&] {
+    std::this_thread::sleep_for(50ms);
+    write_text(file, text);
+  });
+  EXPECT_EQ(one.tickets(), (std::vector<int64_t>{one.ticket(), other.ticket}));
+}
+
 TEST(RankBoardTest, AClaimOfWhoIsNoMoreIsTaken) {
   testing::TemporaryDirectory directory;
   RankStatus dead = status_of({.rank = 0, .ranks = 2});
