@@ -16,6 +16,7 @@ class CalibrationPlan {
                   std::optional<double> flops)
       : size_(size), estimate_(estimate_calibration(plan, size)), bandwidth_(bandwidth), flops_(flops) {}
 
+  bool asked() const { return estimate_.chunks > 0; }
   Json json() const;
   std::string text() const;
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "cli/calibration_plan.h"
 #include "cli/command.h"
@@ -20,7 +21,7 @@ struct PlanCommand {
   bool full = false;
   int ranks = 1;
   std::string bandwidth, throughput, flops;
-  CalibrationSize calibration;
+  int64_t samples = 128, sample_tokens = 2048;  // of calibration
 
   Result run(const Context& context) const {
     Job job(Model::open(model), recipe.make());
@@ -29,24 +30,22 @@ struct PlanCommand {
     options.threads = common.threads;
     const SaveSize size = save_size(plan, options);
     options.rank.ranks = ranks;
-    const ScalePlan scale(plan, options, size, parse_rate(bandwidth, "--bandwidth"),
-                          parse_rate(throughput, "--throughput"));
-    CalibrationSize of_ranks = calibration;
-    of_ranks.ranks = ranks;
-    const CalibrationPlan data(plan, of_ranks, parse_rate(bandwidth, "--bandwidth"), parse_flops(flops, "--flops"));
+    const std::optional<double> rate = parse_rate(bandwidth, "--bandwidth");
+    const ScalePlan scale(plan, options, size, rate, parse_rate(throughput, "--throughput"));
+    const CalibrationPlan data(plan, {samples, sample_tokens, ranks}, rate, parse_flops(flops, "--flops"));
     Json json = {{"tensors", tensors_json(plan)},
                  {"bytes", size.bytes},
                  {"peak_memory", size.memory},
                  {"recipe", job.recipe_json()},
                  {"warnings", job.warnings()}};
     if (scale.asked()) json["ranks"] = scale.json();
-    if (!plan.needs_data().empty()) json["calibration"] = data.json();
+    if (data.asked()) json["calibration"] = data.json();
     if (common.json) return {json, json_text(json), ""};
     std::ranges::for_each(job.warnings(), context.warn);
     return {json,
             fmt::format("{}\n{} to write, about {} of memory\n{}", plan.text(full), describe_bytes(size.bytes),
                         describe_bytes(size.memory), scale.asked() ? scale.text(full) : "") +
-                (plan.needs_data().empty() ? "" : data.text()),
+                (data.asked() ? data.text() : ""),
             ""};
   }
 
@@ -83,10 +82,9 @@ Runner plan_command(CLI::App& app) {
   option(app.add_option("--flops", command->flops,
                         "Floating point operations of one process, e.g. 100G/s: then the time of calibration, too"));
   const auto data = [](CLI::Option* one) { return one->group("Calibration")->capture_default_str(); };
-  data(app.add_option("--calibration-samples", command->calibration.samples, "Of a recipe that needs data"))
+  data(app.add_option("--calibration-samples", command->samples, "Of a recipe that needs data"))
       ->check(CLI::PositiveNumber);
-  data(app.add_option("--calibration-context", command->calibration.context, "Tokens of each"))
-      ->check(CLI::PositiveNumber);
+  data(app.add_option("--calibration-context", command->sample_tokens, "Tokens of each"))->check(CLI::PositiveNumber);
   return [command](const Context& context) { return command->run(context); };
 }
 

@@ -7,7 +7,7 @@
 
 namespace spinor {
 
-// Of samples, which go to ranks in chunks; see calibration/chunk_sums.h.
+// Of samples, which go to ranks in chunks (kSamplesInChunk).
 struct CalibrationSize {
   int64_t samples = 128, context = 2048;
   int ranks = 1;
