@@ -39,6 +39,18 @@ def gptq(scheme, **more):
     return "GPTQModifier", {"targets": "Linear", "ignore": ["lm_head"], "scheme": scheme, **more}
 
 
+def rtn(scheme, **more):
+    return "QuantizationModifier", {**gptq(scheme)[1], **more}
+
+
+def experts(step):
+    """The step with four bits a channel, whose scales imatrix finds."""
+    modifier, arguments = step
+    arguments = {key: value for key, value in arguments.items() if key not in ("scheme", "targets", "weight_observer")}
+    weights = {"num_bits": 4, "strategy": "channel", "observer": "imatrix_mse"}
+    return modifier, {**arguments, "config_groups": {"g": {"targets": ["Linear"], "weights": weights}}}
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     made = {}

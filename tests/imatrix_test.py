@@ -11,17 +11,15 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 import tiny_models
-from calibrated import CONTEXT, SAMPLES, calibration, gptq, moe, recipe, source  # noqa: F401  source is a fixture
+from calibrated import (  # noqa: F401  source is a fixture
+    CONTEXT, SAMPLES, calibration, experts, gptq, moe, recipe, rtn, source,
+)
 from command import BINARY, refused, run, spinor
 from logits import TOKENS, difference, logits
 from runtime_test import computed
 
 IMATRIX = {"weight_observer": "imatrix_mse"}
 STRICT = {"num_bits": 4, "strategy": "channel", "observer": "imatrix_mse", "observer_kwargs": {"strict": True}}
-
-
-def rtn(scheme, **more):
-    return "QuantizationModifier", {**gptq(scheme)[1], **more}
 
 
 def modules_of(out):
@@ -56,13 +54,6 @@ def killed(command, source, out, *more, at_least):
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     return process.wait() == -signal.SIGKILL
-
-
-def experts(step):
-    modifier, arguments = step
-    arguments = {key: value for key, value in arguments.items() if key not in ("scheme", "targets", "weight_observer")}
-    weights = {"num_bits": 4, "strategy": "channel", "observer": "imatrix_mse"}
-    return modifier, {**arguments, "config_groups": {"g": {"targets": ["Linear"], "weights": weights}}}
 
 
 @pytest.mark.parametrize("step", [experts(gptq("W4A16")), experts(rtn("W4A16"))], ids=["gptq", "imatrix"])

@@ -14,9 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny_models
-from calibrated import gptq, moe, recipe, tokens_file
+from calibrated import experts, gptq, moe, recipe, rtn, tokens_file
 from command import BINARY, refused, spinor, spinor_json
-from imatrix_test import experts, rtn
 from ranks import contents, finish, partial, start, wait_for_journals
 
 SAMPLES, CONTEXT = 22, 16  # five chunks of four samples, and one of two
