@@ -245,13 +245,15 @@ def test_ranks_share_the_windows_of_eval(models, text, ranks):
 
 
 def test_ranks_share_the_windows_of_compare(models, text):
-    command = ["compare", models["llama"], "--token-ids", text, "--context", 16, "--seeds", 1, "--scheme", "W8A8"]
-    command.append("--json")
-    alone, together = spinor_json(*command[:-1]), told(start_all(2, *command))
-    for one, other in zip(alone["variants"], together["variants"]):
-        assert other["perplexity"] == pytest.approx(one["perplexity"], rel=1e-12)
-    ended = finish(start_all(2, *command, "--calibration", text))
-    assert all(status == 1 and "--calibration: of compare is for one process" in said for status, said in ended)
+    command = ["compare", models["llama"], "--token-ids", text, "--context", 16, "--seeds", 1, "--json"]
+    data = ["--calibration", text, "--calibration-samples", 4, "--calibration-context", 16]
+    for more in (["--scheme", "W8A8"], ["--scheme", "FP8", *data]):
+        alone = spinor_json(*[option for option in command if option != "--json"], *more)
+        together = told(start_all(2, *command, *more))
+        for one, other in zip(alone["variants"], together["variants"], strict=True):
+            assert other["perplexity"] == pytest.approx(one["perplexity"], rel=1e-12)
+    ended = finish(start_all(2, *command, *data, "--learn"))
+    assert all(status == 1 and "--learn: learns in one process" in said for status, said in ended)
 
 
 def test_ranks_of_eval_that_do_not_fit_are_named(models, text, tmp_path):

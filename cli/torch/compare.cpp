@@ -1,6 +1,7 @@
 // Whether to rotate: the recipe without rotations, and with those that are legal, over several seeds.
 #include "spinor/measure/compare.h"
 
+#include <ATen/Version.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -94,9 +95,11 @@ struct CompareCommand : EvaluationFlags {
       throw Error("compare", "tries rotations and seeds of its own", "leave out --rotations, --quip and --seed");
     const Model described = Model::open(model);
     const std::vector<int32_t> tokens = text.tokens(described);
-    const bool tells = meet("compare", tokens);
-    if (options.ranks && calibration.given())
-      throw Error("--calibration", "of compare is for one process, and there are several ranks", "give --ranks 1");
+    // What is written to be measured, each rank writes for itself: its bytes depend on the processor.
+    const bool tells = meet("compare", tokens, calibration.given() ? at::get_cpu_capability() : "");
+    if (options.ranks && (learn || best_of > 1))
+      throw Error(learn ? "--learn" : "--best-of", "learns in one process, and there are several ranks",
+                  "give --ranks 1");
     compare.windows = options;
     compare.windows.bos = text.bos_token(described);
     compare.runtime = runtime.options(common);
@@ -105,8 +108,9 @@ struct CompareCommand : EvaluationFlags {
     if (best_of > 1 && !calibration.given())
       throw Error("--best-of", "takes a text to choose by", "give --calibration FILE, another text than --text");
     if (calibration.given()) {
-      compare.learning = {read_learning_text(calibration, described), learn, best_of, calibration.asked_context(),
-                          learner_options(calibration, common)};
+      if (!options.ranks)
+        compare.learning = {read_learning_text(calibration, described), learn, best_of, calibration.asked_context(),
+                            learner_options(calibration, common)};
       compare.calibrator = std::make_shared<CalibratorOnDemand>(
           [this, described] { return make_calibrator(calibration, common, described, {}); });
     }

@@ -18,13 +18,13 @@ void EvaluationFlags::add_to(CLI::App& app) {
   ranks.add_to(app, "share the windows", RankWork::together);
 }
 
-bool EvaluationFlags::meet(const std::string& command, std::span<const int32_t> tokens) {
+bool EvaluationFlags::meet(const std::string& command, std::span<const int32_t> tokens, const std::string& common_too) {
   const Rank rank = ranks.make();
   if (rank.alone()) return true;
   Digest digest;
   digest.update(std::as_bytes(tokens));
-  const std::string same = fmt::format("text {}, windows of {} every {}, at most {}", digest.hex().substr(0, 8),
-                                       options.context, options.stride, options.samples);
+  const std::string same = fmt::format("text {}, windows of {} every {}, at most {} {}", digest.hex().substr(0, 8),
+                                       options.context, options.stride, options.samples, common_too);
   group_ = std::make_shared<RankGroup>(rank, meeting_of(rank, {}, command), same);
   options.ranks = group_.get();
   return rank.rank == 0;

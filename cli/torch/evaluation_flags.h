@@ -21,9 +21,9 @@ struct EvaluationFlags : ModelFlags {
   RankOptions ranks;
 
   void add_to(CLI::App& app);
-  // Meets the other ranks, if there are any, who have the same text and windows, and sets options.ranks. Whether this
-  // process tells the result: rank 0 does.
-  bool meet(const std::string& command, std::span<const int32_t> tokens);
+  // Meets the other ranks, if there are any, who have the same text and windows, and this in common, too; sets
+  // options.ranks. Whether this process tells the result: rank 0 does.
+  bool meet(const std::string& command, std::span<const int32_t> tokens, const std::string& common_too = "");
 
  private:
   std::shared_ptr<RankGroup> group_;
