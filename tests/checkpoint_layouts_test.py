@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 
 import pytest
 import torch
@@ -29,6 +30,16 @@ def reshard(directory, shards, weight_map):
 def model(tmp_path):
     directory = tiny_models.save(tmp_path / "model", "llama", "power_of_two", torch.float32)
     return directory, load_file(directory / "model.safetensors")
+
+
+def test_infinity_of_a_config_stays(model, tmp_path):
+    """Python's json writes it, and so publishers of models with state spaces do."""
+    directory, _ = model
+    config = json.loads((directory / "config.json").read_text()) | {"time_step_limit": [0.0, math.inf]}
+    (directory / "config.json").write_text(json.dumps(config))
+    spinor("rotate", directory, tmp_path / "out", *RANDOM, "--quiet")
+    assert json.loads((tmp_path / "out/config.json").read_text())["time_step_limit"] == [0.0, math.inf]
+    spinor("verify", directory, tmp_path / "out")
 
 
 def test_of_a_tensor_in_two_shards_the_last_counts(model, tmp_path):

@@ -1,5 +1,9 @@
 #include "spinor/base/json.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <iterator>
 #include <string>
@@ -123,6 +127,47 @@ class JsonBuilder final : public nlohmann::json_sax<Json> {
 
 Json parse_json(std::string_view text, std::string_view subject) {
   return JsonBuilder(text, subject).run();
+}
+
+namespace {
+
+// Text that no config has.
+constexpr std::string_view kEscapedMark = "\\u0001";
+constexpr std::array<std::string_view, 3> kBare = {"-Infinity", "Infinity", "NaN"};
+
+std::string quoted(std::string_view bare) {
+  return fmt::format("\"{}{}\"", kEscapedMark, bare);
+}
+
+// Of the text at `begin`, which is a quote, the end of the string.
+size_t end_of_string(std::string_view text, size_t begin) {
+  size_t at = begin + 1;
+  while (at < text.size() && text[at] != '"') at += text[at] == '\\' ? 2 : 1;
+  return std::min(text.size(), at + 1);
+}
+
+}  // namespace
+
+Json parse_python_json(std::string_view text, std::string_view subject) {
+  std::string json;
+  for (size_t at = 0; at < text.size();) {
+    const std::string_view rest = text.substr(at);
+    const auto bare = std::ranges::find_if(kBare, [&](std::string_view one) { return rest.starts_with(one); });
+    const std::string_view taken = bare != kBare.end() ? *bare
+                                   : text[at] == '"'   ? rest.substr(0, end_of_string(text, at) - at)
+                                                       : rest.substr(0, 1);
+    json += bare != kBare.end() ? quoted(*bare) : std::string(taken);
+    at += taken.size();
+  }
+  return parse_json(json, subject);
+}
+
+std::string python_json_text(const Json& json, int indent) {
+  std::string text = json.dump(indent);
+  for (const std::string_view bare : kBare)
+    for (size_t at = text.find(quoted(bare)); at != std::string::npos; at = text.find(quoted(bare), at))
+      text.replace(at, quoted(bare).size(), bare);
+  return text;
 }
 
 std::string pointer_step(std::string_view key) {

@@ -43,6 +43,23 @@ TEST(Json, RefusesNanAndInfinity) {
   EXPECT_NE(message("[1e999]").find("number overflow parsing '1e999'"), std::string::npos) << message("[1e999]");
 }
 
+// Python's json, and so transformers, writes and reads them.
+TEST(Json, APythonDocumentKeepsNanAndInfinity) {
+  const std::string text = R"({
+  "limit": [
+    0.0,
+    Infinity
+  ],
+  "least": -Infinity,
+  "none": NaN,
+  "text": "Infinity, \"NaN\""
+})";
+  EXPECT_EQ(python_json_text(parse_python_json(text, "x"), 2), text);
+  EXPECT_TRUE(parse_python_json("[Infinity]", "x")[0].is_string());
+  for (const char* bad : {"[Infinit]", "[1Infinity]", "[\"a\" NaN]", "[\"a", "[\"\\", "{\"a\": NaN"})
+    EXPECT_THROW(parse_python_json(bad, "x"), Error) << bad;
+}
+
 TEST(Json, SaysWhereMalformedTextStops) {
   EXPECT_EQ(message("{\"a\": 1,\n  b: 2}").substr(0, 16), "config.json:2:3:");
   for (const char* text :

@@ -105,7 +105,7 @@ Json read_config(const fs::path& directory) {
   const fs::path path = directory / "config.json";
   if (!fs::exists(path))
     throw Error(directory.string(), "has no config.json", "give a directory as save_pretrained writes it");
-  Json config = parse_json(read_text(path, kMaxHeaderBytes), path.string());
+  Json config = parse_python_json(read_text(path, kMaxHeaderBytes), path.string());
   if (!config.is_object()) throw Error(path.string(), "is not an object");
   return config;
 }

@@ -269,7 +269,7 @@ class Saver final : public Saving::Writer {
     Json record = {{"spinor_version", kVersion}};
     record.update(options_.record);
     record["source"] = source_digests(source_, digests_);
-    writer_.add_text("config.json", output_config(plan_, options_).dump(2) + "\n");
+    writer_.add_text("config.json", python_json_text(output_config(plan_, options_), 2) + "\n");
     // Names of files need not be UTF-8.
     writer_.add_text("spinor.json", record.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     for (const auto& [file, text] : options_.texts) writer_.add_text(file, text);
