@@ -9,6 +9,7 @@
 #include "cli/recipe.h"
 #include "spinor/base/error.h"
 #include "spinor/family/forward_row.h"
+#include "spinor/family/model_config.h"
 #include "spinor/io/checkpoint.h"
 #include "spinor/io/file.h"
 #include "spinor/job/job.h"
@@ -184,6 +185,15 @@ struct InspectCommand {
     return result;
   }
 
+  static std::string sizes(const Model& model) {
+    const std::optional<int64_t> of_head = model.config().head_dim, of_mlp = model.config().intermediate_size;
+    return fmt::format("{} layers, hidden {}, {} heads{} ({} key-value),{} vocabulary {}, {} head\n",
+                       model.num_layers(), model.hidden_size(), model.num_heads(),
+                       of_head ? fmt::format(" of {}", *of_head) : "", model.num_key_value_heads(),
+                       of_mlp ? fmt::format(" intermediate {},", *of_mlp) : "", model.vocabulary_size(),
+                       model.tied_head() ? "tied" : "own");
+  }
+
   void print(std::string& text, const Model& model, const std::string& refusal) const {
     const Checkpoint& checkpoint = model.checkpoint();
     int64_t bytes = 0;
@@ -191,12 +201,7 @@ struct InspectCommand {
     text += fmt::format("{}: {}, {} tensors, {} in {} file{}\n", path, model.architecture_name(),
                         checkpoint.tensors().size(), describe_bytes(bytes), checkpoint.shards().size(),
                         checkpoint.shards().size() == 1 ? "" : "s");
-    if (refusal.empty()) {
-      text += fmt::format(
-          "{} layers, hidden {}, {} heads of {} ({} key-value), intermediate {}, vocabulary {}, {} head\n",
-          model.num_layers(), model.hidden_size(), model.num_heads(), model.head_dim(), model.num_key_value_heads(),
-          model.intermediate_size(), model.vocabulary_size(), model.tied_head() ? "tied" : "own");
-    }
+    if (refusal.empty()) text += sizes(model);
     if (const Json made = record(checkpoint); !made.is_null())
       text += fmt::format("made by spinor {} ({}): {}\n", made.value("spinor_version", "?"), made.value("command", "?"),
                           summary(made.value("recipe", Json())));

@@ -70,15 +70,17 @@ SHAPES = {
 
 # Families that are not built like Llama, each with its own cases in place of the shapes.
 MORE_FAMILIES = {**RMS, **LAYER_NORM, **EXPERTS, **VISION}
+# Whose rows were found, as others are.
+FOUND = {"glm4_moe_lite": ("Glm4MoeLiteForCausalLM", EXPERTS["deepseek_v3"][1])}
 
 
 def make(family, shape, dtype=torch.float64, seed=0, **overrides):
-    """A model of a family in one of SHAPES, or of one of MORE_FAMILIES in one of its cases."""
+    """A model of a family in one of SHAPES, or of one of MORE_FAMILIES or FOUND in one of its cases."""
     if family in FAMILIES:
         name, extra = FAMILIES[family]
         name, sizes = f"{name}ForCausalLM", {**COMMON, **extra, **SHAPES[shape]}
     else:
-        name, cases = MORE_FAMILIES[family]
+        name, cases = {**MORE_FAMILIES, **FOUND}[family]
         sizes = cases[shape] if family in VISION else {**COMMON, **cases[shape]}
     model_class = getattr(transformers, name)
     config = model_class.config_class(**{**copy.deepcopy(sizes), **overrides})

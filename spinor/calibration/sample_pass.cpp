@@ -8,6 +8,7 @@
 #include "spinor/base/error.h"
 #include "spinor/base/parallel.h"
 #include "spinor/calibration/on_each.h"
+#include "spinor/family/model_config.h"
 #include "spinor/runtime/decoder.h"
 #include "spinor/runtime/free_memory.h"
 
@@ -66,7 +67,8 @@ void SamplePass::run(const runtime::Layer& layer, bool keep, const SampleHooks& 
 int64_t SamplePass::samples_together() const {
   if (!at::Device(runtime_.device).is_cpu()) return 1;
   const Model& model = factory_.model();
-  const int64_t values = 8 * model.hidden_size() + 6 * model.intermediate_size();
+  const int64_t values =
+      8 * model.hidden_size() + 6 * model.config().intermediate_size.value_or(4 * model.hidden_size());
   const int64_t bytes = samples_.context * values * static_cast<int64_t>(sizeof(float));
   return std::clamp<int64_t>(runtime_.memory / 8 / bytes, 1, runtime_.threads);
 }

@@ -28,6 +28,19 @@ struct RefusalRow {
   }
 };
 
+// A list over the layers that a config.json may leave out because the class makes it of other keys.
+struct ToldList {
+  std::string key;  // "layer_types"
+  std::vector<std::string> values;
+
+  bool operator==(const ToldList&) const = default;
+  template <class Visitor>
+  void fields(Visitor& v) {
+    v("key", key, required);
+    v("values", values, required);
+  }
+};
+
 // How a row was found and proved, by discovery: the largest difference of the logits, in their deviations, of a tiny
 // model that was rotated by it.
 struct ProofRow {
@@ -84,6 +97,7 @@ struct Architecture {
   std::vector<NormRow> outer_norms = {{"norm", "hidden_size", {"lm_head"}}};
   std::string head = "lm_head", head_bias = {};  // not below the root, or the name that loaded_as has for it; when
                                                  // it has a bias
+  std::string head_columns = {};                 // of its own weight; empty: as many as the first embedding has
   std::string head_rows = {};  // of its own weight; empty: as many as the first embedding has. Else it can be tied only
                                // where they are as many
   std::vector<std::string> writes = {"self_attn.o_proj", "mlp.down_proj"};  // their output is added to the stream
@@ -94,6 +108,7 @@ struct Architecture {
   std::vector<std::string> raw_reads = {};                 // linears that read the stream without a norm
   std::vector<std::vector<std::string>> layer_kinds = {};  // which of the modules with `when: present` a layer has:
                                                            // one of these sets, whole
+  std::vector<ToldList> told_lists = {};                   // where they are left out, the tensors tell
   std::vector<RefusalRow> refusals = {};                   // beside R1 with scaled outputs, which is always impossible
   NamePairs loaded_as = {};  // beginnings of names as they are in files, and in transformers' memory; {N}: any number
   std::vector<std::string> buffers = {"rotary_emb.inv_freq"};  // ends of names of tensors that nobody reads
@@ -129,6 +144,7 @@ struct Architecture {
     v("head", head);
     v("head_bias", head_bias);
     v("head_rows", head_rows);
+    v("head_columns", head_columns);
     v("writes", writes);
     v("attention", attention);
     v("other_attentions", other_attentions);
@@ -137,6 +153,7 @@ struct Architecture {
     v("scaled_outputs", scaled_outputs);
     v("raw_reads", raw_reads);
     v("layer_kinds", layer_kinds);
+    v("told_lists", told_lists);
     v("refusals", refusals);
     v("loaded_as", loaded_as);
     v("buffers", buffers);

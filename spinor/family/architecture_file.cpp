@@ -69,6 +69,7 @@ class Check {
       for (const std::string& linear : {a->query, a->key, a->output})
         if (!linear.empty()) named(key, {linear}, linears_);
       if (!a->value.empty()) named(key + ".value", {a->value}, linears_, parts_);
+      named(key + ".more_values", a->more_values, linears_, parts_);
       for (const std::string& norm : {a->query_norm, a->key_norm, a->value_norm})
         if (!norm.empty()) named(key, {norm}, norms_);
     }

@@ -87,6 +87,12 @@ auto find_row(const Rows& rows, std::string_view name) -> decltype(&*rows.begin(
 
 }  // namespace
 
+std::vector<std::string> AttentionRow::all_values() const {
+  std::vector<std::string> names = {value};
+  append(names, more_values);
+  return names;
+}
+
 std::vector<const AttentionRow*> Architecture::attentions() const {
   std::vector<const AttentionRow*> all = {&attention};
   for (const AttentionRow& other : other_attentions) all.push_back(&other);

@@ -272,6 +272,13 @@ void check_formula(std::string_view formula) {
   Parser(formula, nothing).read();
 }
 
+bool mentions(std::string_view formula, std::string_view name) {
+  size_t at = 0;
+  for (std::string_view token = next_token(formula, at); !token.empty(); token = next_token(formula, at))
+    if (is_name(token) && token == name) return true;
+  return false;
+}
+
 std::string explain(std::string_view formula, const FormulaNames& names) {
   std::string text;
   size_t at = 0;

@@ -24,6 +24,8 @@ Json evaluate(std::string_view formula, const FormulaNames& names);
 bool holds(std::string_view formula, const FormulaNames& names, bool empty);
 // Error if it is no formula, whatever its names stand for.
 void check_formula(std::string_view formula);
+// Whether it has a name in it.
+bool mentions(std::string_view formula, std::string_view name);
 // The formula for people, each name that has a value followed by it: "num_key_value_heads 2 x head_dim 8".
 std::string explain(std::string_view formula, const FormulaNames& names);
 

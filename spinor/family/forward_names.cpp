@@ -143,7 +143,8 @@ class ForwardNames {
     optional("forward.project_out", outer_linears_, forward_.project_out);
     if (row_.embeddings.empty() || row_.embeddings.size() > 2 || !row_.embeddings.back().when.empty())
       fail("embeddings: spinor runs one of the tokens and one of positions, both always there", kHowNotRun);
-    if (!row_.head_rows.empty()) fail("head_rows: spinor runs a head of all tokens and no more", kHowNotRun);
+    if (!row_.head_rows.empty() || !row_.head_columns.empty())
+      fail("head_rows: spinor runs a head of the embedding's size and no other", kHowNotRun);
     for (const NormRow& norm : row_.outer_norms)
       if (norm.reads.empty()) fail("the forward pass would leave out " + norm.name, kHowNotRun);
   }

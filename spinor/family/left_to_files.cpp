@@ -65,7 +65,8 @@ class LeftToFiles {
     return std::ranges::any_of(row_.attentions(), [&](const AttentionRow* one) { return one->output == name; });
   }
   bool is_value(const std::string& name) const {
-    return std::ranges::any_of(row_.attentions(), [&](const AttentionRow* one) { return one->value == name; }) ||
+    return std::ranges::any_of(row_.attentions(),
+                               [&](const AttentionRow* one) { return contains(one->all_values(), name); }) ||
            std::ranges::any_of(row_.parts, [&](const PartRow& part) { return part.linear == name; });
   }
 

@@ -6,11 +6,13 @@
 
 #include "spinor/base/error.h"
 #include "spinor/family/config_keys.h"
+#include "spinor/family/row_formulas.h"
 
 namespace spinor {
 namespace {
 
-void check_present(const ModelConfig& config, const std::string& subject) {
+// A row may leave the size of the MLP to the tensors.
+void check_present(const ModelConfig& config, const Architecture& row, const std::string& subject) {
   const std::pair<const char*, const std::optional<int64_t>*> required[] = {
       {"hidden_size", &config.hidden_size},
       {"num_hidden_layers", &config.num_layers},
@@ -18,11 +20,12 @@ void check_present(const ModelConfig& config, const std::string& subject) {
       {"intermediate_size", &config.intermediate_size},
       {"vocab_size", &config.vocabulary_size}};
   for (const auto& [key, value] : required)
-    if (!value->has_value())
+    if (!value->has_value() && (value != &config.intermediate_size || mentions(row, key)))
       throw Error(subject, fmt::format("has no {}", key), "the tensors' shapes cannot be checked without it");
 }
 
-void set_heads(ModelConfig& config, const std::string& subject) {
+// Some have heads of other sizes, and hidden_size is no multiple of their number.
+void set_heads(ModelConfig& config, const Architecture* row, const std::string& subject) {
   if (!config.num_heads) return;
   const int64_t heads = *config.num_heads;
   if (!config.num_key_value_heads) config.num_key_value_heads = heads;
@@ -30,6 +33,7 @@ void set_heads(ModelConfig& config, const std::string& subject) {
     throw Error(subject, fmt::format("num_attention_heads {} is not a multiple of num_key_value_heads {}", heads,
                                      *config.num_key_value_heads));
   if (config.head_dim || !config.hidden_size) return;
+  if (*config.hidden_size % heads != 0 && row && !mentions(*row, "head_dim")) return;
   if (*config.hidden_size % heads != 0)
     throw Error(subject,
                 fmt::format("hidden_size {} is not a multiple of num_attention_heads {}", *config.hidden_size, heads),
@@ -98,8 +102,8 @@ ModelConfig read_model_config(const Json& json, const Architecture* row, const s
   config.vocabulary_size = keys.size("vocab_size");
   config.tie_word_embeddings = keys.flag("tie_word_embeddings", false);
   config.activation = keys.text("hidden_act", config.activation);
-  if (row) check_present(config, subject);
-  set_heads(config, subject);
+  if (row) check_present(config, *row, subject);
+  set_heads(config, row, subject);
   if (config.num_key_value_heads) config.keys["num_key_value_heads"] = *config.num_key_value_heads;
   if (config.head_dim) config.keys["head_dim"] = *config.head_dim;
   return config;

@@ -150,6 +150,7 @@ struct PartRow {
 struct AttentionRow {
   std::string query = "self_attn.q_proj", key = "self_attn.k_proj", value = "self_attn.v_proj",
               output = "self_attn.o_proj";
+  std::vector<std::string> more_values = {};   // linears that make the values of the heads behind those of `value`
   std::string query_norm = {}, key_norm = {};  // of each head, before RoPE
   std::string value_norm = {};                 // of each head; it may not have weights that R2 would have to pass
   std::string head_dim = "head_dim";           // of the values
@@ -157,12 +158,15 @@ struct AttentionRow {
                                                // does not, and for which this formula has the same value
   std::string when = {};                       // of them, those that have it; empty: all
 
+  std::vector<std::string> all_values() const;
+
   bool operator==(const AttentionRow&) const = default;
   template <class Visitor>
   void fields(Visitor& v) {
     v("query", query);
     v("key", key);
     v("value", value);
+    v("more_values", more_values);
     v("output", output);
     v("query_norm", query_norm);
     v("key_norm", key_norm);

@@ -1,7 +1,10 @@
 #include "spinor/family/row_formulas.h"
 
+#include <algorithm>
 #include <initializer_list>
 #include <utility>
+
+#include "spinor/family/formula.h"
 
 namespace spinor {
 namespace {
@@ -17,7 +20,8 @@ class FormulaWalk {
     all("", {{"num_layers", &row.num_layers},
              {"experts", &row.experts},
              {"head_bias", &row.head_bias},
-             {"head_rows", &row.head_rows}});
+             {"head_rows", &row.head_rows},
+             {"head_columns", &row.head_columns}});
     for (const EmbeddingRow& one : row.embeddings)
       all("embeddings", {{"rows", &one.rows}, {"columns", &one.columns}, {"writes", &one.writes}, {"when", &one.when}});
     linears("linears", row.linears);
@@ -105,6 +109,16 @@ class FormulaWalk {
 
 void each_formula(const Architecture& row, const std::function<void(std::string_view, const std::string&)>& see) {
   FormulaWalk(see).row(row);
+}
+
+bool mentions(const Architecture& row, std::string_view name) {
+  const bool values =
+      std::ranges::any_of(row.attentions(), [](const AttentionRow* one) { return !one->value.empty(); });
+  bool found = false;
+  each_formula(row, [&](std::string_view key, const std::string& formula) {
+    found |= (values || !key.ends_with(".head_dim")) && mentions(formula, name);
+  });
+  return found;
 }
 
 }  // namespace spinor

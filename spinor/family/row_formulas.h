@@ -14,4 +14,7 @@ namespace spinor {
 void each_formula(const Architecture& row,
                   const std::function<void(std::string_view key, const std::string& formula)>& see);
 
+// Whether one of them has that name in it; of an attention without values its head_dim says nothing.
+bool mentions(const Architecture& row, std::string_view name);
+
 }  // namespace spinor

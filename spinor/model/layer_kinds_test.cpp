@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "spinor/base/list.h"
 #include "spinor/model/changed_testing.h"
 #include "spinor/model/model.h"
 
@@ -159,6 +160,35 @@ TEST(LayerKinds, EachAttentionHasItsValuesAndItsHeads) {
   EXPECT_EQ(second.head_dim, 2 * first.head_dim);
   EXPECT_EQ(model.value_block(), first.head_dim);
   EXPECT_EQ(model.find("model.layers.1.cross.k_proj")->role, Role::attn_k);
+}
+
+// Of two heads of values, each has a linear.
+void two_values(Architecture& row) {
+  LinearRow& value = linear(row, "self_attn.v_proj");
+  value.out = "num_key_value_heads * head_dim / 2";
+  LinearRow more = value;
+  more.name = "self_attn.w_proj";
+  row.linears.push_back(more);
+  row.norms.front().reads.emplace_back(more.name);
+  row.attention.more_values = {more.name};
+}
+
+TEST(LayerKinds, ValuesMayLieInSeveralLinears) {
+  Changed changed("SeveralForCausalLM", "plain", two_values);
+  std::vector<TensorInfo> more;
+  for (TensorInfo& tensor : changed.model.tensors)
+    if (const size_t at = tensor.name.find("v_proj"); at != std::string::npos) {
+      tensor.shape[0] /= 2;
+      more.push_back(tensor);
+      more.back().name.replace(at, 6, "w_proj");
+    }
+  append(changed.model.tensors, more);
+  const Model model = changed.describe();
+  ASSERT_EQ(model.value_outputs().size(), 4);
+  EXPECT_EQ(model.value_outputs()[0].value->name, "model.layers.0.self_attn.v_proj");
+  EXPECT_EQ(model.value_outputs()[1].value->name, "model.layers.0.self_attn.w_proj");
+  EXPECT_EQ(model.value_outputs()[0].output, model.value_outputs()[1].output);
+  EXPECT_EQ(model.value_outputs()[1].value->role, Role::attn_v);
 }
 
 TEST(LayerKinds, OneOutputBelongsToOneAttention) {

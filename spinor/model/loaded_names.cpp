@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <optional>
+#include <set>
 #include <string_view>
 
 #include "spinor/model/modules.h"
@@ -57,6 +58,19 @@ std::string LoadedNames::of(const std::string& module) const {
   for (const auto& [root, prefix] : roots_)
     if ((module + ".").starts_with(root)) return prefix + module;
   return "";
+}
+
+void name_as_loaded(std::vector<Module>& modules, const LoadedNames& names) {
+  std::set<std::string> loaded_names;
+  for (Module& module : modules) {
+    if (module.role == Role::mtp) continue;
+    const std::string name = module.name_in_memory();  // as far as is known
+    if (const std::string loaded = names.of(name); !loaded.empty()) module.loaded_name = loaded;
+    if (!module.loaded_name.empty()) loaded_names.insert(module.loaded_name);
+  }
+  std::erase_if(modules, [&](const Module& module) {
+    return module.kind == ModuleKind::container && loaded_names.contains(module.name);
+  });
 }
 
 bool is_remade(const Architecture& row, const std::string& module) {

@@ -6,6 +6,7 @@
 
 #include "spinor/family/architecture.h"
 #include "spinor/io/checkpoint.h"
+#include "spinor/model/model.h"
 
 namespace spinor {
 
@@ -24,6 +25,10 @@ class LoadedNames {
   std::string head_;
   NamePairs roots_;  // and what they leave out
 };
+
+// Sets loaded_name of modules. Layers for multi-token prediction are nothing of transformers; and of a linear
+// `router.layer` that is `router` there, no container `router` is left.
+void name_as_loaded(std::vector<Module>& modules, const LoadedNames& names);
 
 // Whether it is no module in memory: transformers makes several of it, or one of several. Its row says so by a
 // beginning that is loaded as nothing.

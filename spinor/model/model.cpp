@@ -22,6 +22,7 @@
 #include "spinor/model/mtp.h"
 #include "spinor/model/quantized_source.h"
 #include "spinor/model/stream.h"
+#include "spinor/model/told_lists.h"
 #include "spinor/model/untouched.h"
 
 namespace spinor {
@@ -102,16 +103,6 @@ void add_tied_head(ModelData& data) {
   else if (!head->weight)
     *head = tied;
   data.embedding = &data.modules[static_cast<size_t>(index)];
-}
-
-// Layers for multi-token prediction are nothing of transformers.
-void name_as_loaded(ModelData& data) {
-  const LoadedNames names(*data.architecture, data.checkpoint);
-  for (Module& module : data.modules) {
-    if (module.role == Role::mtp) continue;
-    const std::string name = module.name_in_memory();  // as far as is known
-    if (const std::string loaded = names.of(name); !loaded.empty()) module.loaded_name = loaded;
-  }
 }
 
 void index_modules(ModelData& data) {
@@ -253,12 +244,13 @@ Model Model::describe(const Checkpoint& stored, ModelOptions options) {
   data->name = name;
   data->architecture = row ? &row_of_files(*row, checkpoint) : nullptr;
   data->config = read_model_config(checkpoint.config(), data->architecture, subject);
+  if (data->architecture) add_told_lists(data->config, *data->architecture, checkpoint);
   data->modules = data->architecture ? modules_of(*data->architecture, data->config, checkpoint)
                                      : modules_by_name(checkpoint, data->name);
   if (data->architecture) {
     add_towers(*data);
     append(data->modules, untouched_modules(*data->architecture, checkpoint, data->modules));
-    name_as_loaded(*data);
+    name_as_loaded(data->modules, {*data->architecture, checkpoint});
   }
   if (!data->architecture && data->config.tie_word_embeddings) add_tied_head(*data);
   index_modules(*data);
@@ -308,8 +300,8 @@ int64_t Model::num_heads() const {
 int64_t Model::num_key_value_heads() const {
   return require(data_->config.num_key_value_heads, "num_key_value_heads", *data_);
 }
-int64_t Model::intermediate_size() const {
-  return require(data_->config.intermediate_size, "intermediate_size", *data_);
+const ModelConfig& Model::config() const {
+  return data_->config;
 }
 int64_t Model::vocabulary_size() const {
   return require(data_->config.vocabulary_size, "vocab_size", *data_);

@@ -120,6 +120,7 @@ struct ModelOptions {
   bool accept_refused = false;  // the same for a family spinor knows and refuses: to look at, not to rotate
 };
 
+struct ModelConfig;
 struct ModelData;
 struct QuantizedSource;
 
@@ -147,7 +148,7 @@ class Model {
   int64_t num_layers() const;
   int64_t num_heads() const;
   int64_t num_key_value_heads() const;
-  int64_t intermediate_size() const;
+  const ModelConfig& config() const;  // what config.json and the row say of the sizes
   int64_t vocabulary_size() const;
   // config.head_dim unless absent or null, else the family's default, else hidden_size / num_attention_heads.
   int64_t head_dim() const;

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "spinor/family/model_config.h"
 #include "spinor/model/testing.h"
 
 namespace spinor::model_test {
@@ -104,7 +105,7 @@ TEST(Model, SizesAreThoseOfTheConfig) {
   EXPECT_EQ(model.num_heads(), 3);
   EXPECT_EQ(model.num_key_value_heads(), 1);
   EXPECT_EQ(model.head_dim(), 16);
-  EXPECT_EQ(model.intermediate_size(), 40);
+  EXPECT_EQ(model.config().intermediate_size, 40);
   EXPECT_EQ(model.vocabulary_size(), 32);
 }
 

@@ -154,14 +154,17 @@ void ModuleList::head(const std::string& name) {
                 fmt::format("has {} rows, so it cannot be {}, which has {}", size_of(rows, config_),
                             embedding->weight->info.name, embedding->shape.out),
                 "config.json must have tie_word_embeddings: false, and the checkpoint this tensor");
-  const CheckpointTensor* weight = own ? tensors_.shaped(name + ".weight", {rows, tokens.columns}) : embedding->weight;
+  const std::string& columns = row_.head_columns.empty() ? tokens.columns : row_.head_columns;
+  const CheckpointTensor* weight = own ? tensors_.shaped(name + ".weight", {rows, columns}) : embedding->weight;
   const bool bias = is_so(row_.head_bias, config_, false);
+  const std::string own_bias = name + ".bias", beside = std::string(parent_of(name)) + ".bias";
+  const bool is_beside = !own && !checkpoint_.find(own_bias) && checkpoint_.find(beside);  // what ties it, too
   modules_.push_back({.name = name,
                       .classes = {"Linear", "Module"},
                       .kind = ModuleKind::linear,
                       .role = Role::head,
                       .weight = weight,
-                      .bias = bias ? tensors_.shaped(name + ".bias", {rows}) : nullptr,
+                      .bias = bias ? tensors_.shaped(is_beside ? beside : own_bias, {rows}) : nullptr,
                       .shape = {.out = weight->info.rows(), .in = weight->info.cols()}});
 }
 

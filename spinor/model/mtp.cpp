@@ -49,9 +49,10 @@ class HeadsOf {
         if (std::vector<const Module*> linears = all_below(prefix, norm.reads); !linears.empty())
           head.norm_reads.push_back({module, std::move(linears), {}});
     for (const AttentionRow* one : row.attentions()) {
-      const auto values = names_.below(prefix, one->value), outputs = names_.below(prefix, one->output);
-      if (values.size() == 1 && outputs.size() == 1)
-        head.value_outputs.push_back({values[0], outputs[0], size_of(one->head_dim, names_.config())});
+      const auto values = all_below(prefix, one->all_values()), outputs = names_.below(prefix, one->output);
+      if (values.size() != one->all_values().size() || outputs.size() != 1) continue;
+      for (const Module* value : values)
+        head.value_outputs.push_back({value, outputs[0], size_of(one->head_dim, names_.config())});
     }
   }
 

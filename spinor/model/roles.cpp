@@ -13,7 +13,7 @@ Role role_of(const Architecture& row, const LinearRow& linear) {
     if (name == a->query && name == a->key) return Role::attn_qkv;
     if (name == a->query) return Role::attn_q;
     if (name == a->key) return Role::attn_k;
-    if (name == a->value) return Role::attn_v;
+    if (contains(a->all_values(), name)) return Role::attn_v;
     if (name == a->output) return Role::attn_o;
   }
   if (contains(row.mlp_in, name)) return Role::mlp_in;

@@ -136,13 +136,15 @@ std::vector<ValueOutput> value_outputs_of(const ModuleNames& names) {
       if (!is_so(row->when, names.config(), true, layer)) continue;
       const auto outputs = names.in_layer(layer, {row->output});  // several: of experts
       if (outputs.empty()) continue;
-      const auto values = names.in_layer(layer_of_values(names, *row, layer), {row->value});
-      if (values.size() != 1) continue;
+      const std::vector<std::string> value_names = row->all_values();
+      const auto values = names.in_layer(layer_of_values(names, *row, layer), value_names);
+      if (values.size() != value_names.size()) continue;
       for (const Module* output : outputs) {
         if (std::ranges::find(pairs, output, &ValueOutput::output) != pairs.end())
           throw Error(output->name, "is the output of two attentions of the row",
                       "their `when` must tell their layers apart");
-        pairs.push_back({values[0], output, size_of(row->head_dim, names.config(), layer)});
+        for (const Module* value : values)
+          pairs.push_back({value, output, size_of(row->head_dim, names.config(), layer)});
       }
     }
   return pairs;

@@ -48,7 +48,7 @@ class CancelCheck {
     for (const ValueOutput& pair : places_.values)
       if (!is_left_out(plan, *pair.output)) {
         values_.insert(pair.value);
-        value_of_.emplace(pair.output, pair);
+        outputs_.insert(pair.output);
       }
   }
 
@@ -63,7 +63,8 @@ class CancelCheck {
     for (const Stream& stream : places_.streams) check_stream(stream, options);
     check_mtp(options);
     run_pairs();
-    for (const auto& [output, pair] : value_of_) check_values(pair);
+    for (const ValueOutput& pair : places_.values)
+      if (outputs_.contains(pair.output)) check_values(pair);
   }
 
  private:
@@ -73,9 +74,8 @@ class CancelCheck {
   Places places_;
   std::map<const Module*, const Stream*> read_by_, written_by_;
   std::set<const Module*> unscaled_;  // readers before which no norm scales
-  std::set<const Module*> values_;
-  std::map<const Module*, ValueOutput> value_of_;  // by the output
-  std::vector<Product> products_;                  // what transforms each stream
+  std::set<const Module*> values_, outputs_;
+  std::vector<Product> products_;  // what transforms each stream
 
   // Null: the module does not write, or read, a stream.
   const Stream* written_by(const Module& module) const { return find(written_by_, module); }
@@ -177,7 +177,7 @@ class CancelCheck {
     const Stream *reads = read_by(linear), *writes = written_by(linear);
     if (reads) check_reader(linear, *reads);
     if (writes) check_writer(linear, *writes);
-    if (!reads && !value_of_.contains(&linear) && !scales_.covers_inputs(linear) &&
+    if (!reads && !outputs_.contains(&linear) && !scales_.covers_inputs(linear) &&
         !is_identity(net_.incoming(linear), cols(linear)))
       throw Error(weight_name(linear), "its input side is transformed, and nothing undoes it",
                   "pair weight_input with the opposite of it, online at input, in one group");

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "spinor/base/error.h"
+#include "spinor/family/model_config.h"
 #include "spinor/model/module_name.h"
 #include "spinor/transform/places.h"
 #include "spinor/transform/products.h"
@@ -41,6 +42,7 @@ std::string why_no_r3(const Model& model) {
   const Architecture& row = *model.architecture();
   if (!row.other_attentions.empty()) return "its layers have several kinds of attention, and spinor writes it for one";
   if (row.attention.query.empty() || row.attention.key.empty()) return "no linear makes queries and keys";
+  if (!model.config().head_dim) return "config.json does not say how large heads of queries and keys are";
   for (const ValueOutput& pair : model.value_outputs()) {
     if (pair.output->role == Role::mtp) continue;
     const std::string name(parent_of(pair.output->name));
@@ -61,6 +63,10 @@ std::vector<int64_t> head_sizes(const Model& model) {
   return {model.value_block()};
 }
 
+std::vector<int64_t> head_dims(const Model& model) {
+  return model.config().head_dim ? std::vector{*model.config().head_dim} : std::vector<int64_t>{};
+}
+
 std::vector<int64_t> mlp_sizes(const Model& model) {
   std::set<int64_t> sizes;
   for (const Module* linear : model.named(model.architecture()->mlp_out)) sizes.insert(linear->shape.in);
@@ -72,7 +78,7 @@ std::vector<int64_t> mlp_sizes(const Model& model) {
 std::vector<Legality> legality(const Model& model) {
   return {{Spin::R1, {model.hidden_size()}, why_no_r1(model)},
           {Spin::R2, head_sizes(model), why_no_r2(model)},
-          {Spin::R3, {model.head_dim()}, why_no_r3(model)},
+          {Spin::R3, head_dims(model), why_no_r3(model)},
           {Spin::R4, mlp_sizes(model), why_no_r4(model)}};
 }
 

@@ -104,6 +104,8 @@ std::vector<LegalScale> value_scales(const Model& model) {
   const std::string reason = legality(model)[1].reason;
   if (!reason.empty()) throw Error("R2", reason);
   if (norms_values(model)) throw Error("values", "a norm of the values stands behind them, which takes a factor away");
+  for (const AttentionRow* row : model.architecture()->attentions())
+    if (!row->more_values.empty()) throw Error(row->value, "is one of several linears that make values for one output");
   std::vector<LegalScale> scales;
   for (const ValueOutput& pair : model.value_outputs()) {
     if (pair.output->role == Role::mtp) continue;

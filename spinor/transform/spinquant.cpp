@@ -115,7 +115,7 @@ bool fits_mapping(const Architecture& row) {
       row.other_attentions.empty() && !a.query.empty() && !a.key.empty() && !a.value.empty() && are_told_apart(row);
   return reads && one && among(row.writes, {a.output}, row.mlp_out) && row.parts.empty() && row.raw_reads.empty() &&
          row.experts.empty() && row.embeddings.size() == 1 && row.outer_linears.empty() && row.towers.empty() &&
-         row.untouched.empty() && !vectors;
+         row.untouched.empty() && a.more_values.empty() && !vectors;
 }
 
 bool is_per_head(Spin spin) {
