@@ -62,9 +62,9 @@ def test_a_row_is_exact(results, one):
 @of_some
 def test_a_row_is_exact_in_float32(results, one):
     """Computed in float32, too: but for classes where float32 is as far from float64 without any rotation (state
-    spaces and delta rules, which sum along the tokens), and two roundings may add up."""
+    spaces and delta rules, which sum along the tokens); the rotated model is as far, and its weights are rounded."""
     assert_exact(results, one, torch.float32)
-    bound = max(EXACT[torch.float32], 2 * results[one].noise)
+    bound = max(EXACT[torch.float32], 3 * results[one].noise)
     assert all(error < bound for error in results[one].in_float32.values()), results[one]
 
 
@@ -102,8 +102,9 @@ NOT_LOADED = ("transformers stacks experts", "transformers puts weights together
 ALIKE = 0.95
 
 
-# Their stacks have a matrix for each head of a recurrence, which nobody calls a linear.
-NO_EXPERTS = {("causal", "zamba"), ("causal", "recurrent_gemma")}
+# Their stacks have a matrix for each head of a recurrence, which nobody calls a linear; or for each expert that all
+# tokens share, and whose halves are told by nothing.
+NO_EXPERTS = {("causal", "zamba"), ("causal", "recurrent_gemma"), ("image-text", "inkling_mm_model")}
 
 
 @of_all

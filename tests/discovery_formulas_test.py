@@ -5,10 +5,12 @@ import pytest
 pytest.importorskip("spinor")  # PYTHONPATH=build/release/python
 
 from spinor.discovery.attention_roles import rows_of  # noqa: E402
+from spinor.discovery.conditions import Conditions  # noqa: E402
 from spinor.discovery.counts import counts_of, numbered, uneven  # noqa: E402
 from spinor.discovery.files import CannotTell, FileTensor  # noqa: E402
-from spinor.discovery.formulas import Conditions, size_formula  # noqa: E402
+from spinor.discovery.formulas import size_formula  # noqa: E402
 from spinor.discovery.row_text import text_of  # noqa: E402
+from spinor.discovery.variations import Variation  # noqa: E402
 
 SMALL = {"hidden": 48, "heads": 4, "groups": 2, "head": 16, "inner": 88, "state": 10, "rank": 22}
 LARGE = {"hidden": 60, "heads": 6, "groups": 3, "head": 24, "inner": 100, "state": 14, "rank": 26}
@@ -23,6 +25,7 @@ SIZES = {
     "rank + head": ["rank", "head"],
     "hidden - head": ["hidden", "head"],
     "hidden + 2": ["hidden"],
+    "groups * head // 2": ["groups", "head"],
     "3 * hidden // 4": ["hidden"],
 }
 
@@ -52,24 +55,45 @@ def test_no_formula_is_made_up():
     ([{0, 1}, {1}], None),
 ])
 def test_which_layers(there, formula):
-    samples = [{"kinds": ["a", "b", "a"], "dense_layers": 1}, {"kinds": ["b", "a", "b"], "dense_layers": 2}]
-    assert Conditions(samples, [3, 3]).find(there) == formula
+    samples = [{"num_hidden_layers": 3, "kinds": ["a", "b", "a"], "dense_layers": 1},
+               {"num_hidden_layers": 3, "kinds": ["b", "a", "b"], "dense_layers": 2}]
+    assert Conditions(samples).find(there) == formula
 
 
 def test_the_last_layer_is_no_rule_where_a_list_tells():
     """The list may not be in a config.json, and models with more layers have more of them in it."""
     samples = [{"num_hidden_layers": 3, "crossing": [2]}, {"num_hidden_layers": 4, "crossing": [3]}]
     last = [{2}, {3}]
-    assert Conditions(samples, [3, 4]).find(last) == "L in crossing"
-    assert Conditions(samples, [3, 4], frozenset({"crossing"})).find(last, of_any_keys=False) is None
+    assert Conditions(samples).find(last) == "L in crossing"
+    assert Conditions(samples, frozenset({"crossing"})).find(last, of_any_keys=False) is None
     without = [{"num_hidden_layers": 3}, {"num_hidden_layers": 4}]
-    assert Conditions(without, [3, 4]).find(last, of_any_keys=False) == "L + 1 == num_hidden_layers"
+    assert Conditions(without).find(last, of_any_keys=False) == "L + 1 == num_hidden_layers"
+
+
+def varied(keys, sparse):
+    shapes = {f"layers.{layer}.router": (8, 48) for layer in sparse} | {f"layers.{layer}.norm": (48,) for layer in
+                                                                          range(keys["num_hidden_layers"])}
+    return Variation(keys, shapes)
+
+
+@pytest.mark.parametrize("ruled_by", ["dense_layers", "kinds", "nothing"])
+def test_a_rule_that_only_happens_to_fit(ruled_by):
+    """Layer 0 is the dense one of two models: that has five rules, and a third model tells which is one."""
+    keys = {"num_hidden_layers": 4, "moe_size": 28, "dense_layers": 1, "kinds": ["dense", "moe", "moe", "moe"]}
+    samples, there = [keys, keys | {"moe_size": 44}], [{1, 2, 3}, {1, 2, 3}]
+    changes = [keys | {"moe_size": 2}, keys | {"dense_layers": 2}, keys | {"kinds": keys["kinds"][::-1]}]
+    layers = {"dense_layers": [{1, 2, 3}, {2, 3}, {1, 2, 3}], "kinds": [{1, 2, 3}, {1, 2, 3}, {0, 1, 2}],
+              "nothing": [{1, 2, 3}] * 3}[ruled_by]
+    variations = [varied(keys, there[0]), *map(varied, changes, layers)]
+    rule = {"dense_layers": "L >= dense_layers", "kinds": "kinds[L] != 'dense'", "nothing": None}[ruled_by]
+    assert Conditions(samples).find(there) == "kinds[L] != 'dense'"
+    assert Conditions(samples, variations=variations).find(there, memory="layers.1.router") == rule
 
 
 def test_layers_that_share():
-    samples = [{"shared_layers": 2, "kinds": ["a", "b", "a", "b"]},
-               {"shared_layers": 3, "kinds": ["a", "b", "b", "a", "b"]}]
-    conditions = Conditions(samples, [4, 5])
+    samples = [{"num_hidden_layers": 4, "shared_layers": 2, "kinds": ["a", "b", "a", "b"]},
+               {"num_hidden_layers": 5, "shared_layers": 3, "kinds": ["a", "b", "b", "a", "b"]}]
+    conditions = Conditions(samples)
     assert conditions.last([{2, 3}, {2, 3, 4}]) == "L >= num_hidden_layers - shared_layers"
     assert conditions.last([{2, 3}, {2, 4}]) is None
     assert conditions.of_last([{2: 0, 3: 1}, {2: 1, 3: 0, 4: 1}]) == "kinds[L]"

@@ -24,9 +24,11 @@ HEADS = {
     "deepseek_v3": {"case": "plain", "names": GLM, "root": BEHIND, "layer": BEHIND},
     "qwen3_next": {"case": "plain", "names": QWEN, "root": "mtp.", "layer": "mtp.layers.0.", "offset": 1},
     "qwen3_5": {"case": "plain", "names": QWEN, "root": "mtp.", "layer": "mtp.layers.0.", "offset": 1},
+    "glm4_moe_lite": {"case": "plain", "names": GLM, "root": BEHIND, "layer": BEHIND},
     "mimo": {"family": "qwen2", "case": "wide_heads", "names": MIMO, "root": "model.mtp_layers.0.",
              "layer": "model.mtp_layers.0.", "hidden_first": True, "before": True},
 }  # fmt: skip
+KINDS = {"layer_types": "full_attention", "mlp_layer_types": "sparse"}  # of the layers that are added
 AFTER = [family for family, head in HEADS.items() if "before" not in head]
 
 
@@ -58,8 +60,8 @@ def make(folder, family, final=None, output=None, copies=False, dtype=torch.floa
         head_weight = tensors.get("lm_head.weight", tensors["model.embed_tokens.weight"])
         mtp |= {BEHIND + "shared_head.head.weight": head_weight.clone()}
     config["num_hidden_layers"] = LAYERS
-    if "layer_types" in config:
-        config["layer_types"] = config["layer_types"][:LAYERS]
+    for kinds in KINDS.keys() & config.keys():
+        config[kinds] = config[kinds][:LAYERS]
     if "root" in head and head["root"] != "mtp.":
         config["num_nextn_predict_layers"] = 1
     if family == "mimo":
@@ -97,8 +99,8 @@ def predictions(folder, family):
     copies = ("embed_tokens.weight", "shared_head.head.weight")
     as_layer = {n: t for n, t in as_layer.items() if n not in {BEHIND + copy for copy in copies}}
     config["num_hidden_layers"] = LAYERS + 1
-    if "layer_types" in config:
-        config["layer_types"].append("full_attention")
+    for kinds in KINDS.keys() & config.keys():
+        config[kinds].append(KINDS[kinds])
     if family == "mimo":
         config |= {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"}
     reference = folder.parent / f"{folder.name}-reference"

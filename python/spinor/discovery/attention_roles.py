@@ -12,13 +12,13 @@ from .files import CannotTell, FileTensor, module_of
 class AttentionRole:
     layer: int
     output: str
-    value: str
+    values: tuple[str, ...]  # several: each has heads of its own
     query: str
     key: str
     head_dim: int
     value_weight: FileTensor
     value_axis: int
-    part: tuple[int, int, int] | None  # begin, size, period of the values among the rows of `value`; None: all
+    part: tuple[int, int, int] | None  # begin, size, period of the values among the rows of their linear; None: all
     value_layer: int  # that before it which has them, or its own
 
 
@@ -31,28 +31,41 @@ def attention_roles(roles) -> list[AttentionRole]:
         values = roles.findings.values.found.get(attention.output.weight, [])
         if place.layer is None or not values or not roles.findings.values.proved:
             continue
-        tensor, axis, part = value_rows(roles, values)
-        value = roles.place(module_of(tensor.name))
-        if value.layer is None or value.layer > place.layer:
+        rows = value_rows(roles, values)
+        places = [roles.place(module_of(tensor.name)) for tensor, _, _ in rows]
+        layers = {value.layer for value in places}
+        if len(layers) > 1 or (layer := layers.pop()) is None or layer > place.layer:
             raise CannotTell(f"{output.name} reads values that no layer before it has")
-        names = [first_linear(roles, names) for names in (attention.queries, attention.keys)]
-        found.append(AttentionRole(place.layer, place.name, value.name, *names, attention.head_dim, tensor, axis,
-                                   part, value.layer))
+        names = queries_and_keys(roles, attention)
+        found.append(AttentionRole(place.layer, place.name, tuple(value.name for value in places), *names,
+                                   attention.head_dim, *rows[0], layer))
     return found
 
 
-def first_linear(roles, names: list[str]) -> str:
+def queries_and_keys(roles, attention) -> tuple[str, str]:
+    """The linears that make them; none where several make both."""
+    queries, keys = (linears_in(roles, names) for names in (attention.queries, attention.keys))
+    if queries[:1] == keys[:1] and len({*queries, *keys}) > 1:
+        return "", ""
+    return next(iter(queries), ""), next(iter(keys), "")
+
+
+def linears_in(roles, names: list[str]) -> list[str]:
     modules = [module_of(tensor.name) for name in names for tensor in roles.of_memory.get(name, ())]
-    return next((roles.linears[module].place.name for module in modules if module in roles.linears), "")
+    return [roles.linears[module].place.name for module in modules if module in roles.linears]
 
 
-def value_rows(roles, values) -> tuple[FileTensor, int, tuple[int, int, int] | None]:
-    """The tensor of the file, its axis, and which of its rows."""
-    names = {value.sites[0].tensor for value in values}
-    if len(names) != 1:
-        raise CannotTell("the values of a layer come from several weights: " + ", ".join(sorted(names)))
-    name, size = names.pop(), values[0].sites[0].size
-    axis = values[0].sites[0].axis
+def value_rows(roles, values) -> list[tuple[FileTensor, int, tuple[int, int, int] | None]]:
+    """The tensors of the file, their axes, and which of their rows; of several, all."""
+    names = sorted({value.sites[0].tensor for value in values})
+    found = [rows_of_one(roles, name, [one for one in values if one.sites[0].tensor == name]) for name in names]
+    if len(found) > 1 and any(part for _, _, part in found):
+        raise CannotTell("the values of a layer are parts of several weights: " + ", ".join(names))
+    return found
+
+
+def rows_of_one(roles, name: str, values) -> tuple[FileTensor, int, tuple[int, int, int] | None]:
+    size, axis = values[0].sites[0].size, values[0].sites[0].axis
     memory_begins = sorted({value.sites[0].begin for value in values})
     for tensor in roles.of_memory.get(name, ()):
         at, index = tensor.rows_of(name, axis)

@@ -14,20 +14,24 @@ from transformers import PreTrainedConfig
 
 from spinor._errors import InputError
 
+from .conditions import Conditions
 from .counts import uneven
 from .dependence import changed, dependence_of, more_tensors
 from .files import CannotTell, files_of
 from .find import Findings, find
-from .formulas import flat_keys
+from .formulas import Keys, flat_keys
 from .lengths import Names, Sample, canonical
 from .loaded_names import loaded_as
+from .mtp import MTP
 from .proof import SEED, Proof, prove
 from .roles import Roles
 from .row import RowMaker
+from .row_defaults import aliases_of
 from .row_text import text_of
 from .split import wrong_splits
 from .tiny import CannotBuild, Tiny, default_config, tiny
 from .tower import with_towers
+from .variations import variations_of
 
 
 VERSION = transformers.__version__
@@ -63,6 +67,12 @@ def class_defaults(config: PreTrainedConfig, section: str) -> dict:
         return {}
 
 
+def ties_by_default(config: PreTrainedConfig) -> bool:
+    """Where config.json does not say whether the head is tied."""
+    whole = class_defaults(config, "")
+    return bool(whole.get("tie_word_embeddings", False))
+
+
 def made_up_lists(config: PreTrainedConfig) -> frozenset[str]:
     """Lists that the class makes of other keys: None unless they are given."""
     fields = getattr(type(config), "__dataclass_fields__", {})
@@ -83,12 +93,16 @@ def roles_of(made: list[Tiny], counts: dict[str, list]) -> list[Roles]:
     return [Roles(*part, more) for part in parts] if more else roles
 
 
+def keys_of(config: PreTrainedConfig, roles: Roles) -> tuple[Keys, Names]:
+    section = section_of(config)
+    part = getattr(config, section) if section else config
+    keys = flat_keys(config.to_dict(), section)
+    return keys, canonical(keys, getattr(type(part), "attribute_map", {}), roles.width, roles.layer_count)
+
+
 def sample_of(made: Tiny, roles: Roles, dependence, defaults: dict) -> tuple[Sample, Names]:
-    section = section_of(made.config)
-    part = getattr(made.config, section) if section else made.config
-    keys = flat_keys(made.config.to_dict(), section)
-    names = canonical(keys, getattr(type(part), "attribute_map", {}), roles.width, roles.layer_count)
-    return Sample(roles, keys, dependence, defaults, names.derived, made_up_lists(part)), names
+    keys, names = keys_of(made.config, roles)
+    return Sample(roles, keys, dependence, defaults, names.derived), names
 
 
 def with_images(config: PreTrainedConfig, *, kind: str | None, **options) -> Tiny:
@@ -111,8 +125,16 @@ def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code:
     samples, names = zip(*(sample_of(one, of, dependence, defaults) for one, of in zip(made, roles, strict=True)),
                          strict=True)
     part = getattr(made[0].config, section) if section else made[0].config
-    maker = RowMaker(list(samples), names[-1], getattr(type(part), "attribute_map", {}))
+    made_up = made_up_lists(part)
+    variations = variations_of(made[0], section, made_up, lambda one: keys_of(one, roles[0])[0])
+    conditions = Conditions([sample.keys for sample in samples], made_up, variations)
+    maker = RowMaker(list(samples), names[-1], aliases_of(type(part)), conditions)
     row = maker.row([type(made[0].model).__name__], section, shares=made[0].shares)
+    if ties_by_default(made[0].config):
+        others = [alias for alias, key in aliases_of(type(part)).items() if key == "tie_word_embeddings"]
+        row["defaults"] = {**row.get("defaults", {}), "tie_word_embeddings": " ?? ".join([*others, "true"])}
+    if mtp := MTP.get(row["names"][0]):
+        row["mtp"] = mtp
     if made[0].has_towers:
         row = with_towers(row, samples[0].roles, made[0].config, made[0].model)
     if names_in_memory := loaded_as(samples[0].roles):
@@ -139,12 +161,12 @@ def general_row_of(model_type: str, kind: str | None = None) -> tuple[dict, Find
 
 
 def another(config: PreTrainedConfig, kind: str | None, trust_remote_code: bool = False) -> Tiny:
-    """Of other weights and sizes than what a row is found with."""
-    options = {"seed": SEED, "kind": kind, "trust_remote_code": trust_remote_code}
-    try:
-        return with_images(config, variant=1, mixed=True, **options)
-    except CannotBuild:  # of sizes that depend on each other
-        return with_images(config, variant=1, **options)
+    """Of other weights, sizes and kinds of layers than what a row is found with."""
+    options = {"seed": SEED, "kind": kind, "trust_remote_code": trust_remote_code, "variant": 1}
+    for other in ({"mixed": True, "mirrored": True}, {"mixed": True}):
+        with contextlib.suppress(CannotBuild):  # of sizes that depend on each other, of layers that go first
+            return with_images(config, **other, **options)
+    return with_images(config, **options)
 
 
 def key_biases(row: dict) -> tuple[str, ...]:

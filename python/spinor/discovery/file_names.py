@@ -82,7 +82,7 @@ def file_tensors(model: torch.nn.Module, like: str = ".*") -> dict[str, list[Pro
 def file_elements(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Of each tensor that would be written, which element in memory each of its own is, counted through all of the
     saved tensors in memory, which are the second. Raises InputError as file_tensors does."""
-    memory = _saved(model)
+    memory = saved_state(model)
     numbered, total = {}, 0
     for name, tensor in memory.items():
         count = tensor.numel()
@@ -92,7 +92,7 @@ def file_elements(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict
     return {name: _numbers(name, tensor, total) for name, tensor in files.items()}, memory
 
 
-def _saved(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def saved_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """What of the state of the model is saved."""
     state = dict(model.state_dict())
     for name in getattr(model, "_keys_to_ignore_on_save", None) or ():

@@ -7,7 +7,7 @@ import itertools
 import re
 
 from .counts import PIECES, UNEVEN
-from .dependence import Dependence
+from .dependence import Dependence, Shapes
 from .files import CannotTell, FileTensor
 from .formulas import Keys, Seen, is_size, size_formula
 from .roles import Roles
@@ -28,7 +28,6 @@ class Sample:
     dependence: Dependence
     class_defaults: Keys
     derived: set[str]  # keys that its config leaves to the class
-    made_up: frozenset[str] = frozenset()  # lists that its class makes of other keys, where it is not given them
 
 
 class Lengths:
@@ -131,9 +130,13 @@ class Lengths:
         for count in ("num_attention_heads", "num_key_value_heads"):
             if all(config[count] * config["head_dim"] == size for config, size in seen):
                 return f"{count} * head_dim"
+        piece = is_piece(tensors[0], axis, self.samples[0].dependence.base)  # the other pieces depend on more keys
+        if piece and (found := simplest(seen[: len(self.samples)], keys)):
+            return found
         others = sorted({"num_hidden_layers", *self.samples[0].dependence.unknown} - keys)
         for more in ((), *((key,) for key in others)):
-            if found := size_formula(seen, sorted({*keys, *more})):  # of a key that cannot change alone
+            # Of a key that cannot change alone.
+            if found := size_formula(seen, sorted({*keys, *more}), divided=not piece):
                 return found
         if "head_dim" in self.samples[0].derived:  # heads of queries, keys and values in one weight
             if found := size_formula(seen, sorted({*keys - {"hidden_size"}, "head_dim"}), divided=False):
@@ -152,6 +155,21 @@ class Lengths:
         whole, part = sample.dependence.base[at[0]][at[1]], tensor.shape[axis]
         found = [({**sample.keys, key: number}, length * part) for key, number, length in sample.dependence.seen[at]]
         return [(derive(keys, sample.derived), size // whole) for keys, size in found if size % whole == 0]
+
+
+def is_piece(tensor: FileTensor, axis: int, shapes: Shapes) -> bool:
+    """Along the axis, of what is one tensor in memory."""
+    of = tensor.axes[axis]
+    return of is not None and tensor.memory in shapes and shapes[tensor.memory][of] != tensor.shape[axis]
+
+
+def simplest(seen: Seen, keys: set[str]) -> str | None:
+    """One product of some of the keys."""
+    for count in range(1, MOST_KEYS + 1):
+        for some in itertools.combinations(sorted(keys), count):
+            if (found := size_formula(seen, list(some), divided=False)) and "+" not in found:
+                return found
+    return None
 
 
 def derive(keys: Keys, derived: set[str]) -> Keys:

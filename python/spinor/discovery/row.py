@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 
 from .attention_roles import AttentionRole
+from .conditions import Conditions
 from .experts import Experts, count_of
 from .files import CannotTell, FileTensor
-from .formulas import Conditions
 from .lengths import ANY, Lengths, Names, Sample
 from .roles import EmbeddingRole, LinearRole, NormRole, ParameterRole, unused_in
 from .row_defaults import defaults_in
@@ -23,16 +23,15 @@ NO_ATTENTION = {"query": "", "key": "", "value": "", "output": ""}
 class RowMaker:
     """`aliases`: what a config.json may call keys instead (attribute_map). Raises CannotTell."""
 
-    def __init__(self, samples: list[Sample], names: Names, aliases: dict[str, str]):
+    def __init__(self, samples: list[Sample], names: Names, aliases: dict[str, str], conditions: Conditions):
         self.samples, self.defaults, self.renamed, self.aliases = samples, names.defaults, names.renamed, aliases
+        self.conditions = conditions
         self.first = samples[0].roles
         self.unsaid = self.first.unsaid or unused_in([sample.roles for sample in samples])
         self.lengths = Lengths(samples)
         self.present: dict[str, list[set[int]]] = {}  # modules for whose layers there is no formula
         self.flagged: set[str] = set()  # those of them that depend on a flag, too
         self.routers = {role.place.name for role in self.first.linears.values() if role.router}
-        counts = [sample.keys["num_hidden_layers"] for sample in samples]
-        self.conditions = Conditions([sample.keys for sample in samples], counts, samples[0].made_up)
 
     def row(self, names: list[str], section: str, shares: bool = False) -> dict:
         """`shares`: layers share weights where the head is tied."""
@@ -52,7 +51,7 @@ class RowMaker:
         row: dict = {
             "names": names,
             "section": section,
-            "num_layers": self.defaults.pop("num_hidden_layers", ""),
+            "num_layers": self._num_layers(),
             "roots": [roles.root],
             "embeddings": [one for one in embeddings if is_said(one)],
             "layers": roles.layers,
@@ -66,6 +65,7 @@ class RowMaker:
             "head": roles.head,
             "head_bias": self.lengths.flag(roles.linears[roles.head].bias),
             "head_rows": head_rows,
+            "head_columns": self._head_columns(),
             "writes": self._named(lambda role: role.writes and role.place.name != roles.head
                                   and (role.place.layer is not None or self._can_say(role.place.name))),
             "raw_reads": self._raw_reads(),
@@ -79,13 +79,17 @@ class RowMaker:
         self._check_values(row)
         self._check_read()
         row["untouched"] = self._untouched(embeddings)
-        unsaid = {one["name"] for one in linears if one["in"] == ANY}
-        row["mlp_out"] = [name for name in row["mlp_out"] if name not in unsaid]
+        row["told_lists"] = self.conditions.told_lists(str(row))
         row["refusals"] = self._refusals(row["scaled_outputs"]) + (SHARED if shares else [])
         row["defaults"] = self._defaults(str(row))
         row["renamed"] = self.renamed
         keep = {"names", "linears", "norms", "writes", "mlp_in", "mlp_out", "outer_norms"}
         return {key: value for key, value in row.items() if value or key in keep}
+
+    def _num_layers(self) -> str:
+        """A class that makes a list of another key may ask that for its length, and config.json have it."""
+        found = self.defaults.pop("num_hidden_layers", "")
+        return f"num_hidden_layers ?? {found}" if found in self.conditions.made_up else found
 
     # -- names
 
@@ -140,15 +144,15 @@ class RowMaker:
                 kinds[tuple(name for name in here if name not in self.flagged)] = None
         return [list(kind) for kind in kinds if self.present]
 
-    def _when(self, name: str, layers: list[set[int]], flag: str = "", alone: bool = True) -> dict:
-        """`alone`: no other line of the row has the same name, so that the tensor itself can tell."""
-        found = self.conditions.find(layers, of_any_keys=not alone)
+    def _when(self, name: str, layers: list[set[int]], tensor: FileTensor, alone: bool) -> dict:
+        """`tensor`: of the first layer that has it. `alone`: no other line of the row has the same name, so that the
+        tensor itself can tell."""
+        found, flag = self.conditions.find(layers, not alone, tensor.memory), self.lengths.flag(tensor, False)
+        if found is None and not alone:
+            raise CannotTell(f"{name}: no key of config.json says which of its layers are of which size")
         if found is None:
             self.present[name] = layers
             self.flagged |= {name} if flag else set()
-        if found is None:
-            if not alone:
-                raise CannotTell(f"{name}: no key of config.json says which of its layers are of which size")
             return {"when": PRESENT}
         found = " && ".join(filter(None, [flag, f"({found})" if flag and found else found]))
         return {"when": found} if found else {}
@@ -158,8 +162,7 @@ class RowMaker:
         kinds = self._alike(name, self._in_layers("linears", name),
                             lambda role: (role.out, role.into, role.bias is not None))
         for roles, layers in kinds:
-            flag = self.lengths.flag(roles[0].weight, False)
-            rows.append(self._linear_row(name, roles) | self._when(name, layers, flag, len(kinds) == 1))
+            rows.append(self._linear_row(name, roles) | self._when(name, layers, roles[0].weight, len(kinds) == 1))
         return rows
 
     def _linear_row(self, name: str, roles: list[LinearRole]) -> dict:
@@ -184,8 +187,8 @@ class RowMaker:
         rows = []
         kinds = self._alike(name, by_sample, lambda role: role.size)
         for roles, layers in kinds:
-            flag = self.lengths.flag(roles[0].weight, False)
-            rows.append(self._norm_row(name, roles, list(reads)) | self._when(name, layers, flag, len(kinds) == 1))
+            when = self._when(name, layers, roles[0].weight, len(kinds) == 1)
+            rows.append(self._norm_row(name, roles, list(reads)) | when)
         return rows
 
     def _norm_row(self, name: str, roles: list[NormRole], reads: list[str]) -> dict:
@@ -208,13 +211,12 @@ class RowMaker:
         rows = []
         kinds = self._alike(name, self._in_layers("parameters", name), lambda role: role.weight.shape)
         for roles, layers in kinds:
-            flag = self.lengths.flag(roles[0].weight, False)
             writes = {"writes": "true"} if roles[0].writes else {}
             if of_all := self.first.counted.get(roles[0].weight.name):
                 counts = [count_of(sample, "parameters", name) for sample in self.samples]
                 writes["count"] = self.lengths.count(of_all, counts)
             rows.append({"name": name, "shape": self._shape(roles)} | writes
-                        | self._when(name, layers, flag, len(kinds) == 1))
+                        | self._when(name, layers, roles[0].weight, len(kinds) == 1))
         return rows
 
     def _shape(self, roles: list[ParameterRole]) -> list[str]:
@@ -283,6 +285,15 @@ class RowMaker:
         rows = self.lengths.of([head.weight for head in heads], heads[0].out_axis)
         return rows if embeddings and rows not in (ANY, embeddings[0]["rows"]) else ""
 
+    def _head_columns(self) -> str:
+        """Where they are not those of the first embedding."""
+        heads = [sample.roles.linears[sample.roles.head] for sample in self.samples]
+        first = next(iter(self._outside("embeddings")), None)
+        if first is None or all(head.into == one.weight.shape[-1]
+                                for head, one in zip(heads, self._outer("embeddings", first), strict=True)):
+            return ""
+        return self.lengths.of([head.weight for head in heads], heads[0].in_axis, heads[0].reads)
+
     # -- what rotations need
 
     def _raw_reads(self) -> list[str]:
@@ -306,18 +317,19 @@ class RowMaker:
         groups: dict[tuple, list[dict[int, AttentionRole]]] = {}
         for number, sample in enumerate(self.samples):
             for one in sample.roles.attentions:
-                key = (one.output, one.value, one.query, one.key, one.part is not None)
+                key = (one.output, one.values, one.query, one.key, one.part is not None)
                 groups.setdefault(key, [{} for _ in self.samples])[number][one.layer] = one
         rows, parts = [], {}
-        for (output, value, query, key, is_part), by_sample in groups.items():
+        for (output, (value, *more), query, key, is_part), by_sample in groups.items():
             if not all(by_sample):
                 raise CannotTell(f"{output} reads {value} in one of two models")
             alike = self._alike(output, by_sample, lambda role: (role.head_dim, role.part))
             for roles, layers in alike:
                 tensors = [role.value_weight for role in roles]
-                row = {"query": query, "key": key, "value": value, "output": output,
+                row = {"query": query, "key": key, "value": value, **({"more_values": more} if more else {}),
+                       "output": output,
                        "head_dim": self.lengths.number([role.head_dim for role in roles], tensors, roles[0].value_axis)}
-                when = self._when(output, layers, alone=False) if len(alike) > 1 else {}
+                when = self._when(output, layers, tensors[0], alone=False) if len(alike) > 1 else {}
                 if is_part:
                     part = self._part(value, roles, tensors) | when
                     parts[str(part)] = part
@@ -385,6 +397,3 @@ class RowMaker:
 def is_said(embedding: dict) -> bool:
     """Its sizes are, or it is on the stream. Another one is nothing to a rotation."""
     return embedding.get("writes") != "false" or ANY not in (embedding["rows"], embedding.get("columns"))
-
-
-__all__ = ["ANY", "RowMaker"]

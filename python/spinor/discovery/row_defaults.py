@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
@@ -10,6 +11,19 @@ PUBLISHED = {
     "num_sliding_attention_heads": "attention_other_setting != null ? attention_other_setting['num_attention_heads'] "
     "?? num_attention_heads : num_attention_heads"
 }
+
+
+POPPED = re.compile(r'self\.(\w+) = kwargs\.pop\(\s*"(\w+)"')
+
+
+def aliases_of(config_class: type) -> dict[str, str]:
+    """What a config.json may call keys instead, and what they are."""
+    try:
+        popped = POPPED.findall(inspect.getsource(config_class))
+    except (OSError, TypeError):  # a class that was made up
+        popped = []
+    fields = getattr(config_class, "__dataclass_fields__", {})
+    return getattr(config_class, "attribute_map", {}) | {alias: key for key, alias in popped if alias not in fields}
 
 
 def defaults_in(text: str, class_defaults: dict, aliases: dict[str, str], known: dict[str, str]) -> dict[str, str]:

@@ -87,12 +87,13 @@ def tiny(
     images: bool = False,
     kind: str | None = None,
     mixed: bool = False,
+    mirrored: bool = False,
     shared: bool = False,
 ) -> Tiny:
     """A tiny model of `config` (sizes made small, all else kept) or of the default config of a model type. Variants 0
-    and 1 differ in every size; `mixed`: inner sizes are the other one's. `kind`: of a config that has both a causal
-    class and one for images and text, which one ("causal" or "image-text"). `shared`: layers share weights, where those
-    of the class do with a tied head. Raises CannotBuild."""
+    and 1 differ in every size; `mixed`: inner sizes are the other one's; `mirrored`: lists of kinds of layers begin
+    with the last. `kind`: of a config that has both a causal class and one for images and text, which one ("causal" or
+    "image-text"). `shared`: layers share weights, where those of the class do with a tied head. Raises CannotBuild."""
     config = default_config(config) if isinstance(config, str) else config
     _check_config(config, trust_remote_code)
     kind = kind or _kind(config, images)
@@ -100,7 +101,7 @@ def tiny(
     failed: list[Exception] = []
     for relaxed in _RELAXED:
         try:
-            small = shrunk(config, variant, frozenset(relaxed), mixed)
+            small = shrunk(config, variant, frozenset(relaxed), mixed, mirrored)
             model, shares = _built(small, model_class, trust_remote_code, seed, shared)
         except Exception as error:  # noqa: BLE001: whatever the class raises
             failed.append(error)

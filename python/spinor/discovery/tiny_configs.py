@@ -97,6 +97,7 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
     "MuseSparkConfig": {"out_hidden_size": (4 * 32, 4 * 40)},
     "Qwen2VLVisionConfig": {"hidden_size": lambda values: values["text width"]},
     "RadioConfig": {"patch_dim": 3 * 16, "video_patch_dim": 3 * 2 * 16, "max_img_size": (32, 48)},
+    "RemBertConfig": {"output_embedding_size": (52, 44)},
     "ReformerConfig": {
         "axial_pos_shape": ((4, 5), (5, 6)),
         "axial_pos_embds_dim": _axial,
@@ -114,6 +115,7 @@ EXCEPTIONS: dict[str, dict[str, Rule]] = {
         "attention_head_dim": _twice_hidden_a_head,
         "mamba_headdim": lambda values: _twice_hidden(values) // values["n_mamba_heads"],
     },
+    "ZayaConfig": {"num_attention_heads": (8, 12), "num_key_value_heads": (2, 4)},  # half of the heads of values each
 }
 
 # What some classes want of a part of theirs: the class, the part, and its keys.
@@ -221,6 +223,8 @@ DEFAULTS: dict[str, Values] = {
     "minicpm_ocr": {"image_token_id": 248056},
     "minicpmv4_6": {"image_token_id": 248056},
     "minicpmv4_7": {"image_token_id": 248056},
+    "llama4": {"text_config": {"model_type": "llama4_text", "interleave_moe_layer_step": 2}},  # Maverick's
+    "llama4_text": {"interleave_moe_layer_step": 2},
     "ministral": {"head_dim": 128},
     "nemotron_h_omni": {"image_token_id": 18},
     "nemotron": {"num_key_value_heads": 8},

@@ -28,13 +28,30 @@ def _per_layer(values: dict[str, Any], count: int) -> list[str]:
     return [k for k, v in values.items() if isinstance(v, list | tuple) and len(v) == count and k not in INDEX_LISTS]
 
 
+def is_index_list(numbers: list | tuple, count: int) -> bool:
+    """Of that many layers."""
+    return all(type(x) is int and 0 <= x < count for x in numbers)
+
+
 def _listed(values: dict[str, Any], count: int) -> list[str]:
     """The keys that list numbers of layers."""
     return [
         key
         for key in INDEX_LISTS & values.keys()
-        if isinstance(values[key], list | tuple) and all(isinstance(x, int) and 0 <= x < count for x in values[key])
+        if isinstance(values[key], list | tuple) and is_index_list(values[key], count)
     ]
+
+
+def mirrored_layers(values: dict[str, Any]) -> dict[str, Any]:
+    """What changes when the kinds of layers come in the other order, as far as lists tell them."""
+    key = layer_key(values)
+    if key is None:
+        return {}
+    count = values[key]
+    new = {name: values[name][::-1] for name in _per_layer(values, count)}
+    for name in _listed(values, count):
+        new[name] = type(values[name])(count - 1 - x for x in reversed(values[name]))
+    return new
 
 
 def _kinds(values: dict[str, Any], count: int) -> list[tuple[str, ...]]:

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from spinor.discovery.tiny_configs import EXCEPTIONS, OF_PARTS, changed
-from spinor.discovery.tiny_layers import fewer_layers, layer_key
+from spinor.discovery.tiny_layers import fewer_layers, layer_key, mirrored_layers
 from spinor.discovery.tiny_sizes import (
     EQUAL,
     HEAD_DIM_KEYS,
@@ -35,18 +35,23 @@ _SECTIONS = ("mrope_section", "xdrope_section")
 _FACTORS = ("long_factor", "short_factor")
 
 
+def own_keys(config: PreTrainedConfig) -> dict[str, Any]:
+    """What its class takes."""
+    return {k: v for k, v in vars(config).items() if k not in _DROPPED and not k.startswith("_")}
+
+
 class _Shrinking:
     """One shrinking: the variant, what was relaxed, and the ids that tokens got."""
 
-    def __init__(self, variant: int, relaxed: frozenset[str], mixed: bool):
-        self.variant, self.relaxed, self.mixed = variant, relaxed, mixed
+    def __init__(self, variant: int, relaxed: frozenset[str], mixed: bool, mirrored: bool):
+        self.variant, self.relaxed, self.mixed, self.mirrored = variant, relaxed, mixed, mirrored
         self.ids: dict[int, int] = {}
         self.text: tuple[int, int] | None = None  # how wide the text is: before, now
 
     def config(
         self, config: PreTrainedConfig, tower: bool = False, rules: dict[str, Any] | None = None
     ) -> PreTrainedConfig:
-        values = {k: v for k, v in vars(config).items() if k not in _DROPPED and not k.startswith("_")}
+        values = own_keys(config)
         parts = {k: v for k, v in values.items() if isinstance(v, PreTrainedConfig)}
         towers = {k: tower or bool(_TOWER.search(k)) for k in parts}
         of_parts = OF_PARTS.get(type(config).__name__, {})
@@ -65,6 +70,7 @@ class _Shrinking:
         values = values | _overrides(config, layer_key(values))
         new = values | self.sizes(values, tower)
         new |= fewer_layers(new, self.variant, most=3 if tower else None)
+        new |= mirrored_layers(new) if self.mirrored and not tower else {}
         new |= self.widths(values, tower)
         new |= changed(new, rules, self.variant, self.text and self.text[1])
         if self.text is None and not tower and _width(new):
@@ -180,8 +186,13 @@ def _portioned(section: list[int], total: int) -> list[int]:
 
 
 def shrunk(
-    config: PreTrainedConfig, variant: int, relaxed: frozenset[str] = frozenset(), mixed: bool = False
+    config: PreTrainedConfig,
+    variant: int,
+    relaxed: frozenset[str] = frozenset(),
+    mixed: bool = False,
+    mirrored: bool = False,
 ) -> PreTrainedConfig:
     """`config` with the sizes of a variant (0 or 1). `relaxed`: "square", where the class wants hidden_size = heads x
-    head_dim, "equal heads", where it wants as many key heads as heads. Raises what the class of the config raises."""
-    return _Shrinking(variant, relaxed, mixed).config(config)
+    head_dim, "equal heads", where it wants as many key heads as heads. `mirrored`: lists of kinds of layers begin with
+    the last. Raises what the class of the config raises."""
+    return _Shrinking(variant, relaxed, mixed, mirrored).config(config)

@@ -76,6 +76,7 @@ TEXT = _table(
     ("heads_per_ngram", (2, 3)),
     ("ngram_vocab_size_base", (64, 72)),
     ("make_ngram_vocab_size_divisible_by", (8, 4)),
+    ("block_multiple_of", (4, 3)),
     ("split_ngram_parts", (2, 3)),
     ("vocab_size_per_layer_input", (106, 118)),
     (

@@ -53,8 +53,8 @@ def towers_of(roles: Roles, sites: set, config, model: torch.nn.Module) -> dict:
             named = untouched.setdefault(beginning, {})
             if tensor.memory in linears and len(tensor.shape) == 2 and name.endswith(".weight"):
                 named[with_any_numbers(module[len(beginning) :])] = None
-    section = section_of_tower(config)
-    return {"towers": [tower(section, beginning, modules, roles) for beginning, modules in feeds.items()],
+    return {"towers": [tower(section_of_tower(config), beginning, modules, roles)
+                       for beginning, modules in feeds.items()],
             "untouched": [{"beginning": beginning, "linears": list(named)} for beginning, named in untouched.items()]}
 
 
