@@ -148,6 +148,78 @@ CODESTRAL_MAMBA = {
     "intermediate_size": 8192, "time_step_limit": [0.0, INFINITY], "vocab_size": 32768, "tie_word_embeddings": False,
 }
 
+CLIP = {"model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096, "image_size": 336,
+        "num_attention_heads": 16, "num_hidden_layers": 24, "patch_size": 14, "projection_dim": 768}
+LLAVA_1_5 = {
+    "model_type": "llava", "text_config": {"model_type": "llama", "vocab_size": 32064}, "vision_config": CLIP,
+    "image_token_index": 32000, "vision_feature_layer": -2, "vision_feature_select_strategy": "default",
+}
+LLAVA_1_5_13B = {
+    **LLAVA_1_5, "text_config": {**LLAVA_1_5["text_config"], "hidden_size": 5120, "intermediate_size": 13824,
+                                 "num_attention_heads": 40, "num_hidden_layers": 40},
+}
+SMOLVLM2 = {
+    "model_type": "smolvlm", "text_config": {
+        "model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 24,
+        "num_attention_heads": 32, "num_key_value_heads": 32, "head_dim": 64, "vocab_size": 49280,
+        "attention_bias": False, "mlp_bias": False},
+    "vision_config": {
+        "model_type": "smolvlm_vision", "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27,
+        "num_attention_heads": 16, "image_size": 384, "patch_size": 14},
+    "image_token_id": 49190, "scale_factor": 3, "tie_word_embeddings": False, "vocab_size": 49280,
+}
+MISTRAL_SMALL_3_1 = {
+    "model_type": "mistral3", "text_config": {
+        "model_type": "mistral", "hidden_size": 5120, "intermediate_size": 32768, "num_hidden_layers": 40,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "sliding_window": None,
+        "vocab_size": 131072},
+    "vision_config": {
+        "model_type": "pixtral", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+        "num_attention_heads": 16, "head_dim": 64, "image_size": 1540, "patch_size": 14},
+    "multimodal_projector_bias": False, "projector_hidden_act": "gelu", "spatial_merge_size": 2,
+    "vision_feature_layer": -1,
+}
+INTERNVL3 = {
+    "model_type": "internvl", "text_config": {
+        "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+        "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 151674, "tie_word_embeddings": False},
+    "vision_config": {
+        "model_type": "internvl_vision", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+        "num_attention_heads": 16, "image_size": [448, 448], "patch_size": [14, 14], "attention_bias": True},
+    "downsample_ratio": 0.5, "vision_feature_layer": -1, "tie_word_embeddings": False,
+}
+QWEN3_5_MOE = {
+    "model_type": "qwen3_5_moe", "text_config": {
+        "model_type": "qwen3_5_moe_text", "hidden_size": 2048, "moe_intermediate_size": 512,
+        "shared_expert_intermediate_size": 512, "num_hidden_layers": 40, "num_attention_heads": 16,
+        "num_key_value_heads": 2, "head_dim": 256, "num_experts": 256, "num_experts_per_tok": 8,
+        "full_attention_interval": 4, "layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 10,
+        "linear_conv_kernel_dim": 4, "linear_key_head_dim": 128, "linear_num_key_heads": 16,
+        "linear_num_value_heads": 32, "linear_value_head_dim": 128, "vocab_size": 248320},
+    "vision_config": {
+        "model_type": "qwen3_5_moe", "hidden_size": 1152, "intermediate_size": 4304, "depth": 27, "num_heads": 16,
+        "out_hidden_size": 2048, "patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 2,
+        "num_position_embeddings": 2304},
+    "tie_word_embeddings": False,
+}
+GLM_5 = {
+    **DEEPSEEK_V3_2, "model_type": "glm_moe_dsa", "hidden_size": 6144, "intermediate_size": 12288,
+    "num_hidden_layers": 78, "num_attention_heads": 64, "num_key_value_heads": 64, "n_group": 1, "topk_group": 1,
+    "q_lora_rank": 2048, "qk_nope_head_dim": 192, "v_head_dim": 256, "index_n_heads": 32, "vocab_size": 154880,
+}
+HUNYUAN_A13B = {
+    "model_type": "hunyuan_v1_moe", "hidden_size": 4096, "intermediate_size": 3072, "num_hidden_layers": 32,
+    "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "attention_head_dim": 128,
+    "num_experts": 64, "moe_topk": [8] * 32, "moe_intermediate_size": [3072] * 32, "num_shared_expert": [1] * 32,
+    "use_mixed_mlp_moe": True, "use_qk_norm": True, "attention_bias": False, "mlp_bias": False, "vocab_size": 128167,
+    "tie_word_embeddings": True,
+}
+SEED_OSS = {
+    "model_type": "seed_oss", "hidden_size": 5120, "intermediate_size": 27648, "num_hidden_layers": 64,
+    "num_attention_heads": 80, "num_key_value_heads": 8, "head_dim": 128, "attention_bias": True,
+    "attention_out_bias": False, "mlp_bias": False, "vocab_size": 155136, "tie_word_embeddings": False,
+}
+
 # By name: the kind, and what is in config.json.
 PUBLISHED = {
     "Nemotron-H-8B": ("causal", NEMOTRON_H),
@@ -169,4 +241,13 @@ PUBLISHED = {
     "DeepSeek-V3.2": ("causal", DEEPSEEK_V3_2),
     "Bamba-9B": ("causal", BAMBA),
     "Mamba-Codestral-7B": ("causal", CODESTRAL_MAMBA),
+    "llava-1.5-7b": ("image-text", LLAVA_1_5),
+    "llava-1.5-13b": ("image-text", LLAVA_1_5_13B),
+    "SmolVLM2-2.2B": ("image-text", SMOLVLM2),
+    "Mistral-Small-3.1-24B": ("image-text", MISTRAL_SMALL_3_1),
+    "InternVL3-8B": ("image-text", INTERNVL3),
+    "Qwen3.5-35B-A3B": ("image-text", QWEN3_5_MOE),
+    "GLM-5": ("causal", GLM_5),
+    "Hunyuan-A13B": ("causal", HUNYUAN_A13B),
+    "Seed-OSS-36B": ("causal", SEED_OSS),
 }

@@ -1,8 +1,4 @@
-"""Checkpoints of real sizes without their bytes: what save_pretrained would write of a class with a config, as a sparse
-file. No weights are made; only names and shapes can be looked at."""
-
-import json
-import struct
+"""Names and shapes of what save_pretrained would write of a class with a config of real sizes. No weights are made."""
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig
@@ -30,19 +26,3 @@ def shapes_of(config, kind):
         model = AUTO[kind].from_config(config, dtype=torch.bfloat16)
         saved = revert_weight_conversion(model, saved_state(model))
     return model.config, type(model).__name__, {name: tuple(tensor.shape) for name, tensor in saved.items()}
-
-
-def write_headers(folder, config, shapes):
-    """`config`: what is in config.json."""
-    header, end = {}, 0
-    for name, shape in shapes.items():
-        size = 2 * torch.Size(shape).numel()
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}
-        end += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config))
-    with open(folder / "model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + end)

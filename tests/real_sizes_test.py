@@ -18,7 +18,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: 
 import spinor  # noqa: E402
 from discovered_rows_test import SHIPPED  # noqa: E402
 from published_configs import PUBLISHED  # noqa: E402
-from real_sizes import fitting, shapes_of, write_headers  # noqa: E402
+from real_sizes import fitting, shapes_of  # noqa: E402
+from sparse_checkpoint import write_headers  # noqa: E402
 from spinor.discovery.tiny import default_config  # noqa: E402
 
 # Default configs that are of no model.
@@ -38,7 +39,8 @@ NOT_TIED = {
 
 def said_of(folder, config, name, shapes):
     """Why spinor refuses a checkpoint; nothing: it does not."""
-    write_headers(folder, config | {"architectures": [name]}, shapes)
+    folder.mkdir(exist_ok=True)
+    write_headers(folder, config | {"architectures": [name]}, {one: ("BF16", shape) for one, shape in shapes.items()})
     try:
         found = spinor.inspect(folder, progress=False)
     except spinor.InputError as error:

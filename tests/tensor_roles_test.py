@@ -4,14 +4,13 @@ The files hold no bytes but their headers: a sparse file is as long as the model
 import itertools
 import json
 import re
-import struct
 
 import pytest
 
 from command import ROOT, refused, spinor_json
+from sparse_checkpoint import write_headers
 
 FOLDER = ROOT / "tests" / "tensor_names"
-BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "F8_E8M0": 1, "U8": 1, "I64": 8, "BOOL": 1}
 
 # Masks and frequencies in old files, which transformers computes.
 BUFFERS = ("rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias", ".attn.bias")
@@ -61,26 +60,10 @@ CASES = [
 ]
 
 
-def write(folder, config, tensors):
-    header, end = {}, 0
-    for name, (dtype, shape) in tensors.items():
-        begin = end
-        end += BYTES[dtype]
-        for size in shape:
-            end += (end - begin) * (size - 1)
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    (folder / "config.json").write_text(json.dumps(config))
-    with open(folder / "model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + end)
-
-
 @pytest.mark.parametrize("model, case", CASES)
 def test_every_tensor_has_one_role(tmp_path, model, case):
     config, tensors = read(FOLDER / f"{model}.txt")[case]
-    write(tmp_path, config, tensors)
+    write_headers(tmp_path, config, tensors)
     if (model, case) in REFUSED:
         message = refused(
             "rotate", tmp_path, tmp_path / "out", "--rotations", "R1", "--transform-type", "random-hadamard"

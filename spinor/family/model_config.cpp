@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "spinor/base/error.h"
 #include "spinor/family/config_keys.h"
@@ -69,12 +71,16 @@ const Json& section_of(const Json& json, const std::string& section, const std::
   return found;
 }
 
-// The keys of the row's section go before those of the file; who ties the embeddings is the whole model.
+// The keys of the row's section go before those of the file; who ties the embeddings is the whole model,
+// or what its class does where the file says nothing.
 Json keys_of(const Json& json, const Architecture& row, const std::string& subject) {
   if (row.section.empty() || !json.contains(row.section)) return json;
+  constexpr std::string_view kTied = "tie_word_embeddings";
+  const auto is_it = [&](const auto& one) { return one.first == kTied; };
+  const bool said = json.contains(kTied) || std::ranges::any_of(row.defaults, is_it);
   Json keys = json;
   for (const auto& [key, value] : section_of(json, row.section, subject).items())
-    if (key != "tie_word_embeddings" || !json.contains(key)) keys[key] = value;
+    if (key != kTied || !said) keys[key] = value;
   return keys;
 }
 

@@ -59,12 +59,25 @@ def section_of(config: PreTrainedConfig) -> str:
     return "text_config" if isinstance(getattr(config, "text_config", None), PreTrainedConfig) else ""
 
 
+# What spinor computes as all classes do: of the number of heads, and hidden_size.
+COMPUTED = ("head_dim", "num_key_value_heads")
+
+
 def class_defaults(config: PreTrainedConfig, section: str) -> dict:
     part = getattr(config, section) if section else config
     try:
-        return type(part)().to_dict()
+        found = type(part)().to_dict()
     except Exception:  # noqa: BLE001: a config without defaults
         return {}
+    return {key: value for key, value in found.items()
+            if key not in COMPUTED or default_of(type(part), key) is not None}
+
+
+def default_of(config_class: type, key: str) -> object:
+    """None, too, where it computes the key of others."""
+    fields = getattr(config_class, "__dataclass_fields__", {})
+    given = inspect.signature(config_class.__init__).parameters
+    return fields[key].default if key in fields else getattr(given.get(key), "default", None)
 
 
 def ties_by_default(config: PreTrainedConfig) -> bool:
@@ -75,14 +88,8 @@ def ties_by_default(config: PreTrainedConfig) -> bool:
 
 def made_up_lists(config: PreTrainedConfig) -> frozenset[str]:
     """Lists that the class makes of other keys: None unless they are given."""
-    fields = getattr(type(config), "__dataclass_fields__", {})
-    given = inspect.signature(type(config).__init__).parameters
-
-    def default(key: str):
-        return fields[key].default if key in fields else getattr(given.get(key), "default", None)
-
     return frozenset(key for key, value in config.to_dict().items()
-                     if isinstance(value, list) and not isinstance(default(key), list | tuple))
+                     if isinstance(value, list) and not isinstance(default_of(type(config), key), list | tuple))
 
 
 def roles_of(made: list[Tiny], counts: dict[str, list]) -> list[Roles]:

@@ -81,7 +81,7 @@ class RowMaker:
         row["untouched"] = self._untouched(embeddings)
         row["told_lists"] = self.conditions.told_lists(str(row))
         row["refusals"] = self._refusals(row["scaled_outputs"]) + (SHARED if shares else [])
-        row["defaults"] = self._defaults(str(row))
+        row["defaults"] = self._defaults(str(row), bool(section))
         row["renamed"] = self.renamed
         keep = {"names", "linears", "norms", "writes", "mlp_in", "mlp_out", "outer_norms"}
         return {key: value for key, value in row.items() if value or key in keep}
@@ -388,10 +388,10 @@ class RowMaker:
             found.append({"rotation": "R2", "reason": refused[0]})
         return found
 
-    def _defaults(self, text: str) -> dict[str, str]:
+    def _defaults(self, text: str, in_section: bool) -> dict[str, str]:
         """What config.json may leave out, as its class has it; or may call by another name."""
         known = self.defaults | self.renamed
-        return self.defaults | defaults_in(text, self.samples[0].class_defaults, self.aliases, known)
+        return self.defaults | defaults_in(text, self.samples[0].class_defaults, self.aliases, known, in_section)
 
 
 def is_said(embedding: dict) -> bool:

@@ -26,17 +26,20 @@ def aliases_of(config_class: type) -> dict[str, str]:
     return getattr(config_class, "attribute_map", {}) | {alias: key for key, alias in popped if alias not in fields}
 
 
-def defaults_in(text: str, class_defaults: dict, aliases: dict[str, str], known: dict[str, str]) -> dict[str, str]:
-    """Of the keys in the text of a row."""
+def defaults_in(text: str, class_defaults: dict, aliases: dict[str, str], known: dict[str, str],
+                in_section: bool) -> dict[str, str]:
+    """Of the keys in the text of a row. A section of config.json may have no more than what differs from its class, as
+    that of LLaVA 1.5; the file of a language model says what sizes it has."""
     found = {}
     for key, value in class_defaults.items():
-        if key in known or not re.search(rf"\b{key}\b", text):
+        needed = in_section and key in REQUIRED or re.search(rf"\b{key}\b", text)
+        if key in known or not needed:
             continue
         if key in PUBLISHED:
             found[key] = PUBLISHED[key]
             continue
         others = [alias for alias, real in aliases.items() if real == key and alias not in text]
-        literal = [str(value).lower()] if isinstance(value, int) and key not in REQUIRED else []
+        literal = [str(value).lower()] if isinstance(value, int) and (in_section or key not in REQUIRED) else []
         if formula := " ?? ".join([*others, *literal]):
             found[key] = formula
     return found
