@@ -20,6 +20,7 @@ from discovered_rows_test import SHIPPED  # noqa: E402
 from published_configs import PUBLISHED  # noqa: E402
 from real_sizes import fitting, shapes_of  # noqa: E402
 from sparse_checkpoint import write_headers  # noqa: E402
+from spinor.discovery.discover import discover_model  # noqa: E402
 from spinor.discovery.tiny import default_config  # noqa: E402
 
 # Default configs that are of no model.
@@ -92,3 +93,12 @@ def test_a_row_fits_what_is_published(tmp_path, model):
     if written.get("num_nextn_predict_layers"):
         shapes = with_next_tokens(written, shapes)
     assert said_of(tmp_path, written, name, shapes) == ""
+
+
+@pytest.mark.parametrize("model, name", [("Kimi-Linear-48B-A3B", "KimiLinearForCausalLM"),
+                                         ("SmolVLM2-2.2B", "SmolVLMForConditionalGeneration"),
+                                         ("llava-1.5-7b", "LlavaForConditionalGeneration")])
+def test_what_is_published_is_discovered(tmp_path, model, name):
+    """With the images that a class takes, and with sizes that its config.json has in a place of its own."""
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED[model][1] | {"architectures": [name]}))
+    assert set(discover_model(str(tmp_path)).proof.errors) == {"R1", "R2"}

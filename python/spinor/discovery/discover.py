@@ -29,7 +29,7 @@ from .row import RowMaker
 from .row_defaults import aliases_of
 from .row_text import text_of
 from .split import wrong_splits
-from .tiny import CannotBuild, Tiny, default_config, tiny
+from .tiny import CannotBuild, Tiny, default_config, kind_of, tiny
 from .tower import with_towers
 from .variations import variations_of
 
@@ -113,9 +113,9 @@ def sample_of(made: Tiny, roles: Roles, dependence, defaults: dict) -> tuple[Sam
 
 
 def with_images(config: PreTrainedConfig, *, kind: str | None, **options) -> Tiny:
-    """And sound, where a class takes any in a way that is known. Else what only they reach is read by nothing, and
+    """And sound, where the class that a config is of takes any in a way that is known. Else what only they reach is read by nothing, and
     refused."""
-    if kind == "image-text" or getattr(config, "audio_config", None) is not None:
+    if (kind or kind_of(config)) == "image-text" or getattr(config, "audio_config", None) is not None:
         with contextlib.suppress(CannotBuild):
             return tiny(config, kind=kind, images=True, **options)
     return tiny(config, kind=kind, **options)
@@ -125,6 +125,8 @@ def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code:
     """Without its proof. Raises CannotBuild of a class that does not run, CannotTell of one that no row can say."""
     options = {"kind": kind, "trust_remote_code": trust_remote_code, "shared": True}
     made = [with_images(config, variant=variant, **options) for variant in (0, 1)]
+    if len({"pixel_values" in one.inputs for one in made}) > 1:  # what only one of them reads would be said of neither
+        made = [tiny(config, variant=variant, **options) for variant in (0, 1)]
     section = section_of(made[0].config)
     dependence = dependence_of(made[0], section)
     defaults = class_defaults(made[0].config, section)

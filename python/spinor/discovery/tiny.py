@@ -96,7 +96,7 @@ def tiny(
     "image-text"). `shared`: layers share weights, where those of the class do with a tied head. Raises CannotBuild."""
     config = default_config(config) if isinstance(config, str) else config
     _check_config(config, trust_remote_code)
-    kind = kind or _kind(config, images)
+    kind = kind or kind_of(config, images)
     config, model_class = _of_class(config, kind)
     failed: list[Exception] = []
     for relaxed in _RELAXED:
@@ -142,7 +142,7 @@ def _check_config(config: PreTrainedConfig, trust_remote_code: bool) -> None:
                 raise CannotBuild(_name(config), f"its config says {key} {value}")
 
 
-def _kind(config: PreTrainedConfig, images: bool) -> str:
+def kind_of(config: PreTrainedConfig, images: bool = False) -> str:
     """What the config says it is; a causal model where it says nothing, or one for images where they are asked for."""
     maps = {kind: auto._model_mapping for kind, auto in _AUTOS.items()}
     own = getattr(config, "auto_map", None) or {}

@@ -27,7 +27,7 @@ from spinor.discovery.tiny_sizes import (
 
 # What a config carries that its class does not take, or that is about files and not about the function.
 _DROPPED = frozenset(
-    "transformers_version quantization_config compression_config id2label label2id dtype "
+    "transformers_version quantization_config compression_config id2label label2id dtype linear_attn_config "
     "ignore_keys_at_rope_validation".split()
 )
 _TOWER = re.compile(r"vision|visual|adapter|audio|image|vq_|perceiver|qformer|(^|_)sam_|encoder$|protein|speech")

@@ -140,6 +140,7 @@ TEXT = _table(
     ("patch_size", (4, 4)),
     ("latent_query_num num_query_tokens resampler_n_latents", (8, 6)),
     ("mm_tokens_per_image", (4, 9)),
+    ("scale_factor", (2, 3)),
     ("num_global_layers", (2, 1)),
     ("projector_hidden_size alignment_intermediate_size", (44, 68)),
 )
