@@ -225,7 +225,7 @@ def test_the_advice_to_learn_can_be_typed(spikes, tmp_path):
     """A text that the model itself wrote, so that what is nearer to it predicts it better."""
     model = load(spikes, torch.float32)
     torch.manual_seed(3)
-    start = torch.arange(10, 70)[:, None]
+    start = torch.arange(10, 70).repeat(10)[:, None]  # the mean of so many tells divergences of 0.003 and 0.004 apart
     tokens = model.generate(start, do_sample=True, top_k=0, max_new_tokens=39, eos_token_id=None, pad_token_id=0)
     own = tmp_path / "own.json"
     own.write_text(json.dumps(tokens.flatten().tolist()))

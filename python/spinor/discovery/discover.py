@@ -113,8 +113,8 @@ def sample_of(made: Tiny, roles: Roles, dependence, defaults: dict) -> tuple[Sam
 
 
 def with_images(config: PreTrainedConfig, *, kind: str | None, **options) -> Tiny:
-    """And sound, where the class that a config is of takes any in a way that is known. Else what only they reach is read
-    by nothing, and refused."""
+    """And sound, where the class that a config is of takes any in a way that is known. Else what only they reach is
+    read by nothing, and refused."""
     if (kind or kind_of(config)) == "image-text" or getattr(config, "audio_config", None) is not None:
         with contextlib.suppress(CannotBuild):
             return tiny(config, kind=kind, images=True, **options)
