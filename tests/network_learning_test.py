@@ -25,12 +25,15 @@ from learned_models import (
 STEPS = {"steps": 12, "batch": 4 * CONTEXT, "learning_rate": 0.01}
 NETWORK = LEARNING | STEPS | {"objective": "kl", "starts_from": "drawn"}
 
+# Of fewer samples, what is gained on others hangs on a machine's arithmetic.
+MORE = {"steps": 30, "samples": 16, "holdout": 16}
+
 # Parts of a layer that gradients go through: biases, sliding windows, fused and latent attention, norms of heads, tied
 # heads, LayerNorms and two blocks in parallel, mixtures, gates, sinks, linear attention. The objective and the bits at
 # which the tiny model has something to gain that held-out random tokens see.
 FAMILIES = {"llama": ("kl", 2), "mistral": ("kl", 2), "phi3": ("kl", 3), "qwen3": ("cross_entropy", 3),
-            "gpt2": ("kl", 3), "cohere": ("kl", 2), "mixtral": ("kl", 3), "qwen3_moe": ("cross_entropy", 3),
-            "gpt_oss": ("cross_entropy", 3), "deepseek_v3": ("kl", 2), "qwen3_next": ("kl", 2)}  # fmt: skip
+            "gpt2": ("kl", 3), "cohere": ("kl", 2), "mixtral": ("kl", 3), "qwen3_moe": ("kl", 3),
+            "gpt_oss": ("kl", 2), "deepseek_v3": ("kl", 2), "qwen3_next": ("kl", 2)}  # fmt: skip
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -38,8 +41,9 @@ def test_every_kind_of_family_learns_end_to_end(source, tmp_path, family):
     model, out, (objective, bits) = source(family, torch.float64), tmp_path / "out", FAMILIES[family]
     legal = ["R1"] if family == "qwen3_next" else ["R1", "R2"]
     learning = {"rotations": legal, "objective": objective, "scales": [], "activation_bits": bits, "kv_bits": bits}
-    steps = recipe(tmp_path / "recipe.json", spin(rotations=legal, learning=NETWORK | learning))
-    done = rotate(model, out, steps, "--calibration", text(tmp_path))
+    steps = recipe(tmp_path / "recipe.json", spin(rotations=legal, learning=NETWORK | MORE | learning))
+    tokens = torch.randint(3, 72, (40 * CONTEXT,), generator=torch.Generator().manual_seed(5)).tolist()
+    done = rotate(model, out, steps, "--calibration", text(tmp_path, tokens))
     assert done.returncode == 0, done.stderr
     found = record(out)["held_out"][objective]
     assert found["loss"] < found["loss_as_drawn"] == found["loss_at_start"]

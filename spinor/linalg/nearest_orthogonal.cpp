@@ -63,10 +63,12 @@ double make_orthogonal(Matrix<double>& x, double tolerance, int threads) {
   const int64_t n = x.rows;
   Matrix<double> residual(n, n), correction(n, n);
   const double before = find_residual(x, residual, threads);
-  double error = before;
+  double error = before, last = before;
   if (!(error <= tolerance)) return before;
-  for (int step = 0; error > kOrthogonal; ++step) {
-    if (step == kMaxSteps || !(error <= 1)) return std::numeric_limits<double>::infinity();
+  // Once begun, until rounding is all that is left.
+  for (int step = 0; error > kOrthogonal || error < last / 2; ++step) {
+    if (error > kOrthogonal && (step == kMaxSteps || !(error <= 1))) return std::numeric_limits<double>::infinity();
+    last = error;
     for_panels(n, threads, [&](int64_t first, int64_t rows) {
       gemm<double>(rows_of(view(residual), first, rows), view(x), rows_of(correction.view(), first, rows));
     });
