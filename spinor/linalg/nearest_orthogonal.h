@@ -11,8 +11,8 @@ inline constexpr double kOrthogonal = 0x1p-43;
 // x (n, n) <- the orthogonal matrix nearest to it, where max |(x x^T - 1)_ij| <= tolerance; one within kOrthogonal
 // stays as it is. Returns that maximum as it was; infinity where the steps do not converge, which takes a matrix far
 // from orthogonal; when it is above the tolerance, or NaN, x is not to be used. The steps x <- x + (1 - x x^T) x / 2
-// square the error (Bjorck and Bowie 1971, SIAM J. Numer. Anal. 8(2)): 3 or 4 from float32 or bfloat16, until rounding is
-// all that is left, each of 2 n^3 multiply-adds on `threads` threads (0: all). 2 n^2 doubles of memory.
+// square the error (Bjorck and Bowie 1971, SIAM J. Numer. Anal. 8(2)), until rounding is all that is left: 3 or 4 from
+// float32 or bfloat16, each of 2 n^3 multiply-adds on `threads` threads (0: all). 2 n^2 doubles of memory.
 double make_orthogonal(Matrix<double>& x, double tolerance, int threads = 0);
 
 // How far the sums of the rows and of the columns are from 1, which they are where x fixes the vector of ones.
