@@ -125,8 +125,8 @@ def row_of(config: PreTrainedConfig, kind: str | None = None, trust_remote_code:
     """Without its proof. Raises CannotBuild of a class that does not run, CannotTell of one that no row can say."""
     options = {"kind": kind, "trust_remote_code": trust_remote_code, "shared": True}
     made = [with_images(config, variant=variant, **options) for variant in (0, 1)]
-    if len({"pixel_values" in one.inputs for one in made}) > 1:  # what only one of them reads would be said of neither
-        made = [tiny(config, variant=variant, **options) for variant in (0, 1)]
+    if "pixel_values" in made[1].inputs and "pixel_values" not in made[0].inputs:  # whose roles are the row's
+        made[1] = tiny(config, variant=1, **options)
     section = section_of(made[0].config)
     dependence = dependence_of(made[0], section)
     defaults = class_defaults(made[0].config, section)
