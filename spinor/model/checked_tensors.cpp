@@ -7,6 +7,10 @@
 
 namespace spinor {
 
+bool CheckedTensors::is_there(const std::string& module) const {
+  return checkpoint_.find(module + ".weight") != nullptr || checkpoint_.find(module) != nullptr;
+}
+
 const CheckpointTensor* CheckedTensors::shaped(const std::string& name, const std::vector<std::string>& formulas,
                                                int64_t layer) const {
   const CheckpointTensor* found = present(name);

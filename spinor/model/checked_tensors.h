@@ -16,6 +16,8 @@ class CheckedTensors {
   CheckedTensors(const Architecture& row, const ModelConfig& config, const Checkpoint& checkpoint)
       : row_(row), config_(config), checkpoint_(checkpoint) {}
 
+  // Whether the checkpoint has the weight of a module, or a tensor of this name.
+  bool is_there(const std::string& module) const;
   // Of a layer, if it is one of a layer. `any` is the size that it has; `any` alone: it may have any shape.
   const CheckpointTensor* shaped(const std::string& name, const std::vector<std::string>& formulas,
                                  int64_t layer = -1) const;

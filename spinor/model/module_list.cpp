@@ -169,7 +169,7 @@ void ModuleList::head(const std::string& name) {
 }
 
 bool ModuleList::is_there(const std::string& module) const {
-  return checkpoint_.find(module + ".weight") != nullptr || checkpoint_.find(module) != nullptr;
+  return tensors_.is_there(module);
 }
 
 int64_t ModuleList::count(const ParameterRow& row) const {

@@ -62,7 +62,7 @@ class Teller {
         const std::string name = name_in_layer(prefix, numbered(one.name, 0));
         const bool here = is_so(one.when, config_, true, layer);
         wanted[name] |= here;
-        if (here && is_there(name)) shaped &= is_right([&] { check(name, one); });
+        if (here && tensors_.is_there(name)) shaped &= is_right([&] { check(name, one); });
       }
     };
     look(row_.linears, [&](const std::string& name, const LinearRow& one) {
@@ -72,11 +72,8 @@ class Teller {
          [&](const std::string& name, const NormRow& one) { tensors_.shaped(name + ".weight", {one.size}, layer); });
     look(row_.parameters,
          [&](const std::string& name, const ParameterRow& one) { tensors_.shaped(name, one.shape, layer); });
-    return shaped && std::ranges::all_of(wanted, [&](const auto& one) { return is_there(one.first) == one.second; });
-  }
-
-  bool is_there(const std::string& module) const {
-    return checkpoint_.find(module + ".weight") != nullptr || checkpoint_.find(module) != nullptr;
+    return shaped &&
+           std::ranges::all_of(wanted, [&](const auto& one) { return tensors_.is_there(one.first) == one.second; });
   }
 
   static bool is_right(const std::function<void()>& check) {
